@@ -1,0 +1,1 @@
+"""The analyzers. ``import actors`` loads neither Ray nor a model library."""

@@ -1,0 +1,32 @@
+"""One true, complete JSON about a short video.
+
+Importing this package closes the doors that the model libraries leave open: every statistics
+reporter and every lookup at a model hub is switched off before any of those libraries can be
+imported. A user's own setting of the same variable wins.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_VERBOSE": "false",
+    "ULTRALYTICS_SAFE_LOAD": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray 2.60 shows the card to actors that asked for none of it unless this is set.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "GLOG_minloglevel": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+for _name, _value in QUIET.items():
+    os.environ.setdefault(_name, _value)

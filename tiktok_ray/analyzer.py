@@ -1,0 +1,109 @@
+"""The contract every analyzer keeps.
+
+An analyzer is one class with one ``analyze`` method whose signature *is* its place in the graph:
+a parameter named like a media track receives that track, one named like another analyzer receives
+that analyzer's output, and ``X | None`` makes the edge soft (None comes when nothing came of the
+producer). It raises; it never returns a default. It keeps nothing about a video on itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from tiktok_ray.report import Missing, Output
+from tiktok_ray.weights import Weights
+
+
+class Skip(Exception):
+    """Raised by ``analyze`` when there is nothing to analyze; the message is the reason."""
+
+
+class Vram(NamedTuple):
+    """Memory on the card in GiB, without the CUDA context."""
+
+    weights: float
+    activations: float
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one call costs.
+
+    ``threads`` are CPU threads while it works (its share of the engine's cores); ``timeout_s`` is
+    the limit of one call from the moment it gets its worker; ``cost`` is CPU seconds per minute of
+    video on one core, roughly: the longest is started first.
+    """
+
+    threads: int = 1
+    timeout_s: float = 120.0
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run an analyzer. Variants stand best first.
+
+    ``vram`` None means that it has no use for a card; ``cpu`` says whether it can do without one.
+    ``ram_gib`` is the memory of its process on the CPU. ``lacks`` names the parts of the output
+    that this variant cannot make, so that a report made with it is ``partial``. ``basis`` says
+    whether the figures were ``estimated`` or ``measured``.
+    """
+
+    name: str
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    ram_gib: float = 0.2
+    vram: Vram | None = None
+    cpu: bool = True
+    lacks: tuple[str, ...] = ()
+    basis: str = "estimated"
+
+
+class Options(BaseModel):
+    """Settings of one analyzer; every field has a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Partial(NamedTuple):
+    """Returned by ``analyze`` instead of the bare output when a part could not be made."""
+
+    output: Output
+    missing: tuple[Missing, ...]
+
+
+class Analyzer(ABC):
+    """Base class of the nineteen.
+
+    Class attributes: ``name`` is the key in the report; ``variants`` stand best first; ``batch``
+    is how many samples go through a model at once (halved by the worker after the device ran out
+    of memory). ``options`` are the settings it was made with.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs] = Needs()
+    variants: ClassVar[tuple[Variant, ...]] = (Variant("cpu"),)
+    options_type: ClassVar[type[Options]] = Options
+    batch: int = 8
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options: Any = options or self.options_type()
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:  # noqa: B027
+        """Make ready to analyze. Heavy imports live here.
+
+        ``device`` is ``"cpu"`` or ``"cuda"``; ``files`` maps the keys of ``variant.weights`` to
+        where each lies.
+        """
+
+    @abstractmethod
+    def analyze(self, *args: Any, **kwargs: Any) -> Output | Partial:
+        """Analyze one video. Parameters are the edges of the graph.
+
+        Raises ``Skip`` when there is nothing to analyze, and any other exception when it failed.
+        """

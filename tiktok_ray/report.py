@@ -1,0 +1,245 @@
+"""What is said about a video: outcomes of analyzers, timeline events, and the report itself.
+
+Every field of every output says what it is: ``measured`` (computed from the signal by a stated
+method), ``estimated`` (a model's opinion), ``derived`` (computed from other outputs) or
+``setting`` (a parameter the run was made with). Fields are declared with the functions of the
+same names below; a test refuses an output field that says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+
+SCHEMA_VERSION = "1.0"
+
+Status = Literal["ok", "partial", "skipped", "unavailable", "failed", "timed_out"]
+Kind = Literal[
+    "shot", "cut", "transition", "scene", "text", "speech", "object", "person", "face", "blink",
+    "gesture", "camera", "sound", "silence", "beat", "pause", "emotion", "description", "moment",
+    "insight", "color",
+]  # fmt: skip
+Basis = Literal["measured", "estimated", "derived", "setting"]
+
+
+def _declare(
+    basis: Basis, about: str, unit: str | None, range: str | None, method: str | None, **more: Any
+) -> Any:
+    extra: dict[str, Any] = {"basis": basis}
+    extra |= {k: v for k, v in (("unit", unit), ("range", range), ("method", method)) if v}
+    return Field(description=about, json_schema_extra=extra, **more)
+
+
+def measured(
+    about: str,
+    *,
+    unit: str | None = None,
+    range: str | None = None,
+    method: str | None = None,
+    **more: Any,
+) -> Any:
+    """A field computed from the signal by a stated method."""
+    return _declare("measured", about, unit, range, method, **more)
+
+
+def estimated(
+    about: str,
+    *,
+    unit: str | None = None,
+    range: str | None = None,
+    method: str | None = None,
+    **more: Any,
+) -> Any:
+    """A field that is a model's opinion."""
+    return _declare("estimated", about, unit, range, method, **more)
+
+
+def derived(
+    about: str,
+    *,
+    unit: str | None = None,
+    range: str | None = None,
+    method: str | None = None,
+    **more: Any,
+) -> Any:
+    """A field computed from other outputs or fields."""
+    return _declare("derived", about, unit, range, method, **more)
+
+
+def setting(about: str, *, unit: str | None = None, range: str | None = None, **more: Any) -> Any:
+    """A parameter the output was made with; the same for every video."""
+    return _declare("setting", about, unit, range, None, **more)
+
+
+class Model(BaseModel):
+    """Frozen, closed, and free of NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Timed(Model):
+    """Something with an extent in time."""
+
+    start: float = measured("First moment", unit="s", range="0..duration")
+    end: float = measured("End; equal to start for an instant", unit="s", range="start..duration")
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return self.start, self.end
+
+
+class Event(Model):
+    """One entry of the merged timeline."""
+
+    start: float
+    end: float
+    kind: Kind
+    label: str
+    confidence: float | None = None
+    analyzer: str
+    track: int | None = None
+
+
+class Output(Model):
+    """What one analyzer found. Subclasses declare their fields and say how they read."""
+
+    def headline(self) -> str:
+        """What was found, in a few words, for the live table and the summary."""
+        raise TypeError(f"{type(self).__name__} has no headline")
+
+    def events(self) -> Iterable[Event]:
+        """Contributions to the merged timeline, in any order."""
+        return ()
+
+
+class Missing(Model):
+    """A part of an analyzer's output that could not be made, and why."""
+
+    part: str
+    reason: str
+
+
+class Coverage(Model):
+    """How densely the media behind an output was sampled."""
+
+    samples: int = Field(description="Number of samples read", ge=0)
+    span_s: float = Field(description="Seconds from the first to the end of the last sample")
+    max_gap_s: float = Field(description="Longest time between two samples, in seconds")
+
+
+class ModelUsed(Model):
+    """The checkpoint behind an output."""
+
+    id: str
+    revision: str | None
+    variant: str
+
+
+class Section(Model):
+    """One analyzer's part of the report."""
+
+    status: Status
+    reason: str | None = None
+    missing: list[Missing] | None = None
+    seconds: float = 0.0
+    queued_s: float = 0.0
+    started_s: float | None = Field(
+        None, description="When work began, in seconds from the source being a local file"
+    )
+    device: str | None = None
+    model: ModelUsed | None = None
+    cached: bool | None = None
+    coverage: Coverage | None = None
+    output: SerializeAsAny[Output] | dict[str, Any] | None = None
+
+
+class VideoInfo(Model):
+    """What the container says, and where the video came from."""
+
+    id: str
+    sha256: str
+    source: str
+    title: str | None = None
+    uploader: str | None = None
+    duration_s: float = Field(description="From the first displayed frame to the end of the last")
+    width: int = Field(description="Displayed width in pixels, after rotation and aspect")
+    height: int = Field(description="Displayed height in pixels, after rotation and aspect")
+    fps: float = Field(description="Mean frame rate, frames per second")
+    variable_fps: bool = False
+    frames: int | None = Field(None, description="Frames decoded")
+    has_audio: bool
+    start_offset_s: float = Field(
+        description="Seconds of audio before the first displayed frame, dropped"
+    )
+    rotation: int = 0
+    video_codec: str
+    audio_codec: str | None = None
+    audio_channels: int | None = None
+    audio_rate: int | None = None
+    container: str
+    size_bytes: int
+    damaged_packets: int = Field(0, description="Packets that could not be decoded")
+    truncated: bool = Field(False, description="The file ends before its header says it does")
+    metadata: dict[str, Any] | None = Field(None, description="What the platform says of it")
+
+
+class VideoReport(Model):
+    """The answer: one JSON about one video."""
+
+    schema_version: str = SCHEMA_VERSION
+    video: VideoInfo
+    analyzers: dict[str, Section]
+    timeline: list[Event]
+    summary: dict[str, Any]
+    run: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The report as JSON text; floats rounded to 1e-4, absent values left out."""
+        return json.dumps(
+            rounded(self.model_dump(mode="json", exclude_none=True)), ensure_ascii=False, indent=1
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> VideoReport:
+        """Read a report that ``to_json`` wrote. Outputs come back as plain dictionaries."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+    def failed(self) -> list[str]:
+        """Names of the analyzers that did not end as they should have."""
+        bad = ("failed", "timed_out")
+        return [name for name, section in self.analyzers.items() if section.status in bad]
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """The same JSON value with every float rounded to ``digits`` decimals."""
+    if isinstance(value, float):
+        return round(value, digits) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: rounded(v, digits) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v, digits) for v in value]
+    return value
+
+
+def undeclared(model: type[BaseModel], seen: frozenset[type] = frozenset()) -> Iterator[str]:
+    """Names of fields, nested ones included, that do not say what they rest on."""
+    if model in seen:
+        return
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra
+        if not (isinstance(extra, dict) and extra.get("basis")):
+            yield f"{model.__name__}.{name}"
+        for inner in _models_in(field.annotation):
+            yield from undeclared(inner, seen | {model})
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)

@@ -1,0 +1,74 @@
+"""Every setting, with its default. Environment variables ``TIKTOK_RAY_<NAME>`` override them.
+
+Nested settings are joined by two underscores: ``TIKTOK_RAY_TRACKS__DENSE_FPS=5``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class TrackSettings(BaseModel):
+    """How a video is sampled. Sampling thins out on long videos; the report's coverage says so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames_fps: float = Field(2.0, gt=0, description="Rate of the `frames` track, per second")
+    frames_short: int = Field(512, ge=16, description="Its short side in pixels, at most")
+    frames_max: int = Field(180, ge=1, description="Its number of frames, at most")
+    dense_fps: float = Field(10.0, gt=0, description="Rate of the `dense` track, per second")
+    dense_short: int = Field(320, ge=16, description="Its short side in pixels, at most")
+    dense_max: int = Field(600, ge=1, description="Its number of frames, at most")
+    thumbs_short: int = Field(64, ge=16, description="Short side of `thumbs` in pixels, at most")
+    thumbs_mib: int = Field(64, ge=1, description="Bytes of `thumbs`; smaller pictures keep to it")
+    thumbs_max: int = Field(36_000, ge=1, description="Number of `thumbs`, at most")
+    stills_max: int = Field(6, ge=1, description="Number of `stills`")
+    stills_mib: int = Field(128, ge=1, description="Bytes of `stills`; fewer stills keep to it")
+
+
+class Settings(BaseSettings):
+    """All settings of tiktok_ray."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIKTOK_RAY_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    models: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_dir("tiktok_ray")) / "models",
+        description="Folder of model weights",
+    )
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("tiktok_ray")),
+        description="Folder of results, jobs and made clips",
+    )
+    workers: Literal["ray", "threads"] = Field("ray", description="Where analyzers run")
+    decoder: Literal["pyav", "decord"] = Field("pyav", description="Decoder of video files")
+    tracks: TrackSettings = TrackSettings()
+    cores: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=1,
+        description="CPU cores that analyzers may use together",
+    )
+    max_duration_s: float = Field(1200.0, gt=0, description="Longest video taken, in seconds")
+    max_bytes: int = Field(2 * 1024**3, gt=0, description="Largest file taken, in bytes")
+    max_pixels: int = Field(64_000_000, gt=0, description="Largest picture taken, in pixels")
+    decode_timeout_s: float = Field(180.0, gt=0, description="Limit of decoding one video")
+    timeout_factor: float = Field(1.0, gt=0, description="Multiplies every analyzer's time limit")
+    load_timeout_s: float = Field(180.0, gt=0, description="Limit of loading one analyzer")
+    fetch_timeout_s: float = Field(120.0, gt=0, description="Limit of fetching one video")
+    fetch_silence_s: float = Field(15.0, gt=0, description="Longest silence while fetching")
+    object_store_gib: float = Field(2.0, gt=0, description="Ray's object store, in GiB")
+    vram_gib: float | None = Field(None, description="Plan for a card of this size, in GiB")
+    biometrics: bool = Field(True, description="Whether faces may be analyzed")
+    private_addresses: bool = Field(
+        False, description="Whether URLs may lead to private, loopback or link-local addresses"
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of single analyzers, by name"
+    )
