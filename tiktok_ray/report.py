@@ -93,6 +93,15 @@ class Timed(Model):
         return self.start, self.end
 
 
+class Evidence(Model):
+    """What a finding rests on: something one analyzer found, and when."""
+
+    analyzer: str = derived("Name of the analyzer that found it")
+    start: float = derived("First moment of it", unit="s", range="0..duration")
+    end: float = derived("Its end; equal to start for an instant", unit="s")
+    what: str = derived("What was found, in that analyzer's words")
+
+
 class Event(Model):
     """One entry of the merged timeline."""
 
