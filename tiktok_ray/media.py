@@ -9,10 +9,12 @@ and ``Coverage`` says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,6 @@ from tiktok_ray import spans
 from tiktok_ray.report import Coverage
 from tiktok_ray.settings import Settings, TrackSettings
 from tiktok_ray.spans import Span
-
-if TYPE_CHECKING:
-    import av
-    from av.video.frame import VideoFrame
 
 AUDIO_RATE = 16_000
 LEVEL_STEP_S = 0.1
@@ -201,3 +199,685 @@ TRACKS: dict[str, type] = {
     "audio": Audio,
     "speech": Speech,
 }
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One video, decoded: its corrected facts and the tracks that were asked for."""
+
+    video: Video
+    tracks: dict[str, Any]
+
+
+#: Containers that are opened. Playlists and anything that names other files are left out.
+FORMATS = (
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,gif,flv,ogg,mp3,wav,flac,aac,asf,ivf,h264,hevc,m4v,mxf"
+)
+PADDING_S = 0.1
+AUDIO_GAP_S = 0.05
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def probe(path: Path, settings: Settings) -> Video:
+    """Facts from the header and the first displayed frame; nothing more is decoded.
+
+    Raises ``InputError`` of type ``not_found``, ``empty``, ``not_video``, ``no_video``,
+    ``undecodable``, ``too_large`` or ``too_long``.
+    """
+    with _opened(path, settings) as (container, stream):
+        first = _first_frame(container, stream)
+        return _facts(path, container, stream, first, settings)
+
+
+def decode(
+    path: Path,
+    want: Collection[str],
+    settings: Settings,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> Decoded:
+    """Decode a file once into the tracks in ``want`` (names in ``TRACKS``).
+
+    What of a damaged file can be decoded is; the damage is counted in ``video``. ``audio`` and
+    ``speech`` are absent from the result when the file has no sound. ``progress`` is called with
+    seconds decoded. Raises ``InputError`` as ``probe`` does.
+    """
+    with _opened(path, settings) as (container, stream):
+        first = _first_frame(container, stream)
+        video = _facts(path, container, stream, first, settings)
+        promised = _promised_duration(container)
+    zero = float(first.time or 0.0)
+    samplers = _samplers(want, video, settings.tracks)
+    wants_sound = video.has_audio and bool({"audio", "speech"} & set(want))
+    sound = _Sound(settings.max_duration_s) if wants_sound else None
+    clock = _Clock(settings.max_duration_s)
+    if settings.decoder == "decord":
+        pictures = _decord_pictures(path, zero, settings)
+    else:
+        pictures = None
+    damage = _Damage()
+    with _opened(path, settings) as (container, stream):
+        for kind, frame in _frames(container, stream, sound is not None, pictures is None, damage):
+            if kind == "audio":
+                assert sound is not None
+                sound.feed(frame, zero)
+                continue
+            t = clock.tick(frame, zero)
+            if t is None:
+                continue
+            for sampler in samplers.values():
+                sampler.offer(t, lambda size, f=frame: _i420(f, size))  # type: ignore[misc]
+            if progress:
+                progress(t)
+    if pictures is not None:
+        for t, until, picture in pictures:
+            clock.at(t, until)
+            for sampler in samplers.values():
+                sampler.offer(t, lambda size, p=picture: _i420_of_rgb(p, size))  # type: ignore[misc]
+    if clock.count == 0:
+        raise InputError("undecodable", "no picture of this file can be decoded")
+    heard = sound.finish() if sound else None
+    end = clock.end
+    if heard and sound and sound.end > end + PADDING_S:
+        end = sound.end
+    tracks: dict[str, Any] = {name: s.frames(end) for name, s in samplers.items()}
+    if heard:
+        audio = _clipped(heard, end)
+        tracks["audio"] = audio
+        if "speech" in want:
+            tracks["speech"] = detect_speech(audio)
+    reached = max(clock.end, sound.end if sound else 0.0)
+    video = replace(
+        video,
+        duration_s=end,
+        fps=clock.fps,
+        variable_fps=clock.variable,
+        frames=clock.count,
+        start_offset_s=sound.dropped_s if sound else 0.0,
+        damaged_packets=damage.packets,
+        truncated=damage.ended_early or (promised is not None and reached < promised - 0.5),
+    )
+    tracks["video"] = video
+    return Decoded(video, tracks)
+
+
+def detect_speech(audio: Audio) -> Speech:
+    """Spans of speech by Silero VAD (v6, the model in faster-whisper's wheel).
+
+    Threshold 0.5; pauses under 0.3 s are bridged; 50 ms are added at either end.
+    """
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    options = VadOptions(min_silence_duration_ms=300, speech_pad_ms=50)
+    found = get_speech_timestamps(np.array(audio.samples), options, sampling_rate=audio.rate)
+    spoken = ((s["start"] / audio.rate, s["end"] / audio.rate) for s in found)
+    return Speech(tuple(spans.intersect(spoken, audio.present)))
+
+
+# --- opening ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path, settings: Settings) -> Iterator[tuple[Any, Any]]:
+    """The container and its best video stream."""
+    import av
+
+    if not path.exists():
+        raise InputError("not_found", f"there is no file {path}", "check the path")
+    if not path.is_file():
+        raise InputError("not_video", f"{path} is not a regular file", "give a video file")
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError("empty", f"{path.name} is empty (0 bytes)", "fetch or export it again")
+    if size > settings.max_bytes:
+        raise InputError(
+            "too_large",
+            f"{path.name} has {size} bytes, the limit is {settings.max_bytes}",
+            "raise the setting TIKTOK_RAY_MAX_BYTES",
+        )
+    try:
+        container = av.open(
+            str(path),
+            metadata_errors="ignore",
+            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+        )
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise InputError(
+            "not_video",
+            f"{path.name} cannot be opened as a video: {_words(error)}",
+            "it may be cut off or not a video at all; fetch or export it again",
+        ) from error
+    with container:
+        streams = [
+            s
+            for s in container.streams.video
+            if not s.disposition & av.stream.Disposition.attached_pic
+        ]
+        if not streams:
+            raise InputError(
+                "no_video", f"{path.name} has no video stream", "give a file that has pictures"
+            )
+        stream = max(streams, key=lambda s: (_is_default(s), s.width * s.height))
+        if stream.width * stream.height > settings.max_pixels:
+            raise InputError(
+                "too_large",
+                f"pictures of {stream.width} x {stream.height} are over the limit of "
+                f"{settings.max_pixels} pixels",
+                "raise the setting TIKTOK_RAY_MAX_PIXELS",
+            )
+        yield container, stream
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _is_default(stream: Any) -> bool:
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition.default)
+
+
+def _first_frame(container: Any, stream: Any) -> Any:
+    damage = _Damage()
+    for _, frame in _frames(container, stream, False, True, damage):
+        if frame.time is not None:
+            return frame
+    raise InputError(
+        "undecodable",
+        "no picture of this file can be decoded"
+        + (f" ({damage.packets} damaged packets)" if damage.packets else ""),
+        "fetch or export it again",
+    )
+
+
+def _promised_duration(container: Any) -> float | None:
+    return container.duration / 1e6 if container.duration else None
+
+
+def _facts(path: Path, container: Any, stream: Any, first: Any, settings: Settings) -> Video:
+    promised = _promised_duration(container) or 0.0
+    if promised > settings.max_duration_s:
+        raise InputError(
+            "too_long",
+            f"{promised:.0f} s long, the limit is {settings.max_duration_s:.0f} s",
+            "raise the setting TIKTOK_RAY_MAX_DURATION_S",
+        )
+    aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+    width, height = max(1, round(first.width * aspect)), first.height
+    if first.rotation % 180:
+        width, height = height, width
+    sound = container.streams.best("audio")
+    return Video(
+        duration_s=promised,
+        width=width,
+        height=height,
+        fps=float(stream.average_rate or stream.guessed_rate or 0.0),
+        variable_fps=False,
+        frames=None,
+        has_audio=sound is not None,
+        start_offset_s=0.0,
+        rotation=first.rotation % 360,
+        video_codec=stream.codec_context.name,
+        audio_codec=sound.codec_context.name if sound else None,
+        audio_channels=sound.codec_context.channels if sound else None,
+        audio_rate=sound.codec_context.sample_rate if sound else None,
+        container=container.format.name,
+        size_bytes=path.stat().st_size,
+    )
+
+
+# --- the one pass -----------------------------------------------------------------------------
+
+
+@dataclass
+class _Damage:
+    packets: int = 0
+    ended_early: bool = False
+
+
+def _frames(
+    container: Any, stream: Any, with_audio: bool, with_video: bool, damage: _Damage
+) -> Iterator[tuple[str, Any]]:
+    """Decoded frames of both streams in file order; what cannot be decoded is counted."""
+    import av
+
+    chosen = [stream] if with_video else []
+    sound = container.streams.best("audio") if with_audio else None
+    if sound is not None:
+        chosen.append(sound)
+    if not chosen:
+        return
+    stream.thread_type = "AUTO"
+    packets = container.demux(chosen)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            damage.ended_early = True
+            return
+        try:
+            decoded = packet.decode()
+        except av.error.FFmpegError:
+            damage.packets += 1
+            continue
+        for frame in decoded:
+            yield packet.stream.type, frame
+
+
+class _Clock:
+    """Times of displayed frames: ascending, from zero, within the limit."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.count = 0
+        self.end = 0.0
+        self.last = -1.0
+        self._shortest = np.inf
+        self._longest = 0.0
+
+    def tick(self, frame: Any, zero: float) -> float | None:
+        """The frame's time, or None when it is not displayed (no timestamp, or not ascending)."""
+        if frame.time is None:
+            return None
+        t = float(frame.time) - zero
+        if t <= self.last or t < 0:
+            return None
+        length = float(frame.duration * frame.time_base) if frame.duration else 0.0
+        self.at(t, t + length)
+        return t
+
+    def at(self, t: float, end: float) -> None:
+        if t > self.limit_s:
+            raise InputError(
+                "too_long",
+                f"longer than the limit of {self.limit_s:.0f} s",
+                "raise the setting TIKTOK_RAY_MAX_DURATION_S",
+            )
+        if self.count:
+            step = t - self.last
+            self._shortest = min(self._shortest, step)
+            self._longest = max(self._longest, step)
+        self.count += 1
+        self.last = t
+        usual = (t / (self.count - 1)) if self.count > 1 else 0.04
+        self.end = end if end > t else t + usual
+
+    @property
+    def fps(self) -> float:
+        return self.count / self.end if self.end > 0 else 0.0
+
+    @property
+    def variable(self) -> bool:
+        """Whether the longest step is over 1.5 times the shortest."""
+        return self.count > 2 and self._longest > 1.5 * self._shortest
+
+
+class _Sampler:
+    """Keeps pictures at least ``step`` seconds apart, at most ``most`` of them.
+
+    When it is full every second one is dropped and the step doubles, so that a file longer than
+    its header promised stays within bounds too.
+    """
+
+    def __init__(self, size: tuple[int, int], step: float, most: int) -> None:
+        self.size = size
+        self.step = step
+        self.most = max(2, most)
+        self.times: list[float] = []
+        self.pictures: list[NDArray[np.uint8]] = []
+        self.next = 0.0
+
+    def offer(self, t: float, convert: Callable[[tuple[int, int]], NDArray[np.uint8]]) -> None:
+        if t + 1e-6 < self.next:
+            return
+        if self.step:
+            self.next += self.step * (np.floor((t + 1e-6 - self.next) / self.step) + 1)
+        self.times.append(t)
+        self.pictures.append(convert(self.size))
+        if len(self.times) > self.most:
+            gap = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
+            self.step = 2 * (self.step or gap)
+            self.times, self.pictures = self.times[::2], self.pictures[::2]
+            self.next = self.times[-1] + self.step
+
+    def frames(self, end: float) -> Frames:
+        stacked = np.empty((len(self.pictures), *self.pictures[0].shape), np.uint8)
+        for index in range(len(stacked)):
+            stacked[index] = self.pictures[index]
+            self.pictures[index] = stacked[index, :0]
+        return Frames(_fixed(np.array(self.times)), _fixed(stacked), end)
+
+
+def _samplers(want: Collection[str], video: Video, sizes: TrackSettings) -> dict[str, _Sampler]:
+    duration = max(video.duration_s, 1e-3)
+
+    def fit(short: int) -> tuple[int, int]:
+        scale = min(1.0, short / min(video.width, video.height))
+        scale = min(scale, 4 * short / max(video.width, video.height))
+        return tuple(max(2, 2 * round(n * scale / 2)) for n in (video.width, video.height))  # type: ignore[return-value]
+
+    made: dict[str, _Sampler] = {}
+    if "frames" in want:
+        step = max(1 / sizes.frames_fps, duration / sizes.frames_max)
+        made["frames"] = _Sampler(fit(sizes.frames_short), step, sizes.frames_max)
+    if "dense" in want:
+        step = max(1 / sizes.dense_fps, duration / sizes.dense_max)
+        made["dense"] = _Sampler(fit(sizes.dense_short), step, sizes.dense_max)
+    if "thumbs" in want:
+        expected = min(sizes.thumbs_max, max(1.0, duration * (video.fps or 30.0)))
+        width, height = fit(sizes.thumbs_short)
+        room = sizes.thumbs_mib * 2**20 / expected / (1.5 * width * height)
+        if room < 1:
+            width, height = fit(max(16, int(min(width, height) * room**0.5)))
+        made["thumbs"] = _Sampler((width, height), 0.0, sizes.thumbs_max)
+    if "stills" in want:
+        size = fit(min(video.width, video.height))
+        most = min(sizes.stills_max, int(sizes.stills_mib * 2**20 / (1.5 * size[0] * size[1])))
+        made["stills"] = _Sampler(size, duration / max(1, most), max(2, most))
+    return made
+
+
+def _i420(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An upright I420 picture [height * 3 / 2, width] of the size, BT.601, limited range."""
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+    turns = frame.rotation // 90 % 4
+    width, height = size if turns % 2 == 0 else size[::-1]
+    # mpv's rule for pictures that do not say: https://mpv.io/manual/stable/#video-filters-format
+    guess = Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+    small = _scaler(size).reformat(
+        frame,
+        width=width,
+        height=height,
+        format="yuv420p",
+        interpolation=Interpolation.AREA,
+        src_colorspace=None if frame.colorspace not in (2, 0) else guess,
+        dst_colorspace=Colorspace.ITU601,
+        dst_color_range=ColorRange.MPEG,
+        threads=1,
+    )
+    planes: NDArray[np.uint8] = small.to_ndarray()
+    return _turned(planes, turns) if turns else planes
+
+
+_scalers = threading.local()
+
+
+def _scaler(size: tuple[int, int]) -> Any:
+    """This thread's scaler for a size: a scaler keeps its set-up from frame to frame."""
+    from av.video.reformatter import VideoReformatter
+
+    kept = _scalers.__dict__.setdefault("by_size", {})
+    if size not in kept:
+        if len(kept) > 16:
+            kept.clear()
+        kept[size] = VideoReformatter()
+    return kept[size]
+
+
+def _turned(planes: NDArray[np.uint8], turns: int) -> NDArray[np.uint8]:
+    width = planes.shape[1]
+    height = planes.shape[0] * 2 // 3
+    flat = planes.reshape(-1)
+    luma, chroma = width * height, width * height // 4
+    parts = (
+        flat[:luma].reshape(height, width),
+        flat[luma : luma + chroma].reshape(height // 2, width // 2),
+        flat[luma + chroma :].reshape(height // 2, width // 2),
+    )
+    turned = [np.rot90(part, turns) for part in parts]
+    return np.concatenate([part.reshape(-1) for part in turned]).reshape(-1, turned[0].shape[1])
+
+
+def _i420_of_rgb(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    import cv2
+
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    result: NDArray[np.uint8] = cv2.cvtColor(small, cv2.COLOR_RGB2YUV_I420)
+    return result
+
+
+# --- decord -----------------------------------------------------------------------------------
+
+
+def decord_objections(path: Path, settings: Settings) -> list[str]:
+    """Why decord would give wrong frames or times for this file; empty where it is exact.
+
+    decord rebases timestamps to zero, counts hidden frames, and misplaces frames of open groups
+    of pictures.
+    """
+    with _opened(path, settings) as (container, stream):
+        name = stream.codec_context.name
+        reasons = (
+            [] if name == "h264" else [f"the codec is {name}; only H.264 is known to be exact"]
+        )
+        if "mp4" not in container.format.name:
+            reasons.append("the container is not MP4")
+        if stream.codec_context.pix_fmt not in ("yuv420p", "yuvj420p"):
+            reasons.append(f"the pixel format is {stream.codec_context.pix_fmt}")
+        key_pts, stamps, hidden, leading = None, [], 0, 0
+        for packet in container.demux(stream):
+            if packet.pts is None:
+                continue
+            hidden += bool(packet.is_discard)
+            if packet.is_keyframe:
+                key_pts = packet.pts
+            elif key_pts is not None and packet.pts < key_pts:
+                leading += 1
+            stamps.append(packet.pts)
+        if hidden:
+            reasons.append(f"{hidden} frames are hidden by an edit list")
+        if leading:
+            reasons.append(f"groups of pictures are open ({leading} leading pictures)")
+        if stamps and min(stamps) != 0:
+            reasons.append("the first frame is not at time zero")
+    return reasons
+
+
+def _decord_pictures(
+    path: Path, zero: float, settings: Settings
+) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
+    """Start, end and RGB pixels of every frame, by decord."""
+    reasons = decord_objections(path, settings)
+    if reasons:
+        raise InputError(
+            "decoder_refused",
+            f"decord would be wrong on this file: {'; '.join(reasons)}",
+            "leave out --decoder decord",
+        )
+    import decord
+
+    reader = decord.VideoReader(str(path), num_threads=1)
+    stamps = reader.get_frame_timestamp(range(len(reader)))
+    for start, end in stamps:
+        yield float(start) - zero, float(end) - zero, reader.next().asnumpy()
+
+
+# --- sound ------------------------------------------------------------------------------------
+
+
+class _Sound:
+    """Collects decoded sound from time zero on: 16 kHz mono samples, and levels at its own rate.
+
+    Gaps in the timestamps become zeros (and holes in ``present``), overlaps are dropped, and so is
+    what lies before time zero.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.rate = 0
+        self.at = 0
+        self.dropped = 0
+        self.present: list[Span] = []
+        self.mono: list[NDArray[np.float32]] = []
+        self.pending: list[NDArray[np.float32]] = []
+        self.pending_size = 0
+        self._native: Any = None
+        self._to_mono: Any = None
+        self.meter: _Meter | None = None
+
+    @property
+    def end(self) -> float:
+        return self.at / self.rate if self.rate else 0.0
+
+    @property
+    def dropped_s(self) -> float:
+        return self.dropped / self.rate if self.rate else 0.0
+
+    def feed(self, frame: Any, zero: float) -> None:
+        import av
+
+        if self._native is None:
+            self.rate = frame.sample_rate
+            self.layout = frame.layout.name
+            self._native = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+            self._to_mono = av.AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE)
+            self.meter = _Meter(self.rate, [c.name for c in frame.layout.channels])
+        t = frame.time
+        frame.pts = None
+        for block in self._native.resample(frame):
+            self._place(block.to_ndarray(), None if t is None else float(t) - zero)
+            t = None
+
+    def _place(self, block: NDArray[np.float32], t: float | None) -> None:
+        where = self.at if t is None else round(t * self.rate)
+        if self.at == 0 and not self.present and where < 0:
+            early = min(-where, block.shape[1])
+            self.dropped += early
+            block, where = block[:, early:], where + early
+            if not block.shape[1]:
+                return
+        if abs(where - self.at) < AUDIO_GAP_S * self.rate and self.present:
+            where = self.at
+        if where > self.at:
+            self._append(np.zeros((len(block), min(where - self.at, self._room())), np.float32))
+        elif where < self.at:
+            block = block[:, self.at - where :]
+        block = block[:, : self._room()]
+        if not block.shape[1]:
+            return
+        start = self.at / self.rate
+        self._append(block)
+        if self.present and start <= self.present[-1].end + 1e-6:
+            self.present[-1] = Span(self.present[-1].start, self.end)
+        else:
+            self.present.append(Span(start, self.end))
+
+    def _room(self) -> int:
+        return max(0, round(self.limit_s * self.rate) - self.at)
+
+    def _append(self, block: NDArray[np.float32]) -> None:
+        for start in range(0, block.shape[1], self.rate):
+            part = block[:, start : start + self.rate]
+            self.pending.append(part)
+            self.pending_size += part.shape[1]
+            self.at += part.shape[1]
+            if self.pending_size >= self.rate:
+                self._flush()
+
+    def _flush(self) -> None:
+        import av
+
+        assert self.meter is not None
+        block = np.concatenate(self.pending, axis=1)
+        self.pending, self.pending_size = [], 0
+        self.meter.feed(block)
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(block), format="fltp", layout=self.layout
+        )
+        frame.sample_rate = self.rate
+        self.mono += [out.to_ndarray()[0] for out in self._to_mono.resample(frame)]
+
+    def finish(self) -> Audio | None:
+        """The whole sound, or None when no sample was decoded."""
+        if self.at == 0 or self.meter is None:
+            return None
+        if self.pending:
+            self._flush()
+        self.mono += [out.to_ndarray()[0] for out in self._to_mono.resample(None)]
+        samples = np.clip(np.concatenate(self.mono), -1.0, 1.0)
+        return Audio(_fixed(samples), self.meter.levels(), tuple(self.present))
+
+
+def _clipped(audio: Audio, end: float) -> Audio:
+    """The same sound, made to last exactly until ``end``: padded with zeros or cut."""
+    size = round(end * audio.rate)
+    samples = np.zeros(size, np.float32)
+    kept = min(size, len(audio.samples))
+    samples[:kept] = audio.samples[:kept]
+    return replace(
+        audio,
+        samples=_fixed(samples),
+        present=tuple(spans.intersect(audio.present, [(0.0, end)])),
+    )
+
+
+class _Meter:
+    """Levels of sound at its own rate, as it streams by (ITU-R BS.1770-5)."""
+
+    #: Channel weights of BS.1770-5, table 3; every other channel counts 1.
+    WEIGHTS: ClassVar[dict[str, float]] = {
+        "SL": 1.41, "SR": 1.41, "BL": 1.41, "BR": 1.41, "LFE": 0.0,
+    }  # fmt: skip
+
+    def __init__(self, rate: int, channels: Sequence[str]) -> None:
+        import pyloudnorm
+
+        self.rate = rate
+        self.step = max(1, round(LEVEL_STEP_S * rate))
+        self.weights = np.array([self.WEIGHTS.get(name, 1.0) for name in channels])
+        filters = pyloudnorm.Meter(rate)._filters.values()
+        self.filters = [(f.b, f.a, np.zeros((len(channels), 2))) for f in filters]
+        self.rest = np.zeros((len(channels), 0), np.float32)
+        self.tail = np.zeros((len(channels), 32), np.float32)
+        self.power: list[float] = []
+        self.peak: list[float] = []
+        self.clipped: list[float] = []
+
+    def feed(self, block: NDArray[np.float32]) -> None:
+        block = np.concatenate([self.rest, block], axis=1)
+        whole = block.shape[1] // self.step * self.step
+        self.rest = block[:, whole:]
+        if whole:
+            self._measure(block[:, :whole])
+
+    def _measure(self, block: NDArray[np.float32]) -> None:
+        from scipy.signal import lfilter, resample_poly
+
+        weighted: NDArray[np.float64] = block.astype(np.float64)
+        for index, (b, a, state) in enumerate(self.filters):
+            weighted, state = lfilter(b, a, weighted, axis=1, zi=state)
+            self.filters[index] = (b, a, state)
+        channels = len(block)
+        steps = block.shape[1] // self.step
+        squares = (weighted**2).reshape(channels, steps, -1).mean(2)
+        self.power += (self.weights @ squares).tolist()
+        over = 4 if self.rate < 96_000 else 2
+        joined = np.concatenate([self.tail, block], axis=1)
+        fine = np.abs(resample_poly(joined, over, 1, axis=1))[:, self.tail.shape[1] * over :]
+        self.peak += fine.reshape(channels, steps, -1).max((0, 2)).tolist()
+        full = np.abs(block) >= 0.9999
+        self.clipped += full.reshape(channels, steps, -1).mean((0, 2)).tolist()
+        self.tail = joined[:, -32:]
+
+    def levels(self) -> Levels:
+        if self.rest.shape[1]:
+            short = self.rest.shape[1] / self.step
+            pad = np.zeros((len(self.rest), self.step - self.rest.shape[1]), np.float32)
+            self._measure(np.concatenate([self.rest, pad], axis=1))
+            self.power[-1] /= short
+        return Levels(
+            _fixed(np.array(self.power)),
+            _fixed(np.array(self.peak)),
+            _fixed(np.array(self.clipped)),
+            self.rate,
+            len(self.weights),
+        )
