@@ -1,1 +1,34 @@
-"""The analyzers. ``import actors`` loads neither Ray nor a model library."""
+"""The nineteen analyzers. ``import actors`` loads neither Ray nor a model library."""
+
+from actors.audio_analysis import AudioAnalysis
+from actors.color_analysis import ColorAnalysis
+from actors.cut_analysis import CutAnalysis
+from tiktok_ray.analyzer import Analyzer
+
+#: Every analyzer that is built; the graph is read from their signatures.
+ANALYZERS: tuple[type[Analyzer], ...] = (AudioAnalysis, ColorAnalysis, CutAnalysis)
+
+#: The names of all; those without an analyzer are reported as not implemented.
+NAMES = (
+    "qwen2_vl_temporal",
+    "object_detection",
+    "text_overlay",
+    "speech_transcription",
+    "body_pose",
+    "background_segmentation",
+    "camera_analysis",
+    "scene_segmentation",
+    "color_analysis",
+    "content_quality",
+    "cut_analysis",
+    "age_estimation",
+    "eye_tracking",
+    "audio_analysis",
+    "audio_environment",
+    "speech_emotion",
+    "speech_flow",
+    "temporal_flow",
+    "cross_analyzer_intelligence",
+)
+
+UNBUILT = tuple(name for name in NAMES if name not in {a.name for a in ANALYZERS})

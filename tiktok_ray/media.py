@@ -208,6 +208,10 @@ class Decoded:
     video: Video
     tracks: dict[str, Any]
 
+    def coverage(self) -> dict[str, Coverage]:
+        """How densely each track covers the video, by name."""
+        return {n: t.coverage() for n, t in self.tracks.items() if isinstance(t, Frames | Audio)}
+
 
 #: Containers that are opened. Playlists and anything that names other files are left out.
 FORMATS = (

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(180.0, gt=0, description="Limit of decoding one video")
     timeout_factor: float = Field(1.0, gt=0, description="Multiplies every analyzer's time limit")
     load_timeout_s: float = Field(180.0, gt=0, description="Limit of loading one analyzer")
+    start_timeout_s: float = Field(120.0, gt=0, description="Limit of placing one actor")
     fetch_timeout_s: float = Field(120.0, gt=0, description="Limit of fetching one video")
     fetch_silence_s: float = Field(15.0, gt=0, description="Longest silence while fetching")
     object_store_gib: float = Field(2.0, gt=0, description="Ray's object store, in GiB")
@@ -68,6 +69,15 @@ class Settings(BaseSettings):
     biometrics: bool = Field(True, description="Whether faces may be analyzed")
     private_addresses: bool = Field(
         False, description="Whether URLs may lead to private, loopback or link-local addresses"
+    )
+    allowed_hosts: tuple[str, ...] | None = Field(
+        None, description="Hosts that URLs may lead to, with what lies under them; None: any"
+    )
+    cookies_file: Path | None = Field(
+        None, description="Cookies for platforms, a file in Netscape's format"
+    )
+    impersonate: str | None = Field(
+        None, description="Browser whose connections platform requests resemble, such as `chrome`"
     )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of single analyzers, by name"

@@ -1,0 +1,282 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tiktok_ray import __version__
+from tiktok_ray.console import Display, console, headline, problem, summary, table_of
+from tiktok_ray.engine import Engine, Source, Workers
+from tiktok_ray.graph import Graph, GraphError
+from tiktok_ray.media import InputError
+from tiktok_ray.report import VideoReport
+from tiktok_ray.settings import Settings
+
+app = typer.Typer(
+    name="tiktok-ray",
+    help="One true, complete JSON about a short video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
+app.add_typer(models_app, name="models", no_args_is_help=True)
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    OK = 0
+    USAGE = 2
+    INPUT = 3
+    STRICT = 4
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _settings(**changes: Any) -> Settings:
+    changes = {key: value for key, value in changes.items() if value is not None}
+    return Settings(**changes)
+
+
+def _options(pairs: list[str]) -> dict[str, dict[str, Any]]:
+    """``name.option=value`` pairs as nested dictionaries; values are JSON, or else text."""
+    made: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        place, equals, text = pair.partition("=")
+        name, dot, option = place.partition(".")
+        if not (equals and dot and name and option):
+            raise typer.BadParameter(f"{pair!r} is not of the form analyzer.option=value")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        made.setdefault(name, {})[option] = value
+    return made
+
+
+def make_graph() -> Graph:
+    """The graph of all analyzers that are built."""
+    from actors import ANALYZERS
+
+    return Graph(ANALYZERS)
+
+
+def make_workers(graph: Graph, settings: Settings) -> Workers:
+    """Workers as the settings say: Ray actors, or threads of this process."""
+    from tiktok_ray.placement import plan
+
+    made = plan(graph.analyzers.values(), settings)
+    if settings.workers == "threads":
+        from tiktok_ray.local import LocalWorkers
+
+        return LocalWorkers(graph, made, settings)
+    from tiktok_ray.fleet import Fleet
+
+    return Fleet(graph, made, settings)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a user can mend into words and an exit code."""
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except InputError as error:
+        problem(f"{error.type}: {error}", error.advice)
+        raise typer.Exit(Exit.INPUT) from None
+    except GraphError as error:
+        problem(str(error))
+        raise typer.Exit(Exit.USAGE) from None
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        problem("a setting does not fit: " + "; ".join(lines))
+        raise typer.Exit(Exit.USAGE) from None
+
+
+async def analyze_source(
+    source: str,
+    settings: Settings,
+    *,
+    only: list[str],
+    without: list[str],
+    listen: Callable[[Any], None],
+) -> VideoReport:
+    """Fetch where needed and analyze one source, on workers that are closed afterwards."""
+    from actors import UNBUILT
+    from tiktok_ray.intake import take
+
+    graph = make_graph()
+    graph.select(only, without)
+    workers = make_workers(graph, settings)
+    engine = Engine(graph, workers, settings, unbuilt=UNBUILT)
+    with tempfile.TemporaryDirectory(prefix="tiktok-ray-") as folder:
+        try:
+            starting = asyncio.create_task(engine.warm(only, without))
+            try:
+                taken = await take(source, settings, Path(folder))
+            except BaseException:
+                starting.cancel()
+                raise
+            await starting
+            at_hand = Source(
+                taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
+            )
+            return await engine.analyze(at_hand, only=only, without=without, listen=listen)
+        finally:
+            await workers.close()
+
+
+def write_report(report: VideoReport, folder: Path) -> Path:
+    """Write ``<video id>.json`` whole or not at all; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in report.video.id)
+    path = folder / f"{name}.json"
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(report.to_json() + "\n", encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+Only = Annotated[str | None, typer.Option("--only", help="Names, joined by commas")]
+Without = Annotated[str | None, typer.Option("--without", help="Names, joined by commas")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="analyzer.option=value; may be repeated")
+]
+
+
+@app.command()
+def analyze(
+    source: Annotated[str, typer.Argument(help="A file, or a link")],
+    only: Only = None,
+    without: Without = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
+    decoder: Annotated[str | None, typer.Option("--decoder", help="pyav or decord")] = None,
+    workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
+    options: SetOption = None,
+) -> None:
+    """Analyze one video: write its report, and say what was found."""
+    with _explained():
+        settings = _settings(decoder=decoder, workers=workers, options=_options(options or []))
+        display = Display(source, make_graph().order)
+        with display:
+            report = asyncio.run(
+                analyze_source(
+                    source, settings, only=_names(only), without=_names(without), listen=display
+                )
+            )
+        path = write_report(report, out)
+    _finish(report, path, as_json, settings)
+    if strict and report.failed():
+        raise typer.Exit(Exit.STRICT)
+
+
+def _finish(report: VideoReport, path: Path, as_json: bool, settings: Settings) -> None:
+    if as_json:
+        sys.stdout.write(report.to_json() + "\n")
+    console.print(
+        f"[bold]{headline(report, weights_wanted_gib(report, settings))}[/]", soft_wrap=True
+    )
+    console.print(summary(report, []))
+    run = report.run
+    console.print(
+        f"{run['wall_s']:.1f} s for {report.video.duration_s:.1f} s of video "
+        f"(realtime factor {run['realtime_factor']:.2f}; decode {run['decode_s']:.1f} s, "
+        f"models loaded after {run['startup_s']:.1f} s)"
+    )
+    console.print(f"report: {path}", soft_wrap=True)
+
+
+def weights_wanted_gib(report: VideoReport, settings: Settings) -> float | None:
+    """Size of the weights that the report's analyzers could not find, in GiB."""
+    graph = make_graph()
+    sizes: dict[str, float] = {}
+    for name, section in report.analyzers.items():
+        wants = [section.reason or "", *(m.reason for m in section.missing or [])]
+        if name in graph.analyzers and any("models pull" in reason for reason in wants):
+            for variant in graph.analyzers[name].variants:
+                if variant.cpu and variant.weights:
+                    for w in variant.weights.values():
+                        if not w.locate(settings.models):
+                            sizes[w.id] = w.size_gib or 0.0
+                    break
+    return sum(sizes.values()) or None
+
+
+@app.command()
+def analyzers(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the analyzers: what each reads, and how it would run here."""
+    from actors import UNBUILT
+    from tiktok_ray.placement import plan
+
+    graph = make_graph()
+    made = plan(graph.analyzers.values(), _settings())
+    rows: list[dict[str, Any]] = []
+    for name in graph.order:
+        place = made.assignments.get(name)
+        about = (graph.analyzers[name].__doc__ or "").strip().splitlines()[0]
+        reads = [e.source + ("?" if e.soft else "") for e in graph.edges[name]]
+        here = f"{place.variant.name} on {place.device}" if place else made.unavailable[name]
+        rows.append({"analyzer": name, "finds": about, "reads": ", ".join(reads), "here": here})
+    rows += [
+        {"analyzer": name, "finds": "", "reads": "", "here": "not implemented in this version"}
+        for name in UNBUILT
+    ]
+    _show(rows, as_json)
+
+
+@app.command()
+def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Show the graph of analyzers, as Mermaid text or as JSON."""
+    made = make_graph()
+    edges = [
+        {"from": e.source, "to": name, "soft": e.soft}
+        for name in made.order
+        for e in made.edges[name]
+    ]
+    if as_json:
+        print(json.dumps({"order": made.order, "edges": edges}, indent=1))
+        return
+    print("graph LR")
+    for edge in edges:
+        print(f"  {edge['from']} {'-.->' if edge['soft'] else '-->'} {edge['to']}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        Console().print(table_of(rows))
+
+
+def main() -> None:
+    """Entry point: usage errors exit 2, as Click does."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

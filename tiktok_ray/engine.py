@@ -1,0 +1,477 @@
+"""One video to one report. All failure policy is here.
+
+| what happens | what the report says |
+|---|---|
+| the input cannot be decoded or fetched | no report: ``InputError`` |
+| nothing to analyze (no sound, no face) | ``skipped``, with the reason |
+| the weights are not on this machine | ``unavailable``, with the command that gets them |
+| one part could not be made | ``partial``, with what is ``missing`` |
+| ``analyze`` or ``load`` raised | ``failed``, with type and message |
+| past its time limit | ``timed_out``; its worker is replaced |
+| its worker died | tried once more, then ``failed`` |
+
+Dependants of what did not end well run without it where the edge is soft and are ``skipped`` where
+it is hard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from tiktok_ray import __version__, media, timeline
+from tiktok_ray.analyzer import Options
+from tiktok_ray.graph import Graph
+from tiktok_ray.media import InputError, Video
+from tiktok_ray.placement import Assignment, Plan
+from tiktok_ray.report import ModelUsed, Output, Section, VideoInfo, VideoReport
+from tiktok_ray.settings import Settings
+from tiktok_ray.worker import Reply
+
+T = TypeVar("T")
+DECODE_URGENCY = float("inf")
+
+
+class WorkerDied(Exception):
+    """The worker's process ended while it worked; the message says what is known of the cause."""
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """A decoded video: its facts, a handle to each track, and each track's coverage."""
+
+    video: Video
+    handles: Mapping[str, Any]
+    coverage: Mapping[str, Any]
+    seconds: float
+    pss_gib: float = 0.0
+
+
+class Workers(Protocol):
+    """Where analyzers run. Two implementations: threads (here) and Ray actors (``fleet``)."""
+
+    plan: Plan
+
+    async def start(self, names: Collection[str]) -> None:
+        """Begin to make the workers of these analyzers. Raises ``CapacityError``."""
+
+    async def decode(self, path: Path, want: Collection[str]) -> Tracks:
+        """Decode once. Raises ``InputError``, ``TimeoutError`` or ``WorkerDied``."""
+
+    async def load(self, name: str) -> Reply:
+        """Load a model unless it is loaded. Raises ``TimeoutError`` or ``WorkerDied``."""
+
+    async def run(self, name: str, inputs: Mapping[str, Any], timeout_s: float) -> Reply:
+        """Analyze. Raises ``TimeoutError`` (its worker has been replaced) or ``WorkerDied``."""
+
+    async def close(self) -> None:
+        """Give everything back."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Something happened: a phase began or ended, or an analyzer changed its state."""
+
+    kind: Literal["phase", "analyzer"]
+    name: str
+    state: str
+    seconds: float = 0.0
+    found: str = ""
+    section: Section | None = None
+
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video at hand: the local file, and what is known of where it came from."""
+
+    path: Path
+    source: str
+    id: str | None = None
+    title: str | None = None
+    uploader: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Cache(Protocol):
+    """Keeps outputs by key; the key covers everything an output depends on."""
+
+    def get(self, key: str, kind: type[Output]) -> Output | None: ...
+
+    def put(self, key: str, output: Output) -> None: ...
+
+
+class Cores:
+    """The CPU cores that analyzers share; the most urgent waiter goes first."""
+
+    def __init__(self, count: int) -> None:
+        self.count = self.free = count
+        self._waiting: list[tuple[float, int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    @asynccontextmanager
+    async def hold(self, threads: int, urgency: float) -> AsyncIterator[None]:
+        """Hold so many cores (at most all of them) while the block runs."""
+        threads = min(threads, self.count)
+        if threads <= self.free and not self._waiting:
+            self.free -= threads
+        else:
+            turn = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (-urgency, next(self._order), threads, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._give_back(threads)
+                raise
+        try:
+            yield
+        finally:
+            self._give_back(threads)
+
+    def _give_back(self, threads: int) -> None:
+        self.free += threads
+        while self._waiting:
+            _, _, wanted, turn = self._waiting[0]
+            if turn.cancelled():
+                heapq.heappop(self._waiting)
+            elif wanted <= self.free:
+                heapq.heappop(self._waiting)
+                self.free -= wanted
+                turn.set_result(None)
+            else:
+                return
+
+
+@dataclass
+class _Job:
+    """The state of one video on its way through the graph."""
+
+    source: Source
+    names: tuple[str, ...]
+    listen: Listener
+    begin: float
+    sections: dict[str, Section] = field(default_factory=dict)
+    done: dict[str, asyncio.Event] = field(default_factory=dict)
+    tracks: Tracks | None = None
+    loads: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    sha256: str = ""
+    loaded_at: float = 0.0
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.begin
+
+    def end(self, name: str, section: Section) -> None:
+        self.sections[name] = section
+        self.done[name].set()
+        found = section.output.headline() if isinstance(section.output, Output) else ""
+        self.listen(
+            Progress(
+                "analyzer",
+                name,
+                section.status,
+                section.seconds,
+                found or section.reason or "",
+                section,
+            )
+        )
+
+
+class Engine:
+    """Runs the graph over ``workers``. Several videos may be in flight at once."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        workers: Workers,
+        settings: Settings,
+        *,
+        unbuilt: Collection[str] = (),
+        cache: Cache | None = None,
+    ) -> None:
+        self.graph = graph
+        self.unbuilt = unbuilt
+        self.workers = workers
+        self.settings = settings
+        self.cache = cache
+        self.cores = Cores(settings.cores)
+
+    async def analyze(
+        self,
+        source: Source,
+        *,
+        only: Collection[str] = (),
+        without: Collection[str] = (),
+        listen: Listener = lambda _: None,
+    ) -> VideoReport:
+        """The report of one video. Raises ``InputError`` when it cannot be analyzed at all."""
+        names = self.graph.select(only, without)
+        job = _Job(source, names, listen, time.perf_counter())
+        job.done = {name: asyncio.Event() for name in self.graph.order}
+        runnable = self._settle_before_start(job)
+        try:
+            async with asyncio.TaskGroup() as group:
+                decoding = group.create_task(self._decode(job, runnable))
+                started = group.create_task(self.workers.start(runnable))
+                for name in runnable:
+                    group.create_task(self._analyze(name, job, decoding, started))
+        except BaseExceptionGroup as several:
+            raise first_of(several) from several
+        return self._report(job)
+
+    async def warm(self, only: Collection[str] = (), without: Collection[str] = ()) -> None:
+        """Begin to make the workers that ``analyze`` with the same arguments will want."""
+        names = self.graph.select(only, without)
+        await self.workers.start([n for n in names if n in self.workers.plan.assignments])
+
+    def _settle_before_start(self, job: _Job) -> list[str]:
+        """Sections that need no work: not selected, or unavailable. Returns the rest."""
+        plan = self.workers.plan
+        for name in self.unbuilt:
+            job.sections[name] = Section(
+                status="unavailable", reason="not implemented in this version"
+            )
+        for name in self.graph.order:
+            if name not in job.names:
+                job.end(name, Section(status="skipped", reason="not selected"))
+            elif name in plan.unavailable:
+                job.end(name, Section(status="unavailable", reason=plan.unavailable[name]))
+        return [name for name in job.names if name in plan.assignments]
+
+    async def _decode(self, job: _Job, runnable: Collection[str]) -> Tracks:
+        job.listen(Progress("phase", "decode", "running"))
+        want = self.graph.tracks(runnable)
+        job.sha256 = await asyncio.to_thread(media.fingerprint, job.source.path)
+        async with self.cores.hold(1, DECODE_URGENCY):
+            try:
+                tracks = await self._decode_with_retry(job.source.path, want)
+            except TimeoutError:
+                raise InputError(
+                    "decode_timeout",
+                    f"decoding took longer than {self.settings.decode_timeout_s:.0f} s",
+                    "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S",
+                ) from None
+        job.tracks = tracks
+        job.listen(Progress("phase", "decode", "done", tracks.seconds))
+        return tracks
+
+    async def _decode_with_retry(self, path: Path, want: Collection[str]) -> Tracks:
+        try:
+            return await twice(lambda: self.workers.decode(path, want))
+        except WorkerDied as death:
+            raise InputError(
+                "decoder_died",
+                f"the decoder died twice on this file: {death}",
+                "the file may be hostile, or memory too short",
+            ) from None
+
+    async def _analyze(
+        self,
+        name: str,
+        job: _Job,
+        decoding: asyncio.Task[Tracks],
+        started: asyncio.Task[None],
+    ) -> None:
+        await started
+        failed = await self._load(name, job)
+        tracks = await asyncio.shield(decoding)
+        for producer in self.graph.producers[name]:
+            await job.done[producer].wait()
+        if failed:
+            job.end(name, failed)
+            return
+        lacking = self._lacking_input(name, job, tracks)
+        if lacking:
+            job.end(name, self._section(name, Reply("skipped", reason=lacking), tracks))
+            return
+        ready = job.elapsed()
+        key = self._cache_key(name, job)
+        known = self.cache.get(key, self.graph.outputs[name]) if self.cache and key else None
+        if known is not None:
+            section = self._section(name, Reply("ok", output=known), tracks)
+            job.end(name, section.model_copy(update={"cached": True}))
+            return
+        reply, queued, at = await self._run(name, job, tracks, ready)
+        if self.cache and key and reply.status == "ok" and reply.output is not None:
+            self.cache.put(key, reply.output)
+        job.memory[name] = {
+            "peak_gib": reply.memory.pss_gib,
+            "peak_vram_gib": reply.memory.vram_gib,
+        }
+        section = self._section(name, reply, tracks)
+        job.end(name, section.model_copy(update={"queued_s": queued, "started_s": at}))
+
+    async def _load(self, name: str, job: _Job) -> Section | None:
+        """Load the model; the section if that failed, else None."""
+        urgency = self.graph.urgency[name]
+        try:
+            async with self.cores.hold(1, urgency):
+                job.listen(Progress("analyzer", name, "loading"))
+                reply = await twice(lambda: self.workers.load(name))
+        except TimeoutError:
+            limit = self.settings.load_timeout_s
+            return Section(status="failed", reason=f"load: took longer than {limit:.0f} s")
+        except WorkerDied as death:
+            return Section(status="failed", reason=f"load: its process died twice: {death}")
+        job.loads[name] = reply.seconds
+        job.loaded_at = job.elapsed()
+        if reply.status != "ok":
+            return Section(status=reply.status, reason=reply.reason, seconds=reply.seconds)
+        job.listen(Progress("analyzer", name, "waiting"))
+        return None
+
+    async def _run(
+        self, name: str, job: _Job, tracks: Tracks, ready: float
+    ) -> tuple[Reply, float, float]:
+        """The reply, the seconds it was queued, and when work began."""
+        needs = self.graph.analyzers[name].needs
+        limit = needs.timeout_s * self.settings.timeout_factor
+        inputs = {
+            edge.source: tracks.handles.get(edge.source)
+            if edge.is_track
+            else job.sections[edge.source].output
+            for edge in self.graph.edges[name]
+        }
+        async with self.cores.hold(needs.threads, self.graph.urgency[name]):
+            at = job.elapsed()
+            job.listen(Progress("analyzer", name, "running"))
+            try:
+                reply = await twice(lambda: self.workers.run(name, inputs, limit))
+            except TimeoutError:
+                spent = job.elapsed() - at
+                reply = Reply(
+                    "timed_out", reason=f"took longer than its limit of {limit:g} s", seconds=spent
+                )
+            except WorkerDied as death:
+                spent = job.elapsed() - at
+                reply = Reply("failed", reason=f"its process died twice: {death}", seconds=spent)
+        queued = max(0.0, job.elapsed() - ready - reply.seconds)
+        return reply, queued, at
+
+    def _lacking_input(self, name: str, job: _Job, tracks: Tracks) -> str | None:
+        for edge in self.graph.edges[name]:
+            if edge.soft:
+                continue
+            if edge.is_track and edge.source not in tracks.handles:
+                return "no audio track" if edge.source in ("audio", "speech") else "no pictures"
+            if not edge.is_track and job.sections[edge.source].output is None:
+                producer = job.sections[edge.source]
+                return f"needs {edge.source}, which is {producer.status}: {producer.reason}"
+        return None
+
+    def _section(self, name: str, reply: Reply, tracks: Tracks) -> Section:
+        assignment = self.workers.plan.assignments[name]
+        read = [e.source for e in self.graph.edges[name] if e.source in tracks.coverage]
+        return Section(
+            status=reply.status,
+            reason=reply.reason,
+            missing=list(reply.missing) or None,
+            seconds=reply.seconds,
+            device=assignment.device,
+            model=model_used(assignment),
+            coverage=tracks.coverage[read[0]] if read and reply.output else None,
+            output=reply.output,
+        )
+
+    def _cache_key(self, name: str, job: _Job) -> str | None:
+        """Everything the output depends on: media, tracks, code, model, options, inputs."""
+        if self.cache is None:
+            return None
+        assignment = self.workers.plan.assignments[name]
+        used = model_used(assignment)
+        inputs = {
+            edge.source: job.sections[edge.source].output
+            for edge in self.graph.edges[name]
+            if not edge.is_track
+        }
+        parts = {
+            "media": job.sha256,
+            "tracks": self.settings.tracks.model_dump(mode="json"),
+            "decoder": self.settings.decoder,
+            "code": self.graph.digests[name],
+            "model": used.model_dump(mode="json") if used else None,
+            "device": assignment.device,
+            "options": options_for(name, self.graph, self.settings).model_dump(mode="json"),
+            "inputs": {
+                source: output.model_dump_json() if isinstance(output, Output) else None
+                for source, output in inputs.items()
+            },
+        }
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+    def _report(self, job: _Job) -> VideoReport:
+        assert job.tracks is not None
+        video, source = job.tracks.video, job.source
+        info = VideoInfo(
+            id=source.id or job.sha256[:16],
+            sha256=job.sha256,
+            source=source.source,
+            title=source.title,
+            uploader=source.uploader,
+            metadata=source.metadata,
+            **video.__dict__,
+        )
+        sections = {name: job.sections[name] for name in sorted(job.sections)}
+        wall = job.elapsed()
+        events = timeline.merge(sections, video.duration_s)
+        return VideoReport(
+            video=info,
+            analyzers=sections,
+            timeline=events,
+            summary=timeline.summarize(info, sections),
+            run={
+                "wall_s": wall,
+                "startup_s": job.loaded_at,
+                "load_s": job.loads,
+                "decode_s": job.tracks.seconds,
+                "realtime_factor": wall / video.duration_s if video.duration_s else 0.0,
+                "cores": self.settings.cores,
+                "workers": self.settings.workers,
+                "decoder": self.settings.decoder,
+                "plan": self.workers.plan.table(job.names),
+                "memory": {"decoder": {"peak_gib": job.tracks.pss_gib}, **job.memory},
+                "versions": {"tiktok_ray": __version__},
+            },
+        )
+
+
+async def twice(call: Callable[[], Awaitable[T]]) -> T:
+    """Call, and once more if the worker died."""
+    try:
+        return await call()
+    except WorkerDied:
+        return await call()
+
+
+def first_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single exception inside a group."""
+    inner = several.exceptions[0]
+    return first_of(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def model_used(assignment: Assignment) -> ModelUsed | None:
+    """The checkpoint an assignment runs, or None when it runs without one."""
+    weights = list(assignment.variant.weights.values())
+    if not weights:
+        return None
+    return ModelUsed(
+        id=", ".join(w.id for w in weights), revision=None, variant=assignment.variant.name
+    )
+
+
+def options_for(name: str, graph: Graph, settings: Settings) -> Options:
+    """The options of one analyzer. Raises ``pydantic.ValidationError`` for what does not fit."""
+    return graph.analyzers[name].options_type.model_validate(settings.options.get(name, {}))

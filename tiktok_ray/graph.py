@@ -1,0 +1,142 @@
+"""The graph of analyzers, read from their signatures and checked before any model loads."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import types
+import typing
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from tiktok_ray.analyzer import Analyzer, Partial
+from tiktok_ray.media import TRACKS
+from tiktok_ray.report import Output
+
+
+class GraphError(Exception):
+    """The analyzers do not fit together: a typo, a wrong type, or a cycle."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One input of an analyzer: a media track or another analyzer's output."""
+
+    source: str
+    soft: bool
+
+    @property
+    def is_track(self) -> bool:
+        return self.source in TRACKS
+
+
+class Graph:
+    """Analyzers by name, with what each reads. Raises ``GraphError`` when they do not fit."""
+
+    def __init__(self, analyzers: Iterable[type[Analyzer]]) -> None:
+        self.analyzers = {a.name: a for a in analyzers}
+        self.outputs = {name: _output_type(a) for name, a in self.analyzers.items()}
+        self.edges = {name: self._edges_of(a) for name, a in self.analyzers.items()}
+        try:
+            self.order = tuple(
+                TopologicalSorter({n: sorted(p) for n, p in self.producers.items()}).static_order()
+            )
+        except CycleError as error:
+            raise GraphError(
+                f"analyzers wait for each other: {' → '.join(error.args[1])}"
+            ) from None
+
+    def _edges_of(self, analyzer: type[Analyzer]) -> tuple[Edge, ...]:
+        hints = typing.get_type_hints(analyzer.analyze)
+        edges = []
+        for name in list(inspect.signature(analyzer.analyze).parameters)[1:]:
+            where = f"{analyzer.__name__}.analyze({name})"
+            expected = TRACKS.get(name) or self.outputs.get(name)
+            if expected is None:
+                raise GraphError(f"{where}: neither a media track nor an analyzer is called so")
+            kinds = _alternatives(hints.get(name))
+            soft = types.NoneType in kinds
+            if kinds - {types.NoneType} != {expected}:
+                raise GraphError(f"{where}: must be annotated {expected.__name__}")
+            edges.append(Edge(name, soft))
+        return tuple(edges)
+
+    @cached_property
+    def producers(self) -> dict[str, set[str]]:
+        """Each analyzer's producers, soft and hard."""
+        return {n: {e.source for e in edges if not e.is_track} for n, edges in self.edges.items()}
+
+    def tracks(self, names: Iterable[str]) -> set[str]:
+        """Media tracks that the named analyzers read."""
+        return {e.source for name in names for e in self.edges[name] if e.is_track}
+
+    def select(self, only: Collection[str] = (), without: Collection[str] = ()) -> tuple[str, ...]:
+        """The chosen analyzers and all they cannot do without, in an order that works.
+
+        Raises ``GraphError`` for an unknown name, and for one excluded that a chosen one needs.
+        """
+        for name in (*only, *without):
+            if name not in self.analyzers:
+                raise GraphError(
+                    f"there is no analyzer {name!r}; there are: {', '.join(self.order)}"
+                )
+        chosen = set(only) if only else set(self.analyzers) - set(without)
+        waiting = list(chosen)
+        while waiting:
+            name = waiting.pop()
+            for edge in self.edges[name]:
+                if edge.is_track or edge.soft or edge.source in chosen:
+                    continue
+                if edge.source in without and name in only:
+                    raise GraphError(f"{name} cannot do without {edge.source}")
+                if edge.source not in without:
+                    chosen.add(edge.source)
+                    waiting.append(edge.source)
+        return tuple(name for name in self.order if name in chosen)
+
+    @cached_property
+    def urgency(self) -> dict[str, float]:
+        """Estimated cost of an analyzer and of the longest chain of analyzers that wait for it."""
+        worth: dict[str, float] = {}
+        for name in reversed(self.order):
+            after = [worth[n] for n, producers in self.producers.items() if name in producers]
+            worth[name] = self.analyzers[name].needs.cost + max(after, default=0.0)
+        return worth
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Hash of the code behind each analyzer: its own file, its producers' and the contract's."""
+        package = Path(__file__).parent
+        shared = [package / f"{n}.py" for n in ("analyzer", "media", "report", "spans", "tracks")]
+        own = {n: _source(a) for n, a in self.analyzers.items()}
+        return {
+            name: _hash([own[name], *(own[p] for p in sorted(self.producers[name])), *shared])
+            for name in self.analyzers
+        }
+
+
+def _output_type(analyzer: type[Analyzer]) -> type[Output]:
+    kinds = _alternatives(typing.get_type_hints(analyzer.analyze).get("return")) - {Partial}
+    if len(kinds) == 1 and isinstance(kind := kinds.pop(), type) and issubclass(kind, Output):
+        return kind
+    raise GraphError(f"{analyzer.__name__}.analyze: must return one Output type")
+
+
+def _alternatives(annotation: object) -> set[object]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return set(typing.get_args(annotation))
+    return {annotation}
+
+
+def _source(analyzer: type[Analyzer]) -> Path:
+    return Path(inspect.getfile(analyzer))
+
+
+def _hash(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,51 @@
+"""The merged timeline: every analyzer's events in one list, ordered by time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from tiktok_ray.report import Event, Output, Section, VideoInfo
+
+
+def merge(sections: Mapping[str, Section], duration_s: float) -> list[Event]:
+    """Events of all outputs by start, kept within the video's 0..``duration_s`` seconds.
+
+    A person is a ``person``, never also an ``object``.
+    """
+    events = [
+        _within(event, duration_s)
+        for section in sections.values()
+        if isinstance(section.output, Output)
+        for event in section.output.events()
+        if not (event.kind == "object" and event.label == "person")
+    ]
+    return sorted(events, key=lambda e: (e.start, e.end, e.kind, e.analyzer, e.label))
+
+
+def _within(event: Event, end: float) -> Event:
+    start, stop = (min(max(t, 0.0), end) for t in (event.start, event.end))
+    if (start, stop) == (event.start, event.end):
+        return event
+    return event.model_copy(update={"start": start, "end": max(start, stop)})
+
+
+def summarize(video: VideoInfo, sections: Mapping[str, Section]) -> dict[str, Any]:
+    """What was measured, and one line from every analyzer that found something."""
+    counts = Counter(section.status for section in sections.values())
+    return {
+        "measured": counts["ok"] + counts["partial"],
+        "of": len(sections),
+        "duration_s": video.duration_s,
+        "found": {
+            name: section.output.headline()
+            for name, section in sections.items()
+            if isinstance(section.output, Output)
+        },
+        "not_measured": {
+            name: f"{section.status}: {section.reason}"
+            for name, section in sections.items()
+            if section.output is None
+        },
+    }

@@ -1,0 +1,193 @@
+"""One analyzer at work: the same code in an actor's process and in a thread."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
+from tiktok_ray.placement import Assignment
+from tiktok_ray.report import Missing, Output, Status
+
+#: Where a library that ignores every other setting would send statistics: nowhere.
+CLOSED_DOOR = "http://127.0.0.1:9"
+MEMORY_STEP_S = 0.25
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of a worker's process in GiB: proportional set size, and the card's."""
+
+    pss_gib: float = 0.0
+    vram_gib: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of one call. Never an exception: those do not survive every transport."""
+
+    status: Status
+    output: Output | None = None
+    reason: str | None = None
+    missing: tuple[Missing, ...] = ()
+    seconds: float = 0.0
+    started: float = 0.0
+    memory: Memory = field(default_factory=Memory)
+    trace: str | None = None
+
+
+class Worker:
+    """Holds one analyzer, loads it once and calls it. Every failure becomes a ``Reply``."""
+
+    def __init__(
+        self, analyzer: type[Analyzer], options: Options | None, assignment: Assignment
+    ) -> None:
+        self.assignment = assignment
+        self.analyzer = analyzer(options)
+        self.loaded = False
+
+    def load(self) -> Reply:
+        """Load the model, once."""
+        begin, started = time.perf_counter(), time.time()
+        if not self.loaded:
+            a = self.assignment
+            try:
+                self.analyzer.load(a.variant, a.device, a.files)
+                limit_loaded(self.analyzer.needs.threads)
+            except Exception as error:  # noqa: BLE001 - every failure is reported, none is lost
+                return _failure(error, "load: ", begin, started)
+            self.loaded = True
+        seconds = time.perf_counter() - begin
+        return Reply("ok", seconds=seconds, started=started, memory=memory_now())
+
+    def run(self, inputs: Mapping[str, Any]) -> Reply:
+        """Analyze one video. After memory ran out it is tried once more with half the batch."""
+        begin, started = time.perf_counter(), time.time()
+        with _MemoryWatch() as watch:
+            reply = self._call(inputs, begin, started)
+            if reply.reason and _is_out_of_memory(reply.reason) and self.analyzer.batch > 1:
+                self.analyzer.batch = max(1, self.analyzer.batch // 2)
+                _free_device_memory()
+                reply = self._call(inputs, begin, started)
+        return Reply(**{**reply.__dict__, "memory": watch.peak})
+
+    def _call(self, inputs: Mapping[str, Any], begin: float, started: float) -> Reply:
+        try:
+            result = self.analyzer.analyze(**inputs)
+        except Skip as skip:
+            seconds = time.perf_counter() - begin
+            return Reply("skipped", reason=str(skip), seconds=seconds, started=started)
+        except Exception as error:  # noqa: BLE001 - every failure is reported, none is lost
+            return _failure(error, "", begin, started)
+        missing = tuple(Missing(part=p, reason=r) for p, r in self.assignment.missing)
+        output: Output
+        if isinstance(result, Partial):
+            output, missing = result.output, (*missing, *result.missing)
+        else:
+            output = result
+        return Reply(
+            "partial" if missing else "ok",
+            output=output,
+            missing=missing,
+            seconds=time.perf_counter() - begin,
+            started=started,
+        )
+
+
+def close_doors(own_address: str = "") -> None:
+    """Send every proxy-aware library of this process to a closed door; local addresses stay open.
+
+    MediaPipe reports statistics and offers no switch; a proxy that nobody answers is one.
+    """
+    local = ",".join(("localhost", "127.0.0.1", "::1", own_address)).rstrip(",")
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ[name] = os.environ[name.upper()] = CLOSED_DOOR
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = local
+
+
+def limit_threads(threads: int) -> None:
+    """Keep numeric libraries of this process to so many threads. Call before they are imported."""
+    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
+        os.environ[f"{name}_NUM_THREADS"] = str(threads)
+
+
+def limit_loaded(threads: int) -> None:
+    """Keep those libraries to so many threads that take no notice of the environment."""
+    if (cv2 := sys.modules.get("cv2")) is not None:
+        cv2.setNumThreads(threads)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)
+
+
+def memory_now() -> Memory:
+    """Memory of this process now; without ``/proc`` the resident size stands for the PSS."""
+    import psutil
+
+    full = psutil.Process().memory_full_info()
+    return Memory(pss_gib=(getattr(full, "pss", 0) or full.rss) / 2**30, vram_gib=_vram_gib())
+
+
+def _vram_gib() -> float:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0.0
+    return float(torch.cuda.max_memory_reserved()) / 2**30
+
+
+class _MemoryWatch:
+    """Samples the memory of this process while something runs."""
+
+    def __init__(self) -> None:
+        self.peak = Memory()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _sample(self) -> None:
+        now = memory_now()
+        self.peak = Memory(
+            max(self.peak.pss_gib, now.pss_gib), max(self.peak.vram_gib, now.vram_gib)
+        )
+
+    def _watch(self) -> None:
+        while not self._done.wait(MEMORY_STEP_S):
+            self._sample()
+
+    def __enter__(self) -> _MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._sample()
+
+
+def _failure(error: BaseException, prefix: str, begin: float, started: float) -> Reply:
+    words = str(error).strip() or "no message"
+    return Reply(
+        "failed",
+        reason=f"{prefix}{type(error).__name__}: {words[:500]}",
+        seconds=time.perf_counter() - begin,
+        started=started,
+        trace="".join(traceback.format_exception(error))[-4000:],
+    )
+
+
+def _is_out_of_memory(reason: str) -> bool:
+    return reason.startswith(("OutOfMemoryError", "MemoryError")) or "out of memory" in reason
+
+
+def _free_device_memory() -> None:
+    import gc
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
