@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from actors.whisper import WINDOW_S, Heard, HeardWord, Whisper, checkpoint
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.media import Audio, Speech
+from tiktok_ray.pitch import HOP_S, pitch_track
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
+from tiktok_ray.spans import Span
 
 NAME = "speech_transcription"
+
+#: Longest gap between two spans that are fed in one piece.
+JOIN_S = 2.0
+#: Sound fed before and after a span, and how far a word's middle may lie outside a span of speech.
+MARGIN_S, TOLERANCE_S = 0.2, 0.25
+#: A gap between words from which on the second begins a new segment.
+BREAK_S = 0.8
+
+#: Step of the pitch contour.
+CONTOUR_S = 0.05
+
+SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’»)\]]*$")
+NO_SENTENCE_END = re.compile(
+    r"^(\d+\.|(\w\.)+|(dr|mr|mrs|ms|prof|st|nr|ca|bzw|vgl|usw|evtl|inkl|vs)\.)$", re.IGNORECASE
+)
 
 
 class Word(Timed):
@@ -26,9 +55,9 @@ class Segment(Timed):
 class Pitch(Model):
     """Fundamental frequency of the voice, over voiced speech only."""
 
-    median_hz: float = measured("Median", unit="Hz", range="60..600")
-    p5_hz: float = measured("5th percentile", unit="Hz", range="60..600")
-    p95_hz: float = measured("95th percentile", unit="Hz", range="60..600")
+    median_hz: float = measured("Median", unit="Hz", range="65..600")
+    p5_hz: float = measured("5th percentile", unit="Hz", range="65..600")
+    p95_hz: float = measured("95th percentile", unit="Hz", range="65..600")
     iqr_hz: float = measured("Distance between the 25th and 75th percentiles", unit="Hz")
     range_semitones: float = derived(
         "From the 5th to the 95th percentile", unit="semitones", method="12 log2(p95 / p5)"
@@ -38,7 +67,7 @@ class Pitch(Model):
     times: list[float] = measured(
         "Times of the contour below: the middle of each 50 ms of voiced speech", unit="s"
     )
-    hz: list[float] = measured("Median pitch in each of them", unit="Hz", range="60..600")
+    hz: list[float] = measured("Median pitch in each of them", unit="Hz", range="65..600")
 
 
 class Transcript(Output):
@@ -89,5 +118,212 @@ class Transcript(Output):
                 end=segment.end,
                 kind="speech",
                 label=segment.text,
+                confidence=sum(word.probability for word in segment.words) / len(segment.words),
                 analyzer=NAME,
             )
+        said = [segment.span for segment in self.segments or ()]
+        for part in self.speech:
+            if not spans.intersect([part.span], said):
+                yield Event(
+                    start=part.start, end=part.end, kind="speech", label="speech", analyzer=NAME
+                )
+
+
+class TranscriptionOptions(Options):
+    """Settings of ``speech_transcription``."""
+
+    language: str | None = Field(
+        None, pattern="^[a-z]{2,3}$", description="ISO 639-1 code; none: found out per video"
+    )
+    beam_size: int = Field(5, ge=1, le=20, description="Readings kept while decoding")
+
+
+class Recogniser(Protocol):
+    """Hears words in windows of the sound, each at most ``WINDOW_S`` long."""
+
+    def hear(
+        self,
+        audio: Audio,
+        windows: Sequence[Span],
+        *,
+        language: str | None,
+        beam_size: int,
+        batch: int,
+    ) -> Heard: ...
+
+
+class SpeechTranscription(Analyzer):
+    """Words with their times, and the language they are in."""
+
+    name = NAME
+    needs = Needs(threads=2, timeout_s=600, cost=8)
+    variants = (
+        Variant(
+            "large-v3-turbo",
+            {"whisper": checkpoint("mobiuslabsgmbh/faster-whisper-large-v3-turbo", 1.51)},
+            ram_gib=1.2,
+            vram=Vram(0.8, 0.5),
+            cpu=False,
+        ),
+        Variant("base-int8", {"whisper": checkpoint("Systran/faster-whisper-base", 0.14)}, 0.6),
+        Variant("tiny-int8", {"whisper": checkpoint("Systran/faster-whisper-tiny", 0.07)}, 0.5),
+        Variant("spans-only", ram_gib=0.3, lacks=("words",)),
+    )
+    options_type = TranscriptionOptions
+    batch = 8
+
+    def __init__(self, options: Options | None = None) -> None:
+        super().__init__(options)
+        self.recogniser: Recogniser | None = None
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        pitch_of(np.zeros(16_000, np.float32), [Span(0.0, 1.0)])  # compiles, once a machine
+        if "whisper" in files:
+            self.recogniser = Whisper(files["whisper"], device, self.needs.threads)
+
+    def analyze(self, audio: Audio, speech: Speech) -> Transcript:
+        heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
+        if not heard_spans:
+            raise Skip("nobody speaks in this video")
+        heard = None
+        if self.recogniser is not None:
+            cut = windows(heard_spans, audio)
+            heard = self.recogniser.hear(
+                audio,
+                cut,
+                language=self.options.language,
+                beam_size=self.options.beam_size,
+                batch=self.batch,
+            )
+        return transcript(heard, audio, heard_spans)
+
+
+def windows(speech: Iterable[tuple[float, float]], audio: Audio) -> list[Span]:
+    """What of the sound to feed: spans of speech with a margin, joined to at most ``WINDOW_S``.
+
+    A span that is longer is cut where the sound is weakest in its last third.
+    """
+    wide = [(start - MARGIN_S, end + MARGIN_S) for start, end in speech]
+    pieces = [
+        piece
+        for span in spans.intersect(wide, [(0.0, audio.duration_s)])
+        for piece in _pieces(span, audio)
+    ]
+    joined: list[Span] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if last and piece.start - last.end <= JOIN_S and piece.end - last.start <= WINDOW_S:
+            joined[-1] = Span(last.start, piece.end)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _pieces(span: Span, audio: Audio) -> Iterator[Span]:
+    step = 0.02
+    while span.length > WINDOW_S:
+        first = span.start + WINDOW_S * 2 / 3
+        late = audio.cut(first, span.start + WINDOW_S)
+        size = round(step * audio.rate)
+        power = (late[: len(late) // size * size].reshape(-1, size) ** 2).mean(1)
+        smooth = np.convolve(power, np.ones(5) / 5, mode="valid")
+        at = first + (int(np.argmin(smooth)) + 2.5) * step
+        yield Span(span.start, at)
+        span = Span(at, span.end)
+    yield span
+
+
+def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Transcript:
+    """Put together what was heard (None without a model) and when somebody speaks."""
+    kept = within(heard.words, speech, audio.duration_s) if heard else []
+    seconds = spans.total(speech)
+    parts = segments(kept, speech)
+    return Transcript(
+        language=heard.language if heard else None,
+        language_probability=heard.language_probability if heard else None,
+        text=" ".join(part.text for part in parts) if heard else None,
+        segments=parts if heard else None,
+        word_count=len(kept) if heard else None,
+        words_per_minute=60 * len(kept) / seconds if heard else None,
+        words_dropped=len(heard.words) - len(kept) if heard else None,
+        pitch=pitch_of(audio.samples, speech),
+        speech=[Timed(start=start, end=end) for start, end in speech],
+        speech_s=seconds,
+        speech_share=spans.share(speech, audio.present),
+    )
+
+
+def within(
+    words: Iterable[HeardWord], speech: Sequence[Span], duration_s: float
+) -> list[HeardWord]:
+    """The words whose middle lies in speech, or at most ``TOLERANCE_S`` outside; in order."""
+    wide = [(start - TOLERANCE_S, end + TOLERANCE_S) for start, end in speech]
+    kept = []
+    for word in sorted(words, key=lambda word: word.start):
+        start, end = (min(max(t, 0.0), duration_s) for t in (word.start, word.end))
+        if word.text.strip() and spans.covers(wide, (start + end) / 2):
+            kept.append(word._replace(start=start, end=max(start, end)))
+    return kept
+
+
+def segments(words: Sequence[HeardWord], speech: Sequence[Span]) -> list[Segment]:
+    """Sentences: words up to one that ends a sentence, or up to a break in the speech."""
+    groups: list[list[HeardWord]] = [[]]
+    for word in words:
+        last = groups[-1][-1] if groups[-1] else None
+        if last and (_ends_sentence(last.text) or _apart(last, word, speech)):
+            groups.append([])
+        groups[-1].append(word)
+    return [_segment(group) for group in groups if group]
+
+
+def _ends_sentence(text: str) -> bool:
+    text = text.strip()
+    return bool(SENTENCE_END.search(text)) and not NO_SENTENCE_END.match(text)
+
+
+def _apart(a: HeardWord, b: HeardWord, speech: Sequence[Span]) -> bool:
+    """Whether a break lies between two words: between their times or, where the model stretched
+    a word over it, between the spans of speech that their middles lie in."""
+    if b.start - a.end >= BREAK_S:
+        return True
+    middle = (a.start + a.end) / 2, (b.start + b.end) / 2
+    return any(
+        second.start - first.end >= BREAK_S
+        and middle[0] < (first.end + second.start) / 2 <= middle[1]
+        for first, second in pairwise(speech)
+    )
+
+
+def _segment(words: Sequence[HeardWord]) -> Segment:
+    return Segment(
+        start=words[0].start,
+        end=max(word.end for word in words),
+        text="".join(word.text for word in words).strip(),
+        words=[
+            Word(start=w.start, end=w.end, text=w.text.strip(), probability=float(w.probability))
+            for w in words
+        ],
+    )
+
+
+def pitch_of(samples: NDArray[np.float32], speech: Iterable[tuple[float, float]]) -> Pitch | None:
+    """Statistics and contour of the pitch over the given spans; None where nothing is voiced."""
+    times, hz = pitch_track(samples, speech)
+    voiced = np.isfinite(hz)
+    if not voiced.any():
+        return None
+    p5, p25, p50, p75, p95 = (float(p) for p in np.percentile(hz[voiced], (5, 25, 50, 75, 95)))
+    bins = np.floor(times[voiced] / CONTOUR_S).astype(int)
+    steps = np.unique(bins)
+    return Pitch(
+        median_hz=p50,
+        p5_hz=p5,
+        p95_hz=p95,
+        iqr_hz=p75 - p25,
+        range_semitones=float(12 * np.log2(p95 / p5)),
+        voiced_share=float(voiced.mean()),
+        analyzed_s=len(hz) * HOP_S,
+        times=[round(float(step + 0.5) * CONTOUR_S, 3) for step in steps],
+        hz=[round(float(np.median(hz[voiced][bins == step])), 1) for step in steps],
+    )
