@@ -1,0 +1,1 @@
+"""The HTTP ingress of tiktok_ray on Ray Serve."""
