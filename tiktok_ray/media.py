@@ -313,14 +313,37 @@ def decode(
 def detect_speech(audio: Audio) -> Speech:
     """Spans of speech by Silero VAD (v6, the model in faster-whisper's wheel).
 
-    Threshold 0.5; pauses under 0.3 s are bridged; 50 ms are added at either end.
+    Threshold 0.5; pauses under 0.3 s are bridged. Silero hears voices and misses the voiceless
+    consonants before and after them, so either edge moves outward for as long as the sound stays
+    6 dB above what lies beyond, at most 0.3 s; then 50 ms are added.
     """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-    options = VadOptions(min_silence_duration_ms=300, speech_pad_ms=50)
+    options = VadOptions(min_silence_duration_ms=300, speech_pad_ms=0)
     found = get_speech_timestamps(np.array(audio.samples), options, sampling_rate=audio.rate)
-    spoken = ((s["start"] / audio.rate, s["end"] / audio.rate) for s in found)
+    frame = round(_EDGE_STEP_S * audio.rate)
+    whole = audio.samples[: len(audio.samples) // frame * frame].reshape(-1, frame)
+    power = np.convolve((whole.astype(float) ** 2).mean(1), np.ones(3) / 3, mode="same")
+    level = 10 * np.log10(power + 1e-10)
+    spoken = []
+    for one in found:
+        start, end = one["start"] / audio.rate, one["end"] / audio.rate
+        before = level[: round(start / _EDGE_STEP_S)][::-1]
+        after = level[round(end / _EDGE_STEP_S) :]
+        spoken.append((start - _reach(before) - 0.05, end + _reach(after) + 0.05))
     return Speech(tuple(spans.intersect(spoken, audio.present)))
+
+
+_EDGE_STEP_S = 0.01
+
+
+def _reach(level: NDArray[np.float64]) -> float:
+    """How far an edge moves outward over levels in dB (every 10 ms, going away from the speech)."""
+    near, beyond = level[:30], level[30:80]
+    if len(beyond) < 20:
+        return 0.0
+    under = np.flatnonzero(near < np.median(beyond) + 6.0)
+    return float(under[0] if len(under) else len(near)) * _EDGE_STEP_S
 
 
 # --- opening ----------------------------------------------------------------------------------
