@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -185,6 +186,34 @@ def analyze(
     _finish(report, path, as_json, settings)
     if strict and report.failed():
         raise typer.Exit(Exit.STRICT)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
+    workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
+) -> None:
+    """Make a clip whose truth is known, analyze it, and compare the report with the truth."""
+    from tiktok_ray.demo import compare, demo_clip
+
+    with _explained():
+        settings = _settings(workers=workers)
+        begin = time.perf_counter()
+        clip = demo_clip(settings)
+        console.print(f"clip: {clip} ({time.perf_counter() - begin:.1f} s)", soft_wrap=True)
+        with Display("demo", make_graph().order) as display:
+            report = asyncio.run(
+                analyze_source(str(clip), settings, only=[], without=[], listen=display)
+            )
+        path = write_report(report, out)
+    _finish(report, path, as_json, settings)
+    lines = compare(json.loads(report.to_json()))
+    console.print(table_of([line.__dict__ for line in lines], "Against the truth"))
+    wrong = [line for line in lines if line.verdict == "wrong"]
+    unmeasured = sum(line.verdict == "not measured" for line in lines)
+    right = len(lines) - len(wrong) - unmeasured
+    console.print(f"{right} right, {len(wrong)} wrong, {unmeasured} not measured")
 
 
 def _finish(report: VideoReport, path: Path, as_json: bool, settings: Settings) -> None:
