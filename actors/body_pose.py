@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args
 
+import numpy as np
+from pydantic import Field
+
+from actors.cut_analysis import Cuts
+from tiktok_ray import poses, spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.media import Frames
+from tiktok_ray.poses import GestureKind, Points, Posture, Seen, Side
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
+from tiktok_ray.sampling import holds, thin
+from tiktok_ray.spans import Span
+from tiktok_ray.tracks import Followed, follow
+from tiktok_ray.yolo import Found, Yolo, checkpoint
 
 Box = tuple[float, float, float, float]
-Posture = Literal["standing", "sitting", "lying", "bending", "crouching", "unknown"]
-GestureKind = Literal[
-    "hand raised", "both hands raised", "pointing", "hand on face", "arms crossed", "waving"
-]
+
+#: Keypoints of less confidence count as not seen.
+VISIBLE = 0.5
+SHORTEST_S = 0.3
 
 
 class PostureSpan(Timed):
     """A stretch in which one person keeps one posture."""
 
-    posture: Posture = derived("Posture by angles between keypoints; see `body_pose.posture_of`")
+    posture: Posture = derived("Posture by angles between keypoints; see `tiktok_ray.poses`")
 
 
 class Gesture(Timed):
     """A gesture of one person."""
 
-    gesture: GestureKind = derived("Gesture by the place of keypoints; see `body_pose.gestures_of`")
-    side: Literal["left", "right", "both"] = derived("The person's own side")
+    gesture: GestureKind = derived("Gesture by the place of keypoints; see `tiktok_ray.poses`")
+    side: Side = derived("The person's own side")
 
 
 class PosedPerson(Timed):
@@ -41,16 +54,21 @@ class PosedPerson(Timed):
         "shoulders, elbows, wrists, hips, knees, ankles, each left before right",
         unit="share of width or height; confidence 0..1",
     )
-    posture: Posture = derived("Posture held for the longest time")
-    postures: list[PostureSpan] = derived("Postures over time")
+    posture: Posture | Literal["unknown"] = derived(
+        "Posture held for the longest time; unknown where hips or knees are never seen"
+    )
+    postures: list[PostureSpan] = derived("Postures over time, where they can be told")
     gestures: list[Gesture] = derived("Gestures over time")
     activity: float | None = derived(
-        "Median over time of the mean speed of the visible keypoints relative to the torso's "
-        "centre, plus the speed of that centre; None where the torso is not seen",
-        unit="torso lengths/s",
+        "Median of `activity_values`; null where it is never known", unit="torso lengths/s"
     )
     activity_times: list[float] = measured("Times at which activity is known", unit="s")
-    activity_values: list[float] = derived("Activity at those times", unit="torso lengths/s")
+    activity_values: list[float] = derived(
+        "Mean speed of the keypoints seen in this and the previous sample; a moving camera counts "
+        "too",
+        unit="torso lengths/s",
+        method="torso: shoulders to hips or 1.4 shoulder widths, else 3.3 head widths; median",
+    )
 
 
 class Poses(Output):
@@ -63,3 +81,175 @@ class Poses(Output):
     screen_time_s: float = derived("Time with at least one person on screen", unit="s")
     samples: int = measured("Pictures looked at")
     step_s: float = measured("Longest time between two of them", unit="s")
+
+    def headline(self) -> str:
+        count = len(self.persons)
+        parts = [f"{count} person{'' if count == 1 else 's'}"]
+        parts += sorted({p.posture for p in self.persons if p.posture != "unknown"})
+        parts += sorted({g.gesture for p in self.persons for g in p.gestures})
+        return ", ".join(parts)
+
+    def events(self) -> Iterator[Event]:
+        for person in self.persons:
+            for gesture in person.gestures:
+                yield Event(
+                    start=gesture.start,
+                    end=gesture.end,
+                    kind="gesture",
+                    label=gesture.gesture,
+                    analyzer=BodyPose.name,
+                    track=person.track,
+                )
+
+
+class PoseOptions(Options):
+    """Settings of pose analysis."""
+
+    fps: float = Field(5.0, gt=0, description="Pictures looked at per second, at most")
+    confidence: float = Field(
+        0.4, ge=0.25, le=1, description="Half of a person's samples must be as sure as this"
+    )
+    lost_s: float = Field(1.0, ge=0, description="Somebody out of sight for longer is new")
+
+
+class BodyPose(Analyzer):
+    """How people stand and sit, what their hands do, and how lively they are."""
+
+    name = "body_pose"
+    needs = Needs(threads=1, timeout_s=180, cost=16)
+    variants = (
+        Variant(
+            "yolov8m-pose",
+            weights={"poser": checkpoint("yolov8m-pose.pt", 0.05)},
+            vram=Vram(0.05, 0.4),
+            cpu=False,
+        ),
+        Variant(
+            "yolov8n-pose",
+            weights={"poser": checkpoint("yolov8n-pose.pt", 0.007)},
+            vram=Vram(0.01, 0.2),
+            ram_gib=0.6,
+        ),
+    )
+    options_type = PoseOptions
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        self.model = Yolo(files["poser"], device, floor=0.25)
+
+    def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Poses:
+        breaks = cut_analysis.times if cut_analysis else []
+        picked = thin(dense.times.tolist(), self.options.fps, breaks)
+        found: list[Found] = []
+        for start in range(0, len(picked), self.batch):
+            found += self.model([dense.rgb(i) for i in picked[start : start + self.batch]])
+        times = dense.times[picked].tolist()
+        held = holds(times, dense.end, breaks)
+        joined = follow(
+            times,
+            [rows[:, :4] for rows in found],
+            gap_s=self.options.lost_s,
+            iou_min=0.2,
+            breaks=breaks,
+        )
+        kept = [
+            path
+            for path in joined
+            if float(
+                np.median([found[i][j, 4] for i, j in zip(path.samples, path.items, strict=True)])
+            )
+            >= self.options.confidence
+            and (len(path.samples) > 1 or alone(path.samples[0], times, breaks))
+        ]
+        if not kept:
+            raise Skip(f"nobody seen in {len(times)} pictures")
+        persons = [
+            pose_person(number, path, found, held, dense.width / dense.height)
+            for number, path in enumerate(kept, 1)
+        ]
+        counts = np.bincount([i for path in kept for i in path.samples])
+        return Poses(
+            persons=persons,
+            at_once=int(counts.max()),
+            screen_time_s=spans.total(held[i] for i in np.flatnonzero(counts)),
+            samples=len(times),
+            step_s=float(np.diff([*times, held[-1].end]).max()),
+        )
+
+
+def alone(sample: int, times: Sequence[float], breaks: Sequence[float]) -> bool:
+    """Whether a sample is the only one of its shot."""
+    edges = [edge for edge in breaks if times[0] < edge <= times[-1]]
+    shot = np.searchsorted(edges, np.asarray(times) + 1e-3, side="right")
+    return int((shot == shot[sample]).sum()) == 1
+
+
+def pose_person(
+    number: int, path: Followed, found: Sequence[Found], held: Sequence[Span], aspect: float
+) -> PosedPerson:
+    """One person's record; ``aspect`` is the picture's width over its height."""
+    rows = np.array([found[i][j] for i, j in zip(path.samples, path.items, strict=True)])
+    body = rows[:, 6:].reshape(len(rows), poses.POINTS, 3)
+    points = body[..., :2] * (aspect, 1.0)
+    seen = body[..., 2] >= VISIBLE
+    mine = [held[i] for i in path.samples]
+    times = [span.start for span in mine]
+    postures = posture_spans(
+        mine, [poses.posture_of(p, s) for p, s in zip(points, seen, strict=True)]
+    )
+    lengths = {
+        p: spans.total(x.span for x in postures if x.posture == p) for p in get_args(Posture)
+    }
+    posture = max(lengths, key=lambda p: lengths[p])
+    moved, speeds = poses.activity(times, points, seen)
+    gestures = held_gestures(mine, points, seen)
+    gestures += [
+        Gesture(start=span.start, end=span.end, gesture="waving", side=side)
+        for span, side in poses.waves(times, points, seen)
+    ]
+    return PosedPerson(
+        start=mine[0].start,
+        end=mine[-1].end,
+        track=number,
+        confidence=float(rows[:, 4].mean()),
+        times=times,
+        boxes=[tuple(box) for box in rows[:, :4].tolist()],
+        keypoints=rows[:, 6:].tolist(),
+        posture=posture if lengths[posture] else "unknown",
+        postures=postures,
+        gestures=sorted(gestures, key=lambda g: (g.start, g.gesture, g.side)),
+        activity=float(np.median(speeds)) if speeds else None,
+        activity_times=moved,
+        activity_values=speeds,
+    )
+
+
+def posture_spans(held: Sequence[Span], postures: Sequence[Posture | None]) -> list[PostureSpan]:
+    """Runs of one posture of at least 0.3 s, a single different sample within one voted down."""
+    smooth = list(postures)
+    for i in range(1, len(postures) - 1):
+        if postures[i - 1] == postures[i + 1]:
+            smooth[i] = postures[i - 1]
+    found = [
+        PostureSpan(start=span.start, end=span.end, posture=posture)
+        for posture in get_args(Posture)
+        for span in spans.longer(
+            (h for h, p in zip(held, smooth, strict=True) if p == posture), SHORTEST_S
+        )
+    ]
+    return sorted(found, key=lambda span: span.start)
+
+
+def held_gestures(held: Sequence[Span], points: Points, seen: Seen) -> list[Gesture]:
+    """Gestures that last at least 0.3 s; interruptions of as long are bridged.
+
+    ``points`` [n, 17, 2], ``seen`` [n, 17], ``held`` the span for which each sample stands.
+    """
+    at: dict[tuple[GestureKind, Side], list[Span]] = {}
+    for span, p, s in zip(held, points, seen, strict=True):
+        for gesture in poses.gestures_of(p, s):
+            at.setdefault(gesture, []).append(span)
+    return [
+        Gesture(start=span.start, end=span.end, gesture=gesture, side=side)
+        for (gesture, side), found in at.items()
+        for span in spans.longer(spans.union(found, SHORTEST_S), SHORTEST_S)
+    ]
