@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 
-from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured, setting
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from actors.cut_analysis import Cuts
+from actors.face_models import Detections, FaceModel, Guess, InsightFace, Sex
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.media import Frames
+from tiktok_ray.report import Event, Model, Output, Timed, estimated, measured, setting
+from tiktok_ray.tracks import Followed, area, follow
+from tiktok_ray.weights import Asset
 
 Box = tuple[float, float, float, float]
-Sex = Literal["female", "male"]
+Array = NDArray[np.float64]
 
 #: Age groups of the distribution: name, first age, last age.
 AGE_GROUPS = (
@@ -19,6 +32,11 @@ AGE_GROUPS = (
     ("middle-aged", 50, 64),
     ("senior", 65, 200),
 )
+STEP_S = 0.3
+GAP_S = 0.7
+SURE = 0.7
+LICENCE = "non-commercial research only (InsightFace model zoo)"
+RELEASES = "https://github.com/deepinsight/insightface/releases/download/v0.7"
 
 
 class Face(Timed):
@@ -115,7 +133,7 @@ class Faces(Output):
 
     def events(self) -> Iterator[Event]:
         for face in self.faces:
-            words = [face.sex] if face.sex else []
+            words: list[str] = [face.sex] if face.sex else []
             words += [f"about {face.age:.0f}"] if face.age is not None else []
             yield Event(
                 start=face.start,
@@ -126,3 +144,287 @@ class Faces(Output):
                 analyzer="age_estimation",
                 track=face.track,
             )
+
+
+class AgeOptions(Options):
+    """Settings of age_estimation."""
+
+    enabled: bool = Field(True, description="Whether faces may be analyzed (biometrics)")
+    embeddings: bool = Field(False, description="Write face embeddings into the output")
+    same_person: float = Field(
+        0.4, ge=-1, le=1, description="Cosine similarity from which two tracks are one person"
+    )
+    least_px: int = Field(
+        32, ge=1, description="Short side of the smallest face whose age is estimated, in pixels"
+    )
+    samples: int = Field(12, ge=1, description="Detections of a track that its age rests on")
+
+
+class AgeEstimation(Analyzer):
+    """Face tracks with estimated age and sex (InsightFace)."""
+
+    name = "age_estimation"
+    needs = Needs(threads=1, timeout_s=120, cost=4.0)
+    options_type = AgeOptions
+    variants = (
+        Variant(
+            "buffalo_l",
+            weights={
+                "pack": Asset(
+                    "insightface/models/buffalo_l",
+                    LICENCE,
+                    0.33,
+                    url=f"{RELEASES}/buffalo_l.zip",
+                    elsewhere=("~/.insightface/models/buffalo_l",),
+                    needs=(("det_10g.onnx",), ("genderage.onnx",)),
+                )
+            },
+            ram_gib=0.7,
+            vram=Vram(0.25, 0.6),
+        ),
+        Variant(
+            "buffalo_s",
+            weights={
+                "pack": Asset(
+                    "insightface/models/buffalo_s",
+                    LICENCE,
+                    0.16,
+                    url=f"{RELEASES}/buffalo_s.zip",
+                    elsewhere=("~/.insightface/models/buffalo_s",),
+                    needs=(("det_500m.onnx",), ("genderage.onnx", "genderage_faceapi.onnx")),
+                )
+            },
+            ram_gib=0.3,
+        ),
+    )
+    model: FaceModel
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        self.model = InsightFace(files["pack"], device)
+
+    def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Faces:
+        """Detect, follow, then estimate on the best detections of each track.
+
+        Raises ``Skip`` when biometrics are switched off, or when there is no face.
+        """
+        if not self.options.enabled:
+            raise Skip("biometrics are switched off")
+        breaks = cut_analysis.times if cut_analysis else []
+        picked = pick(dense.times, breaks, STEP_S)
+        times = [float(dense.times[i]) for i in picked]
+        found = [self.model.detect(dense.rgb(i)) for i in picked]
+        followed = [
+            track
+            for track in follow(times, [d.boxes for d in found], gap_s=GAP_S, breaks=breaks)
+            if max(found[s].scores[k] for s, k in zip(track.samples, track.items, strict=True))
+            >= SURE
+        ]
+        if not followed:
+            raise Skip("no face found")
+        size = (dense.width, dense.height)
+        seen = [sighting(track, times, found, size) for track in followed]
+        ends = [until(s.times[-1], times, breaks, dense.end) for s in seen]
+        guesses = [
+            self._guess(dense, picked, track, s) for track, s in zip(followed, seen, strict=True)
+        ]
+        means = [mean_embedding(g) for g in guesses]
+        people = persons(
+            means,
+            [(s.times[0], e) for s, e in zip(seen, ends, strict=True)],
+            self.options.same_person,
+        )
+        faces = [
+            describe(number, s, end, g, people[number], m if self.options.embeddings else None)
+            for number, (s, end, g, m) in enumerate(zip(seen, ends, guesses, means, strict=True))
+        ]
+        return summarize(faces, self.model, times, dense.end)
+
+    def _guess(
+        self, dense: Frames, picked: Sequence[int], track: Followed, seen: Sighting
+    ) -> list[Guess]:
+        """Guesses on the largest, surest detections that are large enough."""
+        size = np.array([dense.width, dense.height], float)
+        return [
+            self.model.guess(
+                dense.rgb(picked[track.samples[k]]),
+                seen.boxes[k] * np.tile(size, 2),
+                seen.landmarks[k] * size,
+            )
+            for k in largest(seen, self.options.samples, self.options.least_px)
+        ]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The detections of one track: ``times`` [n], ``boxes`` [n, 4], ``scores`` [n], ``landmarks``
+    [n, 5, 2], and ``sides`` [n], the boxes' short sides in pixels."""
+
+    times: list[float]
+    boxes: Array
+    scores: Array
+    landmarks: Array
+    sides: Array
+
+
+def pick(times: Iterable[float], breaks: Sequence[float], step: float) -> list[int]:
+    """Indices of pictures at least about ``step`` seconds apart, and the first and the last of each
+    shot, so that a face is seen from the beginning of its shot to the end."""
+    times = list(times)
+    shot = np.searchsorted(sorted(breaks), np.asarray(times) + 1e-6)
+    picked: list[int] = []
+    for i, t in enumerate(times):
+        first = i == 0 or shot[i] != shot[i - 1]
+        last = i == len(times) - 1 or shot[i] != shot[i + 1]
+        if first or last or t - times[picked[-1]] >= step - 0.02:
+            picked.append(i)
+    return picked
+
+
+def sighting(
+    track: Followed, times: Sequence[float], found: Sequence[Detections], size: tuple[int, int]
+) -> Sighting:
+    """Gather a track's detections; ``size`` is the picture's width and height in pixels."""
+    pairs = list(zip(track.samples, track.items, strict=True))
+    boxes = np.array([found[s].boxes[k] for s, k in pairs])
+    sides = (boxes[:, 2:] - boxes[:, :2]) * np.array(size)
+    return Sighting(
+        times=[times[s] for s, _ in pairs],
+        boxes=boxes,
+        scores=np.array([found[s].scores[k] for s, k in pairs]),
+        landmarks=np.array([found[s].landmarks[k] for s, k in pairs]),
+        sides=sides.min(-1),
+    )
+
+
+def until(last: float, times: Sequence[float], breaks: Sequence[float], end: float) -> float:
+    """When a track last seen at ``last`` ends: at the next picture searched, at the cut before it,
+    or at the end of the video."""
+    return min([t for t in (*times, *breaks, end) if t > last + 1e-6], default=last)
+
+
+def largest(seen: Sighting, count: int, least_px: float) -> list[int]:
+    """The ``count`` detections of greatest area times confidence, none below ``least_px``."""
+    order = np.argsort(-area(seen.boxes) * seen.scores, kind="stable").tolist()
+    return sorted([k for k in order if seen.sides[k] >= least_px][:count])
+
+
+def frontality(landmarks: Array) -> Array:
+    """How far the nose tip lies between the eyes, [n]: 1 midway, 0 beside one of them or beyond.
+
+    ``landmarks`` [n, 5, 2]: left-hand eye, right-hand eye, nose, mouth corners.
+    """
+    left, right, nose = landmarks[:, 0, 0], landmarks[:, 1, 0], landmarks[:, 2, 0]
+    width = np.where(right > left, right - left, np.inf)
+    result: Array = np.clip(1 - np.abs(2 * (nose - left) / width - 1), 0, 1)
+    return result
+
+
+def best_moment(seen: Sighting) -> float:
+    """Time of the largest confidence x square root of area x frontality."""
+    merit = seen.scores * np.sqrt(area(seen.boxes)) * (0.01 + frontality(seen.landmarks))
+    return seen.times[int(np.argmax(merit))]
+
+
+def mean_embedding(guesses: Sequence[Guess]) -> Array | None:
+    """Mean direction of the embeddings, of unit length; None without any."""
+    units = [g.embedding / np.linalg.norm(g.embedding) for g in guesses if g.embedding is not None]
+    if not units:
+        return None
+    total = np.sum(units, 0)
+    result: Array = total / np.linalg.norm(total)
+    return result
+
+
+def persons(
+    embeddings: Sequence[Array | None], extents: Sequence[tuple[float, float]], same: float
+) -> list[int | None]:
+    """Number the persons behind tracks: the most similar pair of groups is joined first, by the
+    mean cosine similarity between them, down to ``same``; tracks that overlap in time are never
+    one person. None for a track without an embedding."""
+    groups = [[k] for k, e in enumerate(embeddings) if e is not None]
+    while True:
+        best, pair = same, None
+        for i, a in enumerate(groups):
+            for j in range(i):
+                b = groups[j]
+                if spans.overlap([extents[k] for k in a], [extents[k] for k in b]) > 0:
+                    continue
+                alike = float(np.mean([[embeddings[p] @ embeddings[q] for p in a] for q in b]))  # type: ignore[operator]
+                if alike >= best:
+                    best, pair = alike, (j, i)
+        if pair is None:
+            break
+        groups[pair[0]] += groups.pop(pair[1])
+    numbers: list[int | None] = [None] * len(embeddings)
+    for number, group in enumerate(sorted(groups, key=min)):
+        for k in group:
+            numbers[k] = number
+    return numbers
+
+
+def describe(
+    number: int,
+    seen: Sighting,
+    end: float,
+    guesses: Sequence[Guess],
+    person: int | None,
+    embedding: Array | None,
+) -> Face:
+    """One face track as it is reported."""
+    ages = np.array([g.age for g in guesses])
+    female = sum(g.sex == "female" for g in guesses)
+    sex: Sex | None = None
+    if guesses and 2 * female != len(guesses):
+        sex = "female" if 2 * female > len(guesses) else "male"
+    spread = float(np.subtract(*np.percentile(ages, [75, 25]))) if len(ages) >= 4 else None
+    return Face(
+        start=seen.times[0],
+        end=end,
+        track=number,
+        person=person,
+        age=float(np.median(ages)) if len(ages) else None,
+        age_spread=spread,
+        age_samples=len(ages),
+        sex=sex,
+        sex_agreement=max(female, len(guesses) - female) / len(guesses) if sex else None,
+        size_px=float(np.median(seen.sides)),
+        best_time=best_moment(seen),
+        times=seen.times,
+        boxes=[(float(a), float(b), float(c), float(d)) for a, b, c, d in seen.boxes],
+        confidences=[float(s) for s in seen.scores],
+        landmarks=[tuple(float(v) for v in points.ravel()) for points in seen.landmarks],
+        embedding=None if embedding is None else [float(v) for v in embedding],
+    )
+
+
+def distribution(faces: Sequence[Face]) -> list[AgeGroup]:
+    """Face tracks and their seconds by age group."""
+    groups = []
+    for name, first, last in AGE_GROUPS:
+        inside = [f for f in faces if f.age is not None and first <= round(f.age) <= last]
+        if inside:
+            seconds = sum(f.end - f.start for f in inside)
+            groups.append(
+                AgeGroup(name=name, first=first, last=last, faces=len(inside), seconds=seconds)
+            )
+    return groups
+
+
+def summarize(faces: list[Face], model: FaceModel, times: Sequence[float], end: float) -> Faces:
+    """The whole output. ``times`` are those of the pictures searched."""
+    known = {face.person for face in faces if face.person is not None}
+    shown = [(face.start, face.end) for face in faces]
+    screen = spans.total(shown)
+    steps = np.diff([*times, end])
+    return Faces(
+        detector=model.detector,
+        age_model=model.age_model,
+        recognition_model=model.recognizer,
+        sampling_hz=1 / median(steps.tolist()),
+        faces=faces,
+        people=len(known) or None,
+        most_at_once=max(sum(t in face.times for face in faces) for t in times),
+        screen_time_s=screen,
+        screen_share=screen / (end - times[0]),
+        ages=distribution(faces),
+    )
