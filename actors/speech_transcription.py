@@ -235,7 +235,7 @@ def _pieces(span: Span, audio: Audio) -> Iterator[Span]:
 
 def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Transcript:
     """Put together what was heard (None without a model) and when somebody speaks."""
-    kept = within(heard.words, speech, audio.duration_s) if heard else []
+    kept = within(heard.words, speech) if heard else []
     seconds = spans.total(speech)
     parts = segments(kept, speech)
     return Transcript(
@@ -253,16 +253,20 @@ def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Tra
     )
 
 
-def within(
-    words: Iterable[HeardWord], speech: Sequence[Span], duration_s: float
-) -> list[HeardWord]:
-    """The words whose middle lies in speech, or at most ``TOLERANCE_S`` outside; in order."""
-    wide = [(start - TOLERANCE_S, end + TOLERANCE_S) for start, end in speech]
+def within(words: Iterable[HeardWord], speech: Sequence[Span]) -> list[HeardWord]:
+    """The words whose middle lies in speech, or at most ``TOLERANCE_S`` outside; in order.
+
+    Models stretch words over pauses: a word is cut to the speech, with that tolerance, around its
+    middle.
+    """
+    wide = [Span(max(0.0, start - TOLERANCE_S), end + TOLERANCE_S) for start, end in speech]
     kept = []
     for word in sorted(words, key=lambda word: word.start):
-        start, end = (min(max(t, 0.0), duration_s) for t in (word.start, word.end))
-        if word.text.strip() and spans.covers(wide, (start + end) / 2):
-            kept.append(word._replace(start=start, end=max(start, end)))
+        middle = (word.start + word.end) / 2
+        around = next((span for span in spans.union(wide) if span.start <= middle < span.end), None)
+        if word.text.strip() and around:
+            start, end = max(word.start, around.start), min(word.end, around.end)
+            kept.append(word._replace(start=start, end=end))
     return kept
 
 

@@ -108,7 +108,7 @@ class Whisper:
             if any(doubtful(one) for one in found):
                 found, offset = self._again(audio, window, info.language, beam_size), window.start
             words += [
-                HeardWord(word.word, offset + word.start, offset + word.end, word.probability)
+                _heard(word, offset, window)
                 for one in found
                 if not silent(one)
                 for word in one.words or ()
@@ -128,6 +128,15 @@ class Whisper:
             temperature=TEMPERATURES,
         )
         return list(segments)
+
+
+def _heard(word: Any, offset: float, window: Span) -> HeardWord:
+    """A word in video time. The library rounds windows up to whole seconds, and so may lie past
+    the end of the sound it was given."""
+    start, end = (
+        min(max(offset + float(t), window.start), window.end) for t in (word.start, word.end)
+    )
+    return HeardWord(word.word, start, end, float(word.probability))
 
 
 def _preload_cublas() -> None:

@@ -1,0 +1,458 @@
+"""Transcription: what is fed, what is kept, and how it is put together."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.speech_transcription import (
+    TOLERANCE_S,
+    SpeechTranscription,
+    Transcript,
+    TranscriptionOptions,
+    pitch_of,
+    segments,
+    transcript,
+    windows,
+    within,
+)
+from actors.whisper import WINDOW_S, Heard, HeardWord, Whisper, doubtful, silent
+from tests.sounds import audio_of, noise, said, speech_of, tone
+from tests.tiny_whisper import tiny_whisper
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Skip
+from tiktok_ray.media import Audio
+from tiktok_ray.report import undeclared
+from tiktok_ray.spans import Span
+
+
+class Ear:
+    """Stands for a model: one word for every loud stretch, named after its loudness."""
+
+    def __init__(self, language: str = "en") -> None:
+        self.language = language
+        self.windows: list[Span] = []
+        self.asked: dict[str, Any] = {}
+
+    def hear(self, audio, windows, *, language, beam_size, batch):
+        self.windows = list(windows)
+        self.asked = {"language": language, "beam_size": beam_size, "batch": batch}
+        words = []
+        for window in windows:
+            sound = audio.cut(*window)
+            power = (sound[: len(sound) // 800 * 800].reshape(-1, 800) ** 2).mean(1)
+            times = window.start + np.arange(len(power)) * 0.05
+            for start, end in spans.runs(times, power > 1e-3, window.end):
+                loud = float(np.sqrt((audio.cut(start, end) ** 2).mean()))
+                words.append(HeardWord(f" word{round(100 * loud)}.", start, end, min(1.0, loud)))
+        found = language or self.language
+        return Heard(found, None if language else 0.5 + len(words) / 100, words)
+
+
+def _ready(ear: Ear | None, **options: Any) -> SpeechTranscription:
+    analyzer = SpeechTranscription(TranscriptionOptions(**options))
+    analyzer.recogniser = ear
+    return analyzer
+
+
+def _bursts(*at: float, seconds: float = 10.0, hz: float = 150.0):
+    sound = np.zeros(round(seconds * 16_000), np.float32)
+    for start in at:
+        first = round(start * 16_000)
+        sound[first : first + 8_000] = tone(0.5, hz)[: len(sound) - first]
+    return sound
+
+
+def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
+    return [
+        (
+            _ready(Ear("de")),
+            {"audio": audio_of(_bursts(1.0, 2.0)), "speech": speech_of((0.9, 2.6))},
+        ),
+        (
+            _ready(Ear("en")),
+            {
+                "audio": audio_of(_bursts(0.5, 3.0, 6.0, seconds=8, hz=220) + tone(8, 250, 0.05)),
+                "speech": speech_of((0.4, 1.1), (5.9, 6.6)),
+            },
+        ),
+        (
+            _ready(None),
+            {"audio": audio_of(noise(4)), "speech": speech_of((1.0, 2.0))},
+        ),
+    ]
+
+
+def test_every_field_is_declared():
+    assert list(undeclared(Transcript)) == []
+
+
+# --- what is fed -------------------------------------------------------------------------------
+
+
+def test_only_what_is_spoken_is_fed_with_a_margin():
+    ear = Ear()
+    audio = audio_of(_bursts(1.0, 6.0))
+    _ready(ear).analyze(audio, speech_of((1.0, 1.5), (6.0, 6.5)))
+    assert ear.windows == [pytest.approx((0.8, 1.7)), pytest.approx((5.8, 6.7))]
+
+
+def test_spans_close_together_are_fed_in_one_piece():
+    cut = windows([(1.0, 2.0), (3.5, 5.0), (9.0, 9.5)], audio_of(noise(10)))
+    assert cut == [pytest.approx((0.8, 5.2)), pytest.approx((8.8, 9.7))]
+
+
+def test_a_long_span_is_cut_where_it_is_weakest():
+    sound = noise(60)
+    sound[round(24.0 * 16_000) : round(24.3 * 16_000)] *= 0.01
+    cut = windows([(0.0, 60.0)], audio_of(sound))
+    assert 24.0 < cut[0].end < 24.3
+    assert cut[0].end == cut[1].start
+    assert cut[-1].end == 60.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 70)), min_size=1, max_size=8),
+    st.integers(0, 3),
+)
+def test_windows_cover_all_speech_once_and_fit_the_model(pairs, seed):
+    audio = audio_of(noise(100, seed=seed))
+    speech = spans.intersect([(a, a + b) for a, b in pairs], [(0.0, 100.0)])
+    cut = windows(speech, audio)
+    assert all(0 < w.length <= WINDOW_S + 1e-6 for w in cut)
+    assert all(a.end <= b.start + 1e-9 for a, b in pairwise(cut))
+    assert spans.total(spans.subtract(speech, cut)) < 1e-6
+    assert cut[0].start >= 0
+    assert cut[-1].end <= 100.0
+
+
+def test_options_reach_the_model():
+    ear = Ear()
+    analyzer = _ready(ear, language="de", beam_size=2)
+    analyzer.batch = 3
+    out = analyzer.analyze(audio_of(_bursts(1.0)), speech_of((1.0, 1.5)))
+    assert ear.asked == {"language": "de", "beam_size": 2, "batch": 3}
+    assert (out.language, out.language_probability) == ("de", None)
+    with pytest.raises(ValueError, match="language"):
+        TranscriptionOptions(language="Deutsch!")
+
+
+# --- what is kept ------------------------------------------------------------------------------
+
+
+def test_words_where_nobody_speaks_are_left_out_and_counted():
+    out = _ready(Ear()).analyze(audio_of(_bursts(1.0, 2.5)), speech_of((0.9, 1.6), (3.3, 3.5)))
+    assert [word.start for word in out.words] == [pytest.approx(1.0, abs=0.06)]
+    assert out.words_dropped == 1
+
+
+def test_a_word_counts_up_to_the_tolerance_outside_speech():
+    speech = [Span(1.0, 2.0)]
+    for middle, kept in ((2.0 + TOLERANCE_S - 0.01, 1), (2.0 + TOLERANCE_S + 0.01, 0)):
+        word = HeardWord(" a", middle - 0.02, middle + 0.02, 1.0)
+        assert len(within([word], speech)) == kept
+
+
+def test_a_word_stretched_over_silence_is_cut_to_the_speech():
+    (word,) = within([HeardWord(" a", 1.0, 4.0, 1.0)], [Span(0.0, 1.2), Span(2.0, 2.6)])
+    assert (word.start, word.end) == pytest.approx((1.75, 2.85))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-1, 20), st.floats(0, 5)), max_size=20),
+    st.lists(st.tuples(st.floats(0, 20), st.floats(0.1, 5)), min_size=1, max_size=5),
+)
+def test_no_word_outside_speech_whatever_the_model_says(heard, spoken):
+    speech = spans.union((a, a + b) for a, b in spoken)
+    wide = [(a - TOLERANCE_S, b + TOLERANCE_S) for a, b in speech]
+    kept = within([HeardWord(" x", a, a + b, 0.5) for a, b in heard], speech)
+    for word in kept:
+        assert 0 <= word.start <= word.end
+        assert spans.total(spans.subtract([(word.start, word.end)], wide)) < 1e-6
+    assert [w.start for w in kept] == sorted(w.start for w in kept) or len(speech) > 1
+
+
+def test_empty_words_are_no_words():
+    assert within([HeardWord("  ", 1.0, 1.2, 0.9)], [Span(0.0, 2.0)]) == []
+
+
+# --- how it is put together --------------------------------------------------------------------
+
+
+def _words(text: str, step: float = 0.4) -> list[HeardWord]:
+    parts = text.split()
+    return [HeardWord(" " + w, k * step, k * step + 0.3, 0.9) for k, w in enumerate(parts)]
+
+
+def test_segments_end_with_sentences_in_german_and_english():
+    text = "Am 3. Mai kam Dr. Weiß, z.B. heute. Schön, nicht wahr? “Yes!” It is 3.50 now"
+    found = segments(_words(text), [Span(0.0, 100.0)])
+    assert [part.text for part in found] == [
+        "Am 3. Mai kam Dr. Weiß, z.B. heute.",
+        "Schön, nicht wahr?",
+        "“Yes!”",
+        "It is 3.50 now",
+    ]
+
+
+def test_a_break_in_the_speech_ends_a_segment():
+    words = [HeardWord(" one", 0.0, 0.4, 0.9), HeardWord(" two", 1.3, 1.6, 0.9)]
+    assert len(segments(words, [Span(0.0, 2.0)])) == 2
+    stretched = [HeardWord(" one", 0.0, 1.3, 0.9), HeardWord(" two", 1.3, 3.0, 0.9)]
+    assert len(segments(stretched, [Span(0.0, 0.9), Span(1.9, 3.0)])) == 2
+    assert len(segments(stretched, [Span(0.0, 3.0)])) == 1
+
+
+def test_words_without_spaces_between_them_stay_without():
+    words = [HeardWord("你", 0.0, 0.2, 0.9), HeardWord("好。", 0.2, 0.4, 0.9)]
+    (part,) = segments(words, [Span(0.0, 1.0)])
+    assert part.text == "你好。"
+    assert [word.text for word in part.words] == ["你", "好。"]
+
+
+def test_rates_and_shares_are_over_speech_and_sound():
+    audio = audio_of(np.zeros(160_000, np.float32), present=[(0.0, 8.0)])
+    heard = Heard("en", 0.8, _words("one two three four", step=1.0))
+    out = transcript(heard, audio, [Span(0.0, 4.0)])
+    assert out.words_per_minute == pytest.approx(60.0)
+    assert [out.speech_s, out.speech_share] == pytest.approx([4.0, 0.5])
+    assert out.text == "one two three four"
+    assert out.pitch is None
+
+
+def test_events_cover_segments_and_the_speech_without_words():
+    out = _ready(Ear()).analyze(audio_of(_bursts(1.0)), speech_of((0.9, 1.6), (5.0, 6.0)))
+    said_event, empty = out.events()
+    assert (said_event.kind, said_event.label) == ("speech", out.text)
+    assert said_event.confidence == pytest.approx(out.words[0].probability)
+    assert (empty.start, empty.end, empty.label, empty.confidence) == (5.0, 6.0, "speech", None)
+
+
+def test_without_a_model_there_are_spans_and_pitch_and_no_words():
+    out = _ready(None).analyze(audio_of(_bursts(1.0, hz=180.0)), speech_of((1.0, 1.5)))
+    assert (out.text, out.segments, out.word_count, out.language) == (None, None, None, None)
+    assert (out.words_per_minute, out.words_dropped, out.words) == (None, None, [])
+    assert out.pitch is not None
+    assert out.pitch.median_hz == pytest.approx(180.0, rel=0.02)
+    assert [e.label for e in out.events()] == ["speech"]
+    assert out.headline() == "0.5 s of speech, no words"
+    assert SpeechTranscription.variants[-1].lacks == ("words",)
+
+
+def test_nobody_speaking_is_nothing_to_analyze():
+    with pytest.raises(Skip, match="nobody speaks"):
+        _ready(Ear()).analyze(audio_of(noise(3)), speech_of())
+
+
+def test_speech_beyond_the_end_of_the_sound_is_no_speech():
+    with pytest.raises(Skip):
+        _ready(Ear()).analyze(audio_of(noise(3)), speech_of((3.5, 4.0)))
+    out = _ready(None).analyze(audio_of(noise(3)), speech_of((2.0, 9.0)))
+    assert out.speech_s == pytest.approx(1.0)
+
+
+# --- pitch -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hz", [80.0, 150.0, 320.0])
+def test_pitch_of_a_known_tone(hz):
+    pitch = pitch_of(tone(2.0, hz), [(0.5, 1.5)])
+    assert pitch is not None
+    assert pitch.median_hz == pytest.approx(hz, rel=0.015)
+    assert pitch.range_semitones < 0.5
+    assert pitch.voiced_share > 0.9
+    assert pitch.analyzed_s == pytest.approx(1.0, abs=0.05)
+    assert min(pitch.times) >= 0.5
+    assert max(pitch.times) <= 1.55
+
+
+def test_the_contour_follows_the_voice():
+    sound = np.concatenate([tone(1.0, 120.0), tone(1.0, 240.0)])
+    pitch = pitch_of(sound, [(0.0, 2.0)])
+    assert pitch is not None
+    low = [hz for t, hz in zip(pitch.times, pitch.hz, strict=True) if t < 0.9]
+    high = [hz for t, hz in zip(pitch.times, pitch.hz, strict=True) if t > 1.1]
+    assert np.median(low) == pytest.approx(120.0, rel=0.02)
+    assert np.median(high) == pytest.approx(240.0, rel=0.02)
+    assert pitch.range_semitones == pytest.approx(12.0, abs=0.5)
+
+
+def test_noise_mains_hum_and_silence_have_no_pitch():
+    for sound in (noise(2), tone(2.0, 50.0, harmonics=1), np.zeros(32_000, np.float32)):
+        assert pitch_of(sound, [(0.0, 2.0)]) is None
+
+
+def test_a_higher_voice_has_a_higher_pitch():
+    low, high = (
+        pitch_of(said([(0.0, "All my friends are here today.")], 3.0, pitch=p)[0], [(0.0, 2.0)])
+        for p in (20, 80)
+    )
+    assert low is not None
+    assert high is not None
+    assert high.median_hz > 1.3 * low.median_hz
+
+
+# --- the model ---------------------------------------------------------------------------------
+
+
+class Reading:
+    def __init__(self, logprob, compression=1.0, no_speech=0.0):
+        self.avg_logprob, self.compression_ratio = logprob, compression
+        self.no_speech_prob = no_speech
+
+
+def test_whispers_own_limits():
+    assert not doubtful(Reading(-0.3))
+    assert doubtful(Reading(-1.2))
+    assert doubtful(Reading(-0.3, compression=2.6))
+    assert silent(Reading(-1.2, no_speech=0.7))
+    assert not doubtful(Reading(-1.2, no_speech=0.7))
+    assert not silent(Reading(-0.3, no_speech=0.9))
+
+
+def test_a_folder_that_is_not_whole_is_refused_before_anything_is_fetched(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"x")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json, vocabulary"):
+        Whisper(tmp_path, "cpu", 1)
+    hub = SpeechTranscription.variants[0].weights["whisper"]
+    assert not hub.whole(tmp_path)
+    for name in ("tokenizer.json", "vocabulary.json"):
+        (tmp_path / name).write_text("{}")
+    assert hub.whole(tmp_path)
+
+
+SCRIPT = (" Schöne", " Grü", "ße", " aus", " Köln.", " Ähm,", " 25", " Hunde!")
+SPOKEN = ["Schöne", "Grüße", "aus", "Köln.", "Ähm,", "25", "Hunde!"]
+
+
+@pytest.fixture(scope="session")
+def whisper_folder(tmp_path_factory) -> Path:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    return tiny_whisper(tmp_path_factory.mktemp("whisper"), SCRIPT, "de")
+
+
+@pytest.fixture(scope="session")
+def transcriber(whisper_folder) -> SpeechTranscription:
+    analyzer = SpeechTranscription()
+    analyzer.load(analyzer.variants[1], "cpu", {"whisper": whisper_folder})
+    return analyzer
+
+
+@pytest.mark.slow
+def test_a_converted_model_gives_its_words_language_and_times(transcriber):
+    sound, words = said([(2.0, "Schöne Grüße aus Köln. Ähm, 25 Hunde!")], 8.0, "de")
+    out = transcriber.analyze(audio_of(sound), speech_of((2.0, words[-1].end)))
+    assert out.language == "de"
+    assert out.language_probability > 0.99
+    assert [word.text for word in out.words] == SPOKEN
+    assert out.segments[0].text == "Schöne Grüße aus Köln."
+    assert out.segments[1].text == "Ähm, 25 Hunde!"
+    assert min(word.start for word in out.words) >= 2.0 - TOLERANCE_S
+    assert max(word.end for word in out.words) <= words[-1].end + TOLERANCE_S
+    starts = [word.start for word in out.words]
+    assert starts == sorted(starts)
+    assert all(word.probability > 0.99 for word in out.words)
+    assert out.words_dropped == 0
+    assert out.words_per_minute == pytest.approx(60 * 7 / (words[-1].end - 2.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 4])
+def test_windows_in_batches_keep_their_own_times(transcriber, batch):
+    starts = (1.0, 12.0, 30.0, 47.0, 58.0)
+    sound, _ = said([(t, "Schöne Grüße aus Köln, 25 Hunde") for t in starts], 65.0, "de")
+    audio = audio_of(sound)
+    cut = windows([(t, t + 3.0) for t in starts], audio)
+    assert len(cut) == 5
+    heard = transcriber.recogniser.hear(audio, cut, language=None, beam_size=2, batch=batch)
+    assert [word.text.strip() for word in heard.words] == SPOKEN * 5
+    for window, first in zip(cut, range(0, 35, 7), strict=True):
+        for word in heard.words[first : first + 7]:
+            assert window.start <= word.start <= word.end <= window.end
+
+
+@pytest.mark.slow
+def test_a_told_language_is_kept_and_the_model_says_the_same_each_time(transcriber):
+    audio = audio_of(said([(1.0, "Hello to all of you")], 4.0)[0])
+    cut = [Span(0.8, 3.0)]
+    told = transcriber.recogniser.hear(audio, cut, language="en", beam_size=5, batch=8)
+    assert (told.language, told.language_probability) == ("en", None)
+    again = transcriber.recogniser.hear(audio, cut, language="en", beam_size=5, batch=8)
+    assert told == again
+
+
+@pytest.mark.slow
+def test_a_repetitive_reading_is_done_again_in_video_time(tmp_path):
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    folder = tiny_whisper(tmp_path, [" na"] * 60, "en")
+    whisper = Whisper(folder, "cpu", 1)
+    calls: list[Span] = []
+    again = whisper._again
+
+    def counted(audio, window, *rest):
+        calls.append(window)
+        return again(audio, window, *rest)
+
+    whisper._again = counted  # type: ignore[method-assign]
+    audio = audio_of(noise(20))
+    heard = whisper.hear(audio, [Span(10.0, 14.0)], language=None, beam_size=1, batch=1)
+    assert calls == [Span(10.0, 14.0)]
+    assert heard.words
+    assert all(9.9 <= word.start <= word.end <= 14.1 for word in heard.words)
+
+
+@pytest.mark.slow
+def test_the_composite_has_words_only_where_its_truth_has_speech(real_media, transcriber):
+    import json
+
+    from tiktok_ray.media import decode
+    from tiktok_ray.settings import Settings
+
+    path = real_media / "video" / "short_vertical_composite.mp4"
+    truth = json.loads(path.with_suffix(".truth.json").read_text())
+    tracks = decode(path, {"audio", "speech"}, Settings()).tracks
+    out = transcriber.analyze(tracks["audio"], tracks["speech"])
+    spoken = [part.span for part in out.speech]
+    for start, end in truth["spoken_spans_s"]:
+        assert spans.total(spans.subtract([(start, end)], spoken)) <= 0.05
+    events = [(event.start, event.end) for event in out.events()]
+    assert spans.overlap(spoken, [(6.0, 14.0), (17.3, 20.0)]) == 0
+    assert spans.overlap(events, [(6.0, 14.0), (17.3, 20.0)]) == 0
+    assert 90 < out.pitch.median_hz < 220
+
+
+# --- odd sound ---------------------------------------------------------------------------------
+
+
+def test_a_second_of_sound_with_a_word_in_it():
+    out = _ready(Ear()).analyze(audio_of(_bursts(0.3, seconds=1.0)), speech_of((0.25, 0.85)))
+    assert out.word_count == 1
+    assert 0 <= out.words[0].start <= out.words[0].end <= 1.0
+
+
+def test_two_videos_do_not_touch_each_other():
+    analyzer = _ready(Ear())
+    first: dict[str, Any] = {"audio": audio_of(_bursts(1.0)), "speech": speech_of((0.9, 1.6))}
+    alone = analyzer.analyze(**first)
+    analyzer.analyze(audio=audio_of(_bursts(2.0, hz=300)), speech=speech_of((1.9, 2.6)))
+    assert analyzer.analyze(**first) == alone
+
+
+def _audio_type_is_read_only(audio: Audio) -> bool:
+    return not audio.samples.flags.writeable
+
+
+def test_the_inputs_are_left_alone():
+    for analyzer, inputs in varied():
+        before = inputs["audio"].samples.copy()
+        assert _audio_type_is_read_only(inputs["audio"])
+        analyzer.analyze(**inputs)
+        assert np.array_equal(before, inputs["audio"].samples)
