@@ -131,7 +131,7 @@ def chord(notes: Iterable[float], length: float, amplitude: float = 0.05) -> Sam
             whole += amplitude / harmonic**1.5 * np.sin(2 * np.pi * hz * t)
 
 
-PLACEHOLDER
+    return np.asarray(whole * np.clip(np.minimum(t / 0.02, (length - t) / 0.05), 0, 1))
 
 
 def cadence(tonic: int, minor: bool = False, times: int = 2, detune: float = 0.0) -> Samples:
