@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from actors.cut_analysis import Cuts
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
+from tiktok_ray.media import Frames
 from tiktok_ray.report import Model, Output, Timed, derived, estimated, measured
+from tiktok_ray.sampling import holds, thin
+from tiktok_ray.spans import Span
+from tiktok_ray.weights import Hub
 
 Environment = Literal["indoor", "street", "nature", "water", "sky", "unknown"]
+
+#: ADE20K classes that speak for an environment. What stands indoors and outdoors alike (door,
+#: window, chair, table, plant, fence, stairs, signboard, light …) speaks for none.
+EVIDENCE = {
+    "indoor": "wall,floor,ceiling,bed,cabinet,curtain,painting,sofa,shelf,mirror,rug,armchair,desk,"
+    "wardrobe,lamp,bathtub,cushion,chest of drawers,counter,sink,fireplace,refrigerator,pool table,"
+    "pillow,bookcase,blind,coffee table,toilet,countertop,stove,kitchen island,swivel chair,towel,"
+    "chandelier,television receiver,ottoman,buffet,washer,cradle,oven,microwave,dishwasher,blanket,"
+    "hood,sconce,shower,radiator,computer,arcade machine,bar,stage,screen door,bulletin board",
+    "street": "building,road,sidewalk,house,car,skyscraper,bus,truck,van,minibike,streetlight,"
+    "traffic light,awning,bridge,runway,tower,hovel",
+    "nature": "tree,grass,earth,mountain,field,rock,sand,hill,palm,dirt track,land,path",
+    "water": "water,sea,river,lake,waterfall,swimming pool,boat,ship,pier",
+    "sky": "sky,airplane",
+}
+SPEAKS_FOR = {label: place for place, labels in EVIDENCE.items() for label in labels.split(",")}
+PERSON = "person"
+
+#: Pixels that go through the network, as many as in the 512 x 512 it was trained on.
+PIXELS = 512 * 512
+STRIDE = 32
+#: Least share of the background that must speak for some environment, and that one kind of place
+#: outdoors must take beside the sky.
+TELLING, BESIDE_SKY = 0.3, 0.1
+#: Samples with less background than this have none to speak of.
+BACKGROUND = 0.05
+LISTED = 0.01
 
 
 class ClassShare(Model):
     """How much of the picture one class takes."""
 
     label: str = estimated("ADE20K class")
-    share: float = estimated("Mean share of the picture", range="0..1")
+    share: float = estimated("Mean share of the picture over time", range="0..1")
     shares: list[float] = estimated("Share in each sample, at the times of `times`", range="0..1")
 
 
 class EnvironmentSpan(Timed):
     """A stretch that plays in one environment."""
 
-    environment: Environment = derived("Environment by the shares of the classes behind it")
-    evidence: float = derived("Share of the picture that its classes take", range="0..1")
+    environment: Environment = derived(
+        "Environment by the shares of the classes behind it",
+        method="indoor if its classes take more of the background than those of all others; else "
+        "the largest of street, nature and water; sky if they take under a tenth together; "
+        "unknown if all classes that speak for a place take under 0.3",
+    )
+    evidence: float = derived("Mean share of the background its classes take", range="0..1")
     rests_on: list[str] = derived("Those classes, largest first")
 
 
 class BackgroundChange(Model):
     """A moment at which the background becomes another."""
 
-    time: float = measured("Time of the first sample that shows the new background", unit="s")
+    time: float = measured(
+        "The cut between two samples, or the first sample that shows the new background", unit="s"
+    )
     distance: float = derived(
-        "Total variation distance between the class shares before and after, persons left out",
+        "How much of the background is of other classes than before, persons left out",
         range="0..1",
+        method="total variation distance of the class shares of up to two samples either side",
     )
 
 
@@ -43,9 +91,258 @@ class Background(Output):
     environments: list[EnvironmentSpan] = derived("Environments over time")
     classes: list[ClassShare] = estimated(
         "Classes that take at least 1 % of some sample, largest first",
-        method="SegFormer (Xie et al., NeurIPS 2021) on ADE20K",
+        method="SegFormer (Xie et al., NeurIPS 2021) on ADE20K, most likely class of each 4 x 4 "
+        "pixels",
     )
-    person_share: float = estimated("Mean share of the picture that persons take", range="0..1")
+    person_share: float = estimated(
+        "Mean share of the picture that persons take over time", range="0..1"
+    )
     person_shares: list[float] = estimated("The same in each sample", range="0..1")
     changes: list[BackgroundChange] = derived("Changes of the background")
     times: list[float] = measured("Times of the samples", unit="s")
+
+    def headline(self) -> str:
+        largest = [f"{c.label} {c.share:.0%}" for c in self.classes if c.label != PERSON][:3]
+        count = len(self.changes)
+        return ", ".join([self.environment, *largest, f"{count} change{'' if count == 1 else 's'}"])
+
+
+class BackgroundOptions(Options):
+    """Settings of background segmentation."""
+
+    fps: float = Field(
+        1.0, gt=0, description="Pictures looked at per second, at most, besides one in every shot"
+    )
+    change: float = Field(
+        0.4, gt=0, le=1, description="Share of the background that must change to count as another"
+    )
+
+
+class BackgroundSegmentation(Analyzer):
+    """What the picture consists of, and whether it plays indoors, in a street or in nature."""
+
+    name = "background_segmentation"
+    needs = Needs(threads=1, timeout_s=300, cost=15)
+    variants = (
+        Variant(
+            "segformer-b2",
+            weights={
+                "segmenter": Hub(
+                    "nvidia/segformer-b2-finetuned-ade-512-512",
+                    "NVIDIA Source Code License for SegFormer (non-commercial)",
+                    0.1,
+                    files=("config.json", "preprocessor_config.json", "pytorch_model.bin"),
+                    needs=("config.json", "preprocessor_config.json", "*model.[bs]*"),
+                )
+            },
+            vram=Vram(0.05, 0.5),
+            cpu=False,
+        ),
+        Variant(
+            "segformer-b0",
+            weights={
+                "segmenter": Hub(
+                    "nvidia/segformer-b0-finetuned-ade-512-512",
+                    "NVIDIA Source Code License for SegFormer (non-commercial)",
+                    0.014,
+                    files=("config.json", "preprocessor_config.json", "model.safetensors"),
+                    needs=("config.json", "preprocessor_config.json", "*model.[bs]*"),
+                )
+            },
+            vram=Vram(0.01, 0.3),
+            ram_gib=1.0,
+        ),
+    )
+    options_type = BackgroundOptions
+    batch = 4
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        self.model = Segmenter(files["segmenter"], device)
+
+    def analyze(self, frames: Frames, cut_analysis: Cuts | None) -> Background:
+        breaks = cut_analysis.times if cut_analysis else []
+        picked = thin(frames.times.tolist(), self.options.fps, breaks)
+        labels = [self.model.labels[k] for k in range(len(self.model.labels))]
+        shares = np.concatenate(
+            [
+                class_shares(self.model([frames.rgb(i) for i in some]), len(labels))
+                for some in np.array_split(picked, -(-len(picked) // self.batch))
+            ]
+        )
+        times = frames.times[picked].tolist()
+        return describe(
+            shares, labels, holds(times, frames.end, breaks), breaks, self.options.change
+        )
+
+
+class Segmenter:
+    """A SegFormer checkpoint; ``labels`` maps class numbers to names."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        import torch
+        from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+        self.device = torch.device(device)
+        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self.processor = AutoImageProcessor.from_pretrained(path, local_files_only=True)
+        model = AutoModelForSemanticSegmentation.from_pretrained(
+            path, local_files_only=True, dtype=self.dtype
+        )
+        self.model = model.eval().to(self.device)
+        named: Mapping[Any, str] = model.config.id2label
+        self.labels = {int(k): name.strip() for k, name in named.items()}
+
+    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+        """Most likely class, int64 [n, height, width], of each 4 x 4 pixels of n pictures."""
+        import torch
+
+        height, width = network_size(*pictures[0].shape[:2])
+        batch = self.processor(
+            images=list(pictures), size={"height": height, "width": width}, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            logits = self.model(batch["pixel_values"].to(self.device, self.dtype)).logits
+            found: NDArray[np.int64] = logits.argmax(1).cpu().numpy()
+        return found
+
+
+def network_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width that go through the network: the picture's own shape, about ``PIXELS``
+    pixels, multiples of 32."""
+    scale = (PIXELS / (height * width)) ** 0.5
+    sides = [max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width)]
+    return sides[0], sides[1]
+
+
+def class_shares(maps: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """Share of each class [n, classes] in class maps [n, height, width]."""
+    counts = [np.bincount(one.ravel(), minlength=classes) for one in maps]
+    result: NDArray[np.float64] = np.stack(counts) / maps[0].size
+    return result
+
+
+def without_persons(shares: NDArray[np.float64], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Shares of the background: persons left out, the rest adding up to 1, or to 0 where there is
+    too little background."""
+    rest = shares * (np.array(labels) != PERSON)
+    total = rest.sum(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = np.divide(
+        rest, total, out=np.zeros_like(rest), where=total >= BACKGROUND
+    )
+    return result
+
+
+def environment_of(background: NDArray[np.float64], labels: Sequence[str]) -> Environment:
+    """Environment that the class shares [classes] of a background speak for."""
+    place = np.array([SPEAKS_FOR.get(label, "") for label in labels])
+    speak: dict[Environment, float] = {
+        name: float(background[place == name].sum())
+        for name in get_args(Environment)
+        if name != "unknown"
+    }
+    outside: tuple[Environment, ...] = ("street", "nature", "water")
+    grounded = sum(speak[name] for name in outside)
+    if sum(speak.values()) < TELLING:
+        return "unknown"
+    if speak["indoor"] > grounded + speak["sky"]:
+        return "indoor"
+    return max(outside, key=lambda name: speak[name]) if grounded >= BESIDE_SKY else "sky"
+
+
+def environment_spans(
+    background: NDArray[np.float64], labels: Sequence[str], held: Sequence[Span]
+) -> list[EnvironmentSpan]:
+    """Runs of samples in one environment."""
+    places = [environment_of(row, labels) for row in background]
+    found: list[EnvironmentSpan] = []
+    start = 0
+    for i in range(1, len(places) + 1):
+        if i < len(places) and places[i] == places[start]:
+            continue
+        mean = background[start:i].mean(axis=0)
+        mine = [
+            k
+            for k in np.argsort(-mean, kind="stable")
+            if SPEAKS_FOR.get(labels[k]) == places[start] and mean[k] >= LISTED
+        ]
+        found.append(
+            EnvironmentSpan(
+                start=held[start].start,
+                end=held[i - 1].end,
+                environment=places[start],
+                evidence=min(1.0, float(mean[mine].sum())),
+                rests_on=[labels[k] for k in mine],
+            )
+        )
+        start = i
+    return found
+
+
+def changes_of(
+    background: NDArray[np.float64],
+    times: Sequence[float],
+    breaks: Sequence[float],
+    least: float,
+) -> list[BackgroundChange]:
+    """Moments at which at least ``least`` of the background changes class.
+
+    Before and after are means of up to two samples, none from beyond another cut; of changes in
+    neighbouring samples of one shot the largest counts. Samples without background are passed
+    over.
+    """
+    kept = [i for i in range(len(times)) if background[i].any()]
+    shot = np.searchsorted(sorted(breaks), np.asarray(times) + 1e-3, side="right")
+    distances: list[float] = []
+    for a, b in pairwise(kept):
+        before = [i for i in kept if i <= a and shot[i] == shot[a]][-2:]
+        after = [i for i in kept if i >= b and shot[i] == shot[b]][:2]
+        gap = background[before].mean(axis=0) - background[after].mean(axis=0)
+        distances.append(float(np.abs(gap).sum()) / 2)
+    found: list[BackgroundChange] = []
+    for k, distance in enumerate(distances):
+        a, b = kept[k], kept[k + 1]
+        beside = [
+            distances[j]
+            for j in (k - 1, k + 1)
+            if shot[a] == shot[b] and 0 <= j < len(distances) and shot[kept[j]] == shot[kept[j + 1]]
+        ]
+        if distance < least or any(other > distance for other in beside):
+            continue
+        cuts = [edge for edge in breaks if times[a] < edge <= times[b] + 1e-3]
+        moment = cuts[0] if len(cuts) == 1 else times[b]
+        found.append(BackgroundChange(time=moment, distance=min(1.0, distance)))
+    return found
+
+
+def describe(
+    shares: NDArray[np.float64],
+    labels: Sequence[str],
+    held: Sequence[Span],
+    breaks: Sequence[float],
+    least: float,
+) -> Background:
+    """What class shares [n, classes] say; each holds for its span of ``held``."""
+    weights = np.array([span.length for span in held])
+    weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(held), 1 / len(held))
+    means = weights @ shares
+    background = without_persons(shares, labels)
+    times = [span.start for span in held]
+    environments = environment_spans(background, labels, held)
+    lengths = {
+        name: spans.total(e.span for e in environments if e.environment == name)
+        for name in get_args(Environment)
+    }
+    persons = shares[:, [label == PERSON for label in labels]].sum(axis=1)
+    return Background(
+        environment=max(lengths, key=lambda name: lengths[name]),
+        environments=environments,
+        classes=[
+            ClassShare(label=labels[k], share=float(means[k]), shares=shares[:, k].tolist())
+            for k in np.argsort(-means, kind="stable")
+            if shares[:, k].max() >= LISTED
+        ],
+        person_share=float(weights @ persons),
+        person_shares=persons.tolist(),
+        changes=changes_of(background, times, breaks, least),
+        times=times,
+    )
