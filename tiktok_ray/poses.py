@@ -94,9 +94,9 @@ def gestures_of(points: Points, seen: Seen) -> set[tuple[GestureKind, Side]]:
 
     - hand on face: wrist within 1.2 head widths of the nose, and not below the shoulders;
     - hand raised: wrist above the nose and above its elbow, and not on the face;
-    - pointing: arm straight (elbow at least 150 degrees), wrist at least 60 degrees away from
-      hanging below the shoulder, not raised, and the other arm not so (that is spreading one's
-      arms). An arm that points at the camera is not recognised;
+    - pointing: arm straight (elbow at least 150 degrees), 60 to 135 degrees away from hanging, not
+      raised, and the other arm not so (that is spreading one's arms). An arm that points at the
+      camera is not recognised;
     - arms crossed: each wrist beyond the middle between the shoulders and within half a shoulder
       width of the other elbow, both below the shoulders, both elbows bent below 120 degrees.
     """
@@ -119,7 +119,7 @@ def gestures_of(points: Points, seen: Seen) -> set[tuple[GestureKind, Side]]:
         elif seen[elbow] and seen[shoulder]:
             arm = points[wrist] - points[shoulder]
             hanging = bend(points[shoulder] + (0, 1), points[shoulder], points[shoulder] + arm)
-            if bend(*points[[shoulder, elbow, wrist]]) >= 150 and hanging >= 60:
+            if bend(*points[[shoulder, elbow, wrist]]) >= 150 and 60 <= hanging <= 135:
                 straight.append(side)
     if len(raised) == 2:
         found.add(("both hands raised", "both"))

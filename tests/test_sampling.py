@@ -1,0 +1,74 @@
+"""Thinning of samples, and the spans they stand for."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiktok_ray.sampling import holds, thin
+
+
+def test_every_second_sample_of_ten_a_second_remains_at_five():
+    assert thin([k / 10 for k in range(10)], 5) == [0, 2, 4, 6, 8]
+
+
+def test_first_sample_of_every_shot_is_looked_at():
+    times = [k / 10 for k in range(10)]
+    assert thin(times, 5, [0.3]) == [0, 2, 3, 5, 7, 9]
+    assert thin(times, 5, [0.25, 0.26]) == [0, 2, 3, 5, 7, 9]
+
+
+def test_timestamps_that_jitter_do_not_halve_the_rate():
+    times = [0.0, 0.0999, 0.1998, 0.3003, 0.3997]
+    assert thin(times, 5) == [0, 2, 4]
+
+
+def test_sparse_samples_all_remain():
+    assert thin([0.0, 1.0, 5.0], 5) == [0, 1, 2]
+
+
+def test_a_sample_stands_until_the_next_the_cut_or_the_end():
+    assert holds([0.0, 0.5, 1.0], 1.2, [0.8]) == [(0.0, 0.5), (0.5, 0.8), (1.0, 1.2)]
+
+
+def test_a_cut_at_a_sample_takes_nothing_from_it():
+    assert holds([0.0, 0.5], 1.0, [0.0, 0.5]) == [(0.0, 0.5), (0.5, 1.0)]
+
+
+times = st.lists(st.floats(0, 60), min_size=1, max_size=60, unique=True).map(sorted)
+
+
+@given(
+    st.lists(st.integers(0, 600), min_size=1, max_size=60, unique=True).map(sorted),
+    st.floats(0.5, 20),
+    st.lists(st.integers(0, 600), max_size=5),
+)
+def test_each_shot_that_was_sampled_keeps_its_first_sample(tenths, fps, cuts):
+    times, breaks = [k / 10 for k in tenths], [k / 10 + 0.05 for k in cuts]
+    kept = thin(times, fps, breaks)
+    assert kept[0] == 0
+    assert kept == sorted(set(kept))
+    for edge in breaks:
+        assert next((i for i, t in enumerate(times) if t > edge), kept[0]) in kept
+
+
+@given(times, st.floats(0.5, 20))
+def test_no_two_kept_samples_are_closer_than_asked(times, fps):
+    kept = [times[i] for i in thin(times, fps)]
+    assert np.all(np.diff(kept) >= 1 / fps - 1.1e-3)
+
+
+@given(times, st.floats(0, 5), st.lists(st.floats(0, 60), max_size=5))
+def test_held_spans_never_overlap_and_never_cross_a_cut(times, tail, breaks):
+    spans = holds(times, times[-1] + tail, breaks)
+    assert [span.start for span in spans] == times
+    for span, following in pairwise(spans):
+        assert span.end <= following.start
+    for edge in breaks:
+        assert not any(span.start + 1e-3 < edge < span.end for span in spans)
+
+
+def test_the_last_sample_ends_no_earlier_than_it_starts():
+    assert holds([2.0], 1.0)[0] == pytest.approx((2.0, 2.0))

@@ -1,0 +1,147 @@
+"""What goes into YOLOv8, what comes out, and what is refused."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiktok_ray.yolo import GREY, Yolo, checkpoint, pack, unpack
+
+
+def grey(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 200, np.uint8)
+
+
+def test_portraits_stay_portraits_and_are_padded_right_and_below():
+    packed, scale = pack([grey(568, 320)], 640)
+    assert packed.shape == (1, 576, 320, 3)
+    assert scale == 1
+    assert (packed[0, :568] == 200).all()
+    assert (packed[0, 568:] == GREY).all()
+
+
+def test_large_pictures_are_scaled_down_and_small_ones_never_up():
+    assert pack([grey(1280, 720)], 640)[0].shape == (1, 640, 384, 3)
+    assert pack([grey(1280, 720)], 640)[1] == 0.5
+    packed, scale = pack([grey(144, 176)] * 3, 640)
+    assert packed.shape == (3, 160, 192, 3)
+    assert scale == 1
+
+
+def test_packing_leaves_the_pictures_alone():
+    picture = grey(64, 64)
+    picture.flags.writeable = False
+    packed, _ = pack([picture], 640)
+    packed[:] = 0
+    assert (picture == 200).all()
+
+
+def test_rows_become_shares_of_the_picture():
+    rows = np.array([[180.0, 320, 360, 640, 0.9, 5, 90, 160, 0.7]])
+    found = unpack(rows, 0.5, 1280, 720)
+    assert found.tolist() == [[0.5, 0.5, 1.0, 1.0, 0.9, 5, 0.25, 0.25, 0.7]]
+
+
+def test_boxes_are_clipped_and_those_in_the_padding_dropped():
+    rows = np.array([[-10.0, 500, 160, 576, 0.9, 0], [0, 570, 320, 576, 0.8, 0]])
+    found = unpack(rows, 1.0, 568, 320)
+    assert found.tolist() == [[0, 500 / 568, 0.5, 1.0, 0.9, 0]]
+
+
+def test_no_rows_are_no_finds():
+    assert unpack(np.zeros((0, 57), np.float32), 1.0, 64, 64).shape == (0, 57)
+
+
+@given(st.integers(32, 2000), st.integers(32, 2000), st.floats(0.1, 0.4), st.floats(0.5, 0.9))
+def test_a_box_comes_back_where_it_was(height, width, low, high):
+    packed, scale = pack([np.zeros((height, width, 3), np.uint8)], 640)
+    assert max(packed.shape[1:3]) <= 640 + 31
+    assert packed.shape[1] % 32 == packed.shape[2] % 32 == 0
+    seen = np.array([[low * width, low * height, high * width, high * height]]) * scale
+    found = unpack(np.concatenate([seen, [[0.5, 0]]], axis=1), scale, height, width)
+    assert found[0, :4] == pytest.approx([low, low, high, high])
+
+
+def test_checkpoints_name_their_address_and_licence():
+    asset = checkpoint("yolov8n.pt", 0.006)
+    assert asset.id == "ultralytics/yolov8n.pt"
+    assert asset.url.endswith("/v8.3.0/yolov8n.pt")
+    assert asset.licence == "AGPL-3.0"
+
+
+def test_a_missing_checkpoint_is_an_error_and_makes_no_folder(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        Yolo(tmp_path / "nowhere" / "yolov8n.pt", "cpu", floor=0.25)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def tiny_checkpoint(path: Path, task: str = "detect") -> Path:
+    """A real YOLOv8 checkpoint of a few channels, with random weights."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel, PoseModel
+    from ultralytics.utils import YAML
+    from ultralytics.utils.checks import check_yaml
+
+    torch.manual_seed(1)
+    name, kind = {
+        "detect": ("yolov8.yaml", DetectionModel),
+        "pose": ("yolov8-pose.yaml", PoseModel),
+    }[task]
+    layout = YAML.load(check_yaml(name))
+    layout["scales"] = {"t": [0.33, 0.0625, 1024]}
+    layout["scale"] = "t"
+    model = kind(layout, ch=3, verbose=False)
+    model.names = dict(enumerate(["person", "bicycle"])) if task == "detect" else {0: "person"}
+    if task == "detect":
+        layout["nc"] = 2
+        model = kind(layout, ch=3, nc=2, verbose=False)
+        model.names = {0: "person", 1: "bicycle"}
+    torch.save({"model": model.half(), "train_args": {}}, path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "columns"), [("detect", 6), ("pose", 6 + 51)])
+def test_a_checkpoint_is_loaded_and_looks_at_batches(tmp_path: Path, task: str, columns: int):
+    model = Yolo(tiny_checkpoint(tmp_path / "tiny.pt", task), "cpu", floor=0.0)
+    assert model.names[0] == "person"
+    noise = np.random.default_rng(1).integers(0, 255, (3, 96, 64, 3), np.uint8)
+    together = model(list(noise))
+    assert [rows.shape[1] for rows in together] == [columns] * 3
+    assert all(len(rows) for rows in together)
+    alone = [model([picture])[0] for picture in noise]
+    for a, b in zip(together, alone, strict=True):
+        assert a == pytest.approx(b, abs=1e-3)
+    boxes = np.concatenate(together)[:, :4]
+    assert boxes.min() >= 0
+    assert boxes.max() <= 1
+
+
+class Bomb:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path):
+    import torch
+
+    torch.save({"model": Bomb(tmp_path / "ran")}, tmp_path / "evil.pt")
+    with pytest.raises((TypeError, pickle.UnpicklingError)):
+        Yolo(tmp_path / "evil.pt", "cpu", floor=0.25)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_a_truncated_checkpoint_is_an_error(tmp_path: Path):
+    whole = tiny_checkpoint(tmp_path / "tiny.pt").read_bytes()
+    (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises((TypeError, RuntimeError)):
+        Yolo(tmp_path / "half.pt", "cpu", floor=0.25)
