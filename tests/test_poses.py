@@ -34,7 +34,7 @@ def moved(**points: tuple[float, float]) -> np.ndarray:
 
 
 def shifted(x: float, y: float) -> np.ndarray:
-    return STANDING + np.array((x, y))
+    return np.asarray(STANDING + np.array((x, y)))
 
 
 def without(*pairs: tuple[int, int]) -> np.ndarray:
@@ -64,7 +64,8 @@ def bent_over() -> np.ndarray:
     """Trunk level, head forward, legs straight below the hips."""
     body = STANDING.copy()
     upper = list(range(11))
-    body[upper] = (*turned(STANDING[upper] - (0, 0.75), 80), 0, 0.75)
+    hips = np.array((0, 0.75))
+    body[upper] = turned(STANDING[upper] - hips, 80) + hips
     return body
 
 
@@ -219,7 +220,7 @@ def test_turning_points_alternate_and_are_far_enough_apart(values, least):
 
 def test_activity_is_in_torso_lengths_per_second():
     times = [0.0, 0.2, 0.4]
-    bodies = np.array([STANDING, (*STANDING, 0.1, 0), (*STANDING, 0.1, 0)])
+    bodies = np.array([STANDING, shifted(0.1, 0), shifted(0.1, 0)])
     moments, speeds = poses.activity(times, bodies, np.ones((3, 17), bool))
     torso = 1.4 * 0.36  # the shoulders say a little more than the 0.5 m between them and the hips
     assert moments == [0.2, 0.4]
@@ -229,7 +230,7 @@ def test_activity_is_in_torso_lengths_per_second():
 def test_activity_of_a_face_alone_rests_on_the_head():
     times, seen = [0.0, 0.2], np.zeros((2, 17), bool)
     seen[:, :5] = True
-    _, speeds = poses.activity(times, np.array([STANDING, (*STANDING, 0, 0.01)]), seen)
+    _, speeds = poses.activity(times, np.array([STANDING, shifted(0, 0.01)]), seen)
     assert speeds == pytest.approx([0.01 / 0.2 / (3.3 * 0.15)])
 
 
@@ -243,7 +244,7 @@ def test_activity_is_unknown_where_nothing_tells_the_size_or_samples_lie_apart()
 
 @given(st.floats(0.01, 100), st.floats(0.01, 1))
 def test_activity_does_not_depend_on_the_size_of_the_picture(size, step):
-    bodies = np.array([STANDING, (*STANDING, step, 0)])
+    bodies = np.array([STANDING, shifted(step, 0)])
     seen = np.ones((2, 17), bool)
     assert poses.activity([0, 0.2], bodies * size, seen)[1] == pytest.approx(
         poses.activity([0, 0.2], bodies, seen)[1]
