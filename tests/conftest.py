@@ -1,9 +1,15 @@
 """Fixtures that every test shares."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from tiktok_ray.clips import write_clip
+from tiktok_ray.settings import Settings
 
 
 def _folder(variable: str) -> Path:
@@ -23,3 +29,40 @@ def real_media() -> Path:
 def real_models() -> Path:
     """The folder of real weights."""
     return _folder("TIKTOK_RAY_MODELS")
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tests marked `ray` may start it."""
+    if request.node.get_closest_marker("ray"):
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("this test is not marked `ray` but starts it")
+
+    import sys
+
+    if "ray" in sys.modules:
+        monkeypatch.setattr("ray.init", refuse)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings whose folders are empty and the test's own."""
+    return Settings(models=tmp_path / "models", home=tmp_path / "home", cores=2)
+
+
+def scene(seed: int, height: int = 256, width: int = 144) -> np.ndarray:
+    """A still picture of soft colours, uint8 [height, width, 3], RGB."""
+    grid = np.random.default_rng(seed).integers(0, 256, (9, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two seconds at 30 fps: one scene, a hard cut at 1 s, another; a tone of 440 Hz throughout."""
+    folder = tmp_path_factory.mktemp("clip")
+    pictures = [scene(1 if k < 30 else 2) for k in range(60)]
+    t = np.arange(2 * 48_000) / 48_000
+    tone = (0.1 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+    return write_clip(folder / "clip.mp4", pictures, fps=30, audio=tone)

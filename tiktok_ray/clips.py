@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-AUDIO_CODECS = {".webm": "libopus", ".mkv": "aac", ".mp4": "aac", ".mov": "aac"}
+AUDIO_CODECS = {".webm": "libopus", ".mkv": "aac", ".mp4": "aac", ".mov": "pcm_s16le"}
 
 
 def write_clip(

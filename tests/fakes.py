@@ -1,0 +1,131 @@
+"""Analyzers that do what tests need, importable in Ray's workers too."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant
+from tiktok_ray.media import Audio, Frames
+from tiktok_ray.report import Event, Missing, Output, derived, measured
+from tiktok_ray.weights import Asset
+
+
+class Count(Output):
+    n: int = measured("Pictures seen")
+
+    def headline(self) -> str:
+        return f"{self.n} pictures"
+
+    def events(self):
+        yield Event(start=0.5, end=99.0, kind="moment", label="counted", analyzer="plain")
+
+
+class Sum(Output):
+    n: int | None = derived("What came in")
+
+    def headline(self) -> str:
+        return f"sum {self.n}"
+
+
+class Plain(Analyzer):
+    """Counts pictures."""
+
+    name = "plain"
+    needs = Needs(cost=1.0)
+
+    def analyze(self, thumbs: Frames) -> Count:
+        return Count(n=len(thumbs))
+
+
+class Softly(Analyzer):
+    """Can do without `plain`."""
+
+    name = "softly"
+
+    def analyze(self, plain: Count | None) -> Sum:
+        return Sum(n=plain.n if plain else None)
+
+
+class Needy(Analyzer):
+    """Cannot do without `plain`."""
+
+    name = "needy"
+
+    def analyze(self, plain: Count) -> Sum:
+        return Sum(n=plain.n + 1)
+
+
+class Listener(Analyzer):
+    """Needs sound."""
+
+    name = "listener"
+
+    def analyze(self, audio: Audio) -> Count:
+        return Count(n=len(audio.samples))
+
+
+class Wanting(Analyzer):
+    """Its weights are nowhere."""
+
+    name = "wanting"
+    variants = (Variant("big", weights={"model": Asset("nowhere/big.pt", "MIT", 1.0)}),)
+
+    def analyze(self, thumbs: Frames) -> Count:
+        raise AssertionError("must not run")
+
+
+class Half(Analyzer):
+    """One part lacks its weights, another cannot be made from this video."""
+
+    name = "half"
+    variants = (
+        Variant("full", weights={"model": Asset("nowhere/half.pt", "MIT", 1.0)}),
+        Variant("bare", lacks=("words",)),
+    )
+
+    def analyze(self, thumbs: Frames) -> Count | Partial:
+        return Partial(Count(n=len(thumbs)), (Missing(part="smell", reason="nobody can"),))
+
+
+class BehaviourOptions(Options):
+    how: str = "work"
+    flag: str = ""
+
+
+class Behaved(Analyzer):
+    """Does as its option `how` says."""
+
+    name = "plain"
+    needs = Needs(timeout_s=1.0)
+    options_type = BehaviourOptions
+
+    def load(self, variant, device, files):
+        if self.options.how == "load fails":
+            raise RuntimeError("bad checkpoint")
+        if self.options.how == "load hangs":
+            time.sleep(600)
+
+    def analyze(self, thumbs: Frames) -> Count:
+        how, flag = self.options.how, Path(self.options.flag or "/nonexistent")
+        if how == "raise":
+            raise ValueError("broken inside")
+        if how == "skip":
+            raise Skip("nothing to see")
+        if how == "hang":
+            time.sleep(600)
+        if how == "hang once" and not flag.exists():
+            flag.touch()
+            time.sleep(600)
+        if how == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "die once" and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "write":
+            thumbs.i420[:] = 0
+        if how == "memory" and self.batch > 4:
+            raise MemoryError("too large a batch")
+        if how == "memory always":
+            raise MemoryError("never enough")
+        return Count(n=len(thumbs))

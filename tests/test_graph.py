@@ -1,0 +1,97 @@
+import subprocess
+import sys
+
+import pytest
+
+from tests import fakes
+from tiktok_ray.analyzer import Analyzer
+from tiktok_ray.graph import Graph, GraphError
+from tiktok_ray.media import Audio, Frames
+
+
+def test_order_edges_and_tracks_follow_from_signatures():
+    graph = Graph([fakes.Needy, fakes.Softly, fakes.Plain, fakes.Listener])
+    assert graph.order.index("plain") < graph.order.index("needy")
+    assert [(e.source, e.soft) for e in graph.edges["softly"]] == [("plain", True)]
+    assert graph.tracks(["plain", "listener"]) == {"thumbs", "audio"}
+    assert graph.urgency["plain"] == 2.0
+
+
+def test_selection_takes_in_hard_producers_only():
+    graph = Graph([fakes.Needy, fakes.Softly, fakes.Plain])
+    assert graph.select(only=["needy"]) == ("plain", "needy")
+    assert graph.select(only=["softly"]) == ("softly",)
+    assert set(graph.select(without=["plain"])) == {"softly", "needy"}
+    with pytest.raises(GraphError, match="needy cannot do without plain"):
+        graph.select(only=["needy"], without=["plain"])
+    with pytest.raises(GraphError, match="no analyzer 'plian'.*plain"):
+        graph.select(only=["plian"])
+
+
+class Typo(Analyzer):
+    name = "typo"
+
+    def analyze(self, thumsb: Frames) -> fakes.Count: ...
+
+
+class WrongTrack(Analyzer):
+    name = "wrong_track"
+
+    def analyze(self, frames: Audio) -> fakes.Count: ...
+
+
+class WrongOutput(Analyzer):
+    name = "wrong_output"
+
+    def analyze(self, plain: fakes.Sum) -> fakes.Count: ...
+
+
+class NoReturn(Analyzer):
+    name = "no_return"
+
+    def analyze(self, thumbs: Frames): ...
+
+
+class Left(Analyzer):
+    name = "left"
+
+    def analyze(self, right: fakes.Count) -> fakes.Sum: ...
+
+
+class Right(Analyzer):
+    name = "right"
+
+    def analyze(self, left: fakes.Sum | None) -> fakes.Count: ...
+
+
+@pytest.mark.parametrize(
+    ("analyzers", "words"),
+    [
+        ([Typo], "Typo.analyze.thumsb.: neither a media track nor an analyzer"),
+        ([WrongTrack], "must be annotated Frames"),
+        ([WrongOutput, fakes.Plain], "must be annotated Count"),
+        ([NoReturn], "must return one Output type"),
+        ([Left, Right], "wait for each other"),
+    ],
+)
+def test_what_does_not_fit_is_refused(analyzers, words):
+    with pytest.raises(GraphError, match=words):
+        Graph(analyzers)
+
+
+def test_the_real_graph_is_sound_and_its_import_is_light():
+    code = (
+        "import sys, actors; from tiktok_ray.graph import Graph; Graph(actors.ANALYZERS);"
+        "heavy = {'ray', 'torch', 'transformers', 'cv2', 'librosa', 'mediapipe', 'ultralytics'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_all_nineteen_names_are_there_once():
+    import actors
+
+    built = [a.name for a in actors.ANALYZERS]
+    assert len(actors.NAMES) == len(set(actors.NAMES)) == 19
+    assert sorted([*built, *actors.UNBUILT]) == sorted(actors.NAMES)
