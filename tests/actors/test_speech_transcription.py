@@ -22,7 +22,8 @@ from actors.speech_transcription import (
     within,
 )
 from actors.whisper import WINDOW_S, Heard, HeardWord, Whisper, doubtful, silent
-from tests.sounds import audio_of, noise, said, speech_of, tone
+from tests.sounds import audio_of, noise
+from tests.spoken import buzz, said, speech_of
 from tests.tiny_whisper import tiny_whisper
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Skip
@@ -64,7 +65,7 @@ def _bursts(*at: float, seconds: float = 10.0, hz: float = 150.0):
     sound = np.zeros(round(seconds * 16_000), np.float32)
     for start in at:
         first = round(start * 16_000)
-        sound[first : first + 8_000] = tone(0.5, hz)[: len(sound) - first]
+        sound[first : first + 8_000] = buzz(0.5, hz)[: len(sound) - first]
     return sound
 
 
@@ -77,7 +78,7 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         (
             _ready(Ear("en")),
             {
-                "audio": audio_of(_bursts(0.5, 3.0, 6.0, seconds=8, hz=220) + tone(8, 250, 0.05)),
+                "audio": audio_of(_bursts(0.5, 3.0, 6.0, seconds=8, hz=220) + buzz(8, 250, 0.05)),
                 "speech": speech_of((0.4, 1.1), (5.9, 6.6)),
             },
         ),
@@ -262,8 +263,8 @@ def test_speech_beyond_the_end_of_the_sound_is_no_speech():
 
 
 @pytest.mark.parametrize("hz", [80.0, 150.0, 320.0])
-def test_pitch_of_a_known_tone(hz):
-    pitch = pitch_of(tone(2.0, hz), [(0.5, 1.5)])
+def test_pitch_of_a_known_buzz(hz):
+    pitch = pitch_of(buzz(2.0, hz), [(0.5, 1.5)])
     assert pitch is not None
     assert pitch.median_hz == pytest.approx(hz, rel=0.015)
     assert pitch.range_semitones < 0.5
@@ -274,7 +275,7 @@ def test_pitch_of_a_known_tone(hz):
 
 
 def test_the_contour_follows_the_voice():
-    sound = np.concatenate([tone(1.0, 120.0), tone(1.0, 240.0)])
+    sound = np.concatenate([buzz(1.0, 120.0), buzz(1.0, 240.0)])
     pitch = pitch_of(sound, [(0.0, 2.0)])
     assert pitch is not None
     low = [hz for t, hz in zip(pitch.times, pitch.hz, strict=True) if t < 0.9]
@@ -285,7 +286,7 @@ def test_the_contour_follows_the_voice():
 
 
 def test_noise_mains_hum_and_silence_have_no_pitch():
-    for sound in (noise(2), tone(2.0, 50.0, harmonics=1), np.zeros(32_000, np.float32)):
+    for sound in (noise(2), buzz(2.0, 50.0, harmonics=1), np.zeros(32_000, np.float32)):
         assert pitch_of(sound, [(0.0, 2.0)]) is None
 
 
