@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+import numpy as np
+from pydantic import Field
+
+from actors.age_estimation import Faces
+from actors.cut_analysis import Cuts
+from actors.eye_measures import (
+    MOST_YAW,
+    SHUT,
+    Reading,
+    cut_out,
+    extent,
+    find_blinks,
+    matching,
+    measure,
+)
+from actors.face_models import Array, Landmarker, face_landmarker
+from actors.face_tracks import pick, until
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
+from tiktok_ray.media import Frames
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
+from tiktok_ray.tracks import area, follow
+from tiktok_ray.weights import Asset
+
+LEAST_PX = 32
+MOST_FACES = 4
+LOCATE_STEP_S = 0.3
+GAP_S = 0.7
+LEAST_RATED_S = 10.0
 
 
 class Blink(Timed):
@@ -20,8 +52,8 @@ class EyeTrack(Timed):
     """Eyes and mouth of one face. The series are parallel to ``times``.
 
     Directions are in degrees: yaw is positive to the right of the picture, pitch positive
-    upwards, roll positive clockwise as seen; all are relative to the line from the face to the
-    camera, so that 0, 0 is straight into the lens wherever in the picture the face is.
+    upwards, roll positive clockwise as seen; yaw and pitch are relative to the line from the face
+    to the camera, so that 0, 0 is straight into the lens wherever in the picture the face is.
     """
 
     track: int = measured(
@@ -51,10 +83,10 @@ class EyeTrack(Timed):
         "Direction of the gaze; absent while the eyes are shut", unit="degrees", range="-90..90"
     )
     into_camera: list[Timed] = derived(
-        "Spans in which the gaze is within `tolerance_deg` of the camera", unit="s"
+        "Spans in which the gaze is within the tolerances of the camera", unit="s"
     )
     into_camera_share: float | None = derived(
-        "Share of the samples with a gaze in which it is within `tolerance_deg` of the camera",
+        "Share of the samples with a gaze in which it is within the tolerances of the camera",
         range="0..1",
     )
     eyes_open_share: float = derived("Share of the samples in which the eyes are open")
@@ -72,7 +104,12 @@ class EyeTrack(Timed):
 class Eyes(Output):
     """Gaze, blinks and mouth opening of every face."""
 
-    tolerance_deg: float = setting("Gaze counts as into the camera within this", unit="degrees")
+    tolerance_yaw: float = setting(
+        "Gaze counts as into the camera within this, sideways", unit="degrees"
+    )
+    tolerance_pitch: float = setting(
+        "Gaze counts as into the camera within this, up and down", unit="degrees"
+    )
     sampling_hz: float = measured(
         "Pictures read per second: blinks shorter than one step may fall between two", unit="1/s"
     )
@@ -113,3 +150,204 @@ class Eyes(Output):
                     analyzer="eye_tracking",
                     track=eyes.track,
                 )
+
+
+class EyeOptions(Options):
+    """Settings of eye_tracking."""
+
+    enabled: bool = Field(True, description="Whether faces may be analyzed (biometrics)")
+    tolerance_yaw: float = Field(
+        10.0, gt=0, le=90, description="Gaze into the camera: at most so far sideways, in degrees"
+    )
+    tolerance_pitch: float = Field(
+        15.0, gt=0, le=90, description="Gaze into the camera: at most so far up or down, in degrees"
+    )
+
+
+class EyeTracking(Analyzer):
+    """Gaze, blinks and mouth opening of every face (MediaPipe FaceLandmarker)."""
+
+    name = "eye_tracking"
+    needs = Needs(threads=1, timeout_s=180, cost=5.0)
+    options_type = EyeOptions
+    variants = (
+        Variant(
+            "face_landmarker",
+            weights={
+                "model": Asset(
+                    "mediapipe/face_landmarker.task",
+                    "Apache-2.0",
+                    0.0036,
+                    url="https://storage.googleapis.com/mediapipe-models/face_landmarker/"
+                    "face_landmarker/float16/1/face_landmarker.task",
+                )
+            },
+            ram_gib=0.25,
+        ),
+    )
+    landmarker: Callable[[], AbstractContextManager[Landmarker]]
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        self.landmarker = partial(face_landmarker, files["model"])
+        with self.landmarker() as find:
+            find(np.zeros((64, 64, 3), np.uint8))
+
+    def analyze(
+        self, dense: Frames, age_estimation: Faces | None, cut_analysis: Cuts | None
+    ) -> Eyes:
+        """Read every face in every picture, each cut out of the picture first.
+
+        Raises ``Skip`` when biometrics are switched off, when there is no face, and when no face
+        shows its eyes.
+        """
+        if not self.options.enabled:
+            raise Skip("biometrics are switched off")
+        breaks = cut_analysis.times if cut_analysis else []
+        with self.landmarker() as find:
+            if age_estimation:
+                seats = seats_of(age_estimation)
+            else:
+                seats = locate(dense, find, breaks)
+            if not seats:
+                raise Skip("no face found")
+            readings = read(dense, find, seats)
+        if not any(readings):
+            raise Skip("no face is large and frontal enough to read its eyes")
+        step = float(np.median(np.diff([*dense.times, dense.end])))
+        limits = (self.options.tolerance_yaw, self.options.tolerance_pitch)
+        tracks = [
+            describe(seat, found, step, limits)
+            for seat, found in zip(seats, readings, strict=True)
+            if found
+        ]
+        return Eyes(
+            tolerance_yaw=limits[0],
+            tolerance_pitch=limits[1],
+            sampling_hz=1 / step,
+            located_by="age_estimation" if age_estimation else "landmarker",
+            tracks=tracks,
+            unread=[s.track for s, found in zip(seats, readings, strict=True) if not found],
+            blinks=sum(len(t.blinks) for t in tracks),
+            blinks_per_minute=rate(
+                sum(len(t.blinks) for t in tracks), sum(t.observed_s for t in tracks)
+            ),
+            into_camera_share=overall_share(tracks),
+        )
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where a face is: ``boxes`` [n, 4] at ``times`` [n], present from ``start`` to ``end``."""
+
+    track: int
+    start: float
+    end: float
+    times: list[float]
+    boxes: Array
+
+    def holds(self, t: float) -> bool:
+        """Whether the face is there at a time; times in reports are rounded to 0.1 ms."""
+        return self.start - 1e-3 <= t < self.end - 1e-3
+
+    def at(self, t: float) -> Array:
+        """The box [4] at a time, between two detections in proportion."""
+        return np.array([np.interp(t, self.times, self.boxes[:, k]) for k in range(4)])
+
+
+def seats_of(faces: Faces) -> list[Seat]:
+    """Seats from the tracks of ``age_estimation``."""
+    return [
+        Seat(face.track, face.start, face.end, list(face.times), np.array(face.boxes))
+        for face in faces.faces
+    ]
+
+
+def locate(dense: Frames, find: Landmarker, breaks: Sequence[float]) -> list[Seat]:
+    """Seats from the landmarker itself, which finds large faces only."""
+    picked = pick(dense.times, breaks, LOCATE_STEP_S)
+    times = [float(dense.times[i]) for i in picked]
+    boxes = [
+        np.array([extent(face.points) for face in find(dense.rgb(i))]).reshape(-1, 4)
+        for i in picked
+    ]
+    seats = []
+    for number, track in enumerate(follow(times, boxes, gap_s=GAP_S, breaks=breaks)):
+        at = [times[s] for s in track.samples]
+        here = np.array([boxes[s][k] for s, k in zip(track.samples, track.items, strict=True)])
+        seats.append(Seat(number, at[0], until(at[-1], times, breaks, dense.end), at, here))
+    return seats
+
+
+def read(dense: Frames, find: Landmarker, seats: Sequence[Seat]) -> list[list[Reading]]:
+    """Readings of each seat, of at most ``MOST_FACES`` in a picture, the largest first."""
+    readings: list[list[Reading]] = [[] for _ in seats]
+    size = np.array([dense.width, dense.height])
+    for i, t in enumerate(dense.times):
+        boxes = {k: seat.at(t) for k, seat in enumerate(seats) if seat.holds(t)}
+        boxes = {k: b for k, b in boxes.items() if ((b[2:] - b[:2]) * size).min() >= LEAST_PX}
+        ranked = sorted(boxes, key=lambda k: -float(area(boxes[k])[0]))[:MOST_FACES]
+        picture = dense.rgb(i) if ranked else None
+        for k in ranked:
+            assert picture is not None
+            patch, inside = cut_out(picture, boxes[k] * np.tile(size, 2))
+            face = matching(find(patch), inside)
+            reading = measure(float(t), face) if face else None
+            if reading and abs(reading.head[0]) <= MOST_YAW:
+                readings[k].append(reading)
+    return readings
+
+
+def rate(count: int, seconds: float) -> float | None:
+    """Events per minute; None when less than ``LEAST_RATED_S`` was observed."""
+    return 60 * count / seconds if seconds >= LEAST_RATED_S else None
+
+
+def describe(
+    seat: Seat, readings: Sequence[Reading], step: float, limits: tuple[float, float]
+) -> EyeTrack:
+    """One face as it is reported. ``limits`` are the tolerances of yaw and pitch in degrees."""
+    times = np.array([r.time for r in readings])
+    left, right = np.array([r.left for r in readings]), np.array([r.right for r in readings])
+    openness = (left + right) / 2
+    shut = openness < max(SHUT, 0.5 * float(np.percentile(openness, 90)))
+    into = [
+        not closed and abs(r.gaze[0]) <= limits[0] and abs(r.gaze[1]) <= limits[1]
+        for r, closed in zip(readings, shut, strict=True)
+    ]
+    held = [
+        (t, min(after, t + 1.5 * step))
+        for t, after in zip(times.tolist(), [*times[1:].tolist(), seat.end], strict=True)
+    ]
+    blinks, closures = find_blinks(times, left, right, step)
+    observed = spans.total(held)
+    watching = spans.union(span for span, yes in zip(held, into, strict=True) if yes)
+    smiles = [r.smile for r in readings]
+    return EyeTrack(
+        start=readings[0].time,
+        end=held[-1][1],
+        track=seat.track,
+        observed_s=observed,
+        times=times.tolist(),
+        openness=openness.tolist(),
+        mouth=[r.mouth for r in readings],
+        smile=smiles,
+        head_yaw=[r.head[0] for r in readings],
+        head_pitch=[r.head[1] for r in readings],
+        head_roll=[r.head[2] for r in readings],
+        gaze_yaw=[None if s else r.gaze[0] for r, s in zip(readings, shut, strict=True)],
+        gaze_pitch=[None if s else r.gaze[1] for r, s in zip(readings, shut, strict=True)],
+        into_camera=[Timed(start=span.start, end=span.end) for span in watching],
+        into_camera_share=float(sum(into) / (~shut).sum()) if (~shut).any() else None,
+        eyes_open_share=float(np.mean(~shut)),
+        smiling_share=float(np.mean(np.array(smiles) > 0.5)),
+        blinks=[Blink(**blink._asdict()) for blink in blinks],
+        closures=[Timed(start=span.start, end=span.end) for span in closures],
+        blinks_per_minute=rate(len(blinks), observed),
+    )
+
+
+def overall_share(tracks: Sequence[EyeTrack]) -> float | None:
+    """Share of all samples with a gaze in which it is into the camera."""
+    known = [(t.into_camera_share, sum(g is not None for g in t.gaze_yaw)) for t in tracks]
+    total = sum(count for _, count in known)
+    return sum((share or 0.0) * count for share, count in known) / total if total else None

@@ -1,8 +1,10 @@
-"""The face models: InsightFace's detector, age and recognition models."""
+"""The face models: InsightFace's detector, age and recognition models, MediaPipe's landmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -20,6 +22,7 @@ AGE_MODELS = {
     "genderage_faceapi.onnx": "genderage_faceapi.onnx (stand-in: AgeGenderNet of face-api.js)",
 }
 RECOGNIZERS = ("w600k_r50.onnx", "w600k_mbf.onnx")
+CLOSED_DOOR = "http://127.0.0.1:9"
 
 
 class Detections(NamedTuple):
@@ -126,3 +129,81 @@ def session(path: Path, device: str) -> Any:
     if model.session.get_providers()[0] != providers[0]:
         raise RuntimeError(f"ONNX Runtime has no {providers[0]} here")
     return model
+
+
+class Landmarks(NamedTuple):
+    """One face: ``points`` [478, 3], x and y in 0..1 of the picture read, z in the unit of x and
+    towards the camera negative; ``pose`` [3, 3], rotation of the head (x right, y up, z towards
+    the camera); ``shapes``, blendshapes by name, 0..1."""
+
+    points: Array
+    pose: Array
+    shapes: dict[str, float]
+
+
+class Landmarker(Protocol):
+    """Finds faces and their landmarks in an RGB picture, uint8 [height, width, 3]."""
+
+    def __call__(self, picture: Picture) -> list[Landmarks]: ...
+
+
+@contextmanager
+def face_landmarker(model: Path) -> Iterator[Landmarker]:
+    """MediaPipe's FaceLandmarker without memory of earlier pictures (IMAGE mode), closed at the end.
+
+    After a minute, or on closing, MediaPipe reports statistics to its maker and offers no switch;
+    meanwhile this process's HTTPS goes to a proxy that nobody answers.
+    """
+    from mediapipe import Image, ImageFormat
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    options = vision.FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=str(model)),
+        num_faces=4,
+        output_face_blendshapes=True,
+        output_facial_transformation_matrixes=True,
+    )
+    with closed_door():
+        landmarker = vision.FaceLandmarker.create_from_options(options)
+
+        def find(picture: Picture) -> list[Landmarks]:
+            found = landmarker.detect(Image(image_format=ImageFormat.SRGB, data=picture))
+            return [
+                Landmarks(
+                    np.array([(p.x, p.y, p.z) for p in points]),
+                    orthonormal(np.asarray(matrix, float)[:3, :3]),
+                    {shape.category_name: float(shape.score) for shape in shapes},
+                )
+                for points, shapes, matrix in zip(
+                    found.face_landmarks,
+                    found.face_blendshapes,
+                    found.facial_transformation_matrixes,
+                    strict=True,
+                )
+            ]
+
+        try:
+            yield find
+        finally:
+            landmarker.close()
+
+
+@contextmanager
+def closed_door() -> Iterator[None]:
+    """Send this process's HTTPS connections to a proxy that nobody answers."""
+    before = os.environ.get("https_proxy")
+    os.environ["https_proxy"] = CLOSED_DOOR
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["https_proxy"]
+        else:
+            os.environ["https_proxy"] = before
+
+
+def orthonormal(matrix: Array) -> Array:
+    """The rotation nearest to a matrix [3, 3] that also scales (polar decomposition)."""
+    left, _, right = np.linalg.svd(matrix)
+    result: Array = left @ right
+    return result
