@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from actors.cut_analysis import Cuts
-from actors.face_models import Array, FaceModel, Guess, InsightFace, Sex
-from actors.face_tracks import (
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.face_tracks import (
     Sighting,
     best_moment,
     largest,
@@ -19,12 +20,11 @@ from actors.face_tracks import (
     persons,
     pick,
     sighting,
-    until,
 )
-from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.faces import Array, FaceModel, Guess, InsightFace, Sex
 from tiktok_ray.media import Frames
 from tiktok_ray.report import Event, Model, Output, Timed, estimated, measured, setting
+from tiktok_ray.sampling import holds
 from tiktok_ray.tracks import Followed, follow
 from tiktok_ray.weights import Asset
 
@@ -230,7 +230,8 @@ class AgeEstimation(Analyzer):
             raise Skip("no face found")
         size = (dense.width, dense.height)
         seen = [sighting(track, times, found, size) for track in followed]
-        ends = [until(s.times[-1], times, breaks, dense.end) for s in seen]
+        held = holds(times, dense.end, breaks)
+        ends = [held[track.samples[-1]].end for track in followed]
         guesses = [
             self._guess(dense, picked, track, s) for track, s in zip(followed, seen, strict=True)
         ]

@@ -13,7 +13,9 @@ from pydantic import Field
 
 from actors.age_estimation import Faces
 from actors.cut_analysis import Cuts
-from actors.eye_measures import (
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
+from tiktok_ray.eyes import (
     MOST_YAW,
     SHUT,
     Reading,
@@ -23,12 +25,11 @@ from actors.eye_measures import (
     matching,
     measure,
 )
-from actors.face_models import Array, Landmarker, face_landmarker
-from actors.face_tracks import pick, until
-from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
+from tiktok_ray.face_tracks import pick
+from tiktok_ray.faces import Array, Landmarker, face_landmarker
 from tiktok_ray.media import Frames
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
+from tiktok_ray.sampling import holds
 from tiktok_ray.tracks import area, follow
 from tiktok_ray.weights import Asset
 
@@ -270,11 +271,12 @@ def locate(dense: Frames, find: Landmarker, breaks: Sequence[float]) -> list[Sea
         np.array([extent(face.points) for face in find(dense.rgb(i))]).reshape(-1, 4)
         for i in picked
     ]
+    held = holds(times, dense.end, breaks)
     seats = []
     for number, track in enumerate(follow(times, boxes, gap_s=GAP_S, breaks=breaks)):
         at = [times[s] for s in track.samples]
         here = np.array([boxes[s][k] for s, k in zip(track.samples, track.items, strict=True)])
-        seats.append(Seat(number, at[0], until(at[-1], times, breaks, dense.end), at, here))
+        seats.append(Seat(number, at[0], held[track.samples[-1]].end, at, here))
     return seats
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.face_models import Array, Detections, Guess
 from tiktok_ray import spans
+from tiktok_ray.faces import Array, Detections, Guess
 from tiktok_ray.tracks import Followed, area
 
 
@@ -52,12 +52,6 @@ def sighting(
         landmarks=np.array([found[s].landmarks[k] for s, k in pairs]),
         sides=sides.min(-1),
     )
-
-
-def until(last: float, times: Sequence[float], breaks: Sequence[float], end: float) -> float:
-    """When a track last seen at ``last`` ends: at the next picture searched, at the cut before it,
-    or at the end of the video."""
-    return min([t for t in (*times, *breaks, end) if t > last + 1e-6], default=last)
 
 
 def largest(seen: Sighting, count: int, least_px: float) -> list[int]:
