@@ -25,6 +25,8 @@ from tiktok_ray.spectra import ShortFrames, frame_times, magnitudes, short_frame
 Array = NDArray[Any]
 
 NAME = "audio_analysis"
+#: A longer silence is no pause in music, and how far before a sound its onset may be placed.
+PAUSE_S, EARLY_S = 2.0, 0.05
 #: Longest curve written, in points.
 CURVE_MAX, SPECTRUM_CURVE_MAX = 1200, 600
 #: 256 ms every 100 ms, to tell one semitone from the next.
@@ -71,8 +73,9 @@ class Tempo(Model):
     )
     pulse_clarity: float = measured(
         "How sure the pulse is: mean of the normalised autocorrelation of the onset strength at "
-        "one to four beats; 1 is a metronome. No tempo is given under 0.16, or under 2 s over the "
-        "seconds heard: speech and noise hardly ever reach that",
+        "one to four beats; 1 is a metronome. No tempo is given under 0.2, or under 2.5 s over the "
+        "seconds of sound (silences longer than 2 s left out): speech and noise hardly ever "
+        "reach that",
         range="0..1",
         method="pulse clarity by autocorrelation (Lartillot et al. 2008)",
     )
@@ -211,7 +214,7 @@ class AudioOptions(Options):
     """Settings of the audio analysis."""
 
     silence_lufs: float = Field(-50.0, description="Loudness under which it is silent, in LUFS")
-    silence_min_s: float = Field(0.3, gt=0, description="Shortest silence reported, in seconds")
+    silence_min_s: float = Field(0.5, gt=0, description="Shortest silence reported, in seconds")
 
 
 class AudioAnalysis(Analyzer):
@@ -233,10 +236,11 @@ class AudioAnalysis(Analyzer):
         peak = float(fitted(audio.levels.peak, duration).max(initial=0.0))
         silences = silent_spans(power, audio, self.options.silence_lufs, self.options.silence_min_s)
         heard = spans.invert(silences, (0.0, duration))
+        going_on = spans.invert(spans.longer(silences, PAUSE_S), (0.0, duration))
         frames = short_frames(audio.samples, audio.rate)
         strength = rhythm.onset_strength(frames.bands)
-        onsets = [t for t in rhythm.onset_times(strength) if spans.covers(heard, t)]
-        pulse = rhythm.find_pulse(strength, onsets, spans.total(heard))
+        onsets = near(rhythm.onset_times(strength), heard)
+        pulse = rhythm.find_pulse(strength, onsets, spans.total(going_on))
         chroma = pitch_classes(audio.samples, audio.rate)
         momentary = windowed(power, 4)
         short_term = windowed(power, 30)
@@ -258,7 +262,7 @@ class AudioAnalysis(Analyzer):
             )
             if pulse
             else None,
-            beats=[t for t in pulse.beats if spans.covers(heard, t)] if pulse else [],
+            beats=near(pulse.beats, going_on) if pulse else [],
             onsets=onsets,
             key=find_key(chroma.classes, chroma.concentration),
             spectrum=spectrum(frames, heard),
@@ -413,6 +417,12 @@ def labelled(means: list[Array]) -> list[str]:
             leaders.append(mean)
         letters.append(chr(ord("A") + index) if index < 26 else f"Z{index}")
     return letters
+
+
+def near(times: Iterable[float], of: list[Span]) -> list[float]:
+    """The times that lie in one of the spans or at most ``EARLY_S`` before it."""
+    wider = [(start - EARLY_S, end) for start, end in of]
+    return [t for t in times if spans.covers(wider, t)]
 
 
 # --- series -------------------------------------------------------------------------------------

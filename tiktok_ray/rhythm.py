@@ -15,7 +15,7 @@ Array = NDArray[Any]
 DYNAMIC_DB = 60.0
 #: The onset strength runs ahead of the sound: half a frame sees it coming.
 ONSET_LATENCY_S, ONSET_RISE_DB = 0.010, 4.0
-CLARITY_MIN, CLARITY_SECONDS, SUPPORT_MIN = 0.16, 2.0, 0.3
+CLARITY_MIN, CLARITY_SECONDS, SUPPORT_MIN = 0.2, 2.5, 0.3
 
 
 class Pulse(NamedTuple):
