@@ -18,7 +18,7 @@ import typer
 
 from tiktok_ray import __version__
 from tiktok_ray.console import Display, console, headline, problem, summary, table_of
-from tiktok_ray.engine import Engine, Source, Workers
+from tiktok_ray.engine import CapacityError, Engine, Source, Workers
 from tiktok_ray.graph import Graph, GraphError
 from tiktok_ray.media import InputError
 from tiktok_ray.report import VideoReport
@@ -100,7 +100,7 @@ def _explained() -> Iterator[None]:
     except InputError as error:
         problem(f"{error.type}: {error}", error.advice)
         raise typer.Exit(Exit.INPUT) from None
-    except GraphError as error:
+    except (GraphError, CapacityError) as error:
         problem(str(error))
         raise typer.Exit(Exit.USAGE) from None
     except ValidationError as error:

@@ -41,6 +41,10 @@ T = TypeVar("T")
 DECODE_URGENCY = float("inf")
 
 
+class CapacityError(Exception):
+    """Workers could not be placed; the message names them and what they wait for."""
+
+
 class WorkerDied(Exception):
     """The worker's process ended while it worked; the message says what is known of the cause."""
 
@@ -322,7 +326,7 @@ class Engine:
                 reply = await twice(lambda: self.workers.load(name))
         except TimeoutError:
             limit = self.settings.load_timeout_s
-            return Section(status="failed", reason=f"load: took longer than {limit:.0f} s")
+            return Section(status="failed", reason=f"load: took longer than {limit:g} s")
         except WorkerDied as death:
             return Section(status="failed", reason=f"load: its process died twice: {death}")
         job.loads[name] = reply.seconds

@@ -22,7 +22,7 @@ from ray import exceptions
 
 from tiktok_ray import media
 from tiktok_ray.analyzer import Analyzer, Options
-from tiktok_ray.engine import Tracks, WorkerDied, options_for
+from tiktok_ray.engine import CapacityError, Tracks, WorkerDied, options_for
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment, Plan
@@ -32,10 +32,6 @@ from tiktok_ray.worker import Reply, Worker, close_doors, limit_threads, memory_
 NAMESPACE = "tiktok_ray"
 DECODER = "decoder"
 RESTARTS = 10
-
-
-class CapacityError(Exception):
-    """Actors could not be placed; the message names them and what they wait for."""
 
 
 class AnalyzerActor:
@@ -61,6 +57,7 @@ class AnalyzerActor:
             "gpus": ray.get_gpu_ids(),
             "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "loaded": self.worker.loaded,
+            "proxy": os.environ.get("https_proxy"),
         }
 
 

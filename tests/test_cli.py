@@ -1,0 +1,110 @@
+"""The command line, in this process and over threads."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tiktok_ray.cli import app
+
+ONLY = ["--workers", "threads", "--only", "cut_analysis,audio_analysis"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TIKTOK_RAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TIKTOK_RAY_MODELS", str(tmp_path / "models"))
+
+    def invoke(*words):
+        return CliRunner().invoke(app, [str(w) for w in words])
+
+    return invoke
+
+
+def test_analyze_writes_the_report_and_json_stands_alone_on_stdout(run, clip, tmp_path):
+    done = run("analyze", clip, *ONLY, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    [written] = (tmp_path / "out").iterdir()
+    assert json.loads(written.read_text()) == report
+    assert written.stem == report["video"]["id"]
+    assert len(report["analyzers"]) == 19
+    assert report["analyzers"]["cut_analysis"]["status"] == "ok"
+    assert [e["start"] for e in report["timeline"] if e["kind"] == "cut"] == [
+        pytest.approx(1.0, abs=0.001)
+    ]
+    assert report["analyzers"]["color_analysis"]["reason"] == "not selected"
+    assert "2 of 19 measured" in done.stderr
+    assert "cut_analysis: ok" in done.stderr
+
+
+def test_without_json_stdout_is_empty(run, clip, tmp_path):
+    done = run("analyze", clip, *ONLY, "--out", tmp_path)
+    assert done.exit_code == 0
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: None, "not_found"),
+        (lambda p: p.write_bytes(b""), "empty"),
+        (lambda p: p.write_text("words"), "not_video"),
+        (lambda p: p.mkdir(), "not_video"),
+    ],
+)
+def test_bad_input_exits_3_and_names_the_cause(run, tmp_path, make, words):
+    path = tmp_path / "x.mp4"
+    make(path)
+    done = run("analyze", path, *ONLY)
+    assert done.exit_code == 3
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["analyze"],
+        ["analyze", "x.mp4", "--only", "cut_anlysis"],
+        ["analyze", "x.mp4", "--set", "nonsense"],
+        ["analyze", "x.mp4", "--workers", "elves"],
+        ["frobnicate"],
+    ],
+)
+def test_bad_usage_exits_2(run, words):
+    done = run(*words)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_strict_exits_4_when_something_failed(run, clip, tmp_path, monkeypatch):
+    from actors.cut_analysis import CutAnalysis
+
+    def broken(self, thumbs):
+        raise ValueError("broken inside")
+
+    broken.__annotations__ = CutAnalysis.analyze.__annotations__
+    monkeypatch.setattr(CutAnalysis, "analyze", broken)
+    done = run("analyze", clip, *ONLY, "--out", tmp_path, "--strict")
+    assert done.exit_code == 4
+    assert run("analyze", clip, *ONLY, "--out", tmp_path).exit_code == 0
+
+
+def test_analyzers_and_graph_speak_json_and_words(run):
+    rows = json.loads(run("analyzers", "--json").stdout)
+    assert len(rows) == 19
+    graph = json.loads(run("graph", "--json").stdout)
+    assert {"from": "thumbs", "to": "cut_analysis", "soft": False} in graph["edges"]
+    assert "thumbs --> cut_analysis" in run("graph").stdout
+    assert "cut_analysis" in run("analyzers").stdout
+
+
+def test_the_demo_clip_is_made_once(run, settings):
+    from tiktok_ray.demo import demo_clip
+
+    first = demo_clip(settings)
+    made = first.stat().st_mtime_ns
+    assert demo_clip(settings) == first
+    assert first.stat().st_mtime_ns == made
+    assert [p.name for p in first.parent.iterdir()] == [first.name]

@@ -1,0 +1,255 @@
+"""Failure policy, over threads: no Ray, no model."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests import fakes
+from tiktok_ray.engine import Cores, Engine, Source, Tracks, WorkerDied
+from tiktok_ray.graph import Graph
+from tiktok_ray.local import LocalWorkers
+from tiktok_ray.media import InputError
+from tiktok_ray.placement import plan
+from tiktok_ray.report import VideoReport
+from tiktok_ray.worker import Reply
+
+
+def engine_for(analyzers, settings, **more):
+    graph = Graph(analyzers)
+    workers = LocalWorkers(graph, plan(graph.analyzers.values(), settings), settings)
+    return Engine(graph, workers, settings, **more)
+
+
+async def analyze(clip, analyzers, settings, **more):
+    engine = engine_for(analyzers, settings)
+    return await engine.analyze(Source(clip, "clip.mp4"), **more)
+
+
+def behaved(settings, how, flag=""):
+    return settings.model_copy(update={"options": {"plain": {"how": how, "flag": str(flag)}}})
+
+
+async def test_a_whole_report(clip, settings):
+    engine = engine_for([fakes.Plain, fakes.Softly, fakes.Needy], settings, unbuilt=["later"])
+    seen = []
+    report = await engine.analyze(Source(clip, "clip.mp4"), listen=seen.append)
+    assert report.analyzers["plain"].output == fakes.Count(n=60)
+    assert report.analyzers["softly"].output == fakes.Sum(n=60)
+    assert report.analyzers["needy"].output == fakes.Sum(n=61)
+    assert report.analyzers["later"].reason == "not implemented in this version"
+    assert report.analyzers["plain"].coverage.samples == 60
+    assert report.video.id == report.video.sha256[:16]
+    [event] = report.timeline
+    assert (event.start, event.end) == (0.5, pytest.approx(2.0, abs=1e-3))
+    assert report.run["wall_s"] > 0
+    assert {p.name: p.state for p in seen}["plain"] == "ok"
+    again = VideoReport.model_validate_json(report.to_json())
+    assert again.analyzers["needy"].output == {"n": 61}
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        ("raise", "failed", "ValueError: broken inside"),
+        ("load fails", "failed", "load: RuntimeError: bad checkpoint"),
+        ("skip", "skipped", "nothing to see"),
+        ("hang", "timed_out", "longer than its limit of 2 s"),
+        ("write", "failed", "read-only"),
+        ("memory always", "failed", "MemoryError: never enough"),
+    ],
+)
+async def test_a_failure_stays_where_it_is(clip, settings, how, status, words):
+    settings = behaved(settings, how).model_copy(update={"timeout_factor": 2.0})
+    report = await analyze(
+        clip, [fakes.Behaved, fakes.Softly, fakes.Needy, fakes.Listener], settings
+    )
+    section = report.analyzers["plain"]
+    assert section.status == status
+    assert words in section.reason
+    assert section.output is None
+    assert report.analyzers["softly"].output == fakes.Sum(n=None)
+    assert report.analyzers["needy"].status == "skipped"
+    assert f"needs plain, which is {status}" in report.analyzers["needy"].reason
+    assert report.analyzers["listener"].status == "ok"
+
+
+async def test_a_load_that_hangs_is_limited(clip, settings):
+    settings = behaved(settings, "load hangs").model_copy(update={"load_timeout_s": 0.3})
+    report = await analyze(clip, [fakes.Behaved], settings)
+    assert report.analyzers["plain"].status == "failed"
+    assert "load: took longer than 0.3" in report.analyzers["plain"].reason
+
+
+async def test_the_next_video_runs_clean_after_a_hang(clip, settings, tmp_path):
+    settings = behaved(settings, "hang once", tmp_path / "flag")
+    engine = engine_for([fakes.Behaved], settings)
+    first = await engine.analyze(Source(clip, "a"))
+    second = await engine.analyze(Source(clip, "b"))
+    assert first.analyzers["plain"].status == "timed_out"
+    assert second.analyzers["plain"].status == "ok"
+
+
+async def test_memory_that_runs_out_is_tried_with_half_the_batch(clip, settings):
+    report = await analyze(clip, [fakes.Behaved], behaved(settings, "memory"))
+    assert report.analyzers["plain"].status == "ok"
+
+
+async def test_missing_weights_are_told_before_anything_runs(clip, settings):
+    report = await analyze(clip, [fakes.Wanting, fakes.Half], settings)
+    wanting, half = report.analyzers["wanting"], report.analyzers["half"]
+    assert wanting.status == "unavailable"
+    assert "nowhere/big.pt" in wanting.reason
+    assert "tiktok-ray models pull wanting" in wanting.reason
+    assert half.status == "partial"
+    assert [m.part for m in half.missing] == ["words", "smell"]
+    assert half.output is not None
+
+
+async def test_selection(clip, settings):
+    report = await analyze(clip, [fakes.Plain, fakes.Needy, fakes.Softly], settings, only=["needy"])
+    assert {n: s.status for n, s in report.analyzers.items()} == {
+        "plain": "ok",
+        "needy": "ok",
+        "softly": "skipped",
+    }
+    assert report.analyzers["softly"].reason == "not selected"
+
+
+async def test_no_sound_is_skipped_with_its_reason(tmp_path, settings):
+    from tests.conftest import scene
+    from tiktok_ray.clips import write_clip
+
+    mute = write_clip(tmp_path / "mute.mp4", [scene(1)] * 5)
+    report = await analyze(mute, [fakes.Listener], settings)
+    assert report.analyzers["listener"].status == "skipped"
+    assert report.analyzers["listener"].reason == "no audio track"
+
+
+async def test_what_is_no_video_is_an_error_of_the_request(tmp_path, settings):
+    path = tmp_path / "no.mp4"
+    path.write_text("nothing")
+    with pytest.raises(InputError) as caught:
+        await analyze(path, [fakes.Plain, fakes.Needy], settings)
+    assert caught.value.type == "not_video"
+
+
+class Dying:
+    """Workers whose analyzer dies a given number of times."""
+
+    def __init__(self, inner, times):
+        self.inner, self.times, self.plan = inner, times, inner.plan
+
+    async def run(self, name, inputs, timeout_s) -> Reply:
+        if self.times:
+            self.times -= 1
+            raise WorkerDied("killed by signal 9")
+        return await self.inner.run(name, inputs, timeout_s)
+
+    async def decode(self, path, want) -> Tracks:
+        return await self.inner.decode(path, want)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, "ok"), (2, "failed")])
+async def test_a_death_is_tried_once_more(clip, settings, times, status):
+    engine = engine_for([fakes.Plain], settings)
+    engine.workers = Dying(engine.workers, times)
+    report = await engine.analyze(Source(clip, "a"))
+    assert report.analyzers["plain"].status == status
+    if status == "failed":
+        assert "died twice: killed by signal 9" in report.analyzers["plain"].reason
+
+
+class Memory:
+    def __init__(self):
+        self.kept = {}
+
+    def get(self, key, kind):
+        text = self.kept.get(key)
+        return None if text is None else kind.model_validate_json(text)
+
+    def put(self, key, output):
+        self.kept[key] = output.model_dump_json()
+
+
+async def test_only_what_changed_is_computed_again(clip, settings):
+    cache = Memory()
+    analyzers = [fakes.Plain, fakes.Needy]
+    await engine_for(analyzers, settings, cache=cache).analyze(Source(clip, "a"))
+    again = await engine_for(analyzers, settings, cache=cache).analyze(Source(clip, "a"))
+    assert [s.cached for s in again.analyzers.values()] == [True, True]
+    assert again.analyzers["needy"].output == fakes.Sum(n=61)
+    changed = settings.model_copy(
+        update={"tracks": settings.tracks.model_copy(update={"frames_fps": 3.0})}
+    )
+    other = await engine_for(analyzers, changed, cache=cache).analyze(Source(clip, "a"))
+    assert [s.cached for s in other.analyzers.values()] == [None, None]
+
+
+async def test_failures_are_not_cached(clip, settings):
+    cache = Memory()
+    engine = engine_for([fakes.Behaved], behaved(settings, "raise"), cache=cache)
+    await engine.analyze(Source(clip, "a"))
+    assert cache.kept == {}
+
+
+async def test_cores_are_never_exceeded_and_go_to_the_most_urgent():
+    cores, running, most, order = Cores(2), 0, 0, []
+
+    async def work(threads, urgency):
+        nonlocal running, most
+        async with cores.hold(threads, urgency):
+            running += threads
+            most = max(most, running)
+            order.append(urgency)
+            await asyncio.sleep(0.01)
+            running -= threads
+
+    first = asyncio.create_task(work(2, 0.0))
+    await asyncio.sleep(0)
+    await asyncio.gather(first, *(work(1 + k % 2, float(k)) for k in range(1, 7)))
+    assert most == 2
+    assert order[1:] == sorted(order[1:], reverse=True)
+    assert cores.free == 2
+
+
+async def test_cancelled_waiters_give_their_turn_back():
+    cores = Cores(1)
+
+    async def hold():
+        async with cores.hold(1, 1.0):
+            await asyncio.sleep(0.02)
+
+    tasks = [asyncio.create_task(hold()) for _ in range(5)]
+    await asyncio.sleep(0.001)
+    for task in tasks[1:4]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert cores.free == 1
+
+
+async def test_several_videos_in_flight_do_not_mix(settings, tmp_path):
+    from tests.conftest import scene
+    from tiktok_ray.clips import write_clip
+
+    lengths = [5, 11, 17, 23]
+    clips = [write_clip(tmp_path / f"{n}.mp4", [scene(n)] * n) for n in lengths]
+    engine = engine_for([fakes.Plain, fakes.Needy], settings)
+    reports = await asyncio.gather(*(engine.analyze(Source(c, c.name)) for c in clips))
+    assert [r.analyzers["needy"].output.n for r in reports] == [n + 1 for n in lengths]
+
+
+async def test_cancelling_ends_soon(clip, settings):
+    engine = engine_for(
+        [fakes.Behaved], behaved(settings, "hang").model_copy(update={"timeout_factor": 100})
+    )
+    task = asyncio.create_task(engine.analyze(Source(clip, "a")))
+    await asyncio.sleep(0.5)
+    begin = time.perf_counter()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.perf_counter() - begin < 2

@@ -1,0 +1,53 @@
+"""Nothing calls out: watched from outside the process, by the packets that leave a namespace."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SET_UP = """
+set -e
+ip link set lo up
+ip link add out type dummy
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true
+ip addr add 10.231.1.2/24 dev out
+ip link set out up
+ip route add default dev out
+"$@" >&2
+code=$?
+echo sent $(cat /sys/class/net/out/statistics/tx_packets 2>/dev/null || awk '/out:/ {print $11}' /proc/net/dev)
+exit $code
+"""
+
+
+def watched(*command, env=None):
+    """Run a command where every packet to anywhere is counted; returns the count."""
+    if os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"):
+        pytest.skip("needs root, unshare and ip to make a network namespace")
+    trial = subprocess.run(["unshare", "--net", "true"], capture_output=True)
+    if trial.returncode:
+        pytest.skip("this machine gives no network namespace")
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", SET_UP, "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, **(env or {})},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return int(done.stdout.split("sent")[1].split()[0])
+
+
+def test_the_watch_sees_a_name_lookup():
+    code = "import socket\ntry: socket.create_connection(('198.51.100.7', 80), 0.2)\nexcept OSError: print('refused')"
+    assert watched(sys.executable, "-c", code) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["threads", "ray"])
+def test_a_whole_analysis_sends_nothing(clip, tmp_path, workers):
+    command = [sys.executable, "-m", "tiktok_ray.cli", "analyze", str(clip)]
+    env = {"TIKTOK_RAY_HOME": str(tmp_path), "TIKTOK_RAY_WORKERS": workers}
+    assert watched(*command, "--out", str(tmp_path), env=env) == 0
