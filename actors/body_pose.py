@@ -18,7 +18,7 @@ from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 from tiktok_ray.sampling import holds, thin
 from tiktok_ray.spans import Span
 from tiktok_ray.tracks import Followed, follow
-from tiktok_ray.yolo import Found, Yolo, checkpoint
+from tiktok_ray.yolo import Eyes, Found, Yolo, checkpoint
 
 Box = tuple[float, float, float, float]
 
@@ -134,7 +134,7 @@ class BodyPose(Analyzer):
     options_type = PoseOptions
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
-        self.model = Yolo(files["poser"], device, floor=0.25)
+        self.model: Eyes = Yolo(files["poser"], device, floor=0.25)
 
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Poses:
         breaks = cut_analysis.times if cut_analysis else []

@@ -20,7 +20,7 @@ from tiktok_ray.media import Frames
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.sampling import holds, thin
 from tiktok_ray.spans import Span
-from tiktok_ray.yolo import Found, Yolo, checkpoint
+from tiktok_ray.yolo import Eyes, Found, Yolo, checkpoint
 
 Box = tuple[float, float, float, float]
 
@@ -154,7 +154,7 @@ class ObjectDetection(Analyzer):
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         from ultralytics.trackers import byte_tracker  # noqa: F401  (load, not analyze, pays for it)
 
-        self.model = Yolo(files["detector"], device, floor=FLOOR)
+        self.model: Eyes = Yolo(files["detector"], device, floor=FLOOR)
 
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Objects:
         breaks = cut_analysis.times if cut_analysis else []
@@ -255,7 +255,7 @@ def join(
     kept: list[Sightings] = []
     for shot in shots(times, breaks, lost_s):
         steps = np.diff([times[i] for i in shot])
-        patience = round(lost_s / float(np.median(steps))) if len(steps) else 0
+        patience = int(lost_s / float(np.median(steps)) + 1e-6) if len(steps) else 0
         for group in sorted({group for i in shot for group in seen[i].groups}):
             for track in byte_track(shot, seen, group, size, patience):
                 middling = float(np.median([seen[i].confidences[j] for i, j in track]))
@@ -279,7 +279,8 @@ def shots(times: Sequence[float], breaks: Sequence[float], gap_s: float) -> list
 def byte_track(
     shot: Sequence[int], seen: Sequence[Seen], group: str, size: tuple[int, int], patience: int
 ) -> list[Sightings]:
-    """Tracks of one supercategory in one shot; a track outlives ``patience`` samples unseen."""
+    """Tracks of one supercategory in one shot; from one sighting to the next lie at most
+    ``patience`` samples."""
     from ultralytics.trackers.byte_tracker import BYTETracker
 
     tracker = BYTETracker(
@@ -296,6 +297,12 @@ def byte_track(
     confirmed: set[int] = set()
     for sample in shot:
         members = [j for j, name in enumerate(seen[sample].groups) if name == group]
+        # Ultralytics lets go of a lost track one to three samples later than it is told to.
+        tracker.lost_stracks = [
+            track
+            for track in tracker.lost_stracks
+            if tracker.frame_id + 1 - track.end_frame <= patience
+        ]
         tracker.update(Detections.of(seen[sample][members], size))
         for track in tracker.tracked_stracks:
             # The detection itself is kept, not the filter's smoothed box; tracks that ByteTrack

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,16 @@ def unpack(rows: NDArray[Any], scale: float, height: int, width: int) -> Found:
     inside = (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
     kept: Found = found[inside]
     return kept
+
+
+class Eyes(Protocol):
+    """Looks at pictures: what ``Yolo`` is, and what a test puts in its place."""
+
+    names: dict[int, str]
+
+    def __call__(self, pictures: Sequence[Rgb], /) -> list[Found]:
+        """What is in each of some pictures of one size; see ``unpack`` for the rows."""
+        raise NotImplementedError
 
 
 class Yolo:
