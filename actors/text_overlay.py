@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from actors.text_lines import (
+    DRAWN,
+    STILL,
+    Line,
+    Look,
+    Stay,
+    absorb,
+    alike,
+    blocks,
+    evenness,
+    in_reading_order,
+    join,
+    legible,
+    link,
+    overlapping,
+    places,
+    refine,
+    rows,
+    same_text,
+    straighten,
+    tilt,
+    travel,
+    unchanged,
+    unread,
+)
+from actors.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
+from tiktok_ray.media import Frames
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
 
 NAME = "text_overlay"
+OWNER = re.compile(r"©|\(c\)|copyright|(?:^|\s)@\w|\bwww\.|\b\w+\.(?:com|de|org|net|tv|io)\b", re.I)
 
 TextKind = Literal["caption", "watermark", "scene_text"]
 
@@ -27,8 +64,14 @@ class Overlay(Timed):
         "Mean probability of its characters by the recogniser", range="0..1"
     )
     kind: TextKind = derived(
-        "caption: written onto the picture; watermark: small, near an edge, and there for most of"
-        " the video; scene_text: part of what was filmed",
+        "caption: written onto the picture; watermark: names an owner; scene_text: part of what"
+        " was filmed",
+        method="watermark: lines of at most 9 % of the picture's short side, centre in the outer"
+        " half, and it names an owner (©, @name, web address) or stands for 60 % of a video of 6 s"
+        " or more; scene_text: its strokes are not filled evenly (less than 45 % of the pixels"
+        " within 30 % of the contrast from the brightest or darkest are within 8 levels of it), and it moves by over 2 % of the diagonal, is tilted by 2 degrees or more, or"
+        " shows in one sample only;"
+        " caption: all else, upright signs before a still camera among it",
     )
     order: int = derived(
         "Place in reading order among the overlays on the picture when it appears, from 0",
@@ -74,3 +117,235 @@ class Overlays(Output):
                 confidence=overlay.confidence,
                 analyzer=NAME,
             )
+
+
+class TextOptions(Options):
+    """Settings of ``text_overlay``."""
+
+    variant: Literal["rapidocr", "easyocr"] = Field("rapidocr", description="The reader")
+    languages: tuple[str, ...] = Field(
+        (),
+        description="Languages of the text, ISO 639-1; empty: whatever the reader knows (RapidOCR)"
+        " or the larger European languages (EasyOCR)",
+    )
+    detect_short: int = Field(320, ge=64, description="Short side of the picture searched, pixels")
+    least_confidence: float = Field(0.8, ge=0, le=1, description="Weaker readings are dropped")
+    readings: int = Field(3, ge=1, description="Readings of a line whose look does not change")
+    searches: float = Field(
+        8.0,
+        ge=0,
+        description="Searches per second of video for texts that come and go between samples",
+    )
+
+
+class TextOverlay(Analyzer):
+    """Captions, watermarks and writing in the scene, each once, with its time and place."""
+
+    name = NAME
+    needs = Needs(threads=1, timeout_s=180, cost=12)
+    variants = (
+        Variant("rapidocr", weights=PP_OCR, ram_gib=0.4),
+        Variant("easyocr", weights=EASY_OCR, ram_gib=1.2, vram=Vram(0.1, 0.7)),
+    )
+    options_type = TextOptions
+    _reader: Reader
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        short, languages = self.options.detect_short, self.options.languages
+        if variant.name == "easyocr":
+            self._reader = EasyOCR(files["folder"], device=device, short=short, languages=languages)
+        else:
+            self._reader = PPOCR(
+                files, threads=self.needs.threads, short=short, languages=languages
+            )
+
+    def analyze(self, frames: Frames, dense: Frames | None) -> Overlays:
+        options: TextOptions = self.options
+        found = find_lines(frames, self._reader, options.readings)
+        times = frames.times.tolist()
+        step = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
+        linked = link(times, found, gap_s=min(2.2 * step, max(1.2, 1.2 * step)))
+        kept = [stay for stay in linked if legible(stay, options.least_confidence)]
+        stays = [refine(stay, kept, frames, dense) for stay in kept]
+        if dense is not None and len(dense) > 1:
+            most = round(options.searches * frames.end)
+            short = read_between(stays, frames, dense, self._reader, most)
+            stays += [stay for stay in short if legible(stay, options.least_confidence)]
+            stays = absorb(join(stays, gap_s=1.5 * float(np.median(np.diff(dense.times)))))
+        overlays = compose(stays, frames.width / frames.height, frames.end)
+        return report(overlays, frames.end, options.languages)
+
+
+def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]]:
+    """The lines of every sample.
+
+    A picture in which nothing changed is not searched again, and a line that looks as it did in
+    the sample before is read ``readings`` times at most.
+    """
+    found: list[list[Line]] = []
+    searched = -1
+    size = np.array([frames.width, frames.height])
+    for k in range(len(frames)):
+        if searched >= 0 and unchanged(frames.gray(searched), frames.gray(k)):
+            found.append(
+                [replace(line, t=float(frames.times[k]), fresh=False) for line in found[-1]]
+            )
+            continue
+        searched = k
+        rgb = frames.rgb(k)
+        lines = []
+        for corners in reader.detect(rgb) / size:
+            before = _as_before(found, frames, k, corners)
+            if before is not None and before.readings >= readings:
+                lines.append(
+                    replace(before, t=float(frames.times[k]), corners=corners, fresh=False)
+                )
+                continue
+            picture = straighten(rgb, corners)
+            text, confidence = reader.read(picture)
+            if text:
+                even = evenness(picture[..., 1])
+                count = before.readings + 1 if before else 1
+                lines.append(
+                    Line(float(frames.times[k]), corners, text, confidence, even, readings=count)
+                )
+        found.append(lines)
+    return found
+
+
+def read_between(
+    stays: Sequence[Stay], frames: Frames, dense: Frames, reader: Reader, searches: int
+) -> list[Stay]:
+    """What is written between two samples, where longer texts stand before or after.
+
+    Captions that come word by word change faster than ``frames`` is sampled. ``dense`` is
+    searched in the places of text, at the times that no text found so far covers, at most
+    ``searches`` times.
+    """
+    found: list[Stay] = []
+    aspect = dense.width / dense.height
+    groups = blocks(stays, aspect)
+    drawn = [g for g in groups if kind_of(g, groups, aspect, frames.end) != "scene_text"]
+    for place in places([g for g in drawn if max(travel(s.lines) for s in g) <= STILL]):
+        for run in unread(place, dense.times, frames.times, frames.end):
+            looks: list[Look | None] = []
+            for k in run:
+                end = float(dense.times[k + 1]) if k + 1 < len(dense) else dense.end
+                if looks and all(look and look.distance(k) <= look.same for look in looks):
+                    found[-len(looks) :] = [replace(s, end=end) for s in found[-len(looks) :]]
+                    continue
+                if searches == 0:
+                    return found
+                searches -= 1
+                lines = _read_place(dense, k, place.box, reader)
+                t = float(dense.times[k])
+                found += [
+                    Stay((), (line,), line.text, line.confidence, t, end, end - t) for line in lines
+                ]
+                looks = [Look.over(dense, line.box, [k], 2, by_square=True) for line in lines]
+    return found
+
+
+def _read_place(dense: Frames, k: int, box: NDArray[np.float64], reader: Reader) -> list[Line]:
+    """The lines at one place of a dense sample, but for those that its edge cuts."""
+    rgb = dense.rgb(k)
+    x0, y0, x1, y1 = (box * ([dense.width, dense.height] * 2)).astype(int).tolist()
+    part = rgb[y0 : max(y1, y0 + 2), x0 : max(x1, x0 + 2)]
+    lines = []
+    t = float(dense.times[k])
+    for corners in reader.detect(part):
+        picture = straighten(part, corners / (part.shape[1], part.shape[0]))
+        text, confidence = reader.read(picture)
+        if text:
+            place = (corners + np.array([x0, y0])) / (dense.width, dense.height)
+            line = Line(t, place, text, confidence, evenness(picture[..., 1]))
+            if place[:, 0].min() > box[0] + 0.004 and place[:, 0].max() < box[2] - 0.004:
+                lines.append(line)
+    return lines
+
+
+def _as_before(
+    found: Sequence[Sequence[Line]], frames: Frames, k: int, corners: NDArray[np.float64]
+) -> Line | None:
+    """The line of the sample before that stands in the same place and looks the same."""
+    if not found:
+        return None
+    here = np.r_[corners.min(0), corners.max(0)]
+    for line in found[-1]:
+        if overlapping(line.box, here) > 0.6:
+            return line if alike(frames.gray(k - 1), frames.gray(k), line.box) else None
+    return None
+
+
+def compose(stays: Sequence[Stay], aspect: float, end: float) -> list[Overlay]:
+    """Overlays from lines: blocks of lines that stand together, each with its kind and order."""
+    groups = blocks(stays, aspect)
+    made = []
+    for group in groups:
+        lines = [" ".join(stay.text for stay in row) for row in rows(group)]
+        weights = [max(1, len(stay.text)) for stay in group]
+        boxes = np.array([stay.box for stay in group])
+        made.append(
+            Overlay(
+                start=min(stay.start for stay in group),
+                end=max(stay.end for stay in group),
+                text=" ".join(lines),
+                lines=lines,
+                box=[*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist()],
+                confidence=float(np.average([s.confidence for s in group], weights=weights)),
+                kind=kind_of(group, groups, aspect, end),
+                order=_order(group, groups),
+                travel=max(travel(stay.lines) for stay in group),
+                edge_s=max(stay.edge_s for stay in group),
+            )
+        )
+    return sorted(made, key=lambda o: (o.start, o.order))
+
+
+def _order(group: Sequence[Stay], groups: Sequence[Sequence[Stay]]) -> int:
+    start = min(stay.start for stay in group)
+    there = [g for g in groups if min(s.start for s in g) <= start + 1e-6 < max(s.end for s in g)]
+    firsts = in_reading_order([g[0] for g in there])
+    return next(k for k, stay in enumerate(firsts) if stay is group[0])
+
+
+def kind_of(
+    group: Sequence[Stay], groups: Sequence[Sequence[Stay]], aspect: float, end: float
+) -> TextKind:
+    """Kind of a block of lines, by the rules that ``Overlay.kind`` states."""
+    text = " ".join(stay.text for stay in group)
+    boxes = np.array([stay.box for stay in group])
+    box = np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)]
+    short = min(1.0, aspect)
+    small = max(stay.height for stay in group) <= 0.09 * short
+    outer = bool((np.abs((box[:2] + box[2:]) / 2 - 0.5) > 0.25).any())
+    if small and outer:
+        alike = [g for g in groups if same_text(text, " ".join(stay.text for stay in g))]
+        there = spans.total((stay.start, stay.end) for g in alike for stay in g)
+        if OWNER.search(text) or (end >= 6 and there >= 0.6 * end):
+            return "watermark"
+    longest = max(group, key=lambda stay: len(stay.text))
+    drawn = float(np.median([line.even for line in longest.lines])) >= DRAWN
+    moves = max(travel(stay.lines) for stay in group) > 2 * STILL or len(longest.lines) == 1
+    if not drawn and (moves or tilt(longest.lines, aspect) >= 2):
+        return "scene_text"
+    return "caption"
+
+
+def report(overlays: list[Overlay], end: float, languages: Sequence[str]) -> Overlays:
+    """The output over all overlays of a video that ends at ``end``."""
+    on_screen = spans.total(o.span for o in overlays)
+    texts = dict.fromkeys(o.text for o in overlays)
+    speeds = [
+        sum(not c.isspace() for c in o.text) / (o.end - o.start)
+        for o in overlays
+        if o.kind == "caption" and o.end > o.start
+    ]
+    return Overlays(
+        overlays=overlays,
+        text="\n".join(texts),
+        on_screen_s=on_screen,
+        share=min(1.0, on_screen / end) if end > 0 else 0.0,
+        reading_speed=float(np.median(speeds)) if speeds else None,
+        languages=list(languages),
+    )
