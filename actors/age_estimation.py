@@ -11,7 +11,7 @@ from pydantic import Field
 
 from actors.cut_analysis import Cuts
 from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant, Vram
 from tiktok_ray.face_tracks import (
     Sighting,
     best_moment,
@@ -23,7 +23,7 @@ from tiktok_ray.face_tracks import (
 )
 from tiktok_ray.faces import Array, FaceModel, Guess, InsightFace, Sex
 from tiktok_ray.media import Frames
-from tiktok_ray.report import Event, Model, Output, Timed, estimated, measured, setting
+from tiktok_ray.report import Event, Missing, Model, Output, Timed, estimated, measured, setting
 from tiktok_ray.sampling import holds
 from tiktok_ray.tracks import Followed, follow
 from tiktok_ray.weights import Asset
@@ -43,6 +43,10 @@ STEP_S = 0.3
 GAP_S = 0.7
 SURE = 0.7
 LICENCE = "non-commercial research only (InsightFace model zoo)"
+NOBODY = Missing(
+    part="persons across shots",
+    reason="the model pack has no recognition model (w600k_r50.onnx or w600k_mbf.onnx)",
+)
 RELEASES = "https://github.com/deepinsight/insightface/releases/download/v0.7"
 
 
@@ -209,10 +213,11 @@ class AgeEstimation(Analyzer):
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         self.model = InsightFace(files["pack"], device)
 
-    def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Faces:
+    def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Faces | Partial:
         """Detect, follow, then estimate on the best detections of each track.
 
-        Raises ``Skip`` when biometrics are switched off, or when there is no face.
+        Partial without a recognition model. Raises ``Skip`` when biometrics are switched off, or
+        when there is no face.
         """
         if not self.options.enabled:
             raise Skip("biometrics are switched off")
@@ -245,7 +250,8 @@ class AgeEstimation(Analyzer):
             describe(number, s, end, g, people[number], m if self.options.embeddings else None)
             for number, (s, end, g, m) in enumerate(zip(seen, ends, guesses, means, strict=True))
         ]
-        return summarize(faces, self.model, times, dense.end)
+        output = summarize(faces, self.model, times, dense.end)
+        return output if self.model.recognizer else Partial(output, (NOBODY,))
 
     def _guess(
         self, dense: Frames, picked: Sequence[int], track: Followed, seen: Sighting

@@ -22,6 +22,7 @@ AGE_MODELS = {
     "genderage_faceapi.onnx": "genderage_faceapi.onnx (stand-in: AgeGenderNet of face-api.js)",
 }
 RECOGNIZERS = ("w600k_r50.onnx", "w600k_mbf.onnx")
+CUDA_OPTIONS = {"gpu_mem_limit": 512 * 2**20, "arena_extend_strategy": "kSameAsRequested"}
 CLOSED_DOOR = "http://127.0.0.1:9"
 
 
@@ -120,14 +121,17 @@ def session(path: Path, device: str) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
+    providers: list[Any] = ["CPUExecutionProvider"]
     if device == "cuda":
-        providers.insert(0, "CUDAExecutionProvider")
+        if "CUDAExecutionProvider" not in ort.get_available_providers():
+            raise RuntimeError("this ONNX Runtime has no CUDAExecutionProvider")
+        providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
     model = get_model(
         str(path), providers=providers, sess_options=options, static_shape_sessions=False
     )
-    if model.session.get_providers()[0] != providers[0]:
-        raise RuntimeError(f"ONNX Runtime has no {providers[0]} here")
+    used = model.session.get_providers()[0]
+    if device == "cuda" and used != "CUDAExecutionProvider":
+        raise RuntimeError(f"{path.name} runs on {used}, not on the card")
     return model
 
 
