@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from tiktok_ray.report import Event, Model, Output, Timed, derived, measured
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.speech_emphasis import BASELINE_WORDS, EmphasisedWord, emphasised
+from actors.speech_fillers import HESITATIONS, Filler, find_fillers, is_hesitation
+from actors.speech_pauses import (
+    QUIET_DB,
+    STEP_S,
+    Floats,
+    Interlude,
+    Pause,
+    Talk,
+    find_talk,
+    levels,
+    levels_in,
+)
+from actors.speech_transcription import Transcript, Word
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant
+from tiktok_ray.media import AUDIO_RATE, Audio, Speech
+from tiktok_ray.pitch import harmonicity
+from tiktok_ray.report import Event, Missing, Model, Output, derived, measured, setting
+from tiktok_ray.spans import Span
 
 NAME = "speech_flow"
+
+#: Prominence of a syllable nucleus, and the harmonicity of a voiced one (Praat's threshold).
+DIP_DB, VOICED = 2.0, 0.45
+#: Windows of the rates over time.
+WINDOW_S, HOP_S = 5.0, 1.0
 
 
 class Rates(Model):
@@ -16,89 +43,194 @@ class Rates(Model):
     times: list[float] = derived("Middle of each window", unit="s")
     speaking: list[float | None] = derived("Speaking rate in it", unit="1/min")
     articulation: list[float | None] = derived("Articulation rate in it", unit="1/min")
+    window_s: float = setting("Length of a window; the steps are 1 s", unit="s")
 
 
-class Pause(Timed):
-    """The speaker stops, and goes on."""
-
-    length_s: float = derived("How long", unit="s")
-    kind: Literal["silent", "background", "filled", "break"] = derived(
-        "silent: the sound drops at least 20 dB below the speech; background: it drops less, other"
-        " sound goes on; filled: with a filler word; break: longer than 3 s"
-    )
-    drop_db: float = measured(
-        "Median level of the speech less the median level in the pause", unit="dB"
-    )
-
-
-class Interlude(Timed):
-    """A gap in the speech that pitched sound such as music fills: no pause of the speaker."""
-
-    harmonicity: float = measured(
-        "Median height of the autocorrelation's peak over the loud part of the gap",
-        range="0..1",
-        method="autocorrelation divided by that of the window (Boersma 1993), lags of 60 to 500 Hz",
-    )
-
-
-class EmphasisedWord(Timed):
-    """A word said louder, higher or longer than this speaker says words."""
-
-    word: str = derived("The word")
-    energy_z: float = measured("Its level against the words of this video", unit="robust z")
-    pitch_z: float | None = measured(
-        "Its pitch against them; absent where unvoiced", unit="robust z"
-    )
-    length_z: float | None = measured(
-        "Its length per syllable against them; absent where syllables cannot be counted",
-        unit="robust z",
-    )
-    score: float = derived("Mean of those at hand", unit="robust z")
-
-
-class Filler(Timed):
-    """A word that carries no meaning but holds the floor."""
-
-    text: str = derived("The filler as transcribed, lower case")
-    kind: Literal["hesitation", "marker"] = derived(
-        "hesitation: äh, um …; marker: a word that is a filler only when it stands isolated"
-        " (halt, like, …)"
-    )
-
-
-class SpeechFlow(Output):
-    """How the speech runs."""
+class Delivery(Output):
+    """How the speech runs. The talk lasts from the first speech to the last, without interludes."""
 
     counted: Literal["words", "syllables"] = derived(
-        "What the rates count: the transcript's words, or without them syllable nuclei"
+        "What the rates count: the transcript's words without hesitations, or, where there are no"
+        " words, syllable nuclei"
     )
-    speaking_rate: float = derived("Per minute, pauses included", unit="1/min")
-    articulation_rate: float = derived("Per minute, pauses left out", unit="1/min")
+    speaking_rate: float | None = derived(
+        "Counted per minute of talk, pauses included and breaks left out; absent under 1 s of talk",
+        unit="1/min",
+    )
+    articulation_rate: float | None = derived(
+        "Counted per minute of talk without pauses; absent under 1 s of it", unit="1/min"
+    )
     syllables: int = measured(
-        "Syllable nuclei in the speech",
-        method="peaks of the energy envelope with dips of 2 dB between them, voiced (de Jong and"
-        " Wempe 2009)",
+        "Syllable nuclei: voiced peaks of the energy envelope, 2 dB above the dips beside them",
+        method="de Jong and Wempe 2009",
     )
-    syllables_per_s: float = derived("Nuclei per second, pauses left out", unit="1/s")
+    syllables_per_s: float | None = derived(
+        "Nuclei per second of talk without pauses; absent under 1 s of it", unit="1/s"
+    )
+    talk_s: float = derived("Length of the talk without breaks", unit="s")
     rates: Rates = derived("Rates over time")
-    pauses: list[Pause] = derived("Pauses in order of time")
-    pauses_per_minute: float = derived("Pauses per minute of talk, breaks left out", unit="1/min")
-    pause_share: float = derived("Share of the talk that is pause, breaks left out", range="0..1")
+    pauses: list[Pause] = measured(
+        "Gaps of 0.25 s and more in the talk, in order of time; speech within 25 dB of its loudest"
+        " parts is no gap",
+        method="Silero VAD and the energy envelope",
+    )
+    pauses_per_minute: float | None = derived(
+        "Pauses per minute of talk, breaks left out; absent under 1 s of talk", unit="1/min"
+    )
+    pause_share: float | None = derived(
+        "Share of the talk that is pause, breaks left out; absent under 1 s of talk", range="0..1"
+    )
     pause_median_s: float | None = derived(
         "Median length, breaks left out; absent without pauses", unit="s"
     )
-    interludes: list[Interlude] = derived("Gaps filled with pitched sound, in order of time")
+    interludes: list[Interlude] = measured("Gaps that music or the like fills, in order of time")
     emphasis: list[EmphasisedWord] | None = derived(
-        "Emphasised words in order of time; absent without words"
+        "Words that stand out, in order of time, against all words of the video (speakers are not"
+        " told apart); absent with fewer than 8 words",
+        method="robust z: (x - median) / max(1.4826 MAD, 1 dB or 0.5 semitones or 0.02 s); a word"
+        " stands out if the mean of level, pitch and length is at least 1.5 and two of them are at"
+        " least 1",
     )
-    fillers: list[Filler] | None = derived("Fillers in order of time; absent without words")
-    fillers_per_100_words: float | None = derived("Fillers per 100 words; absent without words")
+    fillers: list[Filler] | None = derived(
+        "Fillers in order of time, as far as they were transcribed; absent without words, and in"
+        " languages other than German and English"
+    )
+    fillers_per_100_words: float | None = derived("Their number per 100 words")
 
     def headline(self) -> str:
-        rate = f"{self.articulation_rate:.0f} {self.counted}/min"
-        return f"{rate}, {len(self.pauses)} pauses"
+        parts = []
+        if self.articulation_rate is not None:
+            parts.append(f"{self.articulation_rate:.0f} {self.counted}/min")
+        count = len(self.pauses)
+        parts.append(f"{count} pause{'' if count == 1 else 's'}" if count else "no pauses")
+        if self.fillers:
+            parts.append(f"{len(self.fillers)} filler{'' if len(self.fillers) == 1 else 's'}")
+        return ", ".join(parts)
 
     def events(self) -> Iterator[Event]:
         for pause in self.pauses:
-            label = f"{pause.kind} pause, {pause.length_s:.1f} s"
-            yield Event(start=pause.start, end=pause.end, kind="pause", label=label, analyzer=NAME)
+            yield Event(
+                start=pause.start,
+                end=pause.end,
+                kind="pause",
+                label="break in the talk" if pause.kind == "break" else f"{pause.kind} pause",
+                analyzer=NAME,
+            )
+
+
+class SpeechFlow(Analyzer):
+    """Rates, pauses, emphasis and fillers."""
+
+    name = NAME
+    needs = Needs(cost=1)
+    variants = (Variant("cpu"),)
+
+    def analyze(
+        self, audio: Audio, speech: Speech, speech_transcription: Transcript | None
+    ) -> Delivery | Partial:
+        spoken = spans.longer(spans.intersect(speech.spans, [(0.0, audio.duration_s)]), 0.05)
+        if not spoken:
+            raise Skip("nobody speaks in this video")
+        heard = speech_transcription
+        words = heard.words if heard else []
+        language = (heard.language if heard else None) or ""
+        missing = tuple(_missing(heard, words, language))
+        absent = {one.part for one in missing}
+
+        fillers = find_fillers(words, language) if language in HESITATIONS else []
+        hesitations = [one.span for one in fillers if one.kind == "hesitation"]
+        fluent = [word for word in words if not is_hesitation(word.text, language)]
+        level = levels(audio.samples)
+        talk = find_talk(audio, level, spoken, hesitations)
+        nuclei = syllable_nuclei(audio.samples, level, spoken)
+        moments = np.array([(word.start + word.end) / 2 for word in fluent]) if words else nuclei
+        short = [pause for pause in talk.pauses if pause.kind != "break"]
+        paused = spans.overlap((pause.span for pause in short), talk.extent)
+        known = heard is not None and "emphasis" not in absent
+        output = Delivery(
+            counted="words" if words else "syllables",
+            speaking_rate=per_minute(len(moments), talk.seconds),
+            articulation_rate=per_minute(len(moments), spans.total(talk.phonation)),
+            syllables=len(nuclei),
+            syllables_per_s=per_second(len(nuclei), spans.total(talk.phonation)),
+            talk_s=talk.seconds,
+            rates=rates(moments, talk),
+            pauses=talk.pauses,
+            pauses_per_minute=per_minute(len(short), talk.seconds),
+            pause_share=per_second(paused, talk.seconds),
+            pause_median_s=float(np.median([pause.length_s for pause in short])) if short else None,
+            interludes=talk.interludes,
+            emphasis=emphasised(fluent, heard, level) if heard and known else None,
+            fillers=None if "fillers" in absent else fillers,
+            fillers_per_100_words=None if "fillers" in absent else 100 * len(fillers) / len(words),
+        )
+        return Partial(output, missing) if missing else output
+
+
+def _missing(heard: Transcript | None, words: Sequence[Word], language: str) -> Iterator[Missing]:
+    if words:
+        if len(words) < BASELINE_WORDS:
+            few = f"{len(words)} words are too few to know how the speaker speaks"
+            yield Missing(part="emphasis", reason=few)
+        if language not in HESITATIONS:
+            yield Missing(part="fillers", reason=f"no list of fillers for language {language!r}")
+        return
+    if heard is None:
+        reason = "speech_transcription gave nothing"
+    elif heard.segments is None:
+        reason = "speech_transcription ran without a model, so there are no words"
+    else:
+        reason = "no words were heard"
+    yield Missing(part="emphasis", reason=reason)
+    yield Missing(part="fillers", reason=reason)
+
+
+def per_second(amount: float, seconds: float) -> float | None:
+    """None under one second: too little to speak of a rate."""
+    return amount / seconds if seconds >= 1 else None
+
+
+def per_minute(amount: float, seconds: float) -> float | None:
+    """None under one second: too little to speak of a rate."""
+    return 60 * amount / seconds if seconds >= 1 else None
+
+
+# --- rates -------------------------------------------------------------------------------------
+
+
+def syllable_nuclei(samples: NDArray[np.float32], level: Floats, spoken: Sequence[Span]) -> Floats:
+    """Times of syllable nuclei in the spans, seconds [n] (de Jong and Wempe 2009).
+
+    Peaks of the level, smoothed over 50 ms, that stand 2 dB above the dips beside them, lie at
+    most 25 dB under the loudest speech and are voiced.
+    """
+    from scipy.signal import find_peaks
+
+    smooth = 10 * np.log10(np.convolve(10 ** (level / 10), np.ones(5) / 5, mode="same") + 1e-10)
+    loudest = float(np.percentile(levels_in(level, spoken), 95))
+    found: list[float] = []
+    for start, end in spoken:
+        first = round(start / STEP_S)
+        part = smooth[first : round(end / STEP_S)]
+        padded = np.concatenate([[-100.0], part, [-100.0]])
+        peaks, _ = find_peaks(padded, height=loudest - QUIET_DB, prominence=DIP_DB)
+        times, values = harmonicity(samples[round(start * AUDIO_RATE) : round(end * AUDIO_RATE)])
+        if len(times):
+            at = (peaks - 0.5) * STEP_S
+            nearest = np.abs(times[None, :] - at[:, None]).argmin(1)
+            found += (start + at[values[nearest] >= VOICED]).tolist()
+    return np.array(found)
+
+
+def rates(moments: Floats, talk: Talk) -> Rates:
+    """Rates in windows of ``WINDOW_S``, or in one over the whole where that is shorter."""
+    last = max(talk.whole.start, talk.whole.end - WINDOW_S)
+    starts = np.arange(talk.whole.start, last + 1e-9, HOP_S)
+    times, speaking, articulation = [], [], []
+    for start in starts.tolist():
+        window = Span(start, min(start + WINDOW_S, talk.whole.end))
+        count = int(((moments >= window.start) & (moments < window.end)).sum())
+        times.append((window.start + window.end) / 2)
+        speaking.append(per_minute(count, spans.overlap([window], talk.extent)))
+        articulation.append(per_minute(count, spans.overlap([window], talk.phonation)))
+    return Rates(times=times, speaking=speaking, articulation=articulation, window_s=WINDOW_S)
