@@ -185,9 +185,11 @@ class Segmenter:
         self.device = torch.device(device)
         self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
         self.processor = AutoImageProcessor.from_pretrained(path, local_files_only=True)
-        model = AutoModelForSemanticSegmentation.from_pretrained(
-            path, local_files_only=True, dtype=self.dtype
+        model, info = AutoModelForSemanticSegmentation.from_pretrained(
+            path, local_files_only=True, dtype=self.dtype, output_loading_info=True
         )
+        if info["missing_keys"]:  # else it would segment with weights made up at random
+            raise ValueError(f"{path} lacks {', '.join(sorted(info['missing_keys']))}")
         self.model = model.eval().to(self.device)
         named: Mapping[Any, str] = model.config.id2label
         self.labels = {int(k): name.strip() for k, name in named.items()}
