@@ -96,3 +96,12 @@ def within(times: Array, of: Iterable[tuple[float, float]]) -> Array:
     for start, end in of:
         inside |= (times >= start) & (times < end)
     return inside
+
+
+def resampled(samples: Array, rate: int) -> Array:
+    """16 kHz samples at another rate."""
+    if rate == AUDIO_RATE:
+        return samples
+    from scipy.signal import resample_poly
+
+    return np.asarray(resample_poly(samples, rate, AUDIO_RATE), np.float32)
