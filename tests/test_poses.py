@@ -130,6 +130,7 @@ FOLDED = {
         (CHIN_R | OUT_L, {("hand on face", "right"), ("pointing", "left")}),
         (FOLDED, {("arms crossed", "both")}),
         ({"l_wrist": (0.1, 0.6), "r_wrist": (-0.1, 0.6)}, set()),
+        ({"l_wrist": (0.01, 0.6), "r_wrist": (0.01, 0.6)}, set()),
     ],
 )
 def test_gestures(points, gestures):

@@ -97,8 +97,9 @@ def gestures_of(points: Points, seen: Seen) -> set[tuple[GestureKind, Side]]:
     - pointing: arm straight (elbow at least 150 degrees), 60 to 135 degrees away from hanging, not
       raised, and the other arm not so (that is spreading one's arms). An arm that points at the
       camera is not recognised;
-    - arms crossed: each wrist beyond the middle between the shoulders and within half a shoulder
-      width of the other elbow, both below the shoulders, both elbows bent below 120 degrees.
+    - arms crossed: along the line of the shoulders the wrists have changed sides by more than a
+      tenth of the shoulders' width, each lies within three quarters of it of the other elbow,
+      below the shoulders, and both elbows are bent below 120 degrees.
     """
     found: set[tuple[GestureKind, Side]] = set()
     reach = reach_of_face(points, seen)
@@ -166,11 +167,11 @@ def crossed(points: Points, seen: Seen) -> bool:
         return False
     place = (points[list(WRISTS)] - (left + right) / 2) @ across / width**2
     near = [
-        np.linalg.norm(points[WRISTS[k]] - points[ELBOWS[1 - k]]) <= 0.5 * width for k in (0, 1)
+        np.linalg.norm(points[WRISTS[k]] - points[ELBOWS[1 - k]]) <= 0.75 * width for k in (0, 1)
     ]
     below = points[list(WRISTS), 1].min() > max(left[1], right[1])
     bent = [bend(*points[[SHOULDERS[k], ELBOWS[k], WRISTS[k]]]) < 120 for k in (0, 1)]
-    return bool(place[0] > 0 > place[1] and all(near) and below and all(bent))
+    return bool(place[0] - place[1] > 0.1 and all(near) and below and all(bent))
 
 
 def waves(times: Sequence[float], points: Points, seen: Seen) -> list[tuple[Span, Side]]:

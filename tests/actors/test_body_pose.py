@@ -297,11 +297,12 @@ def test_people_at_a_bus_stop_stand_still(real: BodyPose, real_media: Path, tmp_
 
 
 @pytest.mark.slow
-def test_two_people(real: BodyPose, real_media: Path, tmp_path: Path):
+def test_two_people_with_their_arms_crossed(real: BodyPose, real_media: Path, tmp_path: Path):
     found = real.analyze(still(real_media / "still" / "two_people.jpg", tmp_path), None)
     assert len(found.persons) == found.at_once == 2
     one, other = (np.array(p.boxes[:1]) for p in found.persons)
     assert iou(one, other)[0, 0] < 0.2
+    assert [[g.gesture for g in p.gestures] for p in found.persons] == [["arms crossed"]] * 2
 
 
 @pytest.mark.slow
