@@ -1,0 +1,238 @@
+"""Captions: cues that read well, and files that real parsers take as they are meant."""
+
+import io
+from itertools import pairwise
+from typing import Any
+
+import av
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from actors.speech_transcription import transcript
+from actors.text_overlay import Overlay, Overlays
+from actors.whisper import Heard, HeardWord
+from tests.sounds import audio_of, noise
+from tiktok_ray.captions import (
+    JOINER,
+    LINE_CHARS,
+    LONGEST_S,
+    SUBRIP,
+    Cue,
+    from_overlays,
+    from_transcript,
+    srt,
+    vtt,
+)
+from tiktok_ray.spans import Span
+
+HOSTILE = [
+    "a --> b",
+    "<b>bold</b> <i>x",
+    "5\n00:00:01,000 --> 00:00:02,000\nno cue",
+    "Tom & Jerry &amp; &lt;",
+    "one\n\n\ntwo\r\nthree\rfour",
+    "{\\an8}top {code} \\N \\h",
+    "NOTE not a note",
+    "WEBVTT",
+    "STYLE\n::cue { color: red }",
+    "</c><v Bob>",
+    "\u202eright to left\u2028next",
+    "schöne Grüße – „äh“ … 😀",
+    "1 < 2 > 0",
+]
+
+
+def parsed(text: str, format: str) -> list[tuple[float, float, str]]:
+    """Start, end and displayed text of every cue, by FFmpeg's parser and decoder."""
+    cues = []
+    with av.open(io.BytesIO(text.encode()), format=format) as container:
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            start, length = packet.pts / 1000, packet.duration / 1000
+            shown = "\n".join(_shown(rect.ass.decode()) for rect in packet.decode())
+            cues.append((start, start + length, shown))
+    return cues
+
+
+def _shown(dialogue: str) -> str:
+    """The text of an ASS line as FFmpeg made it, its escapes undone; any style code is an error."""
+    text = dialogue.split(",", 8)[8].replace("\\N", "\n").replace("\\{{}", "\0")
+    assert "{" not in text, dialogue
+    text = text.replace("\0", "{").replace(JOINER, "")
+    return text.replace(SUBRIP["{"], "{").replace(SUBRIP["}"], "}")
+
+
+def _clean(text: str) -> str:
+    return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize(("write", "format"), [(srt, "srt"), (vtt, "webvtt")])
+def test_hostile_text_is_shown_as_it_is(write, format, text):
+    cues = [Cue(0.5, 1.5, "before"), Cue(2.0, 3.25, text), Cue(4.0, 5.0, "after")]
+    assert parsed(write(cues), format) == [
+        (0.5, 1.5, "before"),
+        (2.0, 3.25, _clean(text)),
+        (4.0, 5.0, "after"),
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@example([(0.0, 0.0, "\ud800 lone surrogate")])
+@example([(359999.0, 1.0, "late")])
+@given(
+    st.lists(st.tuples(st.floats(0, 90_000), st.floats(0, 100), st.text(max_size=40)), max_size=5)
+)
+def test_whatever_the_text_the_cues_come_back(pieces):
+    cues = [Cue(start, start + length, text) for start, length, text in pieces]
+    for write, format in ((srt, "srt"), (vtt, "webvtt")):
+        text = write(cues)
+        text.encode()
+        back = parsed(text, format) if any(c.isalnum() for cue in cues for c in cue.text) else []
+        kept = [cue for cue in sorted(cues) if any(ch.isalnum() for ch in cue.text)]
+        times = [(start, end) for start, end, _ in back]
+        for cue in kept:
+            assert any(
+                start == pytest.approx(cue.start, abs=0.00051)
+                and end == pytest.approx(max(cue.end, cue.start + 0.001), abs=0.0016)
+                for start, end in times
+            )
+        assert text.count("-->") <= len(cues)
+
+
+def test_the_files_read_as_their_formats_say():
+    cues = [Cue(3661.5, 3662.0, "b"), Cue(0.0, 1.2, "a\nz"), Cue(2.0, 3.0, " \n ")]
+    assert srt(cues) == (
+        "1\n00:00:00,000 --> 00:00:01,200\na\nz\n\n2\n01:01:01,500 --> 01:01:02,000\nb\n"
+    )
+    assert vtt(cues) == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.200\na\nz\n\n01:01:01.500 --> 01:01:02.000\nb\n"
+    )
+    assert srt([]) == ""
+    assert vtt([]) == "WEBVTT\n"
+
+
+# --- cues of speech ----------------------------------------------------------------------------
+
+
+def script(text: str, step: float = 0.3, gaps: dict[int, float] | None = None, glue: str = " "):
+    words, t = [], 0.0
+    for k, word in enumerate(text.split()):
+        t += (gaps or {}).get(k, 0.0)
+        words.append(HeardWord(glue + word, t, t + step, 0.9))
+        t += step
+    audio = audio_of(noise(t + 1.0))
+    return transcript(Heard("de", 0.9, words), audio, [Span(0.0, t)])
+
+
+def test_sentences_make_cues_in_lines_of_their_length():
+    cues = from_transcript(script("Schöne Grüße aus Köln. Wie geht es euch?"))
+    assert [cue.text for cue in cues] == ["Schöne Grüße aus Köln.", "Wie geht es euch?"]
+    assert cues[0].start == 0.0
+    assert cues[0].end == pytest.approx(1.2)
+    assert cues[1].start == pytest.approx(1.2)
+
+
+def test_a_long_sentence_is_cut_at_a_clause_and_wrapped_evenly():
+    text = (
+        "Heute backen wir ein ganz einfaches Brot aus Mehl und Wasser, und danach zeige ich euch"
+        " noch, wie man es lange frisch hält"
+    )
+    cues = from_transcript(script(text, step=0.2))
+    assert cues[0].text.replace("\n", " ").endswith("Wasser,")
+    assert " ".join(cue.text.replace("\n", " ") for cue in cues) == text
+    first, second = cues[0].text.split("\n")
+    assert abs(len(first) - len(second)) < 14
+
+
+def test_a_pause_ends_a_cue():
+    cues = from_transcript(script("eins zwei drei vier", gaps={2: 0.7}))
+    assert [cue.text for cue in cues] == ["eins zwei", "drei vier"]
+
+
+def test_a_short_cue_is_held_but_not_into_the_next():
+    cues = from_transcript(script("Ja. Nein. So ist es dann.", step=0.2))
+    assert cues[0].end - cues[0].start == pytest.approx(0.2)
+    alone = from_transcript(script("Ja.", step=0.2))
+    assert alone[0].end == pytest.approx(0.8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.text("abcäöü,.!", min_size=1, max_size=15), min_size=1, max_size=60),
+    st.floats(0.05, 3.0),
+    st.dictionaries(st.integers(0, 59), st.floats(0, 5), max_size=5),
+)
+def test_cues_keep_all_words_in_order_and_keep_to_their_limits(words, step, gaps):
+    text = " ".join(words)
+    cues = from_transcript(script(text, step, gaps))
+    assert " ".join(cue.text.replace("\n", " ") for cue in cues).split() == text.split()
+    for cue in cues:
+        assert max(len(line) for line in cue.text.split("\n")) <= LINE_CHARS
+        assert len(cue.text.split("\n")) <= 3
+        assert cue.start < cue.end
+        assert cue.end - cue.start <= LONGEST_S + 1e-6
+    assert all(a.end <= b.start + 1e-6 for a, b in pairwise(cues))
+
+
+def test_languages_without_spaces_stay_without():
+    (cue,) = from_transcript(script("你 好 吗？", glue=""))
+    assert cue.text == "你好吗？"
+
+
+def test_a_loaded_report_gives_the_same_cues():
+    made = script("Schöne Grüße, aus Köln. Ja?")
+    loaded: dict[str, Any] = made.model_dump(mode="json", exclude_none=True)
+    assert from_transcript(loaded) == from_transcript(made)
+
+
+def test_without_words_there_are_no_cues():
+    audio = audio_of(noise(2.0))
+    assert from_transcript(transcript(None, audio, [Span(0.0, 1.0)])) == []
+    assert from_transcript({"speech": []}) == []
+
+
+# --- cues of overlays --------------------------------------------------------------------------
+
+
+def overlays() -> Overlays:
+    def one(start: float, end: float, kind: Any, *lines: str) -> Overlay:
+        return Overlay(
+            start=start,
+            end=end,
+            text=" ".join(lines),
+            lines=list(lines),
+            box=[0.1, 0.7, 0.9, 0.8],
+            confidence=0.9,
+            kind=kind,
+            order=0,
+            travel=0.0,
+            edge_s=0.1,
+        )
+
+    return Overlays(
+        overlays=[
+            one(3.0, 5.0, "caption", "STEP TWO"),
+            one(0.0, 9.0, "watermark", "@cook"),
+            one(1.0, 2.5, "caption", "SCHÖNE", "GRÜSSE & <b>"),
+            one(4.0, 5.0, "scene_text", "BUS"),
+        ],
+        text="",
+        on_screen_s=9.0,
+        share=1.0,
+        reading_speed=5.0,
+        languages=[],
+    )
+
+
+def test_captions_on_the_picture_become_cues_with_their_lines():
+    assert from_overlays(overlays()) == [
+        Cue(1.0, 2.5, "SCHÖNE\nGRÜSSE & <b>"),
+        Cue(3.0, 5.0, "STEP TWO"),
+    ]
+    every = from_overlays(overlays().model_dump(), kinds=("caption", "watermark", "scene_text"))
+    assert [cue.text for cue in every] == ["@cook", "SCHÖNE\nGRÜSSE & <b>", "STEP TWO", "BUS"]
+    assert parsed(vtt(from_overlays(overlays())), "webvtt")[0] == (1.0, 2.5, "SCHÖNE\nGRÜSSE & <b>")
+    assert from_overlays({}) == []
