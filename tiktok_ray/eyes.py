@@ -70,7 +70,8 @@ def cut_out(picture: Picture, box: Array) -> tuple[Picture, Array]:
     x, y = (np.round((box[:2] + box[2:]) / 2) - side // 2).astype(int).tolist()
     patch = np.zeros((side, side, 3), np.uint8)
     height, width = picture.shape[:2]
-    x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + side), min(height, y + side)
+    x0, y0 = max(0, x), max(0, y)
+    x1, y1 = max(x0, min(width, x + side)), max(y0, min(height, y + side))
     patch[y0 - y : y1 - y, x0 - x : x1 - x] = picture[y0:y1, x0:x1]
     return patch, (box - np.array([x, y, x, y])) / side
 
