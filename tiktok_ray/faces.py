@@ -104,8 +104,10 @@ class InsightFace:
 def input_size(width: int, height: int) -> tuple[int, int]:
     """The detector's input for a picture: its own size as far as 160..640 on the long side allow,
     rounded up to whole cells of 32 pixels."""
-    scale = np.clip(max(width, height), *DETECTOR_SIDES) / max(width, height)
-    return (int(-(-width * scale // 32)) * 32, int(-(-height * scale // 32)) * 32)
+    longest = max(width, height)
+    target = min(max(longest, DETECTOR_SIDES[0]), DETECTOR_SIDES[1])
+    cells = [-(-side * target // (32 * longest)) for side in (width, height)]
+    return 32 * cells[0], 32 * cells[1]
 
 
 def present(folder: Path, names: Iterable[str]) -> Path | None:

@@ -339,8 +339,8 @@ def test_the_detector_input_keeps_the_shape_within_bounds(width, height):
     assert w % 32 == h % 32 == 0
     assert 160 <= max(w, h) <= 640
     scale = np.clip(max(width, height), 160, 640) / max(width, height)
-    assert width * scale <= w < width * scale + 32 + 1e-6
-    assert height * scale <= h < height * scale + 32 + 1e-6
+    assert width * scale - 1e-6 <= w < width * scale + 32 + 1e-6
+    assert height * scale - 1e-6 <= h < height * scale + 32 + 1e-6
 
 
 # Loading, on tiny packs of the real shape
