@@ -8,9 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.speech_emphasis import BASELINE_WORDS, EmphasisedWord, emphasised
-from actors.speech_fillers import HESITATIONS, Filler, find_fillers, is_hesitation
-from actors.speech_pauses import (
+from actors.speech_transcription import Transcript, Word
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant
+from tiktok_ray.emphasis import BASELINE_WORDS, EmphasisedWord, emphasised
+from tiktok_ray.fillers import HESITATIONS, Filler, find_fillers, is_hesitation
+from tiktok_ray.media import AUDIO_RATE, Audio, Speech
+from tiktok_ray.pauses import (
     QUIET_DB,
     STEP_S,
     Floats,
@@ -21,10 +25,6 @@ from actors.speech_pauses import (
     levels,
     levels_in,
 )
-from actors.speech_transcription import Transcript, Word
-from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant
-from tiktok_ray.media import AUDIO_RATE, Audio, Speech
 from tiktok_ray.pitch import harmonicity
 from tiktok_ray.report import Event, Missing, Model, Output, derived, measured, setting
 from tiktok_ray.spans import Span
@@ -146,7 +146,8 @@ class SpeechFlow(Analyzer):
         moments = np.array([(word.start + word.end) / 2 for word in fluent]) if words else nuclei
         short = [pause for pause in talk.pauses if pause.kind != "break"]
         paused = spans.overlap((pause.span for pause in short), talk.extent)
-        known = heard is not None and "emphasis" not in absent
+        pitch = heard.pitch if heard else None
+        contour = np.array(pitch.times if pitch else []), np.array(pitch.hz if pitch else [])
         output = Delivery(
             counted="words" if words else "syllables",
             speaking_rate=per_minute(len(moments), talk.seconds),
@@ -160,7 +161,9 @@ class SpeechFlow(Analyzer):
             pause_share=per_second(paused, talk.seconds),
             pause_median_s=float(np.median([pause.length_s for pause in short])) if short else None,
             interludes=talk.interludes,
-            emphasis=emphasised(fluent, heard, level) if heard and known else None,
+            emphasis=None
+            if "emphasis" in absent
+            else emphasised(fluent, language, level, *contour),
             fillers=None if "fillers" in absent else fillers,
             fillers_per_100_words=None if "fillers" in absent else 100 * len(fillers) / len(words),
         )

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from actors.whisper import WINDOW_S, Heard, HeardWord, Whisper, checkpoint
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Audio, Speech
 from tiktok_ray.pitch import HOP_S, pitch_track
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
+from tiktok_ray.whisper import WINDOW_S, Heard, HeardWord, Whisper, checkpoint
 
 NAME = "speech_transcription"
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from actors.speech_transcription import transcript
 from actors.text_overlay import Overlay, Overlays
-from actors.whisper import Heard, HeardWord
 from tests.sounds import audio_of, noise
 from tiktok_ray.captions import (
     JOINER,
@@ -25,6 +24,7 @@ from tiktok_ray.captions import (
     vtt,
 )
 from tiktok_ray.spans import Span
+from tiktok_ray.whisper import Heard, HeardWord
 
 HOSTILE = [
     "a --> b",

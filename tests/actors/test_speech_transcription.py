@@ -21,7 +21,6 @@ from actors.speech_transcription import (
     windows,
     within,
 )
-from actors.whisper import WINDOW_S, Heard, HeardWord, Whisper, doubtful, silent
 from tests.sounds import audio_of, noise
 from tests.spoken import buzz, said, speech_of
 from tests.tiny_whisper import tiny_whisper
@@ -30,6 +29,7 @@ from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import Audio
 from tiktok_ray.report import undeclared
 from tiktok_ray.spans import Span
+from tiktok_ray.whisper import WINDOW_S, Heard, HeardWord, Whisper, doubtful, silent
 
 
 class Ear:

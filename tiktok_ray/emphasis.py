@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actors.speech_fillers import syllables_of
-from actors.speech_pauses import Floats, levels_in
-from actors.speech_transcription import Transcript, Word
+from tiktok_ray.fillers import Said, syllables_of
+from tiktok_ray.pauses import Floats, levels_in
 from tiktok_ray.report import Timed, derived, measured
 
 #: Words needed to know how a speaker speaks, and what makes one stand out.
@@ -33,10 +32,17 @@ class EmphasisedWord(Timed):
     score: float = derived("Mean of those at hand", unit="robust z", range="1.5..")
 
 
-def emphasised(words: Sequence[Word], heard: Transcript, level: Floats) -> list[EmphasisedWord]:
-    """The words that stand out against all the others, by level, pitch and length."""
+def emphasised(
+    words: Sequence[Said], language: str, level: Floats, times: Floats, hz: Floats
+) -> list[EmphasisedWord]:
+    """The words that stand out against all the others, by level, pitch and length.
+
+    ``level``: dB every 10 ms; ``times`` and ``hz``: the pitch contour, seconds and Hz.
+    """
     rated = [word for word in words if word.end - word.start >= 0.05]
-    features = np.array([_features(word, heard, level) for word in rated]).reshape(-1, 3)
+    features = np.array([_features(word, language, level, times, hz) for word in rated]).reshape(
+        -1, 3
+    )
     z = np.stack(
         [robust_z(features[:, k], floor) for k, floor in enumerate(FLOORS)],
         axis=1,
@@ -60,16 +66,14 @@ def emphasised(words: Sequence[Word], heard: Transcript, level: Floats) -> list[
     return found
 
 
-def _features(word: Word, heard: Transcript, level: Floats) -> tuple[float, float, float]:
+def _features(
+    word: Said, language: str, level: Floats, times: Floats, hz: Floats
+) -> tuple[float, float, float]:
     """Level in dB, pitch in semitones, seconds per syllable; NaN where there is none."""
-    power = 10 ** (levels_in(level, [word.span]) / 10)
-    pitch = float("nan")
-    if heard.pitch:
-        times, hz = np.array(heard.pitch.times), np.array(heard.pitch.hz)
-        inside = hz[(times >= word.start) & (times <= word.end)]
-        if len(inside):
-            pitch = float(12 * np.log2(np.percentile(inside, 75)))
-    syllables = syllables_of(word.text, heard.language or "")
+    power = 10 ** (levels_in(level, [(word.start, word.end)]) / 10)
+    inside = hz[(times >= word.start) & (times <= word.end)]
+    pitch = float(12 * np.log2(np.percentile(inside, 75))) if len(inside) else float("nan")
+    syllables = syllables_of(word.text, language)
     length = (word.end - word.start) / syllables if syllables else float("nan")
     return float(10 * np.log10(power.mean())), pitch, length
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
-from actors.speech_transcription import Word
 from tiktok_ray.report import Timed, derived
 
 #: Sounds that are never anything but fillers.
@@ -30,6 +29,17 @@ VOWELS = re.compile(r"ie|ei|ai|au|eu|äu|ee|oo|aa|ou|ea|oa|[aeiouyäöüéèêá
 APART_S = 0.25
 
 
+class Said(Protocol):
+    """A word with its times in seconds."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+
+
 class Filler(Timed):
     """Something said that carries no meaning and holds the floor."""
 
@@ -45,7 +55,7 @@ def is_hesitation(text: str, language: str) -> bool:
     return bool(re.fullmatch(HESITATIONS.get(language, "(?!)"), _bare(text)))
 
 
-def find_fillers(words: Sequence[Word], language: str) -> list[Filler]:
+def find_fillers(words: Sequence[Said], language: str) -> list[Filler]:
     """Fillers in order of time. Raises ``KeyError`` for a language without a list.
 
     A marker counts only where it is isolated: a comma, a dash, an ellipsis, a sentence's edge or
@@ -71,7 +81,7 @@ def find_fillers(words: Sequence[Word], language: str) -> list[Filler]:
     return found
 
 
-def _filler(words: Sequence[Word], text: str, kind: Literal["hesitation", "marker"]) -> Filler:
+def _filler(words: Sequence[Said], text: str, kind: Literal["hesitation", "marker"]) -> Filler:
     return Filler(start=words[0].start, end=words[-1].end, text=text, kind=kind)
 
 
@@ -80,7 +90,7 @@ def _bare(text: str) -> str:
     return re.sub(r"[^\w'’-]", "", text.lower()).strip("-'’")
 
 
-def _isolated(words: Sequence[Word], first: int, last: int) -> bool:
+def _isolated(words: Sequence[Said], first: int, last: int) -> bool:
     before = words[first - 1] if first else None
     after = words[last + 1] if last + 1 < len(words) else None
     closed = words[last].text.rstrip("\"'”’»)")
@@ -91,7 +101,7 @@ def _isolated(words: Sequence[Word], first: int, last: int) -> bool:
     return opens and closes
 
 
-def _ends(word: Word) -> bool:
+def _ends(word: Said) -> bool:
     return word.text.rstrip("\"'”’»)").endswith((",", ";", ":", ".", "…", "–", "—", "-", "!", "?"))
 
 
