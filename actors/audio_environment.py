@@ -218,7 +218,7 @@ def windows(
     """Windows over the sound, the last one ending with it, less those that are silent."""
     last = max(0.0, duration - window_s)
     starts = [k * hop_s for k in range(int(last / hop_s + 1e-6) + 1)]
-    if last - starts[-1] > 1e-3:
+    if last - starts[-1] > 1e-6:
         starts.append(last)
     cut = [Span(start, min(start + window_s, duration)) for start in starts]
     return [span for span in cut if spans.overlap([span], heard) >= min(0.1, duration)]
