@@ -31,6 +31,7 @@ SIDE = 160  # short side of the pictures compared, in pixels
 STEP_S = 0.1  # least time between two of them
 BASE_S = 0.5  # longest time that points are followed
 LEAST_POINTS = 8
+LEAST_SPREAD = 0.47
 LEAST_CORNER = 1.5e-4  # smaller eigenvalue of the structure tensor, as OpenCV scales it
 UNKNOWN = complex(np.nan, np.nan)
 
@@ -283,7 +284,7 @@ def fit(before: Points, after: Points, size: tuple[int, int]) -> Fit | None:
         chosen = settled(before, after, chosen, tolerance)
     if best < 0.3 or chosen.sum() < LEAST_POINTS:
         return None
-    if not still and spread(before[chosen], after[chosen], half) < 0.45:
+    if not still and spread(before[chosen], after[chosen], half) < LEAST_SPREAD:
         return None
     return Fit(*place(before, after, chosen, size), chosen, still)
 
@@ -359,21 +360,17 @@ def agreeing(before: Points, after: Points, among: Flags, tolerance: float) -> F
 
 
 def spread(before: Points, after: Points, half: complex) -> float:
-    """Share of what is in both pictures that points [n] extend over, without the outermost tenth.
+    """Share of what both pictures show that lies within the convex hull of points [n].
 
-    About 0.8 for points all over the picture, 0.3 for those on a subject that fills 40 % of it.
+    On photographs 0.5 to 0.9 for points of the background, and no more than the share of the
+    picture that a subject fills for points of the subject.
     """
-    if len(before) < LEAST_POINTS:
-        return 0.0
+    import cv2
+
     shift = np.median(after.real - before.real) + 1j * np.median(after.imag - before.imag)
-    extent = 1.0
-    for place, side in (
-        (before.real, 2 * half.real - abs(shift.real)),
-        (before.imag, 2 * half.imag - abs(shift.imag)),
-    ):
-        low, high = np.percentile(place, (5, 95))
-        extent *= float(high - low) / max(side, 1.0)
-    return extent
+    shared = (2 * half.real - abs(shift.real)) * (2 * half.imag - abs(shift.imag))
+    hull = cv2.convexHull(before.view(float).reshape(-1, 2).astype(np.float32))
+    return float(cv2.contourArea(hull) / max(shared, 1.0))
 
 
 def unexplained(one: Gray, two: Gray, found: Fit, limit: float = 16.0) -> float:
