@@ -3,53 +3,137 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
+from tiktok_ray.media import LEVEL_STEP_S, Audio, Frames
 from tiktok_ray.report import Event, Model, Output, derived, estimated, measured, setting
+from tiktok_ray.weights import Hub
 
 NAME = "content_quality"
+
+Gray = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Vectors = NDArray[np.float32]
+
+#: Luma of limited range that counts as black and as white.
+BLACK, WHITE = 17, 234
+#: Luma levels of the full range, 0..255, in one of the limited range, 16..235.
+FULL = 255 / 219
+#: Sharpness below which a sample counts as blurred.
+BLURRED = 0.4
+#: Detail share of photographs at their full resolution.
+DETAILED = 0.85
+#: Variance of rounding to whole levels.
+ROUNDING = 1 / 12
+#: Side of the tiles that detail is measured in, in pixels.
+TILE = 128
+#: Longest side of a still that is measured: its middle, if it is larger.
+MIDDLE = 1920
+#: Least share of a border's length that must show an edge for a bar to end there.
+BAR_EDGE = 0.5
+#: Prompt pairs after CLIP-IQA (Wang, Chan & Loy 2023): name, prompt for 1, prompt for 0.
+PAIRS: tuple[tuple[str, str, str], ...] = (
+    ("good or bad", "Good photo.", "Bad photo."),
+    ("aesthetic or not", "Aesthetic photo.", "Not aesthetic photo."),
+    ("bright or dark", "Bright photo.", "Dark photo."),
+    ("colorful or dull", "Colorful photo.", "Dull photo."),
+    ("sharp or blurry", "Sharp photo.", "Blurry photo."),
+    ("clean or noisy", "Clean photo.", "Noisy photo."),
+    ("happy or sad", "Happy photo.", "Sad photo."),
+    ("simple or complex", "Simple photo.", "Complex photo."),
+    ("professional or amateur", "Professional photo.", "Amateur photo."),
+)
 
 
 class Bars(Model):
     """The active picture, and the bars around it."""
 
-    kind: str = derived("none, letterbox, pillarbox or windowbox (both)")
+    kind: Literal["none", "letterbox", "pillarbox", "windowbox"] = derived(
+        "letterbox: above or below; pillarbox: at the sides; windowbox: both"
+    )
     box: list[float] = measured(
-        "Active picture, [x0, y0, x1, y1]", range="0..1 of width and height"
+        "Active picture, [x0, y0, x1, y1]",
+        range="0..1 of width and height",
+        method="rows and columns at the border that are evenly black (or evenly white) in every"
+        " sample that is not so altogether, up to a straight edge",
     )
     share: float = derived("Share of the picture's area that is bars", range="0..1")
 
 
 class Technical(Model):
-    """What can be measured of picture and sound without a model."""
+    """What can be measured of picture and sound without a model, within the active picture."""
 
-    times: list[float] = measured("Times of the samples behind the curves", unit="s")
-    sharpness_curve: list[float] = measured("Sharpness of each sample, as in `sharpness`")
-    sharpness: float = measured("Median sharpness of the active picture over the samples")
-    blurred_share: float = derived("Share of the samples that are blurred", range="0..1")
+    times: list[float] = measured(
+        "Times of the samples of the curve: those with contrast", unit="s"
+    )
+    sharpness_curve: list[float] = measured("Sharpness of each of these samples", range="0..1")
+    sharpness: float | None = measured(
+        "Median of the curve; absent when no sample has any contrast",
+        range="0..1",
+        method="1 - blur effect (Crete et al. 2007) of luma, short side at most 512 pixels",
+    )
+    blurred_share: float | None = derived(
+        "Share of the samples with sharpness below 0.4", range="0..1"
+    )
+    edge_blur: float | None = measured(
+        "Blur of edges: standard deviation of the Gaussian that would make them, median over the"
+        " stills; absent without edges",
+        unit="pixels",
+        method="gradient ratio of the picture and its blurred self at edges (Zhuo & Sim 2011)",
+    )
     clipped_dark: float = measured("Mean share of pixels at black", range="0..1")
     clipped_bright: float = measured("Mean share of pixels at white", range="0..1")
-    noise: float | None = measured("Standard deviation of the noise in luma, median of the stills")
-    blocking: float | None = measured("Strength of the 8 x 8 block grid, median of the stills")
-    bars: Bars = measured("Bars around the active picture")
-    resolution: list[int] = measured("Stored size of the stills, [width, height]", unit="pixels")
-    effective_resolution: list[int] | None = estimated(
-        "Size at which the picture would hold the same detail, [width, height]", unit="pixels"
+    noise: float | None = measured(
+        "Standard deviation of noise in luma, median over the stills; absent when all is clipped",
+        unit="levels of 255",
+        method="Immerkaer 1996, on the half of the pixels with the weakest gradient",
     )
-    detail_share: float | None = measured("Highest spatial frequency in use", range="0..1")
-    audio_clipped: float | None = measured("Share of audio samples at full scale", range="0..1")
+    blocking: float | None = measured(
+        "Strength of the 8 x 8 block grid: steps across the grid against steps elsewhere,"
+        " (grid - else) / (grid + else), median over the stills",
+        range="-1..1; about 0: no grid",
+        method="features B and A of Wang, Sheikh & Bovik 2002",
+    )
+    bars: Bars = measured("Bars around the active picture")
+    resolution: list[int] = measured("Displayed size, [width, height]", unit="pixels")
+    detail_share: float | None = measured(
+        "Spatial frequency below which 90 % of the energy of the luma's gradient lies, mean of"
+        " rows and columns, median over the stills; absent without detail",
+        range="0..1 of the Nyquist frequency",
+        method="power spectra of tiles of 128 pixels, squared frequency as weight, less twice"
+        " the spectrum of the calmest tiles; the median of the tiles from the 50th to the 90th"
+        " percentile of energy",
+    )
+    effective_resolution: list[int] | None = estimated(
+        "Size that would hold the same detail, [width, height], to within about a quarter",
+        unit="pixels",
+        method="resolution x detail_share / 0.85, at most the resolution; 0.85 is what"
+        " photographs at their full resolution reach",
+    )
+    audio_clipped: float | None = measured(
+        "Share of audio samples at full scale; absent without audio", range="0..1"
+    )
 
 
 class PairScore(Model):
-    """One aesthetic question, put to CLIP as two prompts."""
+    """One question about looks, put to CLIP as two prompts."""
 
     pair: str = setting("Name of the pair")
     positive: str = setting("The prompt that a score of 1 stands for")
     negative: str = setting("The prompt that a score of 0 stands for")
-    score: float = estimated("Mean over the frames", range="0..1")
+    score: float = estimated(
+        "Mean over the frames",
+        range="0..1",
+        method="softmax over the pair of CLIP's scaled cosines (CLIP-IQA, Wang, Chan & Loy 2023)",
+    )
     spread: float = derived("Standard deviation over the frames", range="0..0.5")
     best_s: float = derived("Time of the frame with the highest score", unit="s")
 
@@ -60,21 +144,22 @@ class Embeddings(Model):
     times: list[float] = measured("Times of the frames", unit="s")
     width: int = setting("Numbers in a vector")
     data: str = estimated(
-        "The vectors: little-endian float16, frame after frame, base64",
-        method="CLIP image features, scaled to unit length",
+        "The vectors: signed bytes, frame after frame, base64; ``array`` reads them",
+        method="CLIP image features, each divided by its largest component and times 127",
     )
 
-    def array(self) -> NDArray[np.float32]:
-        """The vectors, float32 [frames, width], unit length to within float16."""
-        raw = np.frombuffer(base64.b64decode(self.data), dtype="<f2")
-        return raw.reshape(len(self.times), self.width).astype(np.float32)
+    def array(self) -> Vectors:
+        """The vectors, float32 [frames, width], of unit length; cosines within 0.01."""
+        raw = np.frombuffer(base64.b64decode(self.data), dtype=np.int8)
+        return unit(raw.reshape(len(self.times), self.width).astype(np.float32))
 
     @classmethod
-    def of(cls, times: list[float], vectors: NDArray[np.float32]) -> Embeddings:
+    def of(cls, times: Sequence[float], vectors: Vectors) -> Embeddings:
         """Pack vectors [frames, width] of any length."""
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        data = base64.b64encode(unit.astype("<f2").tobytes()).decode("ascii")
-        return cls(times=times, width=int(vectors.shape[1]), data=data)
+        largest = np.maximum(np.abs(vectors).max(1, keepdims=True), 1e-12)
+        levels = (vectors / largest * 127).round().astype(np.int8)
+        data = base64.b64encode(levels.tobytes()).decode("ascii")
+        return cls(times=list(times), width=int(vectors.shape[1]), data=data)
 
 
 class Quality(Output):
@@ -87,9 +172,360 @@ class Quality(Output):
     embeddings: Embeddings | None = estimated("A vector per frame; absent without CLIP")
 
     def headline(self) -> str:
-        t = self.technical
-        size = t.effective_resolution or t.resolution
-        return f"{size[0]}x{size[1]} effective, sharpness {t.sharpness:.2f}"
+        found = self.technical
+        width, height = found.resolution
+        parts = [f"{width}x{height}"]
+        if found.effective_resolution and found.effective_resolution != found.resolution:
+            parts[0] += " (detail of {}x{})".format(*found.effective_resolution)
+        if found.sharpness is not None:
+            parts.append(f"sharpness {found.sharpness:.2f}")
+        if found.noise is not None:
+            parts.append(f"noise {found.noise:.1f}")
+        if found.bars.kind != "none":
+            parts.append(found.bars.kind)
+        return ", ".join(parts)
 
     def events(self) -> Iterator[Event]:
         return iter(())
+
+
+class Seer(Protocol):
+    """CLIP: vectors of pictures, and those of the prompts."""
+
+    prompts: Vectors
+    scale: float
+
+    def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> Vectors:
+        """Vectors [pictures, width] of RGB pictures."""
+
+
+class QualityOptions(Options):
+    """Settings of ``content_quality``."""
+
+    clip_frames: int = Field(90, ge=1, description="Most frames shown to CLIP, evenly spread")
+
+
+class ContentQuality(Analyzer):
+    """Sharpness, exposure, noise, blocking, bars and true detail; looks and vectors by CLIP."""
+
+    name = NAME
+    needs = Needs(threads=1, timeout_s=180, cost=9)
+    variants = (
+        Variant(
+            "clip-vit-base-patch32",
+            weights={
+                "clip": Hub(
+                    "openai/clip-vit-base-patch32",
+                    "MIT",
+                    0.57,
+                    files=("*.json", "*.txt", "model.safetensors", "pytorch_model.bin"),
+                    needs=("config.json", "*model.[bs]*"),
+                )
+            },
+            ram_gib=1.5,
+            vram=Vram(0.3, 0.2),
+        ),
+        Variant("signal", ram_gib=0.3, lacks=("aesthetic", "embeddings")),
+    )
+    options_type = QualityOptions
+    batch = 16
+    _seer: Seer | None = None
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        if "clip" in files:
+            self._seer = Clip(files["clip"], device)
+
+    def analyze(self, frames: Frames, stills: Frames, audio: Audio | None) -> Quality:
+        technical = measure(frames, stills, audio)
+        if self._seer is None:
+            return Quality(technical=technical, aesthetic=None, embeddings=None)
+        most = min(len(frames), self.options.clip_frames)
+        chosen = np.linspace(0, len(frames) - 1, most).round().astype(int).tolist()
+        times = [float(frames.times[k]) for k in chosen]
+        vectors = np.concatenate(
+            [
+                self._seer.embed([frames.rgb(k) for k in chosen[i : i + self.batch]])
+                for i in range(0, most, self.batch)
+            ]
+        )
+        scores = pair_scores(vectors, self._seer.prompts, self._seer.scale)
+        return Quality(
+            technical=technical,
+            aesthetic=[
+                PairScore(
+                    pair=pair,
+                    positive=positive,
+                    negative=negative,
+                    score=float(column.mean()),
+                    spread=float(column.std()),
+                    best_s=times[int(column.argmax())],
+                )
+                for (pair, positive, negative), column in zip(PAIRS, scores.T, strict=True)
+            ],
+            embeddings=Embeddings.of(times, vectors),
+        )
+
+
+class Clip:
+    """A CLIP model of transformers, with the vectors of the prompts of ``PAIRS`` made once."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        import torch
+        from transformers import AutoModel, AutoProcessor
+
+        self._torch, self._device = torch, device
+        self._dtype = torch.float16 if device == "cuda" else torch.float32
+        self._processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=self._dtype)
+        self._model = model.to(device).eval()
+        self.scale = float(self._model.logit_scale.exp())
+        texts = [prompt for _, *both in PAIRS for prompt in both]
+        with torch.inference_mode():
+            ids = self._processor(text=texts, return_tensors="pt", padding=True).to(device)
+            self.prompts = self._vectors(self._model.get_text_features(**ids))
+
+    def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> Vectors:
+        with self._torch.inference_mode():
+            pixels = self._processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+            pixels = pixels.to(self._device, self._dtype)
+            return self._vectors(self._model.get_image_features(pixel_values=pixels))
+
+    @staticmethod
+    def _vectors(features: Any) -> Vectors:
+        result: Vectors = features.pooler_output.float().cpu().numpy()
+        return result
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The vectors [n, width] at unit length; a zero vector stays zero."""
+    result: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return result
+
+
+def pair_scores(pictures: Vectors, prompts: Vectors, scale: float) -> Floats:
+    """Probability of each pair's first prompt, [pictures, pairs].
+
+    ``prompts`` [2 * pairs, width]: first and second prompt of each pair in turn. Softmax over the
+    two of a pair, of ``scale`` times the cosine.
+    """
+    cosines = unit(pictures) @ unit(prompts).T
+    apart = scale * (cosines[:, 1::2] - cosines[:, ::2]).astype(np.float64)
+    result: Floats = 1 / (1 + np.exp(np.clip(apart, -700, 700)))
+    return result
+
+
+def measure(frames: Frames, stills: Frames, audio: Audio | None) -> Technical:
+    """Everything technical; the picture is measured inside its bars."""
+    bars = find_bars(frames.grays)
+    inside = [within(frames.gray(k), bars.box) for k in range(len(frames))]
+    curve = [(float(t), sharpness(y)) for t, y in zip(frames.times, inside, strict=True)]
+    seen = [(t, s) for t, s in curve if s is not None]
+    sharp = [s for _, s in seen]
+    pictures = [middle(within(stills.gray(k), bars.box)) for k in range(len(stills))]
+    # The grid begins at the corner of the whole picture, not of the active one.
+    whole = [middle(stills.gray(k)) for k in range(len(stills))]
+    share = _median([detail(y) for y in pictures])
+    size = [stills.width, stills.height]
+    return Technical(
+        times=[t for t, _ in seen],
+        sharpness_curve=sharp,
+        sharpness=float(np.median(sharp)) if sharp else None,
+        blurred_share=float(np.mean([s < BLURRED for s in sharp])) if sharp else None,
+        edge_blur=_median([edge_blur(y) for y in pictures]),
+        clipped_dark=float(np.mean([(y <= BLACK).mean() for y in inside])),
+        clipped_bright=float(np.mean([(y >= WHITE).mean() for y in inside])),
+        noise=_median([noise(y) for y in pictures]),
+        blocking=_median([blocking(y) for y in whole]),
+        bars=bars,
+        resolution=size,
+        detail_share=share,
+        effective_resolution=None
+        if share is None
+        else [max(1, round(n * min(1.0, share / DETAILED))) for n in size],
+        audio_clipped=audio_clipped(audio) if audio else None,
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.median(known)) if known else None
+
+
+def within(gray: Gray, box: Sequence[float]) -> Gray:
+    """The part of a picture inside a box, a view."""
+    height, width = gray.shape
+    x0, y0, x1, y1 = (round(v * n) for v, n in zip(box, (width, height) * 2, strict=True))
+    return gray[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+
+
+def middle(gray: Gray) -> Gray:
+    """The middle of a large picture, a view that begins on the 8 x 8 grid."""
+    y, x = (max(0, (n - MIDDLE) // 2) // 8 * 8 for n in gray.shape)
+    return gray[y : y + MIDDLE, x : x + MIDDLE]
+
+
+def sharpness(gray: Gray) -> float | None:
+    """1 - blur effect, 0..1: how much blurring again takes from differences of neighbours.
+
+    Crete, Dolmiere, Ladret & Nicolas 2007, the worse of the two directions. None for a picture
+    without contrast.
+    """
+    import cv2
+
+    if min(gray.shape) < 16 or gray.std() < 2:
+        return None
+    values = gray.astype(np.float32)
+    kept = []
+    for axis, kernel in ((0, (1, 9)), (1, (9, 1))):
+        steps = np.abs(np.diff(values, axis=axis))
+        left = np.abs(np.diff(cv2.blur(values, kernel), axis=axis))
+        total = float(steps.sum())
+        kept.append(float(np.maximum(0, steps - left).sum()) / total if total > 0 else 0.0)
+    return min(kept)
+
+
+def edge_blur(gray: Gray) -> float | None:
+    """Standard deviation in pixels of the Gaussian blur of edges, median; None without edges.
+
+    Zhuo & Sim 2011: blurred once more by a known Gaussian, the gradient at an edge falls by a
+    factor that tells how wide the edge was.
+    """
+    import cv2
+
+    known = 1.0
+    values = gray.astype(np.float32)
+    steep, flat = (
+        np.hypot(cv2.Sobel(v, -1, 1, 0), cv2.Sobel(v, -1, 0, 1)) / 8
+        for v in (values, cv2.GaussianBlur(values, (0, 0), known))
+    )
+    ridge = steep == cv2.dilate(steep, np.ones((3, 3), np.uint8))
+    edges = ridge & (steep >= max(4.0, float(np.quantile(steep, 0.9))))
+    if edges.sum() < 50:
+        return None
+    ratio = steep[edges] / np.maximum(flat[edges], 1e-3)
+    widths = known / np.sqrt(np.maximum(ratio, 1.01) ** 2 - 1)
+    return float(np.median(widths))
+
+
+def noise(gray: Gray) -> float | None:
+    """Standard deviation of noise in levels of 255; None where all pixels are clipped.
+
+    Immerkaer 1996: the mean absolute response to a kernel that is blind to planes. Taken where
+    the gradient is weaker than its median, because texture responds as well; for white noise the
+    two are independent.
+    """
+    import cv2
+
+    if min(gray.shape) < 8:
+        return None
+    values = gray.astype(np.float32)
+    kernel = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32)
+    inner = (slice(1, -1), slice(1, -1))
+    response = np.abs(cv2.filter2D(values, -1, kernel))[inner]
+    slope = (np.abs(cv2.Sobel(values, -1, 1, 0)) + np.abs(cv2.Sobel(values, -1, 0, 1)))[inner]
+    open_ = (gray[inner] > BLACK + 1) & (gray[inner] < WHITE)
+    if open_.sum() < 100:
+        return None
+    calm = open_ & (slope <= np.median(slope[open_]))
+    return FULL * math.sqrt(math.pi / 2) / 6 * float(response[calm].mean())
+
+
+def blocking(gray: Gray) -> float | None:
+    """Strength of the 8 x 8 grid, -1..1, about 0 without one; None without any step."""
+    if min(gray.shape) < 32:
+        return None
+    strengths = []
+    for picture in (gray, gray.T):
+        steps = np.abs(np.diff(picture.astype(np.int16), axis=1)).mean(0)
+        grid = np.arange(len(steps)) % 8 == 7
+        on, off = float(steps[grid].mean()), float(steps[~grid].mean())
+        if on + off > 0:
+            strengths.append((on - off) / (on + off))
+    return float(np.mean(strengths)) if strengths else None
+
+
+def detail(gray: Gray) -> float | None:
+    """Frequency below which 90 % of the gradient's energy lies, as a share of Nyquist, 0..1.
+
+    From power spectra of rows and of columns over tiles. The squared frequency weighs them, which
+    levels the spectrum of a photograph: what falls off early was enlarged or blurred. Taken from
+    the tiles with more energy than half but less than a tenth of them (neither a blurred
+    background nor a sharp caption decides), less twice the spectrum of the calmest tiles (noise,
+    traces of compression). None without such energy.
+    """
+    side = min(TILE, *gray.shape) // 2 * 2
+    if side < 32:
+        return None
+    rows, columns = (n // side for n in gray.shape)
+    cut = gray[: rows * side, : columns * side].astype(np.float32)
+    tiles = cut.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+    shares = [_cutoff(lines) for lines in (tiles, tiles.transpose(0, 2, 1))]
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _cutoff(tiles: NDArray[np.float32]) -> float | None:
+    """``detail`` along the last axis of tiles [n, lines, samples]."""
+    count, _, side = tiles.shape
+    window = np.hanning(side).astype(np.float32)
+    frequency = np.linspace(0, 1, side // 2 + 1)
+    weight = np.where(frequency < 0.05, 0, frequency**2)
+    level = tiles - tiles.mean(2, keepdims=True)
+    power = (np.abs(np.fft.rfft(level * window, axis=2)) ** 2).mean(1) / (window**2).sum()
+    energy = power @ weight
+    order = np.argsort(energy)
+    calm = power[order[: max(1, round(0.1 * count))]].mean(0)
+    # Where even the calmest tile is full of detail, its spectrum is no noise.
+    floor = 2 * calm if calm @ weight < 0.3 * np.median(energy) else 0 * calm
+    first = count // 2
+    busy = power[order[first : max(first + 1, math.ceil(0.9 * count))]]
+    clean = np.maximum(0, busy - floor - ROUNDING) * weight
+    clean = clean[clean.sum(1) > 1]
+    if not len(clean):
+        return None
+    running = np.cumsum(clean, 1) / clean.sum(1, keepdims=True)
+    return float(np.median(frequency[(running < 0.9).sum(1)]))
+
+
+def find_bars(grays: NDArray[np.uint8]) -> Bars:
+    """Bars around the active picture of a video, from luma [n, height, width]."""
+    lit = grays[[bool(np.ptp(y) > 16) for y in grays]]
+    _, height, width = grays.shape
+    top, bottom, left, right = 0, 0, 0, 0
+    if len(lit):
+        top, bottom = _bar(lit), _bar(lit[:, ::-1])
+        core = lit[:, top : height - bottom]
+        left = _bar(core.transpose(0, 2, 1))
+        right = _bar(core[:, :, ::-1].transpose(0, 2, 1))
+    box = [left / width, top / height, 1 - right / width, 1 - bottom / height]
+    across, down = left + right > 0, top + bottom > 0
+    kind: Literal["none", "letterbox", "pillarbox", "windowbox"] = "none"
+    if across or down:
+        kind = "windowbox" if across and down else "pillarbox" if across else "letterbox"
+    share = 1 - (box[2] - box[0]) * (box[3] - box[1])
+    return Bars(kind=kind, box=box, share=max(0.0, share))
+
+
+def _bar(grays: NDArray[np.uint8]) -> int:
+    """Rows from the top that are bar in every picture [n, height, width]; 0 without a bar."""
+    height = grays.shape[1]
+    low = np.percentile(grays, 2, axis=2).min(0)
+    high = np.percentile(grays, 98, axis=2).max(0)
+    for even in (high <= BLACK + 7, low >= WHITE - 4):
+        rows = int(height if even.all() else np.argmin(even))
+        if 0.01 * height <= rows <= 0.45 * height:
+            # The first row of the picture may be half bar: look two rows on.
+            step = np.abs(grays[:, min(rows + 2, height - 1)].astype(int) - grays[:, rows - 1])
+            if (step.max(0) >= 8).mean() >= BAR_EDGE:
+                return rows
+    return 0
+
+
+def audio_clipped(audio: Audio) -> float | None:
+    """Share of the samples at full scale where there is audio; None where there is none."""
+    clipped = audio.levels.clipped
+    middles = (np.arange(len(clipped)) + 0.5) * LEVEL_STEP_S
+    there = np.zeros(len(clipped), bool)
+    for start, end in audio.present:
+        there |= (middles >= start) & (middles < end)
+    return float(clipped[there].mean()) if there.any() else None
