@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from actors.age_estimation import AgeEstimation, Faces
 from actors.eye_tracking import EyeOptions, Eyes, EyeTrack, EyeTracking, Seat, rate
+from benchmarks.accuracy.eye_tracking import BLINKS, agreement, labelled
 from tests.actors.test_age_estimation import analyzer as age_analyzer
 from tests.actors.test_age_estimation import cuts, faces_of, still, video
 from tiktok_ray.analyzer import Analyzer, Skip
@@ -44,16 +45,6 @@ from tiktok_ray.media import Frames, decode
 from tiktok_ray.settings import Settings, TrackSettings
 
 SIZE = (160, 96)
-
-#: Blinks labelled by eye, frame by frame at each file's own rate: the first frame in which the
-#: lids have clearly begun to fall, and the last before the eyes are open again.
-BLINKS: dict[str, tuple[float, list[tuple[int, int]]]] = {
-    "carphone.mp4": (30000 / 1001, [(41, 43), (92, 93), (112, 113)]),
-    "grid_bbaf2n.mpg": (25, [(42, 45), (50, 55)]),
-    "grid_swwp2s.mpg": (25, [(26, 30), (43, 47), (71, 74)]),
-    "exo_face_1s.mp4": (30000 / 1001, []),
-    "short_vertical_composite.mp4": (30, [(50, 54), (60, 66)]),
-}
 
 
 # Hand-made landmarks
@@ -549,20 +540,6 @@ def dense(path: Path, **tracks: Any) -> Frames:
     return made
 
 
-def labelled(name: str) -> list[tuple[float, float]]:
-    fps, frames = BLINKS[name]
-    return [(first / fps, (last + 1) / fps) for first, last in frames]
-
-
-def hits(found: Eyes, truth: list[tuple[float, float]]) -> tuple[int, int]:
-    """Labelled blinks found, and blinks found that were not labelled."""
-    spans = [b.span for track in found.tracks for b in track.blinks]
-    seen = [any(a < end and start < b for a, b in spans) for start, end in truth]
-    false = [not any(a < end and start < b for start, end in truth) for a, b in spans]
-    assert len(spans) - sum(false) <= sum(seen), "one blink was counted twice"
-    return sum(seen), sum(false)
-
-
 def breaks(name: str) -> Any:
     return cuts(3.0, 6.0, 9.0, 14.0, 17.0) if "composite" in name else cuts()
 
@@ -572,20 +549,20 @@ def breaks(name: str) -> Any:
 def test_at_the_videos_own_rate_every_labelled_blink_is_found_and_no_other(
     real, detector, real_media, name
 ):
-    shown = dense(real_media / "video" / name, dense_fps=30)
+    shown = dense(real_media / name, dense_fps=30)
     found = real.analyze(shown, faces_of(detector.analyze(shown, None)), None)
     truth = labelled(name)
-    assert hits(found, truth) == (len(truth), 0)
+    assert agreement(found, truth) == (len(truth), 0)
 
 
 @pytest.mark.slow
 def test_at_ten_pictures_a_second_most_are_found_and_no_other(real, detector, real_media):
     right = false = 0
     for name in BLINKS:
-        shown = dense(real_media / "video" / name)
+        shown = dense(real_media / name)
         found = real.analyze(shown, faces_of(detector.analyze(shown, breaks(name))), breaks(name))
         assert found.sampling_hz == pytest.approx(10, rel=0.25)
-        got, more = hits(found, labelled(name))
+        got, more = agreement(found, labelled(name))
         right, false = right + got, false + more
     assert false == 0
     assert right >= 7  # of ten: two last less than a step, one is cut off by the clip's end
@@ -603,8 +580,8 @@ def test_a_hand_before_one_eye_and_a_blur_are_no_blinks(real, detector, real_med
 
 @pytest.mark.slow
 def test_the_composite(real, detector, real_media):
-    name = "short_vertical_composite.mp4"
-    shown = dense(real_media / "video" / name)
+    name = "video/short_vertical_composite.mp4"
+    shown = dense(real_media / name)
     faces = faces_of(detector.analyze(shown, breaks(name)))
     found = real.analyze(shown, faces, breaks(name))
     extents = np.array([t.span for t in found.tracks])

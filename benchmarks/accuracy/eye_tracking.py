@@ -1,0 +1,76 @@
+"""Blinks against labels made by eye, and gaze where somebody plainly looks into the lens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from actors.eye_tracking import Eyes
+from benchmarks.accuracy import Bench, Row
+from tiktok_ray.settings import Settings, TrackSettings
+
+#: Rate of the file, and its blinks as labelled by eye on its own frames: the first in which the
+#: lids have clearly begun to fall, and the last before the eyes are open again. In
+#: grid_swwp2s.mpg the last one is cut off by the end; gesture_woman.mp4 is left out, as it is out
+#: of focus where there may be half a blink.
+BLINKS: dict[str, tuple[float, list[tuple[int, int]]]] = {
+    "video/carphone.mp4": (30000 / 1001, [(41, 43), (92, 93), (112, 113)]),
+    "video/grid_bbaf2n.mpg": (25, [(42, 45), (50, 55)]),
+    "video/grid_swwp2s.mpg": (25, [(26, 30), (43, 47), (71, 74)]),
+    "video/exo_face_1s.mp4": (30000 / 1001, []),
+    "video/short_vertical_composite.mp4": (30, [(50, 54), (60, 66)]),
+}
+#: People who look into the lens throughout, as seen by eye.
+INTO_CAMERA = (
+    "still/two_people.jpg",
+    "still/astronaut.png",
+    "still/biden_approx69.jpg",
+    "video/grid_bbaf2n.mpg",
+    "video/grid_swwp2s.mpg",
+    "video/exo_face_1s.mp4",
+)
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    fast = Bench(bench.media, bench.settings.models)
+    fast.settings = Settings(models=bench.settings.models, tracks=TrackSettings(dense_fps=30))
+    for file in BLINKS:
+        truth = labelled(file)
+        for made, strict in ((bench, False), (fast, True)):
+            eyes: Eyes = made.output("eye_tracking", made.file(file))
+            right, false = agreement(eyes, truth)
+            figure = f"{right} found, {false} others, at {eyes.sampling_hz:.0f} pictures/s"
+            holds = (right == len(truth) or not strict) and not false
+            yield Row(file, f"{len(truth)} blinks, by eye", figure, holds)
+    for file in INTO_CAMERA:
+        path = bench.still(file) if file.startswith("still/") else bench.file(file)
+        eyes = bench.output("eye_tracking", path)
+        share = eyes.into_camera_share or 0.0
+        off = [f"{median(t.gaze_yaw):+.0f}/{median(t.gaze_pitch):+.0f}" for t in eyes.tracks]
+        figure = f"{share:.0%} of samples; median yaw/pitch {', '.join(off)} degrees"
+        yield Row(file, "into the camera, by eye", figure, share > 0.9)
+    smile: Eyes = bench.output("eye_tracking", bench.still("still/astronaut.png"))
+    figure = f"smiling {smile.tracks[0].smiling_share:.0%}, {smile.blinks} blinks"
+    yield Row("still/astronaut.png", "smiles, eyes open", figure, not smile.blinks)
+
+
+def labelled(file: str) -> list[tuple[float, float]]:
+    """The labelled blinks of a file, in seconds."""
+    fps, frames = BLINKS[file]
+    return [(first / fps, (last + 1) / fps) for first, last in frames]
+
+
+def agreement(eyes: Eyes, truth: Sequence[tuple[float, float]]) -> tuple[int, int]:
+    """Labelled blinks found, each by a blink of its own, and how many blinks were found besides."""
+    found = [blink.span for track in eyes.tracks for blink in track.blinks]
+    right = 0
+    for start, end in truth:
+        match = next((span for span in found if span[0] < end and start < span[1]), None)
+        if match:
+            found.remove(match)
+            right += 1
+    return right, len(found)
+
+
+def median(values: Sequence[float | None]) -> float:
+    known = sorted(v for v in values if v is not None)
+    return known[len(known) // 2]
