@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actors.speech_transcription import transcript
+from actors.speech_transcription import segments, transcript
 from actors.text_overlay import Overlay, Overlays
 from tests.sounds import audio_of, noise
 from tiktok_ray.captions import (
@@ -81,7 +81,7 @@ def test_hostile_text_is_shown_as_it_is(write, format, text):
 
 @settings(max_examples=150, deadline=None)
 @example([(0.0, 0.0, "\ud800 lone surrogate")])
-@example([(359999.0, 1.0, "late")])
+@example([(359999.0, 1.0, "late"), (0.0, 0.0, "\x1b\r0")])
 @given(
     st.lists(st.tuples(st.floats(0, 90_000), st.floats(0, 100), st.text(max_size=40)), max_size=5)
 )
@@ -117,14 +117,17 @@ def test_the_files_read_as_their_formats_say():
 # --- cues of speech ----------------------------------------------------------------------------
 
 
-def script(text: str, step: float = 0.3, gaps: dict[int, float] | None = None, glue: str = " "):
+def script(
+    text: str, step: float = 0.3, gaps: dict[int, float] | None = None, glue: str = " "
+) -> dict[str, Any]:
+    """The segments of a transcript, as a loaded report holds them."""
     words, t = [], 0.0
     for k, word in enumerate(text.split()):
         t += (gaps or {}).get(k, 0.0)
         words.append(HeardWord(glue + word, t, t + step, 0.9))
         t += step
-    audio = audio_of(noise(t + 1.0))
-    return transcript(Heard("de", 0.9, words), audio, [Span(0.0, t)])
+    parts = segments(words, [Span(0.0, t)])
+    return {"segments": [part.model_dump(mode="json") for part in parts]}
 
 
 def test_sentences_make_cues_in_lines_of_their_length():
@@ -182,9 +185,11 @@ def test_languages_without_spaces_stay_without():
     assert cue.text == "你好吗？"
 
 
-def test_a_loaded_report_gives_the_same_cues():
-    made = script("Schöne Grüße, aus Köln. Ja?")
+def test_an_output_and_a_loaded_report_give_the_same_cues():
+    words = [HeardWord(" Schöne", 0.0, 0.3, 0.9), HeardWord(" Grüße!", 0.3, 1.2, 0.9)]
+    made = transcript(Heard("de", 0.9, words), audio_of(noise(2.0)), [Span(0.0, 1.5)])
     loaded: dict[str, Any] = made.model_dump(mode="json", exclude_none=True)
+    assert from_transcript(made) == [Cue(0.0, 1.2, "Schöne Grüße!")]
     assert from_transcript(loaded) == from_transcript(made)
 
 

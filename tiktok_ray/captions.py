@@ -166,13 +166,16 @@ def _wrapped(text: str, line_chars: int, lines: int) -> str:
 
 def _clean(text: str) -> str:
     """Lines without blank ones, and without characters that no file may hold."""
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    kept = "\n".join(line for line in lines if line)
-    return "".join(
-        "\ufffd" if unicodedata.category(c) == "Cs" else c
-        for c in kept
-        if c == "\n" or unicodedata.category(c) != "Cc"
-    )
+    lines = ("".join(_kept(c) for c in line) for line in text.splitlines())
+    bare = (" ".join(line.split()) for line in lines)
+    return "\n".join(line for line in bare if line)
+
+
+def _kept(character: str) -> str:
+    kind = unicodedata.category(character)
+    if character.isspace():
+        return " "
+    return "\ufffd" if kind == "Cs" else "" if kind == "Cc" else character
 
 
 def _end(cue: Cue) -> float:
