@@ -81,11 +81,10 @@ def test_bad_usage_exits_2(run, words):
 def test_strict_exits_4_when_something_failed(run, clip, tmp_path, monkeypatch):
     from actors.cut_analysis import CutAnalysis
 
-    def broken(self, thumbs):
+    def broken(*_):
         raise ValueError("broken inside")
 
-    broken.__annotations__ = CutAnalysis.analyze.__annotations__
-    monkeypatch.setattr(CutAnalysis, "analyze", broken)
+    monkeypatch.setattr(CutAnalysis, "load", broken)
     done = run("analyze", clip, *ONLY, "--out", tmp_path, "--strict")
     assert done.exit_code == 4
     assert run("analyze", clip, *ONLY, "--out", tmp_path).exit_code == 0
@@ -100,7 +99,7 @@ def test_analyzers_and_graph_speak_json_and_words(run):
     assert "cut_analysis" in run("analyzers").stdout
 
 
-def test_the_demo_clip_is_made_once(run, settings):
+def test_the_demo_clip_is_made_once(settings):
     from tiktok_ray.demo import demo_clip
 
     first = demo_clip(settings)

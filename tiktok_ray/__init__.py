@@ -21,6 +21,8 @@ QUIET = {
     "ULTRALYTICS_SAFE_LOAD": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray 2.60 posts one last report that says reporting is off.
+    "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9",
     # Ray 2.60 shows the card to actors that asked for none of it unless this is set.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "GLOG_minloglevel": "2",

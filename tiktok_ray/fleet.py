@@ -27,7 +27,14 @@ from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment, Plan
 from tiktok_ray.settings import Settings
-from tiktok_ray.worker import Reply, Worker, close_doors, limit_threads, memory_now
+from tiktok_ray.worker import (
+    Reply,
+    Worker,
+    close_doors,
+    doors_closed,
+    limit_threads,
+    memory_now,
+)
 
 NAMESPACE = "tiktok_ray"
 DECODER = "decoder"
@@ -92,15 +99,17 @@ def open_ray(settings: Settings) -> None:
     """Start a Ray of our own in this process, unless one is connected."""
     if ray.is_initialized():
         return
-    ray.init(
-        address="local",
-        namespace=NAMESPACE,
-        num_cpus=settings.cores,
-        object_store_memory=round(settings.object_store_gib * 2**30),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    # Ray's dashboard process asks cloud metadata addresses where it runs, whatever the settings.
+    with doors_closed(ray.util.get_node_ip_address()):
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=settings.cores,
+            object_store_memory=round(settings.object_store_gib * 2**30),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
 
 
 class Fleet:

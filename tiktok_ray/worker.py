@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,6 +111,18 @@ def close_doors(own_address: str = "") -> None:
         os.environ[name] = os.environ[name.upper()] = CLOSED_DOOR
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = local
+
+
+@contextmanager
+def doors_closed(own_address: str = "") -> Iterator[None]:
+    """``close_doors`` for the processes that are started inside the block."""
+    before = dict(os.environ)
+    close_doors(own_address)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def limit_threads(threads: int) -> None:
