@@ -12,7 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from actors.text_lines import (
+from tiktok_ray import spans
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
+from tiktok_ray.media import Frames
+from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
+from tiktok_ray.text_lines import (
     DRAWN,
     STILL,
     Line,
@@ -22,6 +26,8 @@ from actors.text_lines import (
     alike,
     blocks,
     evenness,
+    frame_of,
+    in_place,
     in_reading_order,
     join,
     legible,
@@ -33,15 +39,10 @@ from actors.text_lines import (
     same_text,
     straighten,
     tilt,
-    travel,
     unchanged,
     unread,
 )
-from actors.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
-from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
-from tiktok_ray.media import Frames
-from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
+from tiktok_ray.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
 
 NAME = "text_overlay"
 OWNER = re.compile(r"©|\(c\)|copyright|(?:^|\s)@\w|\bwww\.|\b\w+\.(?:com|de|org|net|tv|io)\b", re.I)
@@ -68,10 +69,11 @@ class Overlay(Timed):
         " was filmed",
         method="watermark: lines of at most 9 % of the picture's short side, centre in the outer"
         " half, and it names an owner (©, @name, web address) or stands for 60 % of a video of 6 s"
-        " or more; scene_text: its strokes are not filled evenly (less than 45 % of the pixels"
-        " within 30 % of the contrast from the brightest or darkest are within 8 levels of it), and it moves by over 2 % of the diagonal, is tilted by 2 degrees or more, or"
-        " shows in one sample only;"
-        " caption: all else, upright signs before a still camera among it",
+        " or more; scene_text: neither its strokes nor those of other text in its place are filled"
+        " evenly (less than 45 % of the pixels within 30 % of the contrast from the brightest or"
+        " darkest are within 8 levels of it), and it moves by over 2 % of the diagonal, is tilted"
+        " by 2 degrees or more, or shows in one sample only; caption: all else, upright signs"
+        " before a still camera among it",
     )
     order: int = derived(
         "Place in reading order among the overlays on the picture when it appears, from 0",
@@ -170,7 +172,8 @@ class TextOverlay(Analyzer):
         if dense is not None and len(dense) > 1:
             most = round(options.searches * frames.end)
             short = read_between(stays, frames, dense, self._reader, most)
-            stays += [stay for stay in short if legible(stay, options.least_confidence)]
+            least = max(options.least_confidence, 0.93)
+            stays += [stay for stay in short if legible(stay, least)]
             stays = absorb(join(stays, gap_s=1.5 * float(np.median(np.diff(dense.times)))))
         overlays = compose(stays, frames.width / frames.height, frames.end)
         return report(overlays, frames.end, options.languages)
@@ -204,7 +207,7 @@ def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]
             picture = straighten(rgb, corners)
             text, confidence = reader.read(picture)
             if text:
-                even = evenness(picture[..., 1])
+                even = evenness(picture)
                 count = before.readings + 1 if before else 1
                 lines.append(
                     Line(float(frames.times[k]), corners, text, confidence, even, readings=count)
@@ -226,7 +229,8 @@ def read_between(
     aspect = dense.width / dense.height
     groups = blocks(stays, aspect)
     drawn = [g for g in groups if kind_of(g, groups, aspect, frames.end) != "scene_text"]
-    for place in places([g for g in drawn if max(travel(s.lines) for s in g) <= STILL]):
+    seeds = [g for g in drawn if max(s.travel for s in g) <= STILL]
+    for place in places(seeds, stays):
         for run in unread(place, dense.times, frames.times, frames.end):
             looks: list[Look | None] = []
             for k in run:
@@ -258,8 +262,8 @@ def _read_place(dense: Frames, k: int, box: NDArray[np.float64], reader: Reader)
         text, confidence = reader.read(picture)
         if text:
             place = (corners + np.array([x0, y0])) / (dense.width, dense.height)
-            line = Line(t, place, text, confidence, evenness(picture[..., 1]))
-            if place[:, 0].min() > box[0] + 0.004 and place[:, 0].max() < box[2] - 0.004:
+            line = Line(t, place, text, confidence, evenness(picture))
+            if place[:, 0].min() > box[0] + 0.015 and place[:, 0].max() < box[2] - 0.015:
                 lines.append(line)
     return lines
 
@@ -284,18 +288,17 @@ def compose(stays: Sequence[Stay], aspect: float, end: float) -> list[Overlay]:
     for group in groups:
         lines = [" ".join(stay.text for stay in row) for row in rows(group)]
         weights = [max(1, len(stay.text)) for stay in group]
-        boxes = np.array([stay.box for stay in group])
         made.append(
             Overlay(
                 start=min(stay.start for stay in group),
                 end=max(stay.end for stay in group),
                 text=" ".join(lines),
                 lines=lines,
-                box=[*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist()],
+                box=frame_of(group).tolist(),
                 confidence=float(np.average([s.confidence for s in group], weights=weights)),
                 kind=kind_of(group, groups, aspect, end),
                 order=_order(group, groups),
-                travel=max(travel(stay.lines) for stay in group),
+                travel=max(stay.travel for stay in group),
                 edge_s=max(stay.edge_s for stay in group),
             )
         )
@@ -314,22 +317,25 @@ def kind_of(
 ) -> TextKind:
     """Kind of a block of lines, by the rules that ``Overlay.kind`` states."""
     text = " ".join(stay.text for stay in group)
-    boxes = np.array([stay.box for stay in group])
-    box = np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)]
-    short = min(1.0, aspect)
-    small = max(stay.height for stay in group) <= 0.09 * short
+    box = frame_of(group)
+    small = max(stay.height for stay in group) <= 0.09 * min(1.0, aspect)
     outer = bool((np.abs((box[:2] + box[2:]) / 2 - 0.5) > 0.25).any())
     if small and outer:
         alike = [g for g in groups if same_text(text, " ".join(stay.text for stay in g))]
         there = spans.total((stay.start, stay.end) for g in alike for stay in g)
         if OWNER.search(text) or (end >= 6 and there >= 0.6 * end):
             return "watermark"
+    if any(_drawn(g) for g in groups if g is group or in_place(box, frame_of(g))):
+        return "caption"
     longest = max(group, key=lambda stay: len(stay.text))
-    drawn = float(np.median([line.even for line in longest.lines])) >= DRAWN
-    moves = max(travel(stay.lines) for stay in group) > 2 * STILL or len(longest.lines) == 1
-    if not drawn and (moves or tilt(longest.lines, aspect) >= 2):
-        return "scene_text"
-    return "caption"
+    moves = max(stay.travel for stay in group) > 2 * STILL
+    once = len(longest.lines) == 1
+    return "scene_text" if moves or once or tilt(longest.lines, aspect) >= 2 else "caption"
+
+
+def _drawn(group: Sequence[Stay]) -> bool:
+    longest = max(group, key=lambda stay: len(stay.text))
+    return float(np.median([line.even for line in longest.lines])) >= DRAWN
 
 
 def report(overlays: list[Overlay], end: float, languages: Sequence[str]) -> Overlays:

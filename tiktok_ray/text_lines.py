@@ -41,8 +41,9 @@ PRESENT = 0.65
 class Line:
     """One line of text in one sample.
 
-    ``t`` is the sample's time, ``even`` what ``evenness`` says. ``readings`` counts those of an unchanged text so far;
-    ``fresh`` says that this sample was read and not taken over from the one before.
+    ``t`` is the sample's time, ``even`` what ``evenness`` says. ``readings`` counts those of an
+    unchanged text so far; ``fresh`` says that this sample was read and its text not taken over
+    from the one before.
     """
 
     t: float
@@ -72,14 +73,25 @@ class Stay:
     edge_s: float
 
     @property
+    def whole(self) -> tuple[Line, ...]:
+        """The lines that read as the text, without those in which it was still being typed."""
+        return tuple(x for x in self.lines if same_text(x.text, self.text)) or self.lines
+
+    @property
     def box(self) -> Floats:
-        result: Floats = np.median([line.box for line in self.lines], axis=0)
+        result: Floats = np.median([line.box for line in self.whole], axis=0)
         return result
 
     @property
     def height(self) -> float:
         """Median height of the line itself, upright or not, as a share of the picture's."""
-        return float(np.median([_sides(line.corners)[1] for line in self.lines]))
+        return float(np.median([_sides(line.corners)[1] for line in self.whole]))
+
+    @property
+    def travel(self) -> float:
+        """How far its centre moved between its outermost places, as a share of the diagonal."""
+        centres = np.array([(line.box[:2] + line.box[2:]) / 2 for line in self.whole])
+        return float(np.linalg.norm(np.ptp(centres, axis=0)) / math.sqrt(2))
 
 
 def _sides(corners: Floats) -> tuple[float, float]:
@@ -182,15 +194,18 @@ def straighten(rgb: NDArray[np.uint8], corners: Floats) -> NDArray[np.uint8]:
     return np.ascontiguousarray(upright)
 
 
-def evenness(gray: Gray) -> float:
+def evenness(rgb: NDArray[np.uint8]) -> float:
     """How evenly the strokes of a straightened line are filled, 0..1.
 
     Of the pixels within 30 % of the contrast from the brightest (or darkest), the share that is
     within 8 levels of it; the larger of the two. What a program drew in one colour lies above
     0.45 where strokes are wider than two pixels; print in a photograph lies below.
     """
+    import cv2
+
+    gray: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.int16)
     shares = []
-    for values in (gray.astype(np.int16), 255 - gray.astype(np.int16)):
+    for values in (gray, 255 - gray):
         low, high = np.percentile(values, [1, 99.5])
         strokes = values >= high - 0.3 * (high - low)
         shares.append(float((values >= high - 8).sum() / max(1, strokes.sum())))
@@ -354,7 +369,7 @@ class Look:
         cls, stay: Stay, frames: Frames, dense: Frames, shown: int, by_square: bool
     ) -> Look | None:
         """The median look while a text stands."""
-        still = travel(stay.lines) <= STILL
+        still = stay.travel <= STILL
         box = stay.box if still else stay.lines[stay.samples.index(shown)].box
         samples = stay.samples if still else (shown,)
         low, high = frames.times[samples[0]], frames.times[samples[-1]]
@@ -425,12 +440,6 @@ class Look:
         if self.by_square:
             limit = min(limit, self.same)
         return np.array([self.distance(int(k)) <= limit for k in inside], bool)
-
-
-def travel(lines: Sequence[Line]) -> float:
-    """How far the centre moved between its outermost places, as a share of the diagonal."""
-    centres = np.array([(line.box[:2] + line.box[2:]) / 2 for line in lines])
-    return float(np.linalg.norm(np.ptp(centres, axis=0)) / math.sqrt(2))
 
 
 def tilt(lines: Sequence[Line], aspect: float) -> float:
@@ -511,12 +520,15 @@ def overlapping(a: Floats, b: Floats) -> float:
 
 
 def join(stays: Sequence[Stay], gap_s: float) -> list[Stay]:
-    """Make one of stays of one text in one place that follow each other within ``gap_s``."""
+    """Make one of stays of one text in one place, or of a text being typed out there, that follow
+    each other within ``gap_s``."""
     joined: list[Stay] = []
     for stay in sorted(stays, key=lambda s: s.start):
         for k, before in enumerate(joined):
             near = abs(stay.start - before.end) <= gap_s + 1e-6
-            if near and _same_place(before.box, stay.box) and same_text(before.text, stay.text):
+            a, b = before.lines[-1], stay.lines[0]
+            one = same_text(before.text, stay.text) or grows(a, b)
+            if near and one and _same_place(before.box, stay.box):
                 text, confidence = vote((*before.lines, *stay.lines))
                 joined[k] = replace(
                     before,
@@ -549,7 +561,7 @@ def absorb(stays: Sequence[Stay], near_s: float = 0.3) -> list[Stay]:
             inside = low - 0.02 < (small.box[1] + small.box[3]) / 2 < high + 0.02
             brief = small.end - small.start <= 0.5 * (large.end - large.start)
             part = 0 < len(piece) < len(plain(large.text)) and piece in plain(large.text)
-            moves = travel(small.lines) > STILL or all(cut(line.box) for line in small.lines)
+            moves = small.travel > STILL or all(cut(line.box) for line in small.lines)
             if j not in gone and part and brief and inside and moves and gap <= near_s:
                 gone.add(i)
                 whole[j] = replace(
@@ -567,27 +579,53 @@ class Place:
     covered: tuple[spans.Span, ...]
 
 
-def places(groups: Sequence[Sequence[Stay]]) -> list[Place]:
-    """Places of blocks of lines, one for all blocks that stand in the same rows."""
-    found: list[tuple[Floats, list[tuple[float, float]]]] = []
-    for group in sorted(groups, key=lambda g: min(s.start for s in g)):
-        boxes = np.array([stay.box for stay in group])
-        box = np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)]
-        stands = [(stay.start, stay.end) for stay in group]
-        for k, (around, when) in enumerate(found):
-            shared = min(around[3], box[3]) - max(around[1], box[1])
-            apart = abs(around[0] + around[2] - box[0] - box[2]) / 2
-            if shared > 0.6 * (box[3] - box[1]) and apart < 0.25:
-                both = np.r_[np.minimum(around[:2], box[:2]), np.maximum(around[2:], box[2:])]
-                found[k] = both, when + stands
+def frame_of(group: Sequence[Stay]) -> Floats:
+    """The box around a block of lines."""
+    boxes = np.array([stay.box for stay in group])
+    result: Floats = np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)]
+    return result
+
+
+def in_place(box: Floats, place: Floats) -> bool:
+    """Whether a box stands in the rows of a place and near its middle."""
+    shared = min(place[3], box[3]) - max(place[1], box[1])
+    apart = abs(place[0] + place[2] - box[0] - box[2]) / 2
+    return bool(shared > 0.6 * (box[3] - box[1]) and apart < 0.25)
+
+
+def frame_of(group: Sequence[Stay]) -> Floats:
+    """The box around a block of lines."""
+    boxes = np.array([stay.box for stay in group])
+    result: Floats = np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)]
+    return result
+
+
+def in_place(box: Floats, place: Floats) -> bool:
+    """Whether a box stands in the rows of a place and near its middle."""
+    shared = min(place[3], box[3]) - max(place[1], box[1])
+    apart = abs(place[0] + place[2] - box[0] - box[2]) / 2
+    return bool(shared > 0.6 * (box[3] - box[1]) and apart < 0.25)
+
+
+def places(seeds: Sequence[Sequence[Stay]], stays: Sequence[Stay]) -> list[Place]:
+    """Places of the seeds (blocks of lines), one for all that stand in the same rows.
+
+    Whatever stands in a place covers it.
+    """
+    found: list[Floats] = []
+    for box in map(frame_of, sorted(seeds, key=lambda g: min(s.start for s in g))):
+        for k, around in enumerate(found):
+            if in_place(box, around):
+                found[k] = np.r_[np.minimum(around[:2], box[:2]), np.maximum(around[2:], box[2:])]
                 break
         else:
-            found.append((box, stands))
+            found.append(box)
     result = []
-    for box, when in found:
+    for box in found:
         grow = np.array([0.1, 0.3 * (box[3] - box[1])])
         wide = np.r_[box[:2] - grow, box[2:] + grow].clip(0, 1)
-        result.append(Place(wide, tuple(spans.union(when))))
+        there = [(s.start, s.end) for s in stays if in_place(s.box, box)]
+        result.append(Place(wide, tuple(spans.union(there))))
     return result
 
 
