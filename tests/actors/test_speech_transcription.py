@@ -433,6 +433,85 @@ def test_the_composite_has_words_only_where_its_truth_has_speech(real_media, tra
 # --- odd sound ---------------------------------------------------------------------------------
 
 
+def _decoded(path: Path, seconds: float, sound, rate: int, start: float = 0.0):
+    """The tracks of a clip of grey pictures with this sound, and how long the video is."""
+    from tiktok_ray.clips import write_clip
+    from tiktok_ray.media import decode
+    from tiktok_ray.settings import Settings
+
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    frames = [grey] * round(seconds * 10)
+    write_clip(path, frames, fps=10, audio=sound, audio_rate=rate, audio_start=start)
+    decoded = decode(path, {"audio", "speech"}, Settings())
+    return decoded.tracks, decoded.video
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seconds", "start", "rate"),
+    [
+        (6.0, 0.0, 48_000),
+        (6.0, 0.0, 8_000),
+        (12.0, 0.0, 44_100),
+        (4.0, 0.0, 48_000),
+        (8.0, 2.0, 48_000),
+        (6.0, -0.7, 48_000),
+    ],
+    ids=["even", "8 kHz", "audio shorter", "audio longer", "audio later", "audio earlier"],
+)
+def test_words_stand_where_they_are_spoken_whatever_the_container(tmp_path, seconds, start, rate):
+    pytest.importorskip("espeakng_loader")
+    from scipy.signal import resample_poly
+
+    text = [(1.0, "Schöne Grüße aus Köln."), (4.0, "Wie geht es euch heute?")]
+    sound, words = said(text, 6.0, "de")
+    up = resample_poly(sound, rate // 100, 160).astype(np.float32)
+    video = tmp_path / ("clip.mp4" if start >= 0 else "clip.mkv")
+    tracks, facts = _decoded(video, seconds, up, rate, start)
+    out = _ready(Ear("de")).analyze(tracks["audio"], tracks["speech"])
+    heard_until = min(facts.duration_s, tracks["audio"].duration_s)
+    truth = [(w.start + start, w.end + start) for w in words if w.start + start < heard_until]
+    spoken = [part.span for part in out.speech]
+    assert len(truth) == 9
+    assert spans.total(spans.subtract(truth, spoken)) < 0.15
+    assert spoken[0][0] == pytest.approx(truth[0][0], abs=0.2)
+    assert spoken[-1][1] == pytest.approx(truth[-1][1], abs=0.25)
+    between = (words[3].end + start + 0.2, words[4].start + start - 0.2)
+    assert spans.overlap(spoken, [between]) == 0
+    assert all(0 <= word.start <= word.end for word in out.words)
+    assert out.word_count
+
+
+@pytest.mark.slow
+def test_what_speaks_not_is_not_called_speech(tmp_path):
+    for k, sound in enumerate(
+        (np.zeros(96_000, np.float32), noise(2.0, 0.1).astype(np.float32), buzz(2.0, 440.0, 0.2))
+    ):
+        tracks, _ = _decoded(tmp_path / f"{k}.mp4", 2.0, np.resize(sound, 96_000), 48_000)
+        with pytest.raises(Skip):
+            _ready(Ear()).analyze(tracks["audio"], tracks["speech"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "speaks"), [("trumpet.ogg", False), ("esc50_carhorn.wav", False), ("jfk.flac", True)]
+)
+def test_real_sounds_are_told_from_speech(real_media, tmp_path, name, speaks):
+    import av
+
+    with av.open(str(real_media / "audio" / name)) as container:
+        resampler = av.AudioResampler("flt", "mono", 48_000)
+        parts = [
+            p.to_ndarray()[0] for f in container.decode(audio=0) for p in resampler.resample(f)
+        ]
+    sound = np.concatenate(parts)
+    tracks, _ = _decoded(tmp_path / "clip.mp4", len(sound) / 48_000, sound, 48_000)
+    assert bool(tracks["speech"].spans) == speaks
+    if speaks:
+        out = _ready(None).analyze(tracks["audio"], tracks["speech"])
+        assert out.speech_share > 0.5
+
+
 def test_a_second_of_sound_with_a_word_in_it():
     out = _ready(Ear()).analyze(audio_of(_bursts(0.3, seconds=1.0)), speech_of((0.25, 0.85)))
     assert out.word_count == 1
