@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from tiktok_ray.media import InputError
-from tiktok_ray.outbound import REFUSED_HEADER, Door, DoorError, OverBudget, Refused
+from tiktok_ray.outbound import REFUSED_HEADER, Door, DoorError, OverBudget, Refused, trust
 from tiktok_ray.settings import Settings
 
 T = TypeVar("T")
@@ -166,7 +167,7 @@ async def take(
 ) -> Taken:
     """Make a source a local file; what is fetched lies in ``folder`` afterwards.
 
-    ``source`` is a path (refused unless ``local``), a direct http(s) link to a media file, or the
+    What is fetched is there whole, as ``source.*``, or not at all. ``source`` is a path (refused unless ``local``), a direct http(s) link to a media file, or the
     address of a page that yt-dlp knows. Raises ``IntakeError``. Cancelling it stops the fetch.
     """
     if isinstance(source, str) and (URL.match(source.strip()) or not local):
@@ -231,19 +232,28 @@ async def _fetched(
     url = _canonical(given)
     budget = settings.max_bytes + settings.max_bytes // 10 + BUDGET_SLACK
     report = progress or (lambda *_: None)
-    with opened(settings, budget) as door:
+    with (
+        tempfile.TemporaryDirectory(
+            dir=folder, prefix="fetch-", ignore_cleanup_errors=True
+        ) as name,
+        opened(settings, budget) as door,
+    ):
+        work = Path(name)
         try:
             async with asyncio.timeout(settings.fetch_timeout_s):
                 path = None
                 if MEDIA_SUFFIX.search(urlsplit(url).path) or not await _known(url):
-                    path = await _direct(url, door, settings, folder, report)
+                    path = await _direct(url, door, settings, work, report)
                 if path is not None:
-                    return Taken(path, given)
-                taken = await _from_platform(url, door, settings, folder, report)
-                return replace(taken, source=given)
+                    taken = Taken(path, given)
+                else:
+                    taken = await _from_platform(url, door, settings, work, report)
         except TimeoutError as error:
             waited = f"it was not fetched within {settings.fetch_timeout_s:g} s"
             raise IntakeError("timeout", waited) from error
+        place = folder / f"source{taken.path.suffix}"
+        taken.path.replace(place)
+        return replace(taken, path=place, source=given)
 
 
 def opened(settings: Settings, budget: int) -> Door:
@@ -270,6 +280,7 @@ def _client(door: Door, settings: Settings) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         proxy=door.url,
         trust_env=False,
+        verify=trust(),
         timeout=patience,
         follow_redirects=True,
         max_redirects=REDIRECTS,
@@ -281,22 +292,15 @@ async def _direct(
     url: str, door: Door, settings: Settings, folder: Path, report: Progress
 ) -> Path | None:
     """Fetch a media file; None when there is a page or a playlist instead."""
-    part = folder / "fetched.part"
+    part = folder / "direct"
     try:
         async with _client(door, settings) as client:
             head = await _download(client, url, part, settings.max_bytes, report)
     except httpx.HTTPError as error:
-        part.unlink(missing_ok=True)
         raise _network_failure(error, door) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     if kind_of(head) in ("page", "playlist"):
-        part.unlink()
         return None
-    path = folder / f"fetched{_suffix(head)}"
-    part.replace(path)
-    return path
+    return part.rename(part.with_suffix(_suffix(head)))
 
 
 async def _download(
@@ -485,9 +489,12 @@ class _Watch:
             raise DownloadCancelled("too large")
         if status.get("status") == "finished" and Path(name).is_file():
             with Path(name).open("rb") as file:
-                if kind_of(file.read(SNIFFED)) == "playlist":
-                    self.verdict = IntakeError("not_video", "a playlist came instead of a video")
-                    raise DownloadCancelled("a playlist")
+                head = file.read(SNIFFED)
+            try:
+                _refuse_head(head, "what the platform gave")
+            except IntakeError as error:
+                self.verdict = error
+                raise DownloadCancelled(str(error)) from error
         self.report(sum(self.sizes.values()), others + total if total else None)
 
     def debug(self, message: str) -> None:

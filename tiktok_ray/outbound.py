@@ -6,7 +6,7 @@ it resolves a name once, refuses what is not public, and connects to the very ad
 again for every redirect. A random credential keeps other users of the machine out.
 
     with Door.of(settings) as door:
-        httpx.Client(proxy=door.url, trust_env=False).get(address)
+        httpx.Client(proxy=door.url, trust_env=False, verify=trust()).get(address)
 
 What the door turned away, or could not reach, it remembers: ``door.blame()`` is the typed reason
 behind a client's vague error.
@@ -23,9 +23,11 @@ import asyncio
 import base64
 import hmac
 import ipaddress
+import os
 import re
 import secrets
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -33,6 +35,7 @@ from contextlib import suppress
 from types import TracebackType
 from urllib.parse import urlsplit
 
+import certifi
 import psutil
 
 from tiktok_ray.settings import Settings
@@ -92,7 +95,7 @@ class DoorError(Exception):
     """``host`` could not be reached through the door, for ``reason``."""
 
     def __init__(self, host: str, reason: str) -> None:
-        super().__init__(f"{host}: {reason}" if host else reason)
+        super().__init__(reason if reason.startswith(host) else f"{host}: {reason}")
         self.host = host
         self.reason = reason
 
@@ -261,8 +264,8 @@ class Door:
                 await _answer(writer, "503 Too Many Connections")
             else:
                 await self._request(reader, writer)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            # The client went away or never finished its request: there is nobody to tell.
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            # The client went away, never finished its request, or the door is being shut.
             _reset(writer)
         except DoorError as error:
             self._remember(error)
@@ -316,7 +319,8 @@ class Door:
         except TimeoutError as error:
             raise Unreachable(host, "its name was not resolved in time") from error
         except (OSError, UnicodeError) as error:
-            raise Unreachable(host, f"there is no address for this name ({error})") from error
+            why = getattr(error, "strerror", None) or str(error)
+            raise Unreachable(host, f"there is no address for this name ({why})") from error
         good = self._checked(host, addresses)
         failure = ""
         for left, address in zip(range(len(good), 0, -1), good, strict=True):
@@ -333,7 +337,9 @@ class Door:
         """Those of the addresses that the door leads to; ``Refused`` if none is left."""
         if self.private_addresses:
             return addresses
-        reasons = [(a, "this machine" if a in self._own else closed(a)) for a in addresses]
+        reasons = [
+            (a, closed(a) or ("this machine" if a in self._own else None)) for a in addresses
+        ]
         good = [address for address, reason in reasons if reason is None]
         if reasons and not good:
             address, reason = reasons[0]
@@ -421,6 +427,18 @@ def _reset(writer: Writer) -> None:
     if raw is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+def trust() -> ssl.SSLContext:
+    """Whose certificates are believed: certifi's list, and what the usual variables name."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        place = os.environ.get(variable)
+        if place and os.path.isdir(place):
+            context.load_verify_locations(capath=place)
+        elif place and os.path.isfile(place):
+            context.load_verify_locations(cafile=place)
+    return context
 
 
 def _own_addresses() -> frozenset[str]:
