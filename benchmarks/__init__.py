@@ -1,0 +1,1 @@
+"""Measurements: how right the analyzers are, and what they cost."""
