@@ -288,6 +288,17 @@ def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
 
 @app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Check this machine; exit 1 if something must be mended."""
+    from tiktok_ray.doctor import examine
+
+    findings = examine(make_graph(), _settings())
+    _show([finding.__dict__ for finding in findings], as_json)
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)

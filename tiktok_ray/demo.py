@@ -151,7 +151,9 @@ def _captioned(picture: Picture, t: float) -> Picture:
         return picture
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
-    font = ImageFont.truetype(str(_bundled("matplotlib", "mpl-data/fonts/ttf/DejaVuSans-Bold.ttf")), 44)
+    font = ImageFont.truetype(
+        str(_bundled("matplotlib", "mpl-data/fonts/ttf/DejaVuSans-Bold.ttf")), 44
+    )
     for caption in shown:
         draw.text(
             (WIDTH / 2, caption.y * HEIGHT),

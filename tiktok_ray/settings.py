@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     fetch_silence_s: float = Field(15.0, gt=0, description="Longest silence while fetching")
     object_store_gib: float = Field(2.0, gt=0, description="Ray's object store, in GiB")
     vram_gib: float | None = Field(None, description="Plan for a card of this size, in GiB")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the service")
+    dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of Ray's dashboard")
     biometrics: bool = Field(True, description="Whether faces may be analyzed")
     private_addresses: bool = Field(
         False, description="Whether URLs may lead to private, loopback or link-local addresses"

@@ -1,0 +1,190 @@
+"""Is this machine fit? Each check answers with a line: ok, or what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tiktok_ray import QUIET
+from tiktok_ray.graph import Graph
+from tiktok_ray.settings import Settings
+
+OPENCV = (
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-python-headless",
+    "opencv-contrib-python-headless",
+)
+ONNX = ("onnxruntime", "onnxruntime-gpu")
+NEEDED = ("av", "cv2", "onnxruntime", "torch", "transformers", "ray", "faster_whisper")
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer: ``state`` is ``ok``, ``note`` (works, but know this) or ``bad``."""
+
+    check: str
+    state: Literal["ok", "note", "bad"]
+    found: str
+    advice: str = ""
+
+
+def examine(graph: Graph, settings: Settings) -> list[Finding]:
+    """All checks, in the order in which they matter."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _python,
+        _packages,
+        lambda: _memory(settings),
+        lambda: _shared_memory(settings),
+        lambda: _disk(settings),
+        _card,
+        lambda: _weights(graph, settings),
+        lambda: _ports(settings),
+        _silence,
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fit = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield Finding(
+        "python", "ok" if fit else "bad", version, "" if fit else "use Python 3.11 to 3.13"
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Finding]:
+    lost = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    versions = ", ".join(f"{n} {_version(n)}" for n in ("ray", "torch", "transformers", "av"))
+    advice = "set up again: deploy/run tiktok-ray doctor" if lost else ""
+    found = f"missing: {', '.join(lost)}" if lost else versions
+    yield Finding("packages", "bad" if lost else "ok", found, advice)
+    for what, names in (("OpenCV", OPENCV), ("ONNX Runtime", ONNX)):
+        there = [f"{n} {_version(n)}" for n in names if _version(n)]
+        one = len(there) == 1
+        advice = "" if one else f"keep one {what} wheel: they overwrite each other's files"
+        yield Finding(what, "ok" if one else "bad", ", ".join(there) or "none", advice)
+
+
+def _memory(settings: Settings) -> Iterator[Finding]:
+    import psutil
+
+    free = psutil.virtual_memory().available / GIB
+    low = free < 6
+    yield Finding(
+        "memory",
+        "note" if low else "ok",
+        f"{free:.1f} GiB free, {settings.cores} cores",
+        "run fewer analyzers at once: --only, or a smaller object store" if low else "",
+    )
+
+
+def _shared_memory(settings: Settings) -> Iterator[Finding]:
+    place = Path("/dev/shm")
+    if not place.exists():
+        yield Finding("shared memory", "note", "no /dev/shm", "Ray keeps objects on disk instead")
+        return
+    free = shutil.disk_usage(place).free / GIB
+    short = free < settings.object_store_gib
+    yield Finding(
+        "shared memory",
+        "bad" if short else "ok",
+        f"{free:.1f} GiB free, the object store takes {settings.object_store_gib:g}",
+        "give the container more, e.g. --shm-size=4g, or set TIKTOK_RAY_OBJECT_STORE_GIB"
+        if short
+        else "",
+    )
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    for what, place in (("results", settings.home), ("models", settings.models)):
+        there = next(p for p in (place, *place.parents) if p.exists())
+        free = shutil.disk_usage(there).free / GIB
+        writable = os.access(there, os.W_OK)
+        state: Literal["ok", "note", "bad"] = "ok"
+        advice = ""
+        if not writable and what == "results":
+            state, advice = "bad", "choose another folder: TIKTOK_RAY_HOME"
+        elif free < 2:
+            state, advice = "bad", "free some space"
+        yield Finding(what, state, f"{place}: {free:.0f} GiB free", advice)
+
+
+def _card() -> Iterator[Finding]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        yield Finding("card", "note", f"none ({error})", "models run on the CPU")
+        return
+    driver = pynvml.nvmlSystemGetDriverVersion()
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        name = pynvml.nvmlDeviceGetName(handle)
+        used = f"{memory.used / GIB:.1f} of {memory.total / GIB:.1f} GiB used"
+        yield Finding("card", "ok", f"{index}: {name}, {used}, driver {driver}")
+        busy = memory.used / memory.total > 0.5
+        if busy:
+            yield Finding("card", "note", "more than half is in use", "see: tiktok-ray monitor")
+    if _version("onnxruntime-gpu") is None:
+        yield Finding(
+            "card", "note", "ONNX Runtime is the CPU's", "set up with TIKTOK_RAY_EXTRA=gpu"
+        )
+    pynvml.nvmlShutdown()
+
+
+def _weights(graph: Graph, settings: Settings) -> Iterator[Finding]:
+    from tiktok_ray.placement import plan
+
+    made = plan(graph.analyzers.values(), settings)
+    partial = [n for n, a in made.assignments.items() if a.missing]
+    whole = len(made.assignments) - len(partial)
+    found = f"{whole} analyzers whole, {len(partial)} partial, {len(made.unavailable)} without"
+    lacking = bool(partial or made.unavailable)
+    advice = "tiktok-ray models list; tiktok-ray models pull" if lacking else ""
+    yield Finding("weights", "note" if lacking else "ok", found, advice)
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    for what, port in (
+        ("service port", settings.port),
+        ("dashboard port", settings.dashboard_port),
+    ):
+        with socket.socket() as probe:
+            taken = probe.connect_ex(("127.0.0.1", port)) == 0
+        yield Finding(
+            what,
+            "note" if taken else "ok",
+            f"{port} is {'in use' if taken else 'free'}",
+            "fine if that is this service; else set another" if taken else "",
+        )
+
+
+def _silence() -> Iterator[Finding]:
+    changed = [name for name, value in QUIET.items() if os.environ.get(name) != value]
+    yield Finding(
+        "silence",
+        "note" if changed else "ok",
+        f"set otherwise: {', '.join(changed)}"
+        if changed
+        else "statistics and hub look-ups are off",
+        "unset them to keep the model libraries silent" if changed else "",
+    )
