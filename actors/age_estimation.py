@@ -42,6 +42,7 @@ AGE_GROUPS = (
 STEP_S = 0.3
 GAP_S = 0.7
 SURE = 0.7
+AGREE = 0.75
 LICENCE = "non-commercial research only (InsightFace model zoo)"
 NOBODY = Missing(
     part="persons across shots",
@@ -77,11 +78,11 @@ class Face(Timed):
     )
     age_samples: int = measured("Detections that age and sex rest on", unit="samples", range="0..")
     sex: Sex | None = estimated(
-        "Sex as the model takes it from the picture, by majority over the same detections; "
-        "absent where they are split evenly"
+        "Sex as the model takes it from the picture, where at least three quarters of the same "
+        "detections agree"
     )
     sex_agreement: float | None = estimated(
-        "Share of these detections that agree with it", range="0.5..1"
+        "Share of these detections that agree with it", range="0.75..1"
     )
     size_px: float = measured(
         "Median short side of the box in the picture that was read", unit="pixels", range="0.."
@@ -278,10 +279,11 @@ def describe(
 ) -> Face:
     """One face track as it is reported."""
     ages = np.array([g.age for g in guesses])
-    female = sum(g.sex == "female" for g in guesses)
+    female = sum(g.sex == "female" for g in guesses) / max(len(guesses), 1)
+    agreement = max(female, 1 - female)
     sex: Sex | None = None
-    if guesses and 2 * female != len(guesses):
-        sex = "female" if 2 * female > len(guesses) else "male"
+    if guesses and agreement >= AGREE:
+        sex = "female" if female > 0.5 else "male"
     spread = float(np.subtract(*np.percentile(ages, [75, 25]))) if len(ages) >= 4 else None
     return Face(
         start=seen.times[0],
@@ -292,7 +294,7 @@ def describe(
         age_spread=spread,
         age_samples=len(ages),
         sex=sex,
-        sex_agreement=max(female, len(guesses) - female) / len(guesses) if sex else None,
+        sex_agreement=agreement if sex else None,
         size_px=float(np.median(seen.sides)),
         best_time=best_moment(seen),
         times=seen.times,

@@ -183,7 +183,7 @@ class EyeTracking(Analyzer):
                     "face_landmarker/float16/1/face_landmarker.task",
                 )
             },
-            ram_gib=0.25,
+            ram_gib=0.3,
         ),
     )
     landmarker: Callable[[], AbstractContextManager[Landmarker]]

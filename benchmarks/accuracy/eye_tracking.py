@@ -19,7 +19,8 @@ BLINKS: dict[str, tuple[float, list[tuple[int, int]]]] = {
     "video/exo_face_1s.mp4": (30000 / 1001, []),
     "video/short_vertical_composite.mp4": (30, [(50, 54), (60, 66)]),
 }
-#: People who look into the lens throughout, as seen by eye.
+#: People who look into the lens throughout, as seen by eye. The height of the iris in a straight
+#: look (``IRIS_HEIGHT``) was fitted on these, so that they do not prove it.
 INTO_CAMERA = (
     "still/two_people.jpg",
     "still/astronaut.png",
@@ -39,7 +40,9 @@ def rows(bench: Bench) -> Iterator[Row]:
             eyes: Eyes = made.output("eye_tracking", made.file(file))
             right, false = agreement(eyes, truth)
             figure = f"{right} found, {false} others, at {eyes.sampling_hz:.0f} pictures/s"
-            holds = (right == len(truth) or not strict) and not false
+            # What falls between two samples at the default rate is a limit, not an error.
+            limited = right < len(truth) and not false and not strict
+            holds = None if limited else right == len(truth) and not false
             yield Row(file, f"{len(truth)} blinks, by eye", figure, holds)
     for file in INTO_CAMERA:
         path = bench.still(file) if file.startswith("still/") else bench.file(file)

@@ -285,6 +285,8 @@ def test_age_is_the_median_and_sex_the_majority():
     face = describe(3, sighting(), 1.5, guesses, None, None)
     assert (face.age, face.age_samples, face.sex, face.sex_agreement) == (35, 4, "male", 0.75)
     assert face.age_spread == pytest.approx(52.5 - 27.5)
+    split = describe(3, sighting(), 1.5, guesses[:3], None, None)
+    assert (split.sex, split.sex_agreement, split.age) == (None, None, 30)
     tie = describe(3, sighting(), 1.5, guesses[1:3], None, None)
     assert (tie.sex, tie.sex_agreement, tie.age_spread, tie.age) == (None, None, None, 35)
 
