@@ -146,7 +146,7 @@ class ObjectDetection(Analyzer):
             "yolov8n",
             weights={"detector": checkpoint("yolov8n.pt", 0.006)},
             vram=Vram(0.01, 0.2),
-            ram_gib=0.6,
+            ram_gib=0.75,
         ),
     )
     options_type = ObjectOptions

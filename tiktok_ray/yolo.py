@@ -117,7 +117,9 @@ class Yolo:
         with torch.inference_mode():
             batch = torch.from_numpy(packed).to(self.device).permute(0, 3, 1, 2)
             batch = (batch.half() if self.half else batch.float()) / 255
+            # Suppression sets classes apart by offsets that half precision cannot hold.
+            raw = self.model(batch)[0].float()
             kept = non_max_suppression(
-                self.model(batch), self.floor, self.overlap, nc=len(self.names), max_time_img=60.0
+                raw, self.floor, self.overlap, nc=len(self.names), max_time_img=60.0
             )
-        return [unpack(rows.float().cpu().numpy(), scale, height, width) for rows in kept]
+        return [unpack(rows.cpu().numpy(), scale, height, width) for rows in kept]
