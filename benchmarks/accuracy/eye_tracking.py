@@ -29,6 +29,8 @@ INTO_CAMERA = (
     "video/grid_swwp2s.mpg",
     "video/exo_face_1s.mp4",
 )
+#: A singer who turns to the audience at the left of the picture; span in seconds, by eye.
+AWAY = ("odd/truncated_half_faststart.mp4", (3.3, 4.3))
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -51,6 +53,11 @@ def rows(bench: Bench) -> Iterator[Row]:
         off = [f"{median(t.gaze_yaw):+.0f}/{median(t.gaze_pitch):+.0f}" for t in eyes.tracks]
         figure = f"{share:.0%} of samples; median yaw/pitch {', '.join(off)} degrees"
         yield Row(file, "into the camera, by eye", figure, share > 0.9)
+    file, (start, end) = AWAY
+    eyes = bench.output("eye_tracking", bench.file(file))
+    yaws = [y for t in eyes.tracks for at, y in zip(t.times, t.gaze_yaw, strict=True) if y is not None and start <= at < end]  # fmt: skip
+    figure = f"yaw {min(yaws):+.0f} to {max(yaws):+.0f} degrees" if yaws else "nothing read"
+    yield Row(file, "looks to the left, by eye", figure, bool(yaws) and max(yaws) < -eyes.tolerance_yaw)  # fmt: skip
     smile: Eyes = bench.output("eye_tracking", bench.still("still/astronaut.png"))
     figure = f"smiling {smile.tracks[0].smiling_share:.0%}, {smile.blinks} blinks"
     yield Row("still/astronaut.png", "smiles, eyes open", figure, not smile.blinks)

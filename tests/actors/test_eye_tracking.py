@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from actors.age_estimation import AgeEstimation, Faces
 from actors.eye_tracking import EyeOptions, Eyes, EyeTrack, EyeTracking, Seat, rate
-from benchmarks.accuracy.eye_tracking import BLINKS, agreement, labelled
+from benchmarks.accuracy.eye_tracking import AWAY, BLINKS, agreement, labelled
 from tests.actors.test_age_estimation import analyzer as age_analyzer
 from tests.actors.test_age_estimation import cuts, faces_of, still, video
 from tiktok_ray.analyzer import Analyzer, Skip
@@ -616,6 +616,19 @@ def test_faces_too_small_for_the_landmarker_are_read_from_the_detectors_crop(
         real.analyze(shown, None, None)
     found = real.analyze(shown, faces_of(detector.analyze(shown, None)), None)
     assert (len(found.tracks), len(found.unread)) == (1, 1)  # the other is a profile
+
+
+@pytest.mark.slow
+def test_a_singer_who_turns_to_the_audience_does_not_look_into_the_camera(
+    real, detector, real_media
+):
+    name, (start, end) = AWAY
+    shown = dense(real_media / name)
+    found = real.analyze(shown, faces_of(detector.analyze(shown, None)), cuts(3.3))
+    yaws = [y for t in found.tracks for at, y in zip(t.times, t.gaze_yaw, strict=True) if start <= at < end]  # fmt: skip
+    assert len(yaws) >= 8
+    assert all(y is not None and -45 < y < -10 for y in yaws)
+    assert not any(s.start < end and start < s.end for t in found.tracks for s in t.into_camera)
 
 
 @pytest.mark.slow
