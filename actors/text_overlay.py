@@ -246,7 +246,7 @@ def read_between(
                 found += [
                     Stay((), (line,), line.text, line.confidence, t, end, end - t) for line in lines
                 ]
-                looks = [Look.over(dense, line.box, [k], 2, by_square=True) for line in lines]
+                looks = [Look.over(dense, line.box, [k], 2, by_parts=True) for line in lines]
     return found
 
 

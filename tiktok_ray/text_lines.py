@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 #: Mean change of luma in a cell of 16 x 16 pixels that counts as a change of the picture.
 CHANGED = 4.0
-#: Least correlation of the weakest square of two pictures of a line for them to show the same.
+#: Least correlation of the weakest part of two pictures of a line for them to show the same.
 ALIKE = 0.8
 #: Least similarity of two readings of one text (difflib's ratio over letters and digits).
 SIMILAR = 0.8
@@ -75,7 +75,8 @@ class Stay:
     @property
     def whole(self) -> tuple[Line, ...]:
         """The lines that read as the text, without those in which it was still being typed."""
-        return tuple(x for x in self.lines if same_text(x.text, self.text)) or self.lines
+        wanted = plain(self.text)
+        return tuple(x for x in self.lines if plain(x.text) == wanted) or self.lines
 
     @property
     def box(self) -> Floats:
@@ -138,19 +139,19 @@ def unchanged(a: Gray, b: Gray) -> bool:
 
 
 def alike(a: Gray, b: Gray, box: Floats) -> bool:
-    """Whether a line looks the same in two pictures, in each square along it.
+    """Whether a line looks the same in two pictures, in each part along it.
 
-    Squares, so that one changed digit of a long line shows.
+    Parts half as wide as high, so that one changed digit of a long line shows.
     """
     x, y = _detail(_cut(a, box)), _detail(_cut(b, box))
     height, width = x.shape
     if height < 4 or width < 4:
         return False
-    count = max(1, round(width / height))
+    count = max(1, round(2 * width / height))
     for part in np.array_split(np.arange(width), count):
         p, q = x[:, part], y[:, part]
         power = math.sqrt(float((p * p).sum() * (q * q).sum()))
-        # A square without detail (a gap between words) says nothing.
+        # A part without detail (a gap between words) says nothing.
         if max(p.std(), q.std()) > 6 and float((p * q).sum()) < ALIKE * power:
             return False
     return True
@@ -245,7 +246,7 @@ def vote(lines: Sequence[Line]) -> tuple[str, float]:
     last = lines[-1]
     fresh = [line for line in lines if line.fresh]
     if any(grows(line, last) for line in fresh):
-        fresh = [line for line in fresh if not grows(line, last)]
+        fresh = [line for line in fresh if plain(line.text) == plain(last.text)]
     weights: dict[str, list[float]] = defaultdict(list)
     for line in fresh or [last]:
         weights[line.text].append(line.confidence)
@@ -297,11 +298,11 @@ def _edge(
             for other in others
             if other is not stay
         )
-        look = Look.of(stay, frames, dense, first, by_square=replaced) if dense else None
+        look = Look.of(stay, frames, dense, first, by_parts=replaced) if dense else None
         if dense is None or look is None:
             return middle
         here = _nearest(dense, absent_t)
-        if not replaced and look.shows(here):
+        if not replaced and look.shows([here])[0]:
             shown = beside
             continue
         low, high = sorted((absent_t, shown_t))
@@ -319,14 +320,11 @@ def _edge(
 
 def _tail(stay: Stay, frames: Frames, dense: Frames, shown: int) -> tuple[float, float]:
     """End of a text that the last sample shows, from the dense samples after it."""
-    look = Look.of(stay, frames, dense, shown, by_square=False)
+    look = Look.of(stay, frames, dense, shown, by_parts=False)
     after = np.flatnonzero(dense.times > frames.times[-1] + 1e-6)
     if look is None or not len(after):
         return frames.end, 0.0
-    there = np.array([look.shows(int(k)) for k in after], bool)
-    exact = replace(look, by_square=True, parts=look.squares())
-    if exact.distance(_nearest(dense, frames.times[shown])) < 0.05:
-        there &= [exact.distance(int(k)) <= exact.same for k in after]
+    there = look.shows(after)
     stamps = [float(frames.times[-1]), *dense.times[after].tolist(), frames.end]
     k = split(there)
     return stamps[k + 1], 0.0 if k == len(after) else stamps[k + 1] - stamps[k]
@@ -351,8 +349,9 @@ def _same_place(a: Floats, b: Floats) -> bool:
 class Look:
     """How a line looks in the dense track: its strokes, and where to look for them.
 
-    ``parts`` are the squares along the line, or the whole line as one: a picture is as far from
-    the look as its farthest part. ``residue`` is the median distance of pictures that show it.
+    ``parts`` lie along the line, half as wide as high, or are the whole line as one: a picture is
+    as far from the look as its farthest part. ``residue`` is the median distance of the
+    ``chosen`` samples, which show it.
     """
 
     dense: Frames
@@ -361,12 +360,13 @@ class Look:
     strokes: NDArray[np.float32]
     mask: NDArray[np.float32]
     parts: tuple[slice, ...]
-    by_square: bool
+    by_parts: bool
+    chosen: tuple[int, ...]
     residue: float = 0.0
 
     @classmethod
     def of(
-        cls, stay: Stay, frames: Frames, dense: Frames, shown: int, by_square: bool
+        cls, stay: Stay, frames: Frames, dense: Frames, shown: int, by_parts: bool
     ) -> Look | None:
         """The median look while a text stands."""
         still = stay.travel <= STILL
@@ -378,11 +378,11 @@ class Look:
             inside = np.array([_nearest(dense, frames.times[shown])])
         chosen = inside[np.linspace(0, len(inside) - 1, min(7, len(inside))).round().astype(int)]
         pad = 2 if still else max(2, round(0.1 * dense.width))
-        return cls.over(dense, box, chosen.tolist(), pad, by_square)
+        return cls.over(dense, box, chosen.tolist(), pad, by_parts)
 
     @classmethod
     def over(
-        cls, dense: Frames, box: Floats, chosen: Sequence[int], pad: int, by_square: bool
+        cls, dense: Frames, box: Floats, chosen: Sequence[int], pad: int, by_parts: bool
     ) -> Look | None:
         """The median look in the chosen samples; None where there is too little to compare."""
         looks = np.stack([_detail(_cut(dense.gray(k), box)) for k in chosen])
@@ -391,15 +391,15 @@ class Look:
         if min(height, width) < 4 or strokes.std() < 3:
             return None
         mask = (np.abs(strokes) > 0.5 * np.abs(strokes).max()).astype(np.float32)
-        look = cls(dense, box, pad, strokes, mask, (slice(None),), by_square)
-        if by_square:
-            look = replace(look, parts=look.squares())
+        look = cls(dense, box, pad, strokes, mask, (slice(None),), by_parts, tuple(chosen))
+        if by_parts:
+            look = replace(look, parts=look.cut_up())
         return replace(look, residue=float(np.median([look.distance(k) for k in chosen])))
 
-    def squares(self) -> tuple[slice, ...]:
-        """The line cut into parts about as wide as high."""
+    def cut_up(self) -> tuple[slice, ...]:
+        """Parts of the line about half as wide as high."""
         height, width = self.strokes.shape
-        edges = np.linspace(0, width, max(1, round(width / height)) + 1).round().astype(int)
+        edges = np.linspace(0, width, max(1, round(2 * width / height)) + 1).round().astype(int)
         return tuple(slice(int(x), int(y)) for x, y in itertools.pairwise(edges))
 
     def distance(self, k: int) -> float:
@@ -411,7 +411,7 @@ class Look:
         y, x = np.unravel_index(fit.argmin(), fit.shape)
         height, width = self.strokes.shape
         there = around[y : y + height, x : x + width]
-        if not self.by_square:
+        if not self.by_parts:
             weight, least = self.mask, 0.0
         else:
             # Strokes of another text outside our own count as well.
@@ -422,13 +422,25 @@ class Look:
             float(off[:, p].sum()) / max(least, float(power[:, p].sum())) for p in self.parts
         )
 
-    def shows(self, k: int) -> bool:
-        """Whether the strokes are there as much as in the samples that show the text."""
-        return self.distance(k) < self.residue + 0.2 * max(0.0, 1 - self.residue)
+    def shows(self, samples: Sequence[int] | NDArray[np.int64]) -> NDArray[np.bool_]:
+        """For each dense sample whether the strokes are there as in those that show the text.
+
+        Each part of the line must be, where the ground is still enough to compare parts.
+        """
+        limit = self.residue + 0.2 * max(0.0, 1 - self.residue)
+        there = [self.distance(int(k)) < limit for k in samples]
+        fine = replace(self, by_parts=True, parts=self.cut_up())
+        fine = replace(fine, residue=float(np.median([fine.distance(k) for k in self.chosen])))
+        if fine.residue < 0.05:
+            there = [
+                yes and fine.distance(int(k)) <= fine.same
+                for yes, k in zip(there, samples, strict=True)
+            ]
+        return np.array(there, bool)
 
     @property
     def same(self) -> float:
-        """Distance up to which no letter differs, when compared by squares."""
+        """Distance up to which no letter differs, when compared by parts."""
         return self.residue + max(0.12, 0.5 * self.residue)
 
     def present(self, absent: int, inside: NDArray[np.int64]) -> NDArray[np.bool_] | None:
@@ -437,7 +449,7 @@ class Look:
         if away - self.residue < 0.2 * away:
             return None
         limit = self.residue + (1 - PRESENT) * (away - self.residue)
-        if self.by_square:
+        if self.by_parts:
             limit = min(limit, self.same)
         return np.array([self.distance(int(k)) <= limit for k in inside], bool)
 
@@ -577,20 +589,6 @@ class Place:
 
     box: Floats
     covered: tuple[spans.Span, ...]
-
-
-def frame_of(group: Sequence[Stay]) -> Floats:
-    """The box around a block of lines."""
-    boxes = np.array([stay.box for stay in group])
-    result: Floats = np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)]
-    return result
-
-
-def in_place(box: Floats, place: Floats) -> bool:
-    """Whether a box stands in the rows of a place and near its middle."""
-    shared = min(place[3], box[3]) - max(place[1], box[1])
-    apart = abs(place[0] + place[2] - box[0] - box[2]) / 2
-    return bool(shared > 0.6 * (box[3] - box[1]) and apart < 0.25)
 
 
 def frame_of(group: Sequence[Stay]) -> Floats:
