@@ -494,12 +494,22 @@ def test_what_speaks_not_is_not_called_speech(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "speaks"), [("trumpet.ogg", False), ("esc50_carhorn.wav", False), ("jfk.flac", True)]
+    ("name", "speaks"),
+    [
+        ("audio/trumpet.ogg", False),
+        ("audio/vibe_ace.ogg", False),
+        ("audio/esc50_dog.wav", False),
+        ("audio/esc50_carhorn.wav", False),
+        ("video/bigbuckbunny_51.mp4", False),
+        ("video/bbb_0_30_vp8.webm", False),
+        ("audio/jfk.flac", True),
+        ("audio/nasa_13013_8k.mp3", True),
+    ],
 )
 def test_real_sounds_are_told_from_speech(real_media, tmp_path, name, speaks):
     import av
 
-    with av.open(str(real_media / "audio" / name)) as container:
+    with av.open(str(real_media / name)) as container:
         resampler = av.AudioResampler("flt", "mono", 48_000)
         parts = [
             p.to_ndarray()[0] for f in container.decode(audio=0) for p in resampler.resample(f)
