@@ -44,6 +44,8 @@ GROUPS = {label: group for group, all in SUPERCATEGORIES.items() for label in al
 
 #: Least confidence that can carry an existing track on (ByteTrack's second association).
 FLOOR = 0.1
+#: Longer interruptions part one stretch of a track from the next.
+BRIDGED_S = 0.5
 #: IoU above which two boxes of one supercategory are one thing named twice.
 SAME = 0.8
 
@@ -55,6 +57,10 @@ class ObjectTrack(Timed):
     label: str = estimated("COCO class that most of its confidence speaks for", method="YOLOv8")
     group: str = derived("COCO supercategory of the class; `other` for a class outside COCO")
     confidence: float = estimated("Mean confidence of its samples", range="0..1")
+    seen: list[tuple[float, float]] = derived(
+        "Stretches in which it is seen, start and end; interruptions of up to 0.5 s are bridged",
+        unit="s",
+    )
     times: list[float] = measured("Times of the samples in which it was seen", unit="s")
     boxes: list[Box] = estimated(
         "Its box at each of those times, x0, y0, x1, y1", unit="share of width or height"
@@ -109,15 +115,16 @@ class Objects(Output):
 
     def events(self) -> Iterator[Event]:
         for t in self.tracks:
-            yield Event(
-                start=t.start,
-                end=t.end,
-                kind="person" if t.label == "person" else "object",
-                label=t.label,
-                confidence=t.confidence,
-                analyzer=ObjectDetection.name,
-                track=t.track,
-            )
+            for start, end in t.seen:
+                yield Event(
+                    start=start,
+                    end=end,
+                    kind="person" if t.label == "person" else "object",
+                    label=t.label,
+                    confidence=t.confidence,
+                    analyzer=ObjectDetection.name,
+                    track=t.track,
+                )
 
 
 class ObjectOptions(Options):
@@ -391,6 +398,7 @@ def track_of(
         label=label,
         group=GROUPS.get(label, "other"),
         confidence=float(np.mean(confidences)),
+        seen=[(s.start, s.end) for s in spans.union((held[i] for i, _ in path), BRIDGED_S)],
         times=[held[i].start for i, _ in path],
         boxes=[tuple(box) for box in boxes.tolist()],
         confidences=confidences,

@@ -121,6 +121,16 @@ def test_a_checkpoint_is_loaded_and_looks_at_batches(tmp_path: Path, task: str, 
     assert boxes.max() <= 1
 
 
+@pytest.mark.slow
+def test_half_precision_agrees_with_full(tmp_path: Path):
+    model = Yolo(tiny_checkpoint(tmp_path / "tiny.pt"), "cpu", floor=0.0)
+    noise = np.random.default_rng(1).integers(0, 255, (2, 96, 64, 3), np.uint8)
+    full = model(list(noise))
+    model.half, model.model = True, model.model.half()
+    for a, b in zip(full, model(list(noise)), strict=True):
+        assert np.sort(b[:, 4])[-5:] == pytest.approx(np.sort(a[:, 4])[-5:], abs=0.01)
+
+
 class Bomb:
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -161,8 +161,19 @@ def test_out_of_sight_for_a_moment_is_the_same_thing_and_its_absence_is_not_coun
     [track] = found.tracks
     assert (track.start, track.end) == pytest.approx((0.0, 2.0))
     assert found.classes[0].screen_time_s == pytest.approx(1.4)
+    assert [(e.start, e.end) for e in found.events()] == [
+        pytest.approx((0.0, 0.6)), pytest.approx((1.2, 2.0)),
+    ]  # fmt: skip
     later = analyzer(lost_s=0.3).analyze(video([bus] * 6 + [picture()] * 6 + [bus] * 8), None)
     assert len(later.tracks) == 2
+
+
+def test_a_missed_sample_interrupts_nothing_on_the_timeline():
+    bus = picture((1, 0.5, 0.5, 0.6, 0.3, 0.9))
+    found = analyzer(fps=10).analyze(video([bus] * 5 + [picture()] + [bus] * 5), None)
+    [event] = found.events()
+    assert (event.start, event.end) == pytest.approx((0.0, 1.1))
+    assert found.classes[0].screen_time_s == pytest.approx(1.0)
 
 
 def test_two_that_pass_each_other_keep_their_numbers():
