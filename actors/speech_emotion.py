@@ -178,7 +178,7 @@ class SpeechEmotion(Analyzer):
     """Emotion of the speech by wav2vec2; pitch and energy measured."""
 
     name = NAME
-    needs = Needs(threads=1, timeout_s=240, cost=8.0)
+    needs = Needs(threads=1, timeout_s=240, cost=12.0)
     variants = (
         Variant(
             "wav2vec2-er",
@@ -192,11 +192,11 @@ class SpeechEmotion(Analyzer):
                 )
             },
             vram=Vram(0.18, 0.4),
-            ram_gib=1.2,
+            ram_gib=1.6,
         ),
         Variant("prosody", ram_gib=0.3, lacks=("emotion",)),
     )
-    batch = 4
+    batch = 2
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         self.model = EmotionModel(files["emotion"], device) if "emotion" in files else None
