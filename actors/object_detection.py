@@ -109,7 +109,7 @@ class Objects(Output):
     def headline(self) -> str:
         if not self.classes:
             return "nothing recognised"
-        named = [f"{c.tracks} {c.label}" for c in self.classes[:4]]
+        named = [c.label + (f" ×{c.tracks}" if c.tracks > 1 else "") for c in self.classes[:4]]
         more = len(self.classes) - len(named)
         return ", ".join(named) + (f" and {more} more" if more else "")
 
