@@ -20,7 +20,8 @@ MOUTH_CORNERS = (78, 308)
 #: From the eye's centre of rotation to the iris, 11 mm, over the width of the eye, 30 mm.
 IRIS_RADIUS = 0.37
 #: Height of the iris above the line between the eye's corners when the eye looks straight ahead,
-#: in widths of the eye: mean over ten faces that look into the lens.
+#: in widths of the eye: mean over ten faces that look into the lens (standard deviation 0.011, or
+#: 1.7 degrees).
 IRIS_HEIGHT = 0.065
 CROP = 2.0
 MOST_YAW = 45.0
