@@ -1,12 +1,40 @@
 """The nineteen analyzers. ``import actors`` loads neither Ray nor a model library."""
 
+from actors.age_estimation import AgeEstimation
 from actors.audio_analysis import AudioAnalysis
+from actors.audio_environment import AudioEnvironment
+from actors.background_segmentation import BackgroundSegmentation
+from actors.body_pose import BodyPose
+from actors.camera_analysis import CameraAnalysis
 from actors.color_analysis import ColorAnalysis
+from actors.content_quality import ContentQuality
 from actors.cut_analysis import CutAnalysis
+from actors.eye_tracking import EyeTracking
+from actors.object_detection import ObjectDetection
+from actors.speech_emotion import SpeechEmotion
+from actors.speech_flow import SpeechFlow
+from actors.speech_transcription import SpeechTranscription
+from actors.text_overlay import TextOverlay
 from tiktok_ray.analyzer import Analyzer
 
 #: Every analyzer that is built; the graph is read from their signatures.
-ANALYZERS: tuple[type[Analyzer], ...] = (AudioAnalysis, ColorAnalysis, CutAnalysis)
+ANALYZERS: tuple[type[Analyzer], ...] = (
+    AgeEstimation,
+    AudioAnalysis,
+    AudioEnvironment,
+    BackgroundSegmentation,
+    BodyPose,
+    CameraAnalysis,
+    ColorAnalysis,
+    ContentQuality,
+    CutAnalysis,
+    EyeTracking,
+    ObjectDetection,
+    SpeechEmotion,
+    SpeechFlow,
+    SpeechTranscription,
+    TextOverlay,
+)
 
 #: The names of all; those without an analyzer are reported as not implemented.
 NAMES = (

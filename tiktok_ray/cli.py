@@ -17,10 +17,11 @@ from typing import Annotated, Any
 import typer
 
 from tiktok_ray import __version__
-from tiktok_ray.console import Display, console, headline, problem, summary, table_of
+from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
 from tiktok_ray.engine import CapacityError, Engine, Source, Workers
 from tiktok_ray.graph import Graph, GraphError
 from tiktok_ray.media import InputError
+from tiktok_ray.placement import DoesNotFit
 from tiktok_ray.report import VideoReport
 from tiktok_ray.settings import Settings
 
@@ -100,7 +101,7 @@ def _explained() -> Iterator[None]:
     except InputError as error:
         problem(f"{error.type}: {error}", error.advice)
         raise typer.Exit(Exit.INPUT) from None
-    except (GraphError, CapacityError) as error:
+    except (GraphError, CapacityError, DoesNotFit) as error:
         problem(str(error))
         raise typer.Exit(Exit.USAGE) from None
     except ValidationError as error:
@@ -288,6 +289,55 @@ def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
 
 @app.command()
+def plan(
+    vram: Annotated[
+        float | None, typer.Option("--vram", help="Plan for cards of so many GiB")
+    ] = None,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="Number of such cards")] = 1,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Plan without a card")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Show where each analyzer would run, in which variant, with all weights at hand."""
+    from tiktok_ray import placement
+
+    settings = _settings()
+    cards: tuple[placement.Card, ...] | None = None
+    if cpu:
+        cards = ()
+    elif vram is not None:
+        cards = tuple(placement.Card(k, vram, f"{vram:g} GiB") for k in range(gpus))
+    try:
+        made = placement.plan(
+            make_graph().analyzers.values(), settings, cards=cards, assume_weights=True
+        )
+    except placement.DoesNotFit as error:
+        problem(str(error))
+        raise typer.Exit(Exit.USAGE) from None
+    rows = made.table(make_graph().order)
+    for row in rows:
+        row["weights"] = "here" if made.at_hand[row["analyzer"]] else "to be pulled"
+    totals = [
+        {
+            "card": card.index,
+            "name": card.name,
+            "total_gib": round(card.total_gib, 2),
+            "usable_gib": round(card.usable_gib, 2),
+            "planned_gib": round(made.used_gib(card.index), 2),
+            "processes": sum(a.card == card.index for a in made.assignments.values()),
+        }
+        for card in made.cards
+    ]
+    if as_json:
+        print(json.dumps({"cards": totals, "analyzers": rows}, indent=1))
+        return
+    _show(rows, False)
+    if totals:
+        _show(totals, False)
+    ram = sum(row["ram_gib"] for row in rows)
+    print(f"memory of all processes on the CPU side: {ram:.1f} GiB (as declared)")
+
+
+@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Check this machine; exit 1 if something must be mended."""
     from tiktok_ray.doctor import examine
@@ -308,9 +358,7 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        Console().print(table_of(rows))
+        console_for(sys.stdout).print(table_of(rows))
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -16,8 +16,18 @@ from rich.table import Table
 from tiktok_ray.engine import Progress
 from tiktok_ray.report import VideoReport
 
+WIDTH_WHEN_PIPED = 160
+
+
+def console_for(file: TextIO) -> Console:
+    """A console for a stream; wide where nobody's terminal limits it."""
+    return Console(file=file, highlight=False, width=None if file.isatty() else WIDTH_WHEN_PIPED)
+
+
 #: Everything but the answer itself goes to stderr.
-console = Console(stderr=True, highlight=False)
+console = Console(
+    stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH_WHEN_PIPED
+)
 
 STYLES = {
     "ok": "green",

@@ -95,7 +95,7 @@ class DecoderActor:
         return {"pid": os.getpid()}
 
 
-def open_ray(settings: Settings) -> None:
+def open_ray(settings: Settings, cards: int = 0) -> None:
     """Start a Ray of our own in this process, unless one is connected."""
     if ray.is_initialized():
         return
@@ -105,6 +105,7 @@ def open_ray(settings: Settings) -> None:
             address="local",
             namespace=NAMESPACE,
             num_cpus=settings.cores,
+            num_gpus=cards,
             object_store_memory=round(settings.object_store_gib * 2**30),
             include_dashboard=False,
             log_to_driver=False,
@@ -127,12 +128,27 @@ class Fleet:
 
     async def start(self, names: Collection[str]) -> None:
         async with self._opening:
-            await asyncio.to_thread(open_ray, self.settings)
-            wanted = sorted(names, key=lambda name: -self.graph.urgency[name])
-            for name in (DECODER, *wanted):
+            self._check_shares(names)
+            await asyncio.to_thread(open_ray, self.settings, len(self.plan.cards))
+            for name in (DECODER, *sorted(names, key=self._precedence)):
                 if name not in self._actors:
                     self._locks[name] = asyncio.Lock()
                     self._actors[name] = self._create(name)
+
+    def _precedence(self, name: str) -> tuple[float, float]:
+        """Large shares first, so that Ray packs cards as the plan did; then the most urgent."""
+        return -self.plan.assignments[name].gpu_share, -self.graph.urgency[name]
+
+    def _check_shares(self, names: Collection[str]) -> None:
+        """Raise ``CapacityError`` before any actor is made if the shares exceed the cards."""
+        shares = {
+            n: self.plan.assignments[n].gpu_share for n in {*names, *self._actors} - {DECODER}
+        }
+        if sum(shares.values()) > len(self.plan.cards) + 1e-9:
+            asked = ", ".join(f"{n} {share:.4f}" for n, share in shares.items() if share)
+            raise CapacityError(
+                f"shares of {len(self.plan.cards)} cards do not add up: {asked}; see: tiktok-ray plan"
+            )
 
     def _create(self, name: str) -> Any:
         shape: dict[str, Any] = {"num_cpus": 0, "max_restarts": RESTARTS, "max_concurrency": 1}

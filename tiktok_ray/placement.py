@@ -1,21 +1,69 @@
-"""Where each analyzer runs, and in which variant."""
+"""Where each analyzer runs, in which variant, and with which share of which card.
+
+Needs are declared in GiB and turned into Ray's GPU fractions against the card that is there. The
+planner keeps everything resident: it begins with the best variant of everything on the cards, and
+while that does not fit, the analyzer that stands first in ``LEAVES_FIRST`` takes its next smaller
+step, down to the CPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tiktok_ray.analyzer import Analyzer, Variant
 from tiktok_ray.settings import Settings
 
+#: What of a card is left to the driver, the display and fragmentation.
+RESERVED_GIB = 1.0
+#: What a process pays for its CUDA context before its first tensor.
+CONTEXT_GIB = 0.45
+#: Ray's granularity of fractional GPUs.
+GRAIN = 1e-4
+
+#: Who gives up memory on the card first: what is quick on a CPU before what is slow there. Names
+#: that are not here go before all of them.
+LEAVES_FIRST = (
+    "text_overlay",
+    "age_estimation",
+    "content_quality",
+    "audio_environment",
+    "speech_emotion",
+    "background_segmentation",
+    "body_pose",
+    "object_detection",
+    "speech_transcription",
+    "qwen2_vl_temporal",
+)
+
+
+class DoesNotFit(Exception):
+    """No plan works; the message names who does not fit, and what would help."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One graphics card."""
+
+    index: int
+    total_gib: float
+    name: str = ""
+    driver: str = ""
+
+    @property
+    def usable_gib(self) -> float:
+        return max(0.0, self.total_gib - RESERVED_GIB)
+
 
 @dataclass(frozen=True)
 class Assignment:
     """One analyzer's place: its variant, device, share of a card, and where its weights lie.
 
-    ``missing`` are parts that this variant cannot make, each with the reason.
+    ``vram_gib`` is what its process takes of the card, context included. ``missing`` are parts
+    that this variant cannot make, each with the reason.
     """
 
     name: str
@@ -24,15 +72,18 @@ class Assignment:
     files: Mapping[str, Path]
     gpu_share: float = 0.0
     card: int | None = None
+    vram_gib: float = 0.0
     missing: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Assignments by name, and the reason for every analyzer that has none."""
+    """Assignments by name, the reason for every analyzer that has none, and the cards."""
 
     assignments: Mapping[str, Assignment]
     unavailable: Mapping[str, str]
+    cards: tuple[Card, ...] = ()
+    at_hand: Mapping[str, bool] = field(default_factory=dict)
 
     def table(self, names: Iterable[str]) -> list[dict[str, Any]]:
         """What is planned for the named analyzers, as rows of plain values."""
@@ -41,7 +92,8 @@ class Plan:
             {
                 "analyzer": a.name,
                 "variant": a.variant.name,
-                "device": a.device,
+                "device": a.device if a.card is None else f"{a.device}:{a.card}",
+                "vram_gib": round(a.vram_gib, 3),
                 "gpu_share": a.gpu_share,
                 "ram_gib": a.variant.ram_gib,
                 "basis": a.variant.basis,
@@ -49,39 +101,172 @@ class Plan:
             for a in chosen
         ]
 
+    def used_gib(self, card: int) -> float:
+        """Memory planned on one card, contexts included."""
+        return sum(a.vram_gib for a in self.assignments.values() if a.card == card)
 
-def plan(analyzers: Iterable[type[Analyzer]], settings: Settings) -> Plan:
-    """The best variant of each analyzer that this machine can run with the weights it has."""
-    assignments: dict[str, Assignment] = {}
+
+@dataclass(frozen=True)
+class _Step:
+    """One way to run an analyzer; ``gib`` is what it takes of a card, 0 on the CPU."""
+
+    variant: Variant
+    gib: float
+    files: Mapping[str, Path]
+
+
+def cards_here(settings: Settings) -> tuple[Card, ...]:
+    """The cards of this machine, by NVML; or one of the size that ``settings.vram_gib`` states."""
+    if settings.vram_gib is not None:
+        return (Card(0, settings.vram_gib, "as set"),) if settings.vram_gib > 0 else ()
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            total = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
+            found.append(Card(index, total, str(pynvml.nvmlDeviceGetName(handle)), driver))
+        return tuple(found)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def plan(
+    analyzers: Iterable[type[Analyzer]],
+    settings: Settings,
+    *,
+    cards: Sequence[Card] | None = None,
+    assume_weights: bool = False,
+) -> Plan:
+    """The best plan for these analyzers on ``cards`` (this machine's when None).
+
+    Only variants whose weights are at hand count, unless ``assume_weights``. Raises ``DoesNotFit``
+    when an analyzer can run neither on a card nor on the CPU although its weights are there.
+    """
+    cards = tuple(cards if cards is not None else cards_here(settings))
+    largest = max((c.usable_gib for c in cards), default=0.0)
+    chosen: dict[str, list[_Step]] = {}
     unavailable: dict[str, str] = {}
-    for analyzer in analyzers:
-        found = _first_at_hand(analyzer, settings.models)
-        if found is None:
-            unavailable[analyzer.name] = lacking(analyzer)
+    by_name = {a.name: a for a in analyzers}
+    for name, analyzer in by_name.items():
+        steps = _steps(analyzer, settings.models, bool(cards), assume_weights)
+        if not steps:
+            unavailable[name] = lacking(analyzer, with_card=bool(cards))
             continue
-        variant, files = found
-        reason = lacking(analyzer)
-        missing = tuple((part, reason) for part in variant.lacks)
-        assignments[analyzer.name] = Assignment(
-            analyzer.name, variant, "cpu", files, missing=missing
-        )
-    return Plan(assignments, unavailable)
+        fitting = [s for s in steps if s.gib <= largest]
+        if not fitting:
+            least = min(s.gib for s in steps)
+            raise DoesNotFit(
+                f"{name} needs {least:.2f} GiB of a card, the largest here has {largest:.2f} usable"
+                f" and it cannot run on the CPU; leave it out: --without {name}"
+            )
+        chosen[name] = fitting
+    where = _fit(chosen, cards)
+    assignments = {
+        name: _assignment(by_name[name], steps[0], where.get(name), cards)
+        for name, steps in chosen.items()
+    }
+    here = {n: all(p.exists() for p in a.files.values()) for n, a in assignments.items()}
+    return Plan(assignments, unavailable, cards, here)
 
 
-def _first_at_hand(
-    analyzer: type[Analyzer], models: Path
-) -> tuple[Variant, dict[str, Path]] | None:
+def _steps(
+    analyzer: type[Analyzer], models: Path, with_card: bool, assume_weights: bool
+) -> list[_Step]:
+    """Ways to run an analyzer, best first, each smaller on the card than the one before."""
+    steps: list[_Step] = []
     for variant in analyzer.variants:
-        if not variant.cpu:
+        places = {key: w.locate(models) for key, w in variant.weights.items()}
+        if not assume_weights and not all(places.values()):
             continue
-        files = {key: w.locate(models) for key, w in variant.weights.items()}
-        if all(files.values()):
-            return variant, {key: place for key, place in files.items() if place}
-    return None
+        files = {key: place or Path(variant.weights[key].id) for key, place in places.items()}
+        if variant.vram and with_card:
+            steps.append(_Step(variant, sum(variant.vram) + CONTEXT_GIB, files))
+        if variant.cpu:
+            steps.append(_Step(variant, 0.0, files))
+    falling: list[_Step] = []
+    for step in steps:
+        if not falling or step.gib < falling[-1].gib:
+            falling.append(step)
+    return falling
 
 
-def lacking(analyzer: type[Analyzer]) -> str:
+def _fit(chosen: dict[str, list[_Step]], cards: Sequence[Card]) -> dict[str, int]:
+    """Step down in ``chosen`` until all fits; returns the card of each that has one."""
+    while True:
+        packed = _pack({n: steps[0].gib for n, steps in chosen.items()}, cards)
+        if packed is not None:
+            return packed
+        movable = [n for n, steps in chosen.items() if steps[0].gib > 0 and len(steps) > 1]
+        if not movable:
+            stuck = [f"{n} ({steps[0].gib:.2f} GiB)" for n, steps in chosen.items() if steps[0].gib]
+            room = sum(c.usable_gib for c in cards)
+            raise DoesNotFit(
+                f"{', '.join(sorted(stuck))} do not fit together into {room:.2f} GiB usable and "
+                "cannot run on the CPU; leave one out with --without"
+            )
+        chosen[min(movable, key=_staying)].pop(0)
+
+
+def _staying(name: str) -> int:
+    return LEAVES_FIRST.index(name) if name in LEAVES_FIRST else -1
+
+
+def _pack(needs: Mapping[str, float], cards: Sequence[Card]) -> dict[str, int] | None:
+    """First-fit decreasing over the cards, in shares as Ray will count them; None if it fails."""
+    free = {c.index: 1.0 for c in cards}
+    size = {c.index: c for c in cards}
+    where: dict[str, int] = {}
+    for name, gib in sorted(needs.items(), key=lambda item: (-item[1], item[0])):
+        if gib == 0:
+            continue
+        fitting = [i for i in free if gpu_share(gib, size[i]) <= free[i] + 1e-9]
+        if not fitting:
+            return None
+        where[name] = fitting[0]
+        free[fitting[0]] -= gpu_share(gib, size[fitting[0]])
+    return where
+
+
+def gpu_share(gib: float, card: Card) -> float:
+    """Share of a card that Ray is asked for: of what is usable, rounded up to its granularity."""
+    return math.ceil(round(gib / card.usable_gib / GRAIN, 6)) * GRAIN
+
+
+def _assignment(
+    analyzer: type[Analyzer], step: _Step, card: int | None, cards: Sequence[Card]
+) -> Assignment:
+    reason = lacking(analyzer, with_card=bool(cards))
+    share = 0.0
+    if card is not None:
+        share = round(gpu_share(step.gib, next(c for c in cards if c.index == card)), 4)
+    return Assignment(
+        analyzer.name,
+        step.variant,
+        "cpu" if card is None else "cuda",
+        step.files,
+        share,
+        card,
+        step.gib,
+        tuple((part, reason) for part in step.variant.lacks),
+    )
+
+
+def lacking(analyzer: type[Analyzer], *, with_card: bool = False) -> str:
     """Why the weights of an analyzer are wanted, with the command that gets them."""
-    wanted = next((v for v in reversed(analyzer.variants) if v.weights), analyzer.variants[-1])
+    wanted = wanted_variant(analyzer, with_card=with_card)
     names = ", ".join(w.id for w in wanted.weights.values())
     return f"weights not on this machine: {names}; get them: tiktok-ray models pull {analyzer.name}"
+
+
+def wanted_variant(analyzer: type[Analyzer], *, with_card: bool) -> Variant:
+    """The variant with weights that ``models pull`` fetches for a machine of this kind."""
+    weighty = [v for v in analyzer.variants if v.weights]
+    fitting = [v for v in weighty if (v.vram if with_card else v.cpu)] or weighty
+    return fitting[0] if fitting else analyzer.variants[-1]

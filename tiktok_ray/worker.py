@@ -61,6 +61,7 @@ class Worker:
             try:
                 self.analyzer.load(a.variant, a.device, a.files)
                 limit_loaded(self.analyzer.needs.threads)
+                cap_device_memory(a)
             except Exception as error:  # noqa: BLE001 - every failure is reported, none is lost
                 return _failure(error, "load: ", begin, started)
             self.loaded = True
@@ -139,6 +140,15 @@ def limit_loaded(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def cap_device_memory(assignment: Assignment) -> None:
+    """Hold torch's allocator to what the plan gave this process, the context apart."""
+    torch = sys.modules.get("torch")
+    if assignment.device != "cuda" or assignment.variant.vram is None or torch is None:
+        return
+    total = torch.cuda.get_device_properties(0).total_memory / 2**30
+    torch.cuda.set_per_process_memory_fraction(min(1.0, sum(assignment.variant.vram) / total))
+
+
 def memory_now() -> Memory:
     """Memory of this process now; without ``/proc`` the resident size stands for the PSS."""
     import psutil
@@ -148,10 +158,33 @@ def memory_now() -> Memory:
 
 
 def _vram_gib() -> float:
+    """What this process takes of its card by NVML, context included; 0 without a card.
+
+    Where NVML cannot tell processes apart (some containers), torch's own peak stands for it.
+    """
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    by_torch = 0.0
+    if torch is not None and torch.cuda.is_initialized():
+        by_torch = float(torch.cuda.max_memory_reserved()) / 2**30
+    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return by_torch
+    return max(by_torch, _vram_by_nvml())
+
+
+def _vram_by_nvml() -> float:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
         return 0.0
-    return float(torch.cuda.max_memory_reserved()) / 2**30
+    used = 0
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            if process.pid == os.getpid():
+                used += process.usedGpuMemory or 0
+    return used / 2**30
 
 
 class _MemoryWatch:
