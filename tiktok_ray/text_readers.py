@@ -70,6 +70,9 @@ SCRIPTS: Mapping[str, frozenset[str]] = {
 }
 #: Probability from which on a space is read between two characters.
 SPACE = 0.05
+#: Least probability of an ß read in place of a B after a small letter. For a true B it was 0.006
+#: at most, for an ß taken for a B 0.08 at least, over 60 pictures of words in four typefaces.
+SHARP_S = 0.03
 WIDE = ("IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "VERTICAL")
 #: What EasyOCR is asked for when no language is: those that its one Latin model serves best.
 EASY_DEFAULT = ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "tr")
@@ -121,18 +124,25 @@ def decode_ctc(
     """Greedy reading of CTC output [steps, characters]: the first is the blank, the last a space.
 
     Characters that ``may`` excludes are passed over. A space stands between two characters where
-    its probability rises above ``SPACE``: a narrow gap gives the blank most of it. Returns the
-    text and the mean probability of its characters (0 for no text).
+    its probability rises above ``SPACE``: a narrow gap gives the blank most of it. A B after a
+    small letter is an ß where that has a chance of ``SHARP_S``, and as sure as both. Returns the text and the mean
+    probability of its characters (0 for no text).
     """
     held = np.where(may, probabilities, 0.0)
     best = held.argmax(1)
     space = len(alphabet) - 1
+    sharp = alphabet.index("ß") if "ß" in alphabet else None
     text, sure, gap = "", [], 0.0
     for k, index in enumerate(best.tolist()):
         gap = max(gap, float(held[k, space]))
         if index not in (0, space) and (k == 0 or index != best[k - 1]):
+            p = float(held[k, index])
+            if sharp and alphabet[index] == "B" and text[-1:].islower() and gap <= SPACE:
+                rival = float(held[k, sharp])
+                if rival >= SHARP_S:
+                    index, p = sharp, p + rival
             text += " " * (bool(text) and gap > SPACE) + alphabet[index]
-            sure.append(float(held[k, index]))
+            sure.append(p)
             gap = 0.0
     # Composed letters: some fonts' umlauts come as a letter and a combining mark.
     return unicodedata.normalize("NFC", text), float(np.mean(sure)) if sure else 0.0
