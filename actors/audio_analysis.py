@@ -221,7 +221,8 @@ class AudioAnalysis(Analyzer):
     """Loudness, silence, tempo, beats, onsets, key, spectrum and sections of the sound."""
 
     name = NAME
-    needs = Needs(threads=1, timeout_s=120, cost=1.0)
+    needs = Needs(threads=1, timeout_s=120, cost=0.3)
+    variants = (Variant("cpu", ram_gib=0.2, basis="measured"),)
     options_type = AudioOptions
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from actors.sound_taggers import BROAD, DETAILED, Spectrogrammer, Tagger, under, yamnet
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.audio_tags import BROAD, DETAILED, Spectrogrammer, Tagger, under, yamnet
 from tiktok_ray.loudness import fitted, silent_spans
 from tiktok_ray.media import AUDIO_RATE, Audio, Speech
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured, setting
@@ -133,7 +133,7 @@ class AudioEnvironment(Analyzer):
     """AudioSet tags over time, sound events, and the cleanness of the speech."""
 
     name = NAME
-    needs = Needs(threads=1, timeout_s=180, cost=2.0)
+    needs = Needs(threads=1, timeout_s=180, cost=0.5)
     variants = (
         Variant(
             "ast",
@@ -161,6 +161,7 @@ class AudioEnvironment(Analyzer):
                 )
             },
             ram_gib=0.25,
+            basis="measured",
         ),
     )
     options_type = EnvironmentOptions

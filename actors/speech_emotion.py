@@ -194,7 +194,7 @@ class SpeechEmotion(Analyzer):
             vram=Vram(0.18, 0.4),
             ram_gib=1.6,
         ),
-        Variant("prosody", ram_gib=0.3, lacks=("emotion",)),
+        Variant("prosody", ram_gib=0.3, lacks=("emotion",), basis="measured"),
     )
     batch = 2
 

@@ -23,11 +23,11 @@ from actors.audio_environment import (
     sounds,
     windows,
 )
-from actors.sound_taggers import BROAD, DETAILED, Spectrogrammer, under
 from tests.sounds import audio_of, noise, read, silence, tone, voice
 from tests.spoken import speech_of
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Skip
+from tiktok_ray.audio_tags import BROAD, DETAILED, Spectrogrammer, under
 from tiktok_ray.media import AUDIO_RATE
 from tiktok_ray.report import undeclared
 from tiktok_ray.spans import Span
