@@ -130,7 +130,6 @@ def chord(notes: Iterable[float], length: float, amplitude: float = 0.05) -> Sam
             hz = 440 * 2 ** ((note - 69) / 12) * harmonic
             whole += amplitude / harmonic**1.5 * np.sin(2 * np.pi * hz * t)
 
-
     return np.asarray(whole * np.clip(np.minimum(t / 0.02, (length - t) / 0.05), 0, 1))
 
 
