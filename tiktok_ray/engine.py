@@ -477,5 +477,12 @@ def model_used(assignment: Assignment) -> ModelUsed | None:
 
 
 def options_for(name: str, graph: Graph, settings: Settings) -> Options:
-    """The options of one analyzer. Raises ``pydantic.ValidationError`` for what does not fit."""
-    return graph.analyzers[name].options_type.model_validate(settings.options.get(name, {}))
+    """The options of one analyzer. Raises ``pydantic.ValidationError`` for what does not fit.
+
+    The setting ``biometrics`` switches off every analyzer that has an option ``enabled``.
+    """
+    kind = graph.analyzers[name].options_type
+    given = dict(settings.options.get(name, {}))
+    if "enabled" in kind.model_fields and not settings.biometrics:
+        given["enabled"] = False
+    return kind.model_validate(given)
