@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,36 +15,17 @@ from actors.cut_analysis import Cuts
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
 from tiktok_ray.media import Frames
+from tiktok_ray.places import SPEAKS_FOR, Environment, environment_of
 from tiktok_ray.report import Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.sampling import holds, thin
 from tiktok_ray.spans import Span
 from tiktok_ray.weights import Hub
 
-Environment = Literal["indoor", "street", "nature", "water", "sky", "unknown"]
-
-#: ADE20K classes that speak for an environment. What stands indoors and outdoors alike (door,
-#: window, chair, table, plant, fence, stairs, signboard, light …) speaks for none.
-EVIDENCE = {
-    "indoor": "wall,floor,ceiling,bed,cabinet,curtain,painting,sofa,shelf,mirror,rug,armchair,desk,"
-    "wardrobe,lamp,bathtub,cushion,chest of drawers,counter,sink,fireplace,refrigerator,pool table,"
-    "pillow,bookcase,blind,coffee table,toilet,countertop,stove,kitchen island,swivel chair,towel,"
-    "chandelier,television receiver,ottoman,buffet,washer,cradle,oven,microwave,dishwasher,blanket,"
-    "hood,sconce,shower,radiator,computer,arcade machine,bar,stage,screen door,bulletin board",
-    "street": "building,road,sidewalk,house,car,skyscraper,bus,truck,van,minibike,streetlight,"
-    "traffic light,awning,bridge,runway,tower,hovel",
-    "nature": "tree,grass,earth,mountain,field,rock,sand,hill,palm,dirt track,land,path",
-    "water": "water,sea,river,lake,waterfall,swimming pool,boat,ship,pier",
-    "sky": "sky,airplane",
-}
-SPEAKS_FOR = {label: place for place, labels in EVIDENCE.items() for label in labels.split(",")}
 PERSON = "person"
 
 #: Pixels that go through the network, as many as in the 512 x 512 it was trained on.
 PIXELS = 512 * 512
 STRIDE = 32
-#: Least share of the background that must speak for some environment, and that one kind of place
-#: outdoors must take beside the sky.
-TELLING, BESIDE_SKY = 0.3, 0.1
 #: Samples with less background than this have none to speak of.
 BACKGROUND = 0.05
 LISTED = 0.01
@@ -232,23 +213,6 @@ def without_persons(shares: NDArray[np.float64], labels: Sequence[str]) -> NDArr
         rest, total, out=np.zeros_like(rest), where=total >= BACKGROUND
     )
     return result
-
-
-def environment_of(background: NDArray[np.float64], labels: Sequence[str]) -> Environment:
-    """Environment that the class shares [classes] of a background speak for."""
-    place = np.array([SPEAKS_FOR.get(label, "") for label in labels])
-    speak: dict[Environment, float] = {
-        name: float(background[place == name].sum())
-        for name in get_args(Environment)
-        if name != "unknown"
-    }
-    outside: tuple[Environment, ...] = ("street", "nature", "water")
-    grounded = sum(speak[name] for name in outside)
-    if sum(speak.values()) < TELLING:
-        return "unknown"
-    if speak["indoor"] > grounded + speak["sky"]:
-        return "indoor"
-    return max(outside, key=lambda name: speak[name]) if grounded >= BESIDE_SKY else "sky"
 
 
 def environment_spans(

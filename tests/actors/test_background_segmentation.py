@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from actors.background_segmentation import (
-    SPEAKS_FOR,
     Background,
     BackgroundOptions,
     BackgroundSegmentation,
@@ -21,7 +20,6 @@ from actors.background_segmentation import (
     changes_of,
     class_shares,
     describe,
-    environment_of,
     environment_spans,
     network_size,
     without_persons,
@@ -29,6 +27,7 @@ from actors.background_segmentation import (
 from actors.cut_analysis import Cuts, Shot
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.media import Frames
+from tiktok_ray.places import SPEAKS_FOR, environment_of
 from tiktok_ray.report import undeclared
 from tiktok_ray.sampling import holds
 

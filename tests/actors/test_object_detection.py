@@ -14,21 +14,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from actors.cut_analysis import Cuts, Shot
-from actors.object_detection import (
-    GROUPS,
-    ObjectDetection,
-    ObjectOptions,
-    Objects,
-    Seen,
-    byte_track,
-    covered,
-    describe,
-    join,
-    shots,
-)
+from actors.object_detection import ObjectDetection, ObjectOptions, Objects, describe
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
+from tiktok_ray.object_tracks import GROUPS, Seen, byte_track, covered, join, shots
 from tiktok_ray.report import undeclared
 from tiktok_ray.sampling import holds
 from tiktok_ray.settings import Settings
