@@ -292,21 +292,21 @@ def sounds(
     limits: tuple[float, float],
     heard: Sequence[tuple[float, float]],
 ) -> list[SoundEvent]:
-    """Sound events in order of time, cut to what is heard.
+    """Sound events in order of time, none over a silence.
 
     Left out: silence, which is measured; a broad class where classes under it cover most of it;
     and a class where a more probable one above it does.
     """
     found: dict[int, list[SoundEvent]] = {}
-    for k, name in enumerate(names):
-        for run in hysteresis(probabilities[:, k], cells, limits):
-            inside = spans.intersect([(cells[run[0]].start, cells[run[-1]].end)], heard)
-            if inside and name != SILENCE:
-                top = float(probabilities[run, k].max())
-                event = SoundEvent(
-                    start=inside[0].start, end=inside[-1].end, name=name, probability=top
-                )
-                found.setdefault(k, []).append(event)
+    for column, name in enumerate(names):
+        row = probabilities[:, column]
+        for run in hysteresis(row, cells, limits) if name != SILENCE else ():
+            for part in spans.intersect([(cells[run[0]].start, cells[run[-1]].end)], heard):
+                top = max(float(row[k]) for k in run if spans.overlap([cells[k]], [part]) > 0)
+                if top >= limits[0]:
+                    found.setdefault(column, []).append(
+                        SoundEvent(start=part.start, end=part.end, name=name, probability=top)
+                    )
     for above, below in under(names, DETAILED).items():
         for k in below:
             found[k] = [
