@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Literal
 
+import numpy as np
+
 from tiktok_ray.analyzer import Analyzer, Needs
+from tiktok_ray.likeness import BLACK, WHITE, Array, Pictures
 from tiktok_ray.media import Frames
 from tiktok_ray.report import Event, Output, Timed, derived, measured
+from tiktok_ray.shot_changes import (
+    Insert,
+    Instant,
+    Ramp,
+    find_flashes,
+    find_instants,
+    find_ramps,
+)
 
 
 class Transition(Timed):
@@ -113,4 +125,130 @@ class CutAnalysis(Analyzer):
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
 
     def analyze(self, thumbs: Frames) -> Cuts:
-        raise NotImplementedError
+        pictures = Pictures(thumbs)
+        inserts = find_flashes(pictures)
+        instants = find_instants(pictures, inserts)
+        ramps = find_ramps(pictures, instants, inserts)
+        return assemble(pictures, instants, ramps, inserts)
+
+
+HOLD_S = 2.0  # longest blank that still belongs to one fade through it
+
+
+def assemble(
+    p: Pictures, instants: Sequence[Instant], ramps: Sequence[Ramp], inserts: Sequence[Insert]
+) -> Cuts:
+    """Join fades through a blank, drop what lies within them, and lay out the shots."""
+    end = float(p.end)
+    changes = [_gradual(p, one, two) for one, two in _paired(p, ramps, instants)]
+    inside = [(c.start, c.end) for c in changes]
+    changes += [
+        Transition(
+            start=float(p.times[i.index]),
+            end=float(p.times[i.index]),
+            kind=i.kind,
+            through=None,
+            new_shot=float(p.times[i.index]),
+            strength=_strength(p, i.index - 1, i.index),
+        )
+        for i in instants
+        if i.alone or not any(s <= p.times[i.index] <= e + 0.05 for s, e in inside)
+    ]
+    changes += [
+        Transition(
+            start=float(p.times[i.first]),
+            end=float(p.times[i.after]),
+            kind="flash",
+            through=p.plain(i.first),
+            new_shot=float(p.times[i.after]),
+            strength=_strength(p, i.first - 1, i.after),
+        )
+        for i in inserts
+        if i.cut
+    ]
+    changes.sort(key=lambda change: change.start)
+    starts = sorted({0.0, *(c.new_shot for c in changes if c.new_shot is not None)})
+    edges = [*starts, end]
+    shots = [Shot(start=one, end=two, index=i) for i, (one, two) in enumerate(pairwise(edges))]
+    lengths = np.array([shot.end - shot.start for shot in shots])
+    return Cuts(
+        transitions=changes,
+        flashes=[_flash(p, i) for i in inserts if not i.cut],
+        shots=shots,
+        cuts_per_minute=60 * (len(shots) - 1) / end,
+        median_shot_s=float(np.median(lengths)),
+        shortest_shot_s=float(lengths.min()),
+        longest_shot_s=float(lengths.max()),
+        variation=float(lengths.std() / lengths.mean()) if len(shots) > 1 else None,
+        trend=_trend(lengths),
+        frame_s=float(np.median(np.diff(np.append(p.times, end)))),
+    )
+
+
+def _paired(
+    p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]
+) -> Iterator[tuple[Ramp, Ramp | None]]:
+    """Each ramp, a fade out together with the fade in that follows it from the same blank."""
+    rest = list(ramps)
+    while rest:
+        ramp = rest.pop(0)
+        blank = p.plain(ramp.after)
+        following = rest[0] if rest and blank and blank == p.plain(rest[0].before) else None
+        if following and p.plain(ramp.before) == "black":
+            following = None
+        if following and (
+            following.start - ramp.end > HOLD_S
+            or any(ramp.after < i.index <= following.before for i in instants)
+        ):
+            following = None
+        if following:
+            rest.pop(0)
+        yield ramp, following
+
+
+def _gradual(p: Pictures, ramp: Ramp, following: Ramp | None) -> Transition:
+    """A ramp, or two that lead to a blank and from it, as one transition."""
+    start, end = max(0.0, ramp.start), min(float(p.end), (following or ramp).end)
+    before, after = ramp.before, (following or ramp).after
+    out, into = p.plain(ramp.after), p.plain(ramp.before)
+    if out == "white" and into == "black" and following is None:
+        out = None
+    new_shot: float | None = (start + end) / 2
+    if following is None and (out or into):
+        new_shot = None
+    return Transition(
+        start=start,
+        end=end,
+        kind="fade" if out or into else "dissolve",
+        through=out or into,
+        new_shot=new_shot,
+        strength=_strength(p, before, after),
+    )
+
+
+def _flash(p: Pictures, insert: Insert) -> Flash:
+    sides = (p.luma[insert.first - 1] + p.luma[insert.after]) / 2
+    level = p.luma[insert.first : insert.after].mean() - sides
+    return Flash(
+        start=float(p.times[insert.first]),
+        end=float(p.times[insert.after]),
+        brightness=float(np.clip(level / (WHITE - BLACK), -1, 1)),
+    )
+
+
+def _strength(p: Pictures, a: int, b: int) -> float:
+    """Total variation distance of the two pictures' histograms, 8 x 8 x 8 bins of Y'CbCr."""
+    one, two = (
+        np.bincount((p.small(i).reshape(-1, 3) // 32).astype(np.intp) @ (64, 8, 1), minlength=512)
+        for i in (a, b)
+    )
+    return float(np.abs(one - two).sum() / (2 * one.sum()))
+
+
+def _trend(lengths: Array) -> float | None:
+    """Kendall's tau-b of length against order."""
+    order = np.arange(len(lengths))
+    signs = np.sign(lengths[:, None] - lengths)[np.triu_indices(len(order), 1)]
+    if len(lengths) < 3 or not signs.any():
+        return None
+    return float(-signs.sum() / np.sqrt(len(signs) * np.count_nonzero(signs)))
