@@ -1,17 +1,25 @@
-"""What weights exist, under which licence, and where they lie.
+"""What weights exist, under which licence, where they lie, and whether they are still the same.
 
 Weights are looked for under the models folder (setting ``models``, environment
 ``TIKTOK_RAY_MODELS``), then in the caches of the libraries that use them. Nothing here opens a
-connection; that is ``pull``'s alone.
+connection: ``pull`` does, in a module of its own. What it brings it records in a manifest, and
+``verify`` compares with that; no hash is ever made up.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, Protocol
+
+MANIFEST = ".tiktok_ray.json"
+#: Suffixes of files that torch or pickle may run code from.
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,14 @@ class Weights:
 class Hub(Weights):
     """A model repository; ``id`` is ``organisation/name``.
 
-    ``files`` are the patterns pulled; ``needs`` are the files that must lie in a folder for it to
-    count as whole (a pattern each).
+    ``files`` are the patterns pulled, each for the folder it names (without a slash: the top);
+    ``needs`` are the files that must lie in a folder for it to count as whole (a pattern each).
+    ``revision`` is resolved to a commit when it is pulled.
     """
 
     files: tuple[str, ...] = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
     needs: tuple[str, ...] = ("config.json", "*.safetensors")
+    revision: str = "main"
 
     def places(self, models: Path) -> Iterator[Path]:
         yield models / "hub" / self.id.replace("/", "--")
@@ -65,10 +75,13 @@ class Asset(Weights):
     """Files at a fixed address; ``id`` is their path under the models folder.
 
     ``elsewhere`` are further places, each a path that may start with ``~``. ``needs`` are files
-    inside the folder, where ``id`` is a folder; of each tuple of names any one will do.
+    inside the folder, where ``id`` is a folder; of each tuple of names any one will do. Files
+    whose address ends in ``.zip`` are unpacked where ``id`` is a folder. ``urls`` are further
+    files of the same folder.
     """
 
     url: str = ""
+    urls: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     needs: tuple[tuple[str, ...], ...] = ()
 
@@ -94,3 +107,199 @@ class Bundled(Weights):
         spec = importlib.util.find_spec(self.package)
         for root in (spec.submodule_search_locations or []) if spec else []:
             yield Path(root) / self.path
+
+
+# What there is
+
+
+class Varied(Protocol):
+    """As much of an analyzer's variant as matters here."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weights(self) -> Mapping[str, Weights]: ...
+
+
+class User(Protocol):
+    """As much of an analyzer (its class will do) as matters here."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def variants(self) -> Iterable[Varied]: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One checkpoint as ``models list`` shows it.
+
+    ``size_gib`` is what lies on disk, or what its declaration says while it is absent.
+    ``needed_by`` names analyzers with the variant that wants it: ``object_detection (yolov8s)``.
+    """
+
+    weights: Weights
+    needed_by: tuple[str, ...]
+    place: Path | None
+    size_gib: float | None
+    revision: str | None
+
+    @property
+    def id(self) -> str:
+        return self.weights.id
+
+    @property
+    def licence(self) -> str:
+        return self.weights.licence
+
+
+def rows(analyzers: Iterable[User], models: Path) -> list[Row]:
+    """Every checkpoint that some variant of some analyzer wants, once, in their order."""
+    users: dict[str, list[str]] = {}
+    found: dict[str, Weights] = {}
+    for analyzer in analyzers:
+        for variant in analyzer.variants:
+            for weights in variant.weights.values():
+                found.setdefault(weights.id, weights)
+                users.setdefault(weights.id, []).append(f"{analyzer.name} ({variant.name})")
+    result = []
+    for ident, weights in found.items():
+        place = weights.locate(models)
+        size = weights.size_gib if place is None else disk_size(place) / 1024**3
+        revision = None if place is None else revision_of(place)
+        result.append(Row(weights, tuple(dict.fromkeys(users[ident])), place, size, revision))
+    return result
+
+
+def disk_size(place: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if place.is_file():
+        return place.stat().st_size
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+
+
+def revision_of(place: Path) -> str | None:
+    """The commit that lies at ``place``: by its manifest, or by its name in the hub's own cache."""
+    manifest = recorded(place)
+    if manifest is not None:
+        return manifest.revision
+    return place.name if place.parent.name == "snapshots" else None
+
+
+# Records
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``pull`` recorded. ``files`` maps names to ``{"size": bytes, "sha256": hex}``.
+
+    ``revision`` is the commit of a hub's model, the ETag of a file elsewhere, None if there is
+    none. ``checked`` says by what the files were checked when they came.
+    """
+
+    id: str
+    source: str
+    revision: str | None
+    licence: str
+    pulled: str
+    checked: str
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def manifest_path(place: Path) -> Path:
+    """Where the manifest of weights at ``place`` lies: in the folder, or beside the file."""
+    return place / MANIFEST if place.is_dir() else place.with_name(place.name + MANIFEST)
+
+
+def recorded(place: Path) -> Manifest | None:
+    """The manifest of what lies at ``place``, or None: it was not pulled by this program."""
+    path = manifest_path(place)
+    if not path.is_file():
+        return None
+    return Manifest(**json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What ``verify`` found. ``unrecorded`` weights did not come by ``pull``: nothing is known."""
+
+    id: str
+    state: Literal["ok", "changed", "unrecorded", "bundled", "absent"]
+    place: Path | None = None
+    revision: str | None = None
+    problems: tuple[str, ...] = ()
+
+
+def verify(weights: Weights, models: Path) -> Verdict:
+    """Compare what lies on disk with what was recorded when it was pulled: names, sizes, SHA-256."""
+    place = weights.locate(models)
+    manifest = next((m for p in weights.places(models) if (m := recorded(p))), None)
+    if place is None and manifest is None:
+        return Verdict(weights.id, "absent")
+    if isinstance(weights, Bundled):
+        return Verdict(weights.id, "bundled", place)
+    if manifest is None:
+        return Verdict(weights.id, "unrecorded", place, revision_of(place) if place else None)
+    home = next(p for p in weights.places(models) if recorded(p))
+    folder = home if home.is_dir() else home.parent
+    problems = []
+    for name, fact in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name} is missing")
+        elif path.stat().st_size != fact["size"]:
+            problems.append(f"{name} has {path.stat().st_size} bytes, recorded are {fact['size']}")
+        elif sha256_of(path) != fact["sha256"]:
+            problems.append(f"{name} has other content than was recorded")
+    if place is None:
+        problems.append("it is not whole")
+    state: Literal["ok", "changed"] = "changed" if problems else "ok"
+    return Verdict(weights.id, state, home, manifest.revision, tuple(problems))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Code in checkpoints
+
+
+class UnsafeCheckpoint(Exception):
+    """Loading this checkpoint could run code that came with it."""
+
+
+def refuse_code(folder: Path, *, weights_only: bool = False) -> None:
+    """Raise ``UnsafeCheckpoint`` if loading a transformers folder could run code from it.
+
+    Refused are Python files, configurations that name code of their own (``auto_map``), and
+    pickled weights, unless the same folder offers safetensors or the caller loads with
+    ``weights_only`` (torch's restricted unpickler).
+    """
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.suffix == ".py":
+            raise UnsafeCheckpoint(f"{folder.name} holds code: {name}")
+        if path.suffix == ".json" and path.name.endswith("config.json") and _names_code(path):
+            raise UnsafeCheckpoint(f"{folder.name} names code of its own (auto_map): {name}")
+        if (
+            path.suffix in PICKLES
+            and not weights_only
+            and not any(path.parent.glob("*.safetensors"))
+        ):
+            raise UnsafeCheckpoint(f"{folder.name} holds pickled weights: {name}")
+
+
+def _names_code(path: Path) -> bool:
+    def inside(value: Any) -> bool:
+        if isinstance(value, dict):
+            return "auto_map" in value or any(map(inside, value.values()))
+        return isinstance(value, list) and any(map(inside, value))
+
+    try:
+        return inside(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UnsafeCheckpoint(f"{path.name} is not readable JSON: {error}") from error
