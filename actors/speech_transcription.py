@@ -165,9 +165,19 @@ class SpeechTranscription(Analyzer):
             vram=Vram(0.8, 0.5),
             cpu=False,
         ),
-        Variant("base-int8", {"whisper": checkpoint("Systran/faster-whisper-base", 0.14)}, 0.6),
-        Variant("tiny-int8", {"whisper": checkpoint("Systran/faster-whisper-tiny", 0.07)}, 0.5),
-        Variant("spans-only", ram_gib=0.3, lacks=("words",)),
+        Variant(
+            "base-int8",
+            {"whisper": checkpoint("Systran/faster-whisper-base", 0.14)},
+            ram_gib=0.75,
+            basis="measured",
+        ),
+        Variant(
+            "tiny-int8",
+            {"whisper": checkpoint("Systran/faster-whisper-tiny", 0.07)},
+            ram_gib=0.65,
+            basis="measured",
+        ),
+        Variant("spans-only", ram_gib=0.35, lacks=("words",), basis="measured"),
     )
     options_type = TranscriptionOptions
     batch = 8

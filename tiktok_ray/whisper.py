@@ -62,7 +62,7 @@ class Whisper:
         if lacking:
             raise FileNotFoundError(f"{folder} lacks {', '.join(lacking)}")
         if device == "cuda":
-            _preload_cublas()
+            preload_cublas()
         from faster_whisper import WhisperModel
 
         self.model = WhisperModel(
@@ -139,16 +139,21 @@ def _heard(word: Any, offset: float, window: Span) -> HeardWord:
     return HeardWord(word.word, start, end, float(word.probability))
 
 
-def _preload_cublas() -> None:
-    """Load cuBLAS 12, which CTranslate2 opens by name, from its wheel."""
+def preload_cublas() -> None:
+    """Load cuBLAS 12, which CTranslate2 opens by name, from its wheel or from the system.
+
+    Raises ``OSError`` where neither has it.
+    """
     import ctypes
     import importlib.util
 
     spec = importlib.util.find_spec("nvidia.cublas")
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        for name in ("libcublasLt.so.12", "libcublas.so.12"):
-            if (Path(root) / "lib" / name).is_file():
-                ctypes.CDLL(str(Path(root) / "lib" / name), mode=ctypes.RTLD_GLOBAL)
+    folders = (
+        [Path(root) / "lib" for root in (spec.submodule_search_locations or [])] if spec else []
+    )
+    place = next((f for f in folders if (f / "libcublas.so.12").is_file()), Path())
+    for name in ("libcublasLt.so.12", "libcublas.so.12"):
+        ctypes.CDLL(str(place / name), mode=ctypes.RTLD_GLOBAL)
 
 
 def doubtful(segment: Any) -> bool:

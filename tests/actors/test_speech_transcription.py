@@ -29,7 +29,15 @@ from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import Audio
 from tiktok_ray.report import undeclared
 from tiktok_ray.spans import Span
-from tiktok_ray.whisper import WINDOW_S, Heard, HeardWord, Whisper, doubtful, silent
+from tiktok_ray.whisper import (
+    WINDOW_S,
+    Heard,
+    HeardWord,
+    Whisper,
+    doubtful,
+    preload_cublas,
+    silent,
+)
 
 
 class Ear:
@@ -328,6 +336,28 @@ def test_a_folder_that_is_not_whole_is_refused_before_anything_is_fetched(tmp_pa
     for name in ("tokenizer.json", "vocabulary.json"):
         (tmp_path / name).write_text("{}")
     assert hub.whole(tmp_path)
+
+
+def test_cublas_is_loaded_from_its_wheel_for_all_to_see(monkeypatch, tmp_path):
+    import ctypes
+    import importlib.machinery
+    import importlib.util
+
+    loaded: list[tuple[str, int]] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, mode: loaded.append((name, mode)))
+    wheel = importlib.machinery.ModuleSpec("nvidia.cublas", None, is_package=True)
+    wheel.submodule_search_locations = [str(tmp_path)]
+    found: dict[str, Any] = {"nvidia.cublas": wheel}
+    monkeypatch.setattr(importlib.util, "find_spec", found.get)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libcublas.so.12").touch()
+    preload_cublas()
+    names = ["libcublasLt.so.12", "libcublas.so.12"]
+    assert loaded == [(str(tmp_path / "lib" / name), ctypes.RTLD_GLOBAL) for name in names]
+    loaded.clear()
+    found.clear()
+    preload_cublas()
+    assert [name for name, _ in loaded] == names
 
 
 SCRIPT = (" Schöne", " Grü", "ße", " aus", " Köln.", " Ähm,", " 25", " Hunde!")
