@@ -95,3 +95,19 @@ def test_all_nineteen_names_are_there_once():
     built = [a.name for a in actors.ANALYZERS]
     assert len(actors.NAMES) == len(set(actors.NAMES)) == 19
     assert sorted([*built, *actors.UNBUILT]) == sorted(actors.NAMES)
+
+
+def test_a_digest_covers_what_an_analyzer_leads_to_and_nothing_else(tmp_path, monkeypatch):
+    from tiktok_ray import graph
+
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/a.py").write_text("def f():\n    from own import b\n")
+    (tmp_path / "own/b.py").write_text("import own.c\n")
+    (tmp_path / "own/c.py").write_text("import numpy\n")
+    (tmp_path / "own/d.py").write_text("x = 1\n")
+    monkeypatch.setattr(graph, "ROOT", tmp_path)
+    found = graph._sources(tmp_path / "own/a.py")
+    assert {p.name for p in found} == {"a.py", "b.py", "c.py"}
+    before = graph._digest(found)
+    (tmp_path / "own/c.py").write_text("import scipy\n")
+    assert graph._digest(found) != before

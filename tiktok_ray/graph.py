@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import types
 import typing
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -108,14 +109,8 @@ class Graph:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """Hash of the code behind each analyzer: its own file, its producers' and the contract's."""
-        package = Path(__file__).parent
-        shared = [package / f"{n}.py" for n in ("analyzer", "media", "report", "spans", "tracks")]
-        own = {n: _source(a) for n, a in self.analyzers.items()}
-        return {
-            name: _hash([own[name], *(own[p] for p in sorted(self.producers[name])), *shared])
-            for name in self.analyzers
-        }
+        """Hash of the code behind each analyzer: its file and all of ours that it imports."""
+        return {name: _digest(_sources(_file(a))) for name, a in self.analyzers.items()}
 
 
 def _output_type(analyzer: type[Analyzer]) -> type[Output]:
@@ -131,12 +126,41 @@ def _alternatives(annotation: object) -> set[object]:
     return {annotation}
 
 
-def _source(analyzer: type[Analyzer]) -> Path:
+def _file(analyzer: type[Analyzer]) -> Path:
     return Path(inspect.getfile(analyzer))
 
 
-def _hash(files: Iterable[Path]) -> str:
+ROOT = Path(__file__).parent.parent
+
+
+def _sources(file: Path) -> set[Path]:
+    """A module's file and the files of all modules of this project that it leads to."""
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imports(file)
+    return found
+
+
+@lru_cache(maxsize=512)
+def _imports(file: Path) -> tuple[Path, ...]:
+    """Files of this project that a module imports, at its top or inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    places = [ROOT / name.replace(".", "/") for name in names]
+    files = (p for place in places for p in (place.with_suffix(".py"), place / "__init__.py"))
+    return tuple(sorted(p for p in files if p.is_file()))
+
+
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -9,6 +9,7 @@ and ``Coverage`` says so.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -889,11 +890,22 @@ def _clipped(audio: Audio, end: float) -> Audio:
     samples = np.zeros(size, np.float32)
     kept = min(size, len(audio.samples))
     samples[:kept] = audio.samples[:kept]
+    steps = math.ceil(end / LEVEL_STEP_S - 1e-6)
+    levels = replace(
+        audio.levels,
+        **{n: _fixed(_fit(getattr(audio.levels, n), steps)) for n in ("power", "peak", "clipped")},
+    )
     return replace(
         audio,
         samples=_fixed(samples),
+        levels=levels,
         present=tuple(spans.intersect(audio.present, [(0.0, end)])),
     )
+
+
+def _fit(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """The first ``size`` values; zeros where there are fewer."""
+    return np.pad(values[:size], (0, max(0, size - len(values))))
 
 
 class _Meter:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tiktok_ray import spans
 from tiktok_ray.media import AUDIO_RATE
+from tiktok_ray.pyin import pyin
 
 MIN_HZ, MAX_HZ = 65.0, 600.0
 FRAME, HOP = 2048, 320
@@ -23,10 +24,8 @@ def pitch_track(
 
     pYIN (Mauch and Dixon 2014), 65 to 600 Hz in steps of a fifth of a semitone, over 128 ms. What
     lies at either limit is taken for unvoiced: there hum and rumble end up. Takes about 1 s a
-    minute on one core; the first call on a machine also compiles (5 s).
+    minute on one core.
     """
-    import librosa
-
     times, pitches = [np.zeros(0)], [np.zeros(0)]
     for start, end in spans.union(speech):
         for first in np.arange(start, end, PIECE_S):
@@ -35,15 +34,7 @@ def pitch_track(
             ]
             if len(piece) < HOP:
                 continue
-            hz, _, _ = librosa.pyin(
-                piece,
-                fmin=MIN_HZ,
-                fmax=MAX_HZ,
-                sr=AUDIO_RATE,
-                frame_length=FRAME,
-                hop_length=HOP,
-                resolution=0.2,
-            )
+            hz = pyin(piece, AUDIO_RATE, MIN_HZ, MAX_HZ, frame=FRAME, hop=HOP, resolution=0.2)
             hz[(hz < MIN_HZ * 1.01) | (hz > MAX_HZ / 1.01)] = np.nan
             times.append(first + np.arange(len(hz)) * HOP / AUDIO_RATE)
             pitches.append(hz)
