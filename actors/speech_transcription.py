@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +17,12 @@ from tiktok_ray.media import Audio, Speech
 from tiktok_ray.pitch import HOP_S, pitch_track
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
-from tiktok_ray.whisper import WINDOW_S, Heard, HeardWord, Whisper, checkpoint
+from tiktok_ray.whisper import Heard, HeardWord, Recogniser, Whisper, checkpoint, windows
 
 NAME = "speech_transcription"
 
-#: Longest gap between two spans that are fed in one piece.
-JOIN_S = 2.0
-#: Sound fed before and after a span, and how far a word's middle may lie outside a span of speech.
-MARGIN_S, TOLERANCE_S = 0.2, 0.25
+#: How far a word's middle may lie outside a span of speech.
+TOLERANCE_S = 0.25
 #: A gap between words from which on the second begins a new segment.
 BREAK_S = 0.8
 
@@ -138,20 +135,6 @@ class TranscriptionOptions(Options):
     beam_size: int = Field(5, ge=1, le=20, description="Readings kept while decoding")
 
 
-class Recogniser(Protocol):
-    """Hears words in windows of the sound, each at most ``WINDOW_S`` long."""
-
-    def hear(
-        self,
-        audio: Audio,
-        windows: Sequence[Span],
-        *,
-        language: str | None,
-        beam_size: int,
-        batch: int,
-    ) -> Heard: ...
-
-
 class SpeechTranscription(Analyzer):
     """Words with their times, and the language they are in."""
 
@@ -206,41 +189,6 @@ class SpeechTranscription(Analyzer):
                 batch=self.batch,
             )
         return transcript(heard, audio, heard_spans)
-
-
-def windows(speech: Iterable[tuple[float, float]], audio: Audio) -> list[Span]:
-    """What of the sound to feed: spans of speech with a margin, joined to at most ``WINDOW_S``.
-
-    A span that is longer is cut where the sound is weakest in its last third.
-    """
-    wide = [(start - MARGIN_S, end + MARGIN_S) for start, end in speech]
-    pieces = [
-        piece
-        for span in spans.intersect(wide, [(0.0, audio.duration_s)])
-        for piece in _pieces(span, audio)
-    ]
-    joined: list[Span] = []
-    for piece in pieces:
-        last = joined[-1] if joined else None
-        if last and piece.start - last.end <= JOIN_S and piece.end - last.start <= WINDOW_S:
-            joined[-1] = Span(last.start, piece.end)
-        else:
-            joined.append(piece)
-    return joined
-
-
-def _pieces(span: Span, audio: Audio) -> Iterator[Span]:
-    step = 0.02
-    while span.length > WINDOW_S:
-        first = span.start + WINDOW_S * 2 / 3
-        late = audio.cut(first, span.start + WINDOW_S)
-        size = round(step * audio.rate)
-        power = (late[: len(late) // size * size].reshape(-1, size) ** 2).mean(1)
-        smooth = np.convolve(power, np.ones(5) / 5, mode="valid")
-        at = first + (int(np.argmin(smooth)) + 2.5) * step
-        yield Span(span.start, at)
-        span = Span(at, span.end)
-    yield span
 
 
 def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Transcript:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tiktok_ray import spans
 from tiktok_ray.media import Audio
 from tiktok_ray.spans import Span
 from tiktok_ray.weights import Hub
 
-#: What Whisper sees at once, in seconds.
-WINDOW_S = 30.0
+#: What Whisper sees at once, in seconds; the longest gap between two spans that are fed in one
+#: piece; and the sound fed before and after a span.
+WINDOW_S, JOIN_S, MARGIN_S = 30.0, 2.0, 0.2
 
 #: Whisper's own limits (Radford et al. 2022, section 4.5): a reading beyond them is done again at
 #: rising temperatures; one under the second and above the third is no speech.
@@ -49,6 +51,20 @@ class Heard(NamedTuple):
     language: str
     language_probability: float | None
     words: list[HeardWord]
+
+
+class Recogniser(Protocol):
+    """Hears words in windows of the sound, each at most ``WINDOW_S`` long."""
+
+    def hear(
+        self,
+        audio: Audio,
+        windows: Sequence[Span],
+        *,
+        language: str | None,
+        beam_size: int,
+        batch: int,
+    ) -> Heard: ...
 
 
 class Whisper:
@@ -137,6 +153,41 @@ def _heard(word: Any, offset: float, window: Span) -> HeardWord:
         min(max(offset + float(t), window.start), window.end) for t in (word.start, word.end)
     )
     return HeardWord(word.word, start, end, float(word.probability))
+
+
+def windows(speech: Iterable[tuple[float, float]], audio: Audio) -> list[Span]:
+    """What of the sound to feed: spans of speech with a margin, joined to at most ``WINDOW_S``.
+
+    A span that is longer is cut where the sound is weakest in its last third.
+    """
+    wide = [(start - MARGIN_S, end + MARGIN_S) for start, end in speech]
+    pieces = [
+        piece
+        for span in spans.intersect(wide, [(0.0, audio.duration_s)])
+        for piece in _pieces(span, audio)
+    ]
+    joined: list[Span] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if last and piece.start - last.end <= JOIN_S and piece.end - last.start <= WINDOW_S:
+            joined[-1] = Span(last.start, piece.end)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _pieces(span: Span, audio: Audio) -> Iterator[Span]:
+    step = 0.02
+    while span.length > WINDOW_S:
+        first = span.start + WINDOW_S * 2 / 3
+        late = audio.cut(first, span.start + WINDOW_S)
+        size = round(step * audio.rate)
+        power = (late[: len(late) // size * size].reshape(-1, size) ** 2).mean(1)
+        smooth = np.convolve(power, np.ones(5) / 5, mode="valid")
+        at = first + (int(np.argmin(smooth)) + 2.5) * step
+        yield Span(span.start, at)
+        span = Span(at, span.end)
+    yield span
 
 
 def preload_cublas() -> None:

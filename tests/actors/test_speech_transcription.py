@@ -18,7 +18,6 @@ from actors.speech_transcription import (
     pitch_of,
     segments,
     transcript,
-    windows,
     within,
 )
 from tests.sounds import audio_of, noise
@@ -37,6 +36,7 @@ from tiktok_ray.whisper import (
     doubtful,
     preload_cublas,
     silent,
+    windows,
 )
 
 
