@@ -490,7 +490,6 @@ def _decoded(path: Path, seconds: float, sound, rate: int, start: float = 0.0):
     ids=["even", "8 kHz", "audio shorter", "audio longer", "audio later", "audio earlier"],
 )
 def test_words_stand_where_they_are_spoken_whatever_the_container(tmp_path, seconds, start, rate):
-    pytest.importorskip("espeakng_loader")
     from scipy.signal import resample_poly
 
     text = [(1.0, "Schöne Grüße aus Köln."), (4.0, "Wie geht es euch heute?")]
