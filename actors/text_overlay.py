@@ -70,7 +70,7 @@ class Overlay(Timed):
         method="watermark: lines of at most 9 % of the picture's short side, centre in the outer"
         " half, and it names an owner (©, @name, web address) or stands for 60 % of a video of 6 s"
         " or more; scene_text: neither its strokes nor those of other text in its place are filled"
-        " evenly (less than 45 % of the pixels within 30 % of the contrast from the brightest or"
+        " evenly (less than 35 % of the pixels within 30 % of the contrast from the brightest or"
         " darkest are within 8 levels of it), and it moves by over 2 % of the diagonal, is tilted"
         " by 2 degrees or more, or shows in one sample only; caption: all else, upright signs"
         " before a still camera among it",
@@ -257,13 +257,15 @@ def _read_place(dense: Frames, k: int, box: NDArray[np.float64], reader: Reader)
     part = rgb[y0 : max(y1, y0 + 2), x0 : max(x1, x0 + 2)]
     lines = []
     t = float(dense.times[k])
+    left = box[0] + (0.015 if box[0] > 0 else 0.004)
+    right = box[2] - (0.015 if box[2] < 1 else 0.004)
     for corners in reader.detect(part):
         picture = straighten(part, corners / (part.shape[1], part.shape[0]))
         text, confidence = reader.read(picture)
         if text:
             place = (corners + np.array([x0, y0])) / (dense.width, dense.height)
             line = Line(t, place, text, confidence, evenness(picture))
-            if place[:, 0].min() > box[0] + 0.015 and place[:, 0].max() < box[2] - 0.015:
+            if left < place[:, 0].min() and place[:, 0].max() < right:
                 lines.append(line)
     return lines
 

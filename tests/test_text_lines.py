@@ -295,6 +295,21 @@ def test_pieces_at_the_edge_belong_to_the_whole_and_words_do_not():
     assert (one.text, one.start, one.end) == ("SLIDING TITLE", 0.8, 3.0)
     word = stay("SLID", 0.8, 1.0, at=(0.4, 0.5))
     assert len(absorb([word, whole])) == 2
+    typed = stay("SLID", 0.8, 1.0, at=(0.2, 0.5))
+    assert len(absorb([typed, whole])) == 1
+    assert len(absorb([stay("SLID", 0.0, 1.0, at=(0.2, 0.5)), stay("SLIDING", 1.0, 2.0)])) == 2
+
+
+def test_pieces_of_a_moving_text_lie_on_its_path():
+    def rising(text: str, ys: dict[float, float]) -> Stay:
+        lines = tuple(line(text, t, at=(0.2, y)) for t, y in ys.items())
+        return Stay((), lines, text, 0.9, min(ys), max(ys), 0.1)
+
+    whole = rising("MUSIC BY", {1.5: 0.8, 2.0: 0.6, 2.5: 0.4})
+    (one,) = absorb([rising("MUSIC BV", {1.2: 0.92, 1.4: 0.91}), whole])
+    assert (one.text, one.start) == ("MUSIC BY", 1.2)
+    assert len(absorb([rising("MUSIC BY", {0.5: 0.92, 0.7: 0.91}), whole])) == 2
+    assert len(absorb([rising("FILM BY", {1.2: 0.92, 1.4: 0.91}), whole])) == 2
 
 
 def test_short_and_cut_off_readings_need_more():

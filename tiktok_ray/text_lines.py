@@ -32,7 +32,7 @@ SIMILAR = 0.8
 #: Travel of a line that counts as standing still: what detection jitters by.
 STILL = 0.01
 #: Evenness from which on a text counts as drawn onto the picture.
-DRAWN = 0.45
+DRAWN = 0.35
 #: A text counts as there when at least this much of the way from absent to present is gone.
 PRESENT = 0.65
 
@@ -112,7 +112,12 @@ def same_text(a: str, b: str) -> bool:
     digits = ["".join(c for c in text if c.isdigit()) for text in (x, y)]
     if all(digits) and digits[0] != digits[1]:
         return False
-    return SequenceMatcher(None, x, y, autojunk=False).ratio() >= SIMILAR
+    return similarity(x, y) >= SIMILAR
+
+
+def similarity(a: str, b: str) -> float:
+    """Ratio of difflib: twice the matching characters over all characters, 0..1."""
+    return SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
 def grows(before: Line, after: Line) -> bool:
@@ -198,18 +203,21 @@ def straighten(rgb: NDArray[np.uint8], corners: Floats) -> NDArray[np.uint8]:
 def evenness(rgb: NDArray[np.uint8]) -> float:
     """How evenly the strokes of a straightened line are filled, 0..1.
 
-    Of the pixels within 30 % of the contrast from the brightest (or darkest), the share that is
-    within 8 levels of it; the larger of the two. What a program drew in one colour lies above
-    0.45 where strokes are wider than two pixels; print in a photograph lies below.
+    Of the pixels within 30 % of the contrast from the brightest (or the darkest), the share that
+    is within 8 levels of it; the larger of the two that do not fill the line's rim, which makes
+    them its ground. What a program drew in one colour lies above 0.35 where strokes are wider
+    than two pixels; print in a photograph lies below.
     """
     import cv2
 
     gray: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.int16)
-    shares = []
+    shares = [0.0]
     for values in (gray, 255 - gray):
         low, high = np.percentile(values, [1, 99.5])
         strokes = values >= high - 0.3 * (high - low)
-        shares.append(float((values >= high - 8).sum() / max(1, strokes.sum())))
+        rim = np.concatenate([strokes[0], strokes[-1], strokes[:, 0], strokes[:, -1]])
+        if rim.mean() < 0.3:
+            shares.append(float((values >= high - 8).sum() / max(1, strokes.sum())))
     return max(shares)
 
 
@@ -560,27 +568,40 @@ def join(stays: Sequence[Stay], gap_s: float) -> list[Stay]:
 def absorb(stays: Sequence[Stay], near_s: float = 0.3) -> list[Stay]:
     """Take pieces of a text that moves into or out of the picture as that text.
 
-    A piece is part of the text, stands in its rows right before, after or during it, at most
-    half as long, and moves or is cut by the picture's edge.
+    A piece stands right before, after or during the text, at most half as long. It is part of the
+    text, in its rows, and moves or is cut by the picture's edge; or the text moves, and the piece,
+    or what is left of it at the picture's edge, lies on its path; or it is how the text began as
+    it was typed out.
     """
     whole = sorted(stays, key=lambda s: s.start - s.end)
     gone: set[int] = set()
     for i, small in enumerate(whole):
         for j, large in enumerate(whole[:i]):
-            gap = max(small.start, large.start) - min(small.end, large.end)
-            piece = plain(small.text)
-            low, high = large.box[1], large.box[3]
-            inside = low - 0.02 < (small.box[1] + small.box[3]) / 2 < high + 0.02
-            brief = small.end - small.start <= 0.5 * (large.end - large.start)
-            part = 0 < len(piece) < len(plain(large.text)) and piece in plain(large.text)
-            moves = small.travel > STILL or all(cut(line.box) for line in small.lines)
-            if j not in gone and part and brief and inside and moves and gap <= near_s:
+            if j not in gone and _is_piece(small, large, near_s):
                 gone.add(i)
                 whole[j] = replace(
                     large, start=min(small.start, large.start), end=max(small.end, large.end)
                 )
                 break
     return sorted((s for i, s in enumerate(whole) if i not in gone), key=lambda s: s.start)
+
+
+def _is_piece(small: Stay, large: Stay, near_s: float) -> bool:
+    gap = max(small.start, large.start) - min(small.end, large.end)
+    brief = small.end - small.start <= 0.5 * (large.end - large.start)
+    if gap > near_s or not brief:
+        return False
+    piece, text = plain(small.text), plain(large.text)
+    middle = (small.box[1] + small.box[3]) / 2
+    if large.travel > 0.05:
+        path = np.array([line.box for line in large.lines])
+        near = path[:, 1].min() - 0.1 < middle < path[:, 3].max() + 0.1
+        return bool(near and (piece in text or similarity(piece, text) > 0.6))
+    if piece not in text or piece == text or not large.box[1] < middle < large.box[3]:
+        return False
+    typed = text.startswith(piece) and abs(small.box[0] - large.box[0]) < 0.03
+    moves = small.travel > STILL or all(cut(line.box) for line in small.lines)
+    return moves or typed
 
 
 @dataclass(frozen=True)
