@@ -739,6 +739,13 @@ def test_a_post_whose_video_lies_inside_is_refused(site: Site, tmp_path: Path) -
     assert {host for host, _, _ in site.seen} == {"www.tiktok.com"}
 
 
+def test_words_in_host_names_mean_nothing(site: Site, tmp_path: Path) -> None:
+    site.hosts["private.removed.example"] = ["192.168.1.1"]
+    video = {"duration": 1, "playAddr": "https://private.removed.example/v.mp4"}
+    serve_post(site, item(video=video, music={}))
+    assert fails(PAGE, tmp_path).type == "refused"
+
+
 def test_the_music_of_a_post_is_not_taken_for_its_video(site: Site, tmp_path: Path) -> None:
     serve_post(site, item(video={"duration": 1}))
     site.serve(f"https://{CDN}/music/", b"\0\0\0\x18ftypM4A " + bytes(500), kind="audio/mp4")
@@ -837,7 +844,12 @@ def _seen(path: Path) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(
-    "address", [PAGE, f"https://www.tiktok.com/@ada.l/photo/{ID}", "https://vm.tiktok.com/ZTphoto/"]
+    "address",
+    [
+        PAGE,
+        pytest.param(f"https://www.tiktok.com/@ada.l/photo/{ID}", marks=pytest.mark.slow),
+        pytest.param("https://vm.tiktok.com/ZTphoto/", marks=pytest.mark.slow),
+    ],
 )
 def test_a_photo_post_becomes_a_slide_show_with_its_sound(
     address: str, site: Site, tmp_path: Path
@@ -905,6 +917,43 @@ def test_a_photo_post_keeps_to_the_limits(site: Site, tmp_path: Path) -> None:
     tight = fails(PAGE, tmp_path, Settings(max_pixels=100_000))
     assert tight.type == "photo_post"
     assert "pixels" in str(tight)
+
+
+def test_the_maker_of_slide_shows_ends_with_the_fetch(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_post(site, music={})
+    stuck, note = tmp_path / "stuck", tmp_path / "pid"
+    stuck.write_text(f"#!/bin/sh\necho $$ > {note}\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(stuck))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    assert fails(PAGE, folder, Settings(fetch_timeout_s=3)).type == "timeout"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_a_page_without_end_is_not_read_into_memory(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    monkeypatch.setattr(intake, "PAGES_BYTES", 3_000_000)
+
+    def answer(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "text/html")
+        request.send_header("Connection", "close")
+        request.end_headers()
+        request.wfile.write(b"<!DOCTYPE html><html>")
+        for _ in range(200):
+            request.wfile.write(b"<p>more and more</p>" * 50_000)
+            sent.append(1)
+        request.close_connection = True
+
+    site.on(PAGE, answer)
+    assert fails(PAGE, tmp_path).type == "too_large"
+    assert len(sent) < 40
 
 
 # Words of failure, against yt-dlp's own source
@@ -996,6 +1045,8 @@ def test_exceptions_of_yt_dlp_give_the_type() -> None:
         (UnsupportedError("https://clips.example/"), "unsupported"),
         (UserNotLive(), "unsupported"),
         (ExtractorError("x", cause=TransportError("reset by peer")), "unreachable"),
+        (ExtractorError("private.example", cause=TransportError("no answer")), "unreachable"),
+        (ExtractorError("private.example: timed out", cause=TransportError("late")), "timeout"),
         (
             ExtractorError("x", cause=TransportError("it timed out", cause=TimeoutError())),
             "timeout",

@@ -99,7 +99,7 @@ WRITTEN = 256 * 1024
 PICTURES = 100
 PICTURE_BYTES = 64 * 1024**2
 #: Pages, playlists and TLS come on top of the media.
-BUDGET_SLACK = 32 * 1024**2
+PAGES_BYTES = 16 * 1024**2
 THREAD_PATIENCE_S = 10.0
 USER_AGENT = "Mozilla/5.0 (compatible; tiktok-ray)"
 
@@ -230,7 +230,7 @@ async def _fetched(
 ) -> Taken:
     given = _checked(source)
     url = _canonical(given)
-    budget = settings.max_bytes + settings.max_bytes // 10 + BUDGET_SLACK
+    budget = settings.max_bytes + settings.max_bytes // 10 + PAGES_BYTES
     report = progress or (lambda *_: None)
     with (
         tempfile.TemporaryDirectory(
@@ -448,9 +448,12 @@ def _at(value: Any, *keys: str) -> Any:
 class _Watch:
     """Watches over one yt-dlp run: its limits, its progress, and whether it shall stop."""
 
-    def __init__(self, settings: Settings, report: Progress) -> None:
+    def __init__(
+        self, settings: Settings, report: Progress, begun: Callable[[], None] = lambda: None
+    ) -> None:
         self.settings = settings
         self.report = report
+        self.begun = begun
         self.stopped = threading.Event()
         self.verdict: IntakeError | None = None
         self.sizes: dict[str, int] = {}
@@ -498,7 +501,9 @@ class _Watch:
         self.report(sum(self.sizes.values()), others + total if total else None)
 
     def debug(self, message: str) -> None:
-        """yt-dlp's logger: what it does is not said."""
+        """yt-dlp's logger: where it begins to write a file, pages are behind it."""
+        if message.startswith("[download] Destination"):
+            self.begun()
 
     def warning(self, message: str) -> None:
         """yt-dlp's logger: warnings stand in for an error that says nothing."""
@@ -517,7 +522,13 @@ async def _from_platform(
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(report, done, total)
 
-    watch, post = _Watch(settings, relayed), _Post()
+    # Pages are read into memory: they get less than the media, which is written to disk.
+    budget, door.budget = door.budget, PAGES_BYTES
+
+    def begun() -> None:
+        door.budget = budget
+
+    watch, post = _Watch(settings, relayed, begun), _Post()
 
     def stop() -> None:
         watch.stopped.set()
@@ -530,6 +541,7 @@ async def _from_platform(
         if not (post.pictures and failure.soundless):
             raise _platform_failure(failure.cause, url, door, watch) from failure.cause
         path, info = None, post.info
+    door.budget = budget
     if post.pictures:
         film, made = await _slideshow(post.pictures, path, door, settings, folder)
         return _described(film, url, info, post, made)
@@ -691,9 +703,8 @@ def _platform_failure(error: Exception, url: str, door: Door, watch: _Watch) -> 
         return watch.verdict
     failure = told(error, tiktok=TIKTOK.match(url) is not None)
     blame = door.blame()
-    if blame is not None and type_of(str(failure)) not in CLEAR:
-        return _blamed(blame)
-    return failure
+    clear = failure.type in CLEAR and failure.type == type_of(str(failure))
+    return failure if clear or blame is None else _blamed(blame)
 
 
 def told(error: Exception, *, tiktok: bool) -> IntakeError:
@@ -713,10 +724,11 @@ def told(error: Exception, *, tiktok: bool) -> IntakeError:
             return IntakeError(_type_of_status(cause.status, tiktok), words)
     if any(isinstance(cause, TimeoutError) for cause in chain):
         return IntakeError("timeout", words)
-    found = type_of(words)
-    if found is None and any(isinstance(cause, TransportError) for cause in chain):
-        found = "unreachable"
-    return IntakeError(found or "unsupported", words)
+    if any(isinstance(cause, TransportError) for cause in chain):
+        # Its words hold host names, which say nothing.
+        late = re.search("timed? ?out", words, re.IGNORECASE)
+        return IntakeError("timeout" if late else "unreachable", words)
+    return IntakeError(type_of(words) or "unsupported", words)
 
 
 def _type_of_status(code: int, tiktok: bool) -> str:
@@ -850,7 +862,11 @@ async def _made(spec: Path) -> dict[str, Any]:
         str(spec),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "OPENBLAS_NUM_THREADS": "1",
+        },
     )
     try:
         out, err = await maker.communicate()
