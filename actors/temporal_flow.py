@@ -1,122 +1,260 @@
-"""How the video runs: hook, pace, key moments, segments, call to action, loop."""
+"""How the video runs: hook, pace, key moments, segments, emotion, calls to action, loop.
+
+Nothing is measured here but the likeness of first and last picture: every finding is put together
+from what other analyzers found, and cites it. A finding whose source is missing is not made, and
+named as missing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
-from tiktok_ray.report import Event, Evidence, Model, Output, Timed, derived, setting
+from actors.audio_analysis import Sound
+from actors.camera_analysis import Camera
+from actors.cut_analysis import Cuts
+from actors.flow_moments import Moment, Segment, moments, segments
+from actors.flow_pacing import Pacing, pacing
+from actors.flow_sources import Element, Sources, cite, happenings
+from actors.object_detection import Objects
+from actors.speech_emotion import VoiceEmotion
+from actors.speech_transcription import Transcript
+from actors.text_overlay import Overlays
+from tiktok_ray.analyzer import Analyzer, Needs, Partial
+from tiktok_ray.appeals import appeals
+from tiktok_ray.media import Frames, Speech, Video
+from tiktok_ray.report import (
+    Event,
+    Evidence,
+    Missing,
+    Model,
+    Output,
+    Timed,
+    derived,
+    measured,
+    setting,
+)
 
-Element = Literal["picture", "cut", "camera", "speech", "text", "sound", "objects"]
-MomentKind = Literal["cut", "speech", "text", "camera", "sound", "objects"]
-
-
-class HookElement(Model):
-    """One thing that happens in the hook."""
-
-    kind: Element = derived("What sort of thing")
-    what: str = derived("What happens, in words taken from the evidence")
-    evidence: list[Evidence] = derived("What it rests on")
-
-
-class Hook(Timed):
-    """The first seconds: what meets the viewer before the decision to stay."""
-
-    what: str = derived("What happens, composed from `elements` in order of time")
-    elements: list[HookElement] = derived("The single things, in order of time")
-
-
-class Pacing(Model):
-    """The pace over time. Compact parallel lists; a part is absent where its source is missing."""
-
-    times: list[float] = derived("Middle of each window", unit="s")
-    pace: list[float] = derived(
-        "Mean over the parts at hand, each divided by its reference value and capped at 1:"
-        " cuts 1/s, motion 0.5 widths/s, words 3.5/s, onsets 4/s",
-        range="0..1",
-    )
-    cuts: list[float] = derived("Cuts per second", unit="1/s")
-    motion: list[float | None] | None = derived(
-        "Mean speed of the camera; absent inside where it could not be measured", unit="widths/s"
-    )
-    words: list[float] | None = derived("Words begun per second", unit="1/s")
-    onsets: list[float] | None = derived("Onsets of sound per second", unit="1/s")
-    parts: list[str] = derived("Names of the parts that the pace is made of")
-    trend: float | None = derived(
-        "Mean pace of the last third minus that of the first third", range="-1..1"
-    )
-    evidence: list[Evidence] = derived("What it rests on")
+NAME = "temporal_flow"
+HOOK_S = 3.0
+LOOP = 0.8
+FLAT = 2.0
 
 
-class Moment(Timed):
-    """A moment at which several things change at once, or one thing changes strongly."""
+class Hook(Model):
+    """What meets the viewer first."""
 
-    what: str = derived("What happens")
-    kinds: list[MomentKind] = derived("What changes")
-    weight: float = derived(
-        "Number of analyzers in whose output something begins within 0.4 s of it", range="1.."
-    )
-    evidence: list[Evidence] = derived("What it rests on")
+    end: float = derived("End of the hook, which begins with the video", unit="s", range="0..3")
+    what: str = derived("What happens: the elements in order of time")
+    elements: list[Element] = derived("The single things, in order of time")
 
 
-class Segment(Timed):
-    """A stretch of the video between two key moments."""
+class Feeling(Timed):
+    """One emotion for as long as the voice keeps it."""
 
-    what: str = derived("What it consists of")
-    pace: float = derived("Mean pace", range="0..1")
+    what: str = derived("The emotion, as its source names it")
     evidence: list[Evidence] = derived("What it rests on")
 
 
 class CallToAction(Timed):
     """Words that ask the viewer to do something."""
 
-    action: str = derived("What is asked for")
-    words: str = derived("The words that say it")
-    evidence: list[Evidence] = derived("What it rests on")
+    action: str = derived("What is asked for, e.g. follow, comment, visit, buy")
+    words: str = derived("The words that ask")
+    evidence: list[Evidence] = derived("Where they are spoken or written")
 
 
 class Loop(Model):
     """Whether the end leads back to the beginning."""
 
-    similarity: float = derived(
-        "Zero-mean normalised cross-correlation of first and last picture", range="-1..1"
+    similarity: float = measured(
+        "Likeness of the luma of the first picture and the last",
+        range="-1..1",
+        method="zero-mean normalised cross-correlation",
     )
-    loops: bool = derived("Whether similarity reaches the threshold")
-    evidence: list[Evidence] = derived("What it rests on")
-
-
-class Feeling(Timed):
-    """The emotion of one stretch, as its source names it."""
-
-    what: str = derived("Emotion as the source names it")
-    evidence: list[Evidence] = derived("What it rests on")
+    loops: bool = derived("Whether that is at least `threshold`")
+    threshold: float = setting("Likeness from which the end counts as leading back")
+    last_s: float = measured("Time of the last picture; the first is at 0", unit="s")
 
 
 class Flow(Output):
-    """How the video runs. Every finding cites the evidence it rests on."""
+    """How the video runs."""
 
-    hook: Hook | None = derived("What happens in the first 3 s")
-    pacing: Pacing = derived("The pace over time")
-    moments: list[Moment] = derived("Key moments, in order of time")
-    segments: list[Segment] = derived("Stretches between key moments")
+    hook: Hook = derived("What happens in the first 3 s, or in the whole of a shorter video")
+    pacing: Pacing = derived("The pace over time, in windows of 3 s")
+    moments: list[Moment] = derived(
+        "Key moments: at least two of shot, camera, objects, text and what is heard change within"
+        " 0.3 s of each other; camera and objects count within shots only, captions if they stay"
+        " for a second, pauses of speech from a second on"
+    )
+    segments: list[Segment] = derived(
+        "Stretches of the video between key moments that are cuts, in order, without gaps"
+    )
     emotional_course: list[Feeling] | None = derived(
-        "Emotions over time; absent where no source of emotion is at hand"
+        "Emotion of the voice over time; null without a source"
     )
     calls_to_action: list[CallToAction] | None = derived(
-        "What the viewer is asked to do; absent where there are no words to look at"
+        "What viewers are asked to do, in German or English; null without words to look at"
     )
-    loop: Loop | None = derived("Whether the end leads back to the beginning")
-    hook_s: float = setting("Length of the hook", unit="s")
+    loop: Loop | None = derived("Whether the end leads back to the beginning; null if blank")
 
     def headline(self) -> str:
-        return f"{len(self.moments)} key moments, {len(self.segments)} segments"
+        moments = len(self.moments)
+        mean = sum(self.pacing.pace) / len(self.pacing.pace)
+        asks = {ask.action: None for ask in self.calls_to_action or ()}
+        parts = [f"{moments} key moment{'s' * (moments != 1)}", f"pace {mean:.2f}", *asks]
+        return ", ".join(parts + ["loops"] * bool(self.loop and self.loop.loops))
 
     def events(self) -> Iterator[Event]:
+        yield _event(0.0, self.hook.end, f"hook: {self.hook.what}")
         for moment in self.moments:
-            yield Event(
-                start=moment.start,
-                end=moment.end,
-                kind="moment",
-                label=moment.what,
-                analyzer="temporal_flow",
+            yield _event(moment.start, moment.end, moment.what)
+        for ask in self.calls_to_action or ():
+            yield _event(ask.start, ask.end, f"call to action: {ask.action}")
+
+
+def _event(start: float, end: float, label: str) -> Event:
+    return Event(start=start, end=end, kind="moment", label=label, analyzer=NAME)
+
+
+def feelings(voice: VoiceEmotion) -> list[Feeling] | None:
+    """Runs of stretches of one emotion; None where the voice was heard without a model for it."""
+    named = [(s, s.emotion) for s in voice.segments if s.emotion is not None]
+    if voice.segments and not named:
+        return None
+    made: list[Feeling] = []
+    for stretch, emotion in named:
+        seen = cite(
+            "speech_emotion", stretch.start, stretch.end,
+            f"{emotion.word} {emotion.probability:.2f}",
+        )  # fmt: skip
+        before = made[-1] if made else None
+        kept = before.evidence if before and before.what == emotion.word else []
+        start = before.start if before and kept else stretch.start
+        made = made[:-1] if kept else made
+        made.append(
+            Feeling(start=start, end=stretch.end, what=emotion.word, evidence=[*kept, seen])
+        )
+    return made
+
+
+def calls_to_action(of: Sources) -> list[CallToAction] | None:
+    """What viewers are asked to do; None where there are neither spoken nor written words."""
+    if of.words is None and of.text is None:
+        return None
+    made = []
+    words = of.words or []
+    for ask in appeals([word.text for word in words]):
+        said = words[ask.first : ask.last + 1]
+        made.append(
+            _call(
+                "speech_transcription",
+                ask.action,
+                [w.text for w in said],
+                said[0].start,
+                said[-1].end,
             )
+        )
+    for overlay in of.text.overlays if of.text else ():
+        shown = overlay.text.split()
+        made += [
+            _call("text_overlay", a.action, shown[a.first : a.last + 1], overlay.start, overlay.end)
+            for a in appeals(shown)
+        ]
+    return sorted(made, key=lambda call: (call.start, call.end, call.action))
+
+
+def _call(
+    analyzer: str, action: str, words: Sequence[str], start: float, end: float
+) -> CallToAction:
+    text = " ".join(words).strip(" .,!?")
+    cited = [cite(analyzer, start, end, f"“{text}”")]
+    return CallToAction(start=start, end=end, action=action, words=text, evidence=cited)
+
+
+def loop(thumbs: Frames) -> Loop | None:
+    """Likeness of the first and the last picture; None where one of them is blank."""
+    one, two = (thumbs.gray(k).astype(float) for k in (0, len(thumbs) - 1))
+    if min(one.std(), two.std()) < FLAT:
+        return None
+    similarity = float(((one - one.mean()) * (two - two.mean())).mean() / (one.std() * two.std()))
+    return Loop(
+        similarity=similarity,
+        loops=similarity >= LOOP,
+        threshold=LOOP,
+        last_s=float(thumbs.times[-1]),
+    )
+
+
+def missing(of: Sources, made: Flow, has_audio: bool) -> list[Missing]:
+    """Findings that could not be made, and why."""
+    gone: list[tuple[str, str]] = []
+
+    def lacks(source: str, *parts: str, why: str = "gave nothing") -> None:
+        gone.extend((part, f"{source} {why}") for part in parts)
+
+    if of.camera is None:
+        lacks("camera_analysis", "camera in hook and segments", "motion in the pace")
+    if of.objects is None:
+        lacks("object_detection", "objects in hook, segments and moments")
+    if of.text is None:
+        lacks("text_overlay", "text in hook, segments and moments", "written calls to action")
+    if of.sound is None and has_audio:
+        lacks("audio_analysis", "sound in hook, segments and moments", "onsets in the pace")
+    if of.transcript is None and not of.quiet:
+        lacks("speech_transcription", "speech in hook, segments and moments")
+    if of.words is None:
+        why = "gave nothing" if of.transcript is None else "knows no words"
+        lacks("speech_transcription", "words in the pace", "spoken calls to action", why=why)
+    if made.emotional_course is None and not of.quiet:
+        why = "gave nothing" if of.voice is None else "heard the voice without its model"
+        lacks("speech_emotion", "emotional course", why=why)
+    if made.loop is None:
+        gone.append(("loop ending", "the first or the last picture is blank"))
+    return [Missing(part=part, reason=reason) for part, reason in gone]
+
+
+class TemporalFlow(Analyzer):
+    """Hook, pace, key moments, segments, emotional course, calls to action, loop."""
+
+    name = NAME
+    needs = Needs(threads=1, timeout_s=60, cost=0.1)
+
+    def analyze(
+        self,
+        video: Video,
+        thumbs: Frames,
+        speech: Speech | None,
+        cut_analysis: Cuts,
+        camera_analysis: Camera | None,
+        audio_analysis: Sound | None,
+        speech_transcription: Transcript | None,
+        text_overlay: Overlays | None,
+        object_detection: Objects | None,
+        speech_emotion: VoiceEmotion | None,
+    ) -> Flow | Partial:
+        of = Sources(
+            end=cut_analysis.shots[-1].end,
+            cuts=cut_analysis,
+            camera=camera_analysis,
+            sound=audio_analysis,
+            transcript=speech_transcription,
+            text=text_overlay,
+            objects=object_detection,
+            voice=speech_emotion,
+            quiet=not video.has_audio or (speech is not None and not speech.spans),
+        )
+        found = moments(of)
+        first = min(HOOK_S, of.end)
+        elements = happenings(0.0, first, of)
+        what = "; ".join(element.what for element in elements)
+        made = Flow(
+            hook=Hook(end=first, what=what, elements=elements),
+            pacing=pacing(of),
+            moments=found,
+            segments=segments(of, found),
+            emotional_course=feelings(of.voice) if of.voice else None,
+            calls_to_action=calls_to_action(of),
+            loop=loop(thumbs),
+        )
+        gone = missing(of, made, video.has_audio)
+        return Partial(made, tuple(gone)) if gone else made
