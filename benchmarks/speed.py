@@ -1,0 +1,432 @@
+"""Speed and memory as ratios inside one run: ``python -m benchmarks.speed [a b c d e f g]``.
+
+a  the one-pass decode against a bare PyAV loop that makes the same tracks once by hand
+b  the engine with 19 analyzers that do nothing against 19 bare Ray calls
+c  warm wall time against the bound max(longest path, solo CPU seconds / cores)
+d  what one decode and what parallelism save against the old shape: a script in which every
+   analyzer opens and decodes the file itself, one after another
+e  decoder memory and track bytes for 1, 3 and 10 minutes
+f  cold start by phase, from the command typed to the report
+g  four videos in flight against one
+
+The clip is the composite of ``TIKTOK_RAY_TEST_MEDIA`` where that is set, else the demo's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks import noop
+from tiktok_ray import media
+from tiktok_ray.cli import make_graph, make_workers
+from tiktok_ray.engine import Engine, Source, Tracks, options_for
+from tiktok_ray.graph import Graph
+from tiktok_ray.placement import Plan, plan
+from tiktok_ray.settings import Settings
+from tiktok_ray.worker import Worker, limit_threads, memory_now
+
+RUNS = 5
+
+
+def clip(settings: Settings) -> Path:
+    """The clip that is measured."""
+    place = os.environ.get("TIKTOK_RAY_TEST_MEDIA")
+    if place:
+        return Path(place) / "video/short_vertical_composite.mp4"
+    from tiktok_ray.demo import demo_clip
+
+    return demo_clip(settings)
+
+
+def line(*cells: object) -> None:
+    """One row of the table."""
+    print("| " + " | ".join(str(c) for c in cells) + " |", flush=True)
+
+
+def median(call: Callable[[], Any], runs: int = RUNS) -> float:
+    """Median wall seconds of a call."""
+    return statistics.median(timed(call) for _ in range(runs))
+
+
+def timed(call: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+# --- a ----------------------------------------------------------------------------------------
+
+
+def bare_decode(path: Path) -> int:
+    """The same tracks by hand, as short as can be; returns their bytes."""
+    import av
+    from av.video.reformatter import Interpolation, VideoReformatter
+
+    size = 0
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        every = {"thumbs": (1, 64), "dense": (3, 320), "frames": (15, 512), "stills": (100, 540)}
+        scalers = {name: VideoReformatter() for name in every}
+        kept: dict[str, list[Any]] = {name: [] for name in every}
+        sound: list[Any] = []
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=16_000)
+        index = 0
+        for packet in container.demux(stream, container.streams.audio[0]):
+            for frame in packet.decode():
+                if packet.stream.type == "audio":
+                    sound += [out.to_ndarray()[0] for out in resampler.resample(frame)]
+                    continue
+                for name, (step, short) in every.items():
+                    if index % step == 0:
+                        k = short / min(frame.width, frame.height)
+                        width, height = (
+                            max(2, 2 * round(n * k / 2)) for n in (frame.width, frame.height)
+                        )
+                        small = scalers[name].reformat(
+                            frame, width=width, height=height, format="yuv420p",
+                            interpolation=Interpolation.AREA, threads=1,
+                        )  # fmt: skip
+                        kept[name].append(small.to_ndarray())
+                index += 1
+    for pictures in kept.values():
+        size += np.stack(pictures).nbytes
+    return size + int(np.concatenate(sound).nbytes)
+
+
+def measure_a(settings: Settings) -> None:
+    """One-pass decode against the bare loop; levels by BS.1770 are shown apart."""
+    path = clip(settings)
+    pictures = {"frames", "dense", "thumbs", "stills"}
+    pairs, whole = [], []
+    bare_decode(path)
+    media.decode(path, pictures, settings)
+    for _ in range(RUNS):
+        bare = timed(lambda: bare_decode(path))
+        ours = timed(lambda: media.decode(path, {*pictures, "audio"}, settings))
+        pairs.append(ours / bare)
+        whole.append((ours, bare))
+    ours, bare = (statistics.median(column) for column in zip(*whole, strict=True))
+    line("a", "one-pass decode / bare PyAV loop", f"{ours:.2f} s / {bare:.2f} s",
+         f"{statistics.median(pairs):.2f}", "≤ 1.15")  # fmt: skip
+
+
+# --- b ----------------------------------------------------------------------------------------
+
+
+class Canned:
+    """Workers whose decoding costs nothing."""
+
+    def __init__(self, inner: Any, video: media.Video) -> None:
+        self.inner, self.video, self.plan = inner, video, inner.plan
+
+    async def decode(self, path: Path, want: Any) -> Tracks:
+        return Tracks(self.video, {"video": self.video}, {}, 0.0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+async def measure_b(settings: Settings) -> None:
+    """The engine's own cost a video, against bare calls to the same number of actors."""
+    import ray
+
+    from tiktok_ray.fleet import Fleet
+
+    graph = Graph(noop.ANALYZERS)
+    fleet = Fleet(graph, plan(graph.analyzers.values(), settings), settings)
+    path = clip(settings)
+    engine = Engine(graph, Canned(fleet, media.probe(path, settings)), settings)
+    try:
+        await engine.analyze(Source(path, "warm"))
+        ratios, engines, bares = [], [], []
+        actors = [fleet._actors[name] for name in graph.order]
+        for _ in range(15):
+            begin = time.perf_counter()
+            await engine.analyze(Source(path, "b"))
+            ours = time.perf_counter() - begin
+            bare = timed(lambda: [ray.get(a.load.remote()) for a in actors])
+            ratios.append(ours / bare)
+            engines.append(ours)
+            bares.append(bare)
+        sha = median(lambda: media.fingerprint(path))
+    finally:
+        await fleet.close()
+    line("b", "19 analyzers that do nothing / 19 bare Ray calls, one after another",
+         f"{1e3 * statistics.median(engines):.0f} ms / {1e3 * statistics.median(bares):.0f} ms "
+         f"(hashing the file {1e3 * sha:.0f} ms of it)",
+         f"{statistics.median(ratios):.2f}", "≤ 2")  # fmt: skip
+
+
+# --- c, d -------------------------------------------------------------------------------------
+
+
+class Solo:
+    """Every analyzer in this process, one thread, inputs prepared once."""
+
+    def __init__(self, settings: Settings) -> None:
+        limit_threads(1)
+        self.settings = settings
+        self.graph = make_graph()
+        self.plan: Plan = plan(self.graph.analyzers.values(), settings)
+        self.path = clip(settings)
+        self.names = [n for n in self.graph.order if n in self.plan.assignments]
+        self.workers = {
+            name: Worker(
+                self.graph.analyzers[name],
+                options_for(name, self.graph, settings),
+                self.plan.assignments[name],
+            )
+            for name in self.names
+        }
+        for worker in self.workers.values():
+            worker.load()
+
+    def run(
+        self, tracks: dict[str, Any], own_decode: bool = False
+    ) -> dict[str, tuple[float, float]]:
+        """Wall and CPU seconds of each analyzer, its own decoding included where asked for."""
+        outputs: dict[str, Any] = {}
+        spent: dict[str, tuple[float, float]] = {}
+        for name in self.names:
+            begin, cpu = time.perf_counter(), time.process_time()
+            if own_decode and (want := self.graph.tracks([name])):
+                tracks = media.decode(self.path, want, self.settings).tracks
+            edges = self.graph.edges[name]
+            hard = [e for e in edges if not e.soft]
+            if all(e.source in tracks or outputs.get(e.source) is not None for e in hard):
+                given = {e.source: tracks.get(e.source, outputs.get(e.source)) for e in edges}
+                outputs[name] = self.workers[name].run(given).output
+            spent[name] = time.perf_counter() - begin, time.process_time() - cpu
+        return spent
+
+
+def longest_path(graph: Graph, seconds: dict[str, float]) -> float:
+    """Seconds of the longest chain of analyzers that wait for each other."""
+    ends: dict[str, float] = {}
+    for name in graph.order:
+        before = max((ends.get(p, 0.0) for p in graph.producers[name]), default=0.0)
+        ends[name] = before + seconds.get(name, 0.0)
+    return max(ends.values(), default=0.0)
+
+
+def slow_down(name: str) -> float:
+    """How much slower one analyzer is while a second copy of it runs beside it."""
+    code = (
+        "import sys, time; from benchmarks.speed import Solo, Settings; from tiktok_ray import media;"
+        "s = Solo(Settings()); w = s.workers[sys.argv[1]];"
+        "t = media.decode(s.path, s.graph.tracks([sys.argv[1]]), s.settings).tracks;"
+        "g = {e.source: t.get(e.source) for e in s.graph.edges[sys.argv[1]]};"
+        "w.run(g); print('ready', flush=True); input();"
+        "b = time.perf_counter(); [w.run(g) for _ in range(3)];"
+        "print((time.perf_counter() - b) / 3, flush=True)"
+    )
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, name], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert process.stdout is not None
+        while process.stdout.readline().strip() != "ready":
+            pass
+        return process
+
+    def measure(count: int) -> float:
+        processes = [start() for _ in range(count)]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        found = [float(p.communicate()[0].strip().splitlines()[-1]) for p in processes]
+        return max(found)
+
+    return measure(2) / measure(1)
+
+
+async def measure_cd(settings: Settings, which: str) -> None:
+    """Warm wall time against its bound, and against the old shape."""
+    solo = Solo(settings)
+    want = solo.graph.tracks(solo.names)
+    decoded = media.decode(solo.path, want, settings)
+    solo.run(decoded.tracks)
+    decode_s = median(lambda: media.decode(solo.path, want, settings), 3)
+    spent = solo.run(decoded.tracks)
+    wall = {name: s[0] for name, s in spent.items()}
+    cpu_total = sum(s[1] for s in spent.values()) + decode_s
+    heaviest = max(wall, key=lambda n: wall[n])
+    for name in sorted(wall, key=lambda n: -wall[n]):
+        line("", name, f"{wall[name]:.2f} s wall, {spent[name][1]:.2f} s CPU alone", "", "")
+    old = None
+    if "d" in which:
+        solo.run(decoded.tracks, own_decode=True)
+        begin = time.perf_counter()
+        solo.run({}, own_decode=True)
+        old = time.perf_counter() - begin
+    graph = make_graph()
+    workers = make_workers(graph, settings)
+    engine = Engine(graph, workers, settings)
+    try:
+        await engine.analyze(Source(solo.path, "warm"))
+        walls = []
+        for _ in range(3):
+            report = await engine.analyze(Source(solo.path, "c"))
+            walls.append(report.run["wall_s"])
+    finally:
+        await workers.close()
+    ours = statistics.median(walls)
+    if "c" in which:
+        bound = max(decode_s + longest_path(graph, wall), cpu_total / settings.cores)
+        factor = slow_down(heaviest)
+        line("c", "warm wall / bound", f"{ours:.2f} s / {bound:.2f} s", f"{ours / bound:.2f}", "")
+        line("", f"two copies of {heaviest} at once slow each other by", "", f"{factor:.2f}", "")
+        line("", "warm wall / bound corrected for it", f"{ours:.2f} s / {bound * factor:.2f} s",
+             f"{ours / bound / factor:.2f}", "≤ 1.15")  # fmt: skip
+    if old is not None:
+        one = decode_s + sum(wall.values())
+        line("d", "old shape / one decode, analyzers in turn", f"{old:.2f} s / {one:.2f} s",
+             f"{old / one:.2f}", "")  # fmt: skip
+        line(
+            "", "analyzers in turn / actors", f"{one:.2f} s / {ours:.2f} s", f"{one / ours:.2f}", ""
+        )
+        line("", "old shape / ours", f"{old:.2f} s / {ours:.2f} s", f"{old / ours:.2f}", "≥ 3")
+
+
+# --- e ----------------------------------------------------------------------------------------
+
+
+def long_clip(folder: Path, minutes: int) -> Path:
+    """Moving noise, 270 x 480 at 30 fps with a tone, encoded quickly."""
+    from tiktok_ray.clips import write_clip
+
+    rng = np.random.default_rng(minutes)
+    ground = rng.integers(0, 256, (60, 40, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+
+    def pictures() -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+        for k in range(minutes * 60 * 30):
+            x, y = k % 300, (k // 3) % 400
+            yield ground[y : y + 480, x : x + 270]
+
+    t = np.arange(minutes * 60 * 48_000) / 48_000
+    tone = (0.1 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+    fast = {"preset": "ultrafast", "crf": "30"}
+    return write_clip(folder / f"{minutes}.mp4", pictures(), fps=30, audio=tone, options=fast)
+
+
+def decoder_memory(path: Path) -> tuple[float, float]:
+    """Peak PSS of a fresh process that decodes all tracks, and the tracks' bytes, in GiB."""
+    code = (
+        "import sys, json; from pathlib import Path; from tiktok_ray import media;"
+        "from tiktok_ray.settings import Settings; from tiktok_ray.worker import _MemoryWatch\n"
+        "with _MemoryWatch() as watch:\n"
+        "    d = media.decode(Path(sys.argv[1]), {'frames','dense','thumbs','stills','audio'}, Settings())\n"
+        "size = sum(t.i420.nbytes for t in d.tracks.values() if isinstance(t, media.Frames))\n"
+        "size += d.tracks['audio'].samples.nbytes\n"
+        "print(json.dumps([watch.peak.pss_gib, size / 2**30]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    pss, size = json.loads(done.stdout)
+    return pss, size
+
+
+def measure_e(_: Settings) -> None:
+    """Memory does not grow with length."""
+    seen = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in (1, 3, 10):
+            seen[minutes] = decoder_memory(long_clip(Path(folder), minutes))
+    for minutes, (pss, size) in seen.items():
+        line("e" if minutes == 1 else "", f"{minutes} min: decoder PSS, track bytes",
+             f"{pss:.2f} GiB, {size:.2f} GiB", "", "")  # fmt: skip
+    line("", "10 min / 1 min, PSS", "", f"{seen[10][0] / seen[1][0]:.2f}", "≤ 1.5")
+    line("", "10 min / 1 min, bytes", "", f"{seen[10][1] / seen[1][1]:.2f}", "≤ 1.5")
+
+
+# --- f, g -------------------------------------------------------------------------------------
+
+
+def measure_f(settings: Settings) -> None:
+    """From the command typed to the report written."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "tiktok_ray.cli", "analyze", str(clip(settings)), "--json"]
+        begin = time.perf_counter()
+        done = subprocess.run(
+            [*command, "--out", folder], capture_output=True, text=True, check=True
+        )
+        seconds = time.perf_counter() - begin
+    run = json.loads(done.stdout)["run"]
+    line("f", "command typed to report", f"{seconds:.1f} s", "", "≤ 25 s")
+    line("", "until all models are loaded", f"{run['startup_s']:.1f} s", "", "")
+    line("", "decoding", f"{run['decode_s']:.1f} s", "", "")
+    loads = sorted(run["load_s"].items(), key=lambda item: -item[1])[:5]
+    line("", "longest loads", ", ".join(f"{n} {s:.1f} s" for n, s in loads), "", "")
+    line("", "from the file to the report", f"{run['wall_s']:.1f} s", "", "")
+
+
+async def measure_g(settings: Settings) -> None:
+    """Throughput of four videos in flight against one after another, and how busy the cores are."""
+    graph = make_graph()
+    workers = make_workers(graph, settings)
+    engine = Engine(graph, workers, settings)
+    path = clip(settings)
+    try:
+        await engine.analyze(Source(path, "warm"))
+        begin = time.perf_counter()
+        for _ in range(4):
+            await engine.analyze(Source(path, "one"))
+        one = time.perf_counter() - begin
+        psutil.cpu_percent()
+        begin = time.perf_counter()
+        await asyncio.gather(*(engine.analyze(Source(path, "four")) for _ in range(4)))
+        four = time.perf_counter() - begin
+        busy = psutil.cpu_percent()
+    finally:
+        await workers.close()
+    line("g", "4 videos, one at a time / 4 in flight", f"{one:.1f} s / {four:.1f} s",
+         f"{one / four:.2f}", "")  # fmt: skip
+    line("", "cores busy with 4 in flight", f"{busy:.0f} %", "", "≥ 90 %")
+
+
+def main() -> None:
+    """Run the measurements that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("which", nargs="*", default=list("abcdefg"))
+    which = "".join(parser.parse_args().which)
+    settings = Settings()
+    print(
+        f"{settings.cores} cores, {memory_now().pss_gib:.2f} GiB in this process, clip {clip(settings).name}"
+    )
+    line("", "what", "measured", "ratio", "goal")
+    line("---", "---", "---", "---", "---")
+    if "a" in which:
+        measure_a(settings)
+    if "b" in which:
+        asyncio.run(measure_b(settings))
+    if "c" in which or "d" in which:
+        asyncio.run(measure_cd(settings, which))
+    if "e" in which:
+        measure_e(settings)
+    if "f" in which:
+        measure_f(settings)
+    if "g" in which:
+        asyncio.run(measure_g(settings))
+
+
+if __name__ == "__main__":
+    main()
