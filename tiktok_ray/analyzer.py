@@ -80,9 +80,10 @@ class Partial(NamedTuple):
 class Analyzer(ABC):
     """Base class of the nineteen.
 
-    Class attributes: ``name`` is the key in the report; ``variants`` stand best first; ``batch``
-    is how many samples go through a model at once (halved by the worker after the device ran out
-    of memory). ``options`` are the settings it was made with.
+    Class attributes: ``name`` is the key in the report; ``variants`` are all there are, best first
+    (``variants_for`` says which of them some options choose among); ``batch`` is how many samples
+    go through a model at once (halved by the worker after the device ran out of memory).
+    ``options`` are the settings it was made with.
     """
 
     name: ClassVar[str]
@@ -93,6 +94,11 @@ class Analyzer(ABC):
 
     def __init__(self, options: Options | None = None) -> None:
         self.options: Any = options or self.options_type()
+
+    @classmethod
+    def variants_for(cls, options: Options) -> tuple[Variant, ...]:
+        """The variants that these options choose among, best first."""
+        return cls.variants
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:  # noqa: B027
         """Make ready to analyze. Heavy imports live here.

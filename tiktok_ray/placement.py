@@ -153,11 +153,13 @@ def plan(
     largest = max((c.usable_gib for c in cards), default=0.0)
     chosen: dict[str, list[_Step]] = {}
     unavailable: dict[str, str] = {}
+    variants: dict[str, tuple[Variant, ...]] = {}
     by_name = {a.name: a for a in analyzers}
     for name, analyzer in by_name.items():
-        steps = _steps(analyzer, settings.models, bool(cards), assume_weights)
+        variants[name] = variants_of(analyzer, settings)
+        steps = _steps(variants[name], settings.models, bool(cards), assume_weights)
         if not steps:
-            unavailable[name] = lacking(analyzer, with_card=bool(cards))
+            unavailable[name] = lacking(analyzer, variants[name], with_card=bool(cards))
             continue
         fitting = [s for s in steps if s.gib <= largest]
         if not fitting:
@@ -169,19 +171,25 @@ def plan(
         chosen[name] = fitting
     where = _fit(chosen, cards)
     assignments = {
-        name: _assignment(by_name[name], steps[0], where.get(name), cards)
+        name: _assignment(by_name[name], variants[name], steps[0], where.get(name), cards)
         for name, steps in chosen.items()
     }
     here = {n: all(p.exists() for p in a.files.values()) for n, a in assignments.items()}
     return Plan(assignments, unavailable, cards, here)
 
 
+def variants_of(analyzer: type[Analyzer], settings: Settings) -> tuple[Variant, ...]:
+    """The variants that the settings choose among, best first."""
+    given = settings.options.get(analyzer.name, {})
+    return analyzer.variants_for(analyzer.options_type.model_validate(given))
+
+
 def _steps(
-    analyzer: type[Analyzer], models: Path, with_card: bool, assume_weights: bool
+    variants: Iterable[Variant], models: Path, with_card: bool, assume_weights: bool
 ) -> list[_Step]:
     """Ways to run an analyzer, best first, each smaller on the card than the one before."""
     steps: list[_Step] = []
-    for variant in analyzer.variants:
+    for variant in variants:
         places = {key: w.locate(models) for key, w in variant.weights.items()}
         if not assume_weights and not all(places.values()):
             continue
@@ -240,9 +248,13 @@ def gpu_share(gib: float, card: Card) -> float:
 
 
 def _assignment(
-    analyzer: type[Analyzer], step: _Step, card: int | None, cards: Sequence[Card]
+    analyzer: type[Analyzer],
+    variants: Sequence[Variant],
+    step: _Step,
+    card: int | None,
+    cards: Sequence[Card],
 ) -> Assignment:
-    reason = lacking(analyzer, with_card=bool(cards))
+    reason = lacking(analyzer, variants, with_card=bool(cards))
     share = 0.0
     if card is not None:
         share = round(gpu_share(step.gib, next(c for c in cards if c.index == card)), 4)
@@ -258,15 +270,26 @@ def _assignment(
     )
 
 
-def lacking(analyzer: type[Analyzer], *, with_card: bool = False) -> str:
-    """Why the weights of an analyzer are wanted, with the command that gets them."""
-    wanted = wanted_variant(analyzer, with_card=with_card)
+def lacking(
+    analyzer: type[Analyzer],
+    variants: Sequence[Variant] | None = None,
+    *,
+    with_card: bool = False,
+) -> str:
+    """Why the weights of an analyzer are wanted, with the command that gets them.
+
+    ``variants``: those that the settings choose among; None: all.
+    """
+    wanted = wanted_variant(analyzer, variants, with_card=with_card)
     names = ", ".join(w.id for w in wanted.weights.values())
     return f"weights not on this machine: {names}; get them: tiktok-ray models pull {analyzer.name}"
 
 
-def wanted_variant(analyzer: type[Analyzer], *, with_card: bool) -> Variant:
+def wanted_variant(
+    analyzer: type[Analyzer], variants: Sequence[Variant] | None = None, *, with_card: bool
+) -> Variant:
     """The variant with weights that ``models pull`` fetches for a machine of this kind."""
-    weighty = [v for v in analyzer.variants if v.weights]
+    variants = variants or analyzer.variants
+    weighty = [v for v in variants if v.weights]
     fitting = [v for v in weighty if (v.vram if with_card else v.cpu)] or weighty
-    return fitting[0] if fitting else analyzer.variants[-1]
+    return fitting[0] if fitting else variants[-1]
