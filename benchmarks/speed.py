@@ -74,7 +74,7 @@ def timed(call: Callable[[], Any]) -> float:
 def bare_decode(path: Path) -> int:
     """The same tracks by hand, as short as can be; returns their bytes."""
     import av
-    from av.video.reformatter import Interpolation, VideoReformatter
+    from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
     size = 0
     with av.open(str(path)) as container:
@@ -100,6 +100,7 @@ def bare_decode(path: Path) -> int:
                         small = scalers[name].reformat(
                             frame, width=width, height=height, format="yuv420p",
                             interpolation=Interpolation.AREA, threads=1,
+                            dst_colorspace=Colorspace.ITU601,
                         )  # fmt: skip
                         kept[name].append(small.to_ndarray())
                 index += 1

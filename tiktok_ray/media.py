@@ -918,12 +918,15 @@ class _Meter:
 
     def __init__(self, rate: int, channels: Sequence[str]) -> None:
         import pyloudnorm
+        from scipy.signal import firwin
 
         self.rate = rate
         self.step = max(1, round(LEVEL_STEP_S * rate))
         self.weights = np.array([self.WEIGHTS.get(name, 1.0) for name in channels])
         filters = pyloudnorm.Meter(rate)._filters.values()
         self.filters = [(f.b, f.a, np.zeros((len(channels), 2))) for f in filters]
+        #: 12 taps a phase, as the interpolator of BS.1770-5, annex 2.
+        self.interpolator = {n: firwin(12 * n + 1, 1 / n, window=("kaiser", 5.0)) for n in (2, 4)}
         self.rest = np.zeros((len(channels), 0), np.float32)
         self.tail = np.zeros((len(channels), 32), np.float32)
         self.power: list[float] = []
@@ -950,7 +953,7 @@ class _Meter:
         self.power += (self.weights @ squares).tolist()
         over = 4 if self.rate < 96_000 else 2
         joined = np.concatenate([self.tail, block], axis=1)
-        fine = np.abs(resample_poly(joined, over, 1, axis=1))[:, self.tail.shape[1] * over :]
+        fine = np.abs(resample_poly(joined, over, 1, axis=1, window=self.interpolator[over]))[:, self.tail.shape[1] * over :]
         self.peak += fine.reshape(channels, steps, -1).max((0, 2)).tolist()
         full = np.abs(block) >= 0.9999
         self.clipped += full.reshape(channels, steps, -1).mean((0, 2)).tolist()
