@@ -325,7 +325,7 @@ def measure(frames: Frames, stills: Frames, audio: Audio | None) -> Technical:
     sharp = [s for _, s in seen]
     pictures = [middle(within(stills.gray(k), bars.box)) for k in range(len(stills))]
     # The grid begins at the corner of the whole picture, not of the active one.
-    whole = [middle(stills.gray(k)) for k in range(len(stills))]
+    corner = round(bars.box[0] * stills.width), round(bars.box[1] * stills.height)
     share = _median([detail(y) for y in pictures])
     size = [stills.width, stills.height]
     return Technical(
@@ -337,7 +337,7 @@ def measure(frames: Frames, stills: Frames, audio: Audio | None) -> Technical:
         clipped_dark=float(np.mean([(y <= BLACK).mean() for y in inside])),
         clipped_bright=float(np.mean([(y >= WHITE).mean() for y in inside])),
         noise=_median([noise(y) for y in pictures]),
-        blocking=_median([blocking(y) for y in whole]),
+        blocking=_median([blocking(y, corner) for y in pictures]),
         bars=bars,
         resolution=size,
         detail_share=share,
@@ -433,14 +433,17 @@ def noise(gray: Gray) -> float | None:
     return FULL * math.sqrt(math.pi / 2) / 6 * float(response[calm].mean())
 
 
-def blocking(gray: Gray) -> float | None:
-    """Strength of the 8 x 8 grid, -1..1, about 0 without one; None without any step."""
+def blocking(gray: Gray, corner: tuple[int, int] = (0, 0)) -> float | None:
+    """Strength of the 8 x 8 grid, -1..1, about 0 without one; None without any step.
+
+    ``corner`` is where the picture lies (x, y) in the one whose corner the grid begins at.
+    """
     if min(gray.shape) < 32:
         return None
     strengths = []
-    for picture in (gray, gray.T):
+    for picture, first in zip((gray, gray.T), corner, strict=True):
         steps = np.abs(np.diff(picture.astype(np.int16), axis=1)).mean(0)
-        grid = np.arange(len(steps)) % 8 == 7
+        grid = (np.arange(len(steps)) + first) % 8 == 7
         on, off = float(steps[grid].mean()), float(steps[~grid].mean())
         if on + off > 0:
             strengths.append((on - off) / (on + off))

@@ -111,7 +111,8 @@ def seeing(**options: Any) -> ContentQuality:
 
 
 def coloured(*tints: tuple[float, float, float]) -> list[Any]:
-    small = cv2.resize(SCENE, (256, 192), interpolation=cv2.INTER_AREA)
+    small: Any = cv2.resize(SCENE, (256, 192), interpolation=cv2.INTER_AREA)
+    small[100:140, 60:90], small[100:140, 160:200] = 0, 255
     return [(small[..., None] * np.array(tint)).clip(0, 255).astype(np.uint8) for tint in tints]
 
 
@@ -195,6 +196,15 @@ def test_blocking_sees_the_grid_and_only_the_grid():
     assert blocking(luma(mosaic)) == 1
     assert blocking(luma(np.roll(mosaic, (4, 4), (0, 1)))) == -1
     assert blocking(luma(np.full(SIZE, 90))) is None
+
+
+def test_a_bar_on_the_grid_is_no_blocking():
+    pictures = [boxed((48, 48, 64, 64), seed, 0) for seed in range(3)]
+    found = measure(video(*pictures), video(*pictures), None)
+    assert found.blocking == pytest.approx(0, abs=0.12)
+    mosaic = np.random.default_rng(0).uniform(30, 220, (30, 40)).repeat(8, 0).repeat(8, 1)
+    mosaic[:20] = mosaic[-20:] = 0
+    assert measure(video(mosaic), video(mosaic), None).blocking == pytest.approx(1)
 
 
 @pytest.mark.parametrize("factor", [1.5, 2, 3, 4])
