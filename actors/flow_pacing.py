@@ -49,7 +49,7 @@ class Pacing(Model):
 def pacing(of: Sources) -> Pacing:
     """Pace in windows of ``WINDOW_S``, one a second, or ``POINTS`` of them over long videos."""
     step = max(1.0, of.end / POINTS)
-    times = np.arange(step / 2, max(of.end, step), step)
+    times = np.arange(min(step, of.end) / 2, max(of.end, step), step)
     low, high = np.maximum(0.0, times - WINDOW_S / 2), np.minimum(of.end, times + WINDOW_S / 2)
 
     def rate(instants: Sequence[float]) -> list[float]:

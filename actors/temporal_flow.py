@@ -95,7 +95,9 @@ class Flow(Output):
     calls_to_action: list[CallToAction] | None = derived(
         "What viewers are asked to do, in German or English; null without words to look at"
     )
-    loop: Loop | None = derived("Whether the end leads back to the beginning; null if blank")
+    loop: Loop | None = derived(
+        "Whether the end leads back to the beginning; null if the first or last picture is blank"
+    )
 
     def headline(self) -> str:
         moments = len(self.moments)
@@ -172,7 +174,9 @@ def _call(
 
 
 def loop(thumbs: Frames) -> Loop | None:
-    """Likeness of the first and the last picture; None where one of them is blank."""
+    """Likeness of the first and the last picture; None for a single one, or a blank one."""
+    if len(thumbs) < 2:
+        return None
     one, two = (thumbs.gray(k).astype(float) for k in (0, len(thumbs) - 1))
     if min(one.std(), two.std()) < FLAT:
         return None
@@ -185,7 +189,7 @@ def loop(thumbs: Frames) -> Loop | None:
     )
 
 
-def missing(of: Sources, made: Flow, has_audio: bool) -> list[Missing]:
+def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Missing]:
     """Findings that could not be made, and why."""
     gone: list[tuple[str, str]] = []
 
@@ -209,7 +213,8 @@ def missing(of: Sources, made: Flow, has_audio: bool) -> list[Missing]:
         why = "gave nothing" if of.voice is None else "heard the voice without its model"
         lacks("speech_emotion", "emotional course", why=why)
     if made.loop is None:
-        gone.append(("loop ending", "the first or the last picture is blank"))
+        why = "the first or the last picture is blank" if pictures > 1 else "there is one picture"
+        gone.append(("loop ending", why))
     return [Missing(part=part, reason=reason) for part, reason in gone]
 
 
@@ -256,5 +261,5 @@ class TemporalFlow(Analyzer):
             calls_to_action=calls_to_action(of),
             loop=loop(thumbs),
         )
-        gone = missing(of, made, video.has_audio)
+        gone = missing(of, made, video.has_audio, len(thumbs))
         return Partial(made, tuple(gone)) if gone else made

@@ -246,15 +246,18 @@ def optical_flow(one: Gray, two: Gray, before: Corners, guess: Corners) -> tuple
     """Where points [n, 2] of one picture are in another, and which of them lead back again."""
     import cv2
 
-    window = max(7, min(one.shape) // 10 | 1)
+    window = max(7, min(one.shape) // 11 | 1)
     settings: dict[str, Any] = {
         "winSize": (window, window),
-        "maxLevel": 3,
         "criteria": (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 12, 0.02),
         "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
     }
-    after, there, _ = cv2.calcOpticalFlowPyrLK(one, two, before, guess.copy(), **settings)
-    again, back, _ = cv2.calcOpticalFlowPyrLK(two, one, after, before.copy(), **settings)
+    after, there, _ = cv2.calcOpticalFlowPyrLK(
+        one, two, before, guess.copy(), maxLevel=3, **settings
+    )
+    again, back, _ = cv2.calcOpticalFlowPyrLK(
+        two, one, after, before.copy(), maxLevel=1, **settings
+    )
     kept = (there.ravel() > 0) & (back.ravel() > 0) & (np.abs(again - before).max(1) < 0.5)
     return after, kept
 

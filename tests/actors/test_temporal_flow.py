@@ -366,6 +366,15 @@ def test_pace_leaves_out_motion_that_is_not_known() -> None:
     assert made.pace == [0.0] * 6
 
 
+def test_one_picture_neither_loops_nor_paces_beyond_its_end() -> None:
+    one = {"thumbs": Frames.of([0.0], [picture()], 0.04), "cut_analysis": cuts_at([], 0.04)}
+    made, gone = flow(dict.fromkeys(SOFT) | {"video": video(0.04), "speech": None} | one)
+    assert made.loop is None
+    assert gone["loop ending"] == "there is one picture"
+    assert made.pacing.times == [0.02]
+    assert made.hook.end == 0.04
+
+
 def test_the_series_of_a_long_video_stays_bounded() -> None:
     assert len(pacing(Sources(1200.0, cuts_at([600.0], 1200.0))).times) <= 300
 
