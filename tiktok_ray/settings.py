@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -66,7 +66,28 @@ class Settings(BaseSettings):
     fetch_silence_s: float = Field(15.0, gt=0, description="Longest silence while fetching")
     object_store_gib: float = Field(2.0, gt=0, description="Ray's object store, in GiB")
     vram_gib: float | None = Field(None, description="Plan for a card of this size, in GiB")
+    host: str = Field("127.0.0.1", description="Address the service listens on")
     port: int = Field(8000, ge=1, le=65535, description="Port of the service")
+    token: SecretStr | None = Field(
+        None, description="What clients of the service must show; needed beyond loopback"
+    )
+    in_flight: int = Field(4, ge=1, description="Videos the service works on at once")
+    queue: int = Field(100, ge=0, description="Jobs that may wait beside those")
+    upload_timeout_s: float = Field(600.0, gt=0, description="Limit of receiving one upload")
+    upload_silence_s: float = Field(20.0, gt=0, description="Longest silence within an upload")
+    disk_reserve_gib: float = Field(1.0, ge=0, description="Disk space the service leaves free")
+    keep_days: float = Field(30.0, gt=0, description="Age at which results and jobs are removed")
+    keep_gib: float = Field(20.0, gt=0, description="Size of all results; the oldest make room")
+    keep_videos: bool = Field(True, description="Whether a result keeps its video to play")
+    cache_gib: float = Field(1.0, ge=0, description="Size of the cache of outputs; 0: none")
+    preload: bool = Field(True, description="Whether the service loads its models at start")
+    drain_s: float = Field(
+        30.0, ge=0, description="Patience with an actor that is busy for a dead owner"
+    )
+    decoder_gib: float = Field(4.0, gt=0, description="Memory that decoding one video may take")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Signs what is sent to webhooks; without it there are none"
+    )
     dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of Ray's dashboard")
     biometrics: bool = Field(True, description="Whether faces may be analyzed")
     private_addresses: bool = Field(

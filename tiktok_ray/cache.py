@@ -1,0 +1,104 @@
+"""Outputs of analyzers on disk, by a key that covers everything they depend on.
+
+Bounded: what was not read for longest makes room. A file that cannot be read back is no output: it
+is removed and computed again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tiktok_ray.report import Output
+
+KEY = re.compile(r"[a-z0-9_]+-[0-9a-f]{16,64}")
+
+
+class DiskCache:
+    """Implements ``engine.Cache``. Several processes may share the folder."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.hits = self.misses = 0
+        self._lock = threading.Lock()
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        files = [(p.stat(), p) for p in folder.glob("*.json") if KEY.fullmatch(p.stem)]
+        for facts, path in sorted(files, key=lambda entry: entry[0].st_mtime):
+            self._sizes[path.stem] = facts.st_size
+        self._total = sum(self._sizes.values())
+        self._make_room()
+
+    @property
+    def total_bytes(self) -> int:
+        return self._total
+
+    def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is no key of the cache")
+        return self.folder / f"{key}.json"
+
+    def get(self, key: str, kind: type[Output]) -> Output | None:
+        """The output under ``key``, or None."""
+        path = self._path(key)
+        try:
+            text = path.read_bytes()
+            output = kind.model_validate_json(text)
+        except FileNotFoundError:
+            self.misses += 1
+            return None
+        except ValidationError:
+            self.misses += 1
+            self._drop(key)
+            return None
+        self.hits += 1
+        with self._lock:
+            self._note(key, len(text))
+        with suppress(FileNotFoundError):  # another process made room
+            os.utime(path)
+        return output
+
+    def put(self, key: str, output: Output) -> None:
+        """Keep an output; one larger than the whole cache is not kept."""
+        path = self._path(key)
+        text = output.model_dump_json().encode()
+        if len(text) > self.max_bytes:
+            return
+        part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+        part.write_bytes(text)
+        part.replace(path)
+        with self._lock:
+            self._note(key, len(text))
+            self._make_room()
+
+    def _note(self, key: str, size: int) -> None:
+        self._total += size - self._sizes.pop(key, 0)
+        self._sizes[key] = size
+
+    def _make_room(self) -> None:
+        while self._total > self.max_bytes and self._sizes:
+            key, size = self._sizes.popitem(last=False)
+            self._total -= size
+            self._path(key).unlink(missing_ok=True)
+
+    def _drop(self, key: str) -> None:
+        with self._lock:
+            self._total -= self._sizes.pop(key, 0)
+        self._path(key).unlink(missing_ok=True)
+
+    def facts(self) -> dict[str, Any]:
+        """How full it is and how well it served."""
+        return {
+            "entries": len(self._sizes),
+            "bytes": self._total,
+            "hits": self.hits,
+            "misses": self.misses,
+        }

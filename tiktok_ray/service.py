@@ -1,0 +1,641 @@
+"""The worker behind the ingress: takes jobs from the ledger and runs them over one engine.
+
+One process at a time holds the lease and works; others may serve requests meanwhile. A job's folder
+``<home>/work/<id>`` holds its upload or what was fetched, and goes when the job has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import shutil
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tiktok_ray.cache import DiskCache
+from tiktok_ray.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
+from tiktok_ray.graph import Graph
+from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
+from tiktok_ray.jobs import ENDED, SUSPECT, Delivery, Entry, Job, Lease, Ledger, State
+from tiktok_ray.media import InputError
+from tiktok_ray.outbound import Door, trust
+from tiktok_ray.report import VideoReport
+from tiktok_ray.settings import Settings
+from tiktok_ray.store import Store
+
+log = logging.getLogger("tiktok_ray.service")
+
+POLL_S = 0.5
+GATHER_S = 0.02
+SWEEP_S = 600.0
+ORPHAN_S = 3600.0
+POSTER_S = 20.0
+WEBHOOK_S = 15.0
+#: Statuses of what decoding finds wrong; the rest is in ``intake.STATUS``.
+DECODE_STATUS = {"no_video": 422, "undecodable": 422, "decoder_died": 422, "decode_timeout": 422}
+TITLES = {
+    "capacity": "There is no room for the analyzers",
+    "internal": "Something went wrong here",
+}
+
+
+def problem(word: str, status: int, detail: str, advice: str = "") -> dict[str, Any]:
+    """Problem details (RFC 9457) of what went wrong."""
+    title = TITLES.get(word, word.replace("_", " ").capitalize())
+    made = {"type": f"urn:tiktok-ray:{word}", "title": title, "status": status, "detail": detail}
+    return {**made, "advice": advice} if advice else made
+
+
+def input_problem(error: InputError) -> dict[str, Any]:
+    """Problem details of an input that cannot be analyzed."""
+    status = STATUS.get(error.type) or DECODE_STATUS.get(error.type, 422)
+    return problem(error.type, status, str(error), error.advice)
+
+
+def doors_of_service(settings: Settings) -> Settings:
+    """Settings under which the service fetches: TikTok's hosts, unless set; ``*`` means any."""
+    hosts = settings.allowed_hosts
+    hosts = TIKTOK_HOSTS if hosts is None else None if "*" in hosts else hosts
+    return settings.model_copy(update={"allowed_hosts": hosts})
+
+
+@dataclass
+class Figures:
+    """What happened since the start."""
+
+    begun: float = field(default_factory=time.time)
+    ended: Counter[str] = field(default_factory=Counter)
+    sections: Counter[tuple[str, str]] = field(default_factory=Counter)
+    analyzer_s: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    job_s: list[float] = field(default_factory=list)
+    job_s_sum: float = 0.0
+    uploaded_bytes: int = 0
+
+    def took(self, seconds: float) -> None:
+        self.job_s = [*self.job_s[-49:], seconds]
+        self.job_s_sum += seconds
+
+    @property
+    def usual_s(self) -> float:
+        """Seconds that a job usually takes, by the last fifty."""
+        return sum(self.job_s) / len(self.job_s) if self.job_s else 10.0
+
+
+class Service:
+    """Accepts, runs and publishes jobs. Make it, ``start`` it, ``stop`` it; all in one loop."""
+
+    def __init__(
+        self, graph: Graph, workers: Workers, settings: Settings, *, unbuilt: Collection[str] = ()
+    ) -> None:
+        home = settings.home
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = settings
+        self.graph = graph
+        self.unbuilt = unbuilt
+        self.ledger = Ledger(home / "jobs.sqlite")
+        self.store = Store(home / "results")
+        size = round(settings.cache_gib * 2**30)
+        self.cache = DiskCache(home / "cache", size) if size else None
+        self.engine = Engine(graph, workers, settings, unbuilt=unbuilt, cache=self.cache)
+        self.lease = Lease(home / "jobs.lock")
+        self.work = home / "work"
+        self.work.mkdir(exist_ok=True)
+        self.figures = Figures()
+        self.troubles: dict[str, str] = {}
+        self.loaded: set[str] = set()
+        self.arriving = 0
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._work: dict[str, asyncio.Task[tuple[VideoReport, Path | None]]] = {}
+        self._suspect = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._entries: list[tuple[str, float, str, dict[str, Any]]] = []
+        self._writing = asyncio.Lock()
+        self._stopping = False
+
+    # Life
+
+    async def start(self) -> None:
+        """Begin to work on jobs as soon as no other process does."""
+        self._tasks = [
+            asyncio.create_task(self._lead(), name="lead"),
+            asyncio.create_task(self._again("events", self._flush, GATHER_S), name="events"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop working; what runs goes back into the queue."""
+        self._stopping = True
+        for task in [*self._tasks, *self._work.values()]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._running.values(), return_exceptions=True)
+        self.lease.give_back()
+        await self.engine.workers.close()
+        self.ledger.close()
+        self.store.close()
+
+    async def _lead(self) -> None:
+        while not self.lease.acquire():
+            self.troubles["lease"] = "another process works on the jobs"
+            await asyncio.sleep(POLL_S)
+        self.troubles.pop("lease", None)
+        await asyncio.to_thread(self._tidy)
+        again, given_up = await asyncio.to_thread(self.ledger.recover)
+        for job in again:
+            log.warning("job %s runs again: the process that worked on it died", job.id)
+        for job in given_up:
+            log.error("job %s is given up: %s", job.id, (job.problem or {}).get("detail"))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._again("queue", self._consume, 0.0))
+            group.create_task(self._again("retention", self._sweep, SWEEP_S))
+            group.create_task(self._again("webhooks", self._deliver, POLL_S))
+            group.create_task(self._prepare())
+
+    async def _again(self, name: str, step: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        """Do something over and over. A step that fails (a full disk, say) is told and repeated."""
+        while True:
+            try:
+                await step()
+            except Exception as error:
+                log.error("%s", name, exc_info=error)
+                self.troubles[name] = f"{name}: {type(error).__name__}: {error}"
+                await asyncio.sleep(1.0)
+            else:
+                self.troubles.pop(name, None)
+                await asyncio.sleep(pause_s)
+
+    def _tidy(self) -> None:
+        """Remove what a crash left: half results, and folders of jobs that are not open."""
+        self.store.sweep()
+        for folder in self.work.iterdir():
+            job = self.ledger.get(folder.name)
+            fresh = time.time() - folder.stat().st_mtime < ORPHAN_S
+            if (job is None and not fresh) or (job is not None and job.state in ENDED):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def _prepare(self) -> None:
+        """Make the actors, and load the models where the settings want it."""
+        workers = self.engine.workers
+        try:
+            await self.engine.warm()
+        except CapacityError as error:
+            self.troubles["capacity"] = str(error)
+            log.error("%s", error)
+            return
+        if not self.settings.preload:
+            return
+        names = [n for n in self.graph.order if n in workers.plan.assignments]
+
+        async def load(name: str) -> None:
+            try:
+                async with self.engine.cores.hold(1, self.graph.urgency[name]):
+                    reply = await workers.load(name)
+            except (TimeoutError, CapacityError, WorkerDied) as error:
+                self.troubles[name] = f"{name} could not be loaded: {error or 'too slow'}"
+                return
+            if reply.status == "ok":
+                self.loaded.add(name)
+            else:
+                self.troubles[name] = f"{name}: {reply.reason}"
+
+        await asyncio.gather(*(load(name) for name in names))
+
+    async def _sweep(self) -> None:
+        """Hold results and jobs to the settings' age and size."""
+        age = self.settings.keep_days * 86_400
+        await asyncio.to_thread(
+            self.store.prune, older_than_s=age, max_bytes=self.settings.keep_gib * 2**30
+        )
+        await asyncio.to_thread(self.ledger.prune, time.time() - age)
+
+    # Jobs
+
+    async def _consume(self) -> None:
+        """Run queued jobs, as many at once as may be in flight."""
+        self._wake.clear()
+        for id in await asyncio.to_thread(self.ledger.cancelling):
+            if id in self._work:
+                self._work[id].cancel()
+        while len(self._running) < self.settings.in_flight and self._suspect not in self._running:
+            job = await asyncio.to_thread(self.ledger.claim, alone=not self._running)
+            if job is None:
+                break
+            if job.deaths >= SUSPECT:
+                self._suspect = job.id
+            task = asyncio.create_task(self._run(job), name=f"job-{job.id}")
+            self._running[job.id] = task
+            task.add_done_callback(partial(self._ended, job.id))
+            self._tell()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), POLL_S)
+
+    def _ended(self, id: str, _: asyncio.Task[None]) -> None:
+        self._running.pop(id, None)
+        self._work.pop(id, None)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Look at the queue now."""
+        self._wake.set()
+
+    async def _run(self, job: Job) -> None:
+        """Work on one job to its end. Not to be cancelled itself: its work is."""
+        begin = time.perf_counter()
+        work = asyncio.create_task(self._work_on(job), name=f"work-{job.id}")
+        self._work[job.id] = work
+        await asyncio.wait([work])
+        state: State = "failed"
+        result: str | None = None
+        trouble: dict[str, Any] | None = None
+        try:
+            report, video = work.result()
+            await asyncio.to_thread(self.store.publish, job.id, report, video)
+            state, result = "done", job.id
+            self._count(report)
+        except InputError as error:
+            trouble = input_problem(error)
+        except CapacityError as error:
+            trouble = problem("capacity", 503, str(error), "see: tiktok-ray plan")
+        except asyncio.CancelledError:
+            state = "cancelled"
+        except Exception as error:
+            log.error("job %s failed", job.id, exc_info=error)
+            words = f"{type(error).__name__}: {error}"[:500]
+            trouble = problem("internal", 500, words, "the log of the service says more")
+        released = state == "cancelled" and self._stopping
+        while True:
+            try:
+                await self._flush()
+                if released:
+                    await asyncio.to_thread(self.ledger.release, job.id)
+                    return
+                await asyncio.to_thread(
+                    self.ledger.finish, job.id, state, result=result, problem=trouble
+                )
+                break
+            except sqlite3.OperationalError as error:  # a full disk: nothing is lost meanwhile
+                self.troubles["ledger"] = f"the ledger cannot be written: {error}"
+                await asyncio.sleep(1.0)
+        self.troubles.pop("ledger", None)
+        self.figures.ended[state] += 1
+        if state == "done":
+            self.figures.took(time.perf_counter() - begin)
+        self._tell()
+        if state == "done":
+            await self._make_poster(job.id)
+        await asyncio.to_thread(shutil.rmtree, self.work / job.id, ignore_errors=True)
+
+    async def _work_on(self, job: Job) -> tuple[VideoReport, Path | None]:
+        """Fetch and analyze: the report, and the video that is kept with it."""
+        if (known := self.store.report_path(job.id)) is not None:
+            # It was published, and the process died before it could say so.
+            return await asyncio.to_thread(VideoReport.read, known), None
+        source = await self._at_hand(job, self.work / job.id)
+        report = await self.engine.analyze(
+            source,
+            only=job.request.only,
+            without=job.request.without,
+            listen=lambda progress: self._heard(job.id, progress),
+        )
+        return report, source.path if self.settings.keep_videos else None
+
+    async def _at_hand(self, job: Job, folder: Path) -> Source:
+        request = job.request
+        if request.url is None:
+            path = upload_path(folder)
+            if not path.is_file():
+                raise InputError("not_found", "the upload is not there any more", "send it again")
+            return Source(path, request.upload or "upload")
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        fetching: dict[str, Any] = {"name": "fetch", "state": "running"}
+        self._record(job.id, "phase", fetching)
+        begin, told = time.perf_counter(), 0.0
+
+        def progress(done: int, total: int | None) -> None:
+            nonlocal told
+            if time.perf_counter() - told >= 0.5:
+                told = time.perf_counter()
+                facts = {**fetching, "bytes": done, "of": total}
+                loop.call_soon_threadsafe(self._record, job.id, "phase", facts)
+
+        loop = asyncio.get_running_loop()
+        doors = doors_of_service(self.settings)
+        taken = await take(request.url, doors, folder, progress, local=False)
+        seconds = round(time.perf_counter() - begin, 3)
+        self._record(job.id, "phase", {"name": "fetch", "state": "done", "seconds": seconds})
+        return Source(
+            taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
+        )
+
+    def _count(self, report: VideoReport) -> None:
+        for name, section in report.analyzers.items():
+            self.figures.sections[name, section.status] += 1
+            self.figures.analyzer_s[name] += section.seconds
+
+    async def _make_poster(self, id: str) -> None:
+        """A still of the video, by ffmpeg in a process of its own with a deadline."""
+        video = self.store.video_path(id)
+        if video is None:
+            return
+        picture = self.work / f"{id}.jpg"
+        try:
+            await poster(video, picture)
+            await asyncio.to_thread(self.store.add_poster, id, picture)
+        except (TimeoutError, OSError, RuntimeError) as error:
+            log.info("no poster of %s: %s", id, error)
+        finally:
+            picture.unlink(missing_ok=True)
+
+    async def cancel(self, id: str) -> Job | None:
+        """Stop a job, and wait a little until it has stopped."""
+        job = await asyncio.to_thread(self.ledger.cancel, id)
+        self.nudge()
+        if job is not None and job.cancelling and id in self._work:
+            self._work[id].cancel()
+            await asyncio.wait([self._running[id]], timeout=5.0)
+            return await asyncio.to_thread(self.ledger.get, id)
+        if job is not None and job.state == "cancelled":
+            self._tell()
+            await asyncio.to_thread(shutil.rmtree, self.work / id, ignore_errors=True)
+        return job
+
+    async def ended(self, id: str) -> Job | None:
+        """The job once it has ended; None when it is not there any more."""
+        while True:
+            changed = self._changed
+            job = await asyncio.to_thread(self.ledger.get, id)
+            if job is None or job.state in ENDED:
+                return job
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), POLL_S)
+
+    # Events
+
+    def _heard(self, id: str, progress: Progress) -> None:
+        data: dict[str, Any] = {"name": progress.name, "state": progress.state}
+        if progress.seconds:
+            data["seconds"] = round(progress.seconds, 3)
+        section = progress.section
+        if progress.found:
+            ok = section is None or section.output is not None
+            data["found" if ok else "reason"] = progress.found
+        if section is not None and section.cached:
+            data["cached"] = True
+        self._record(id, progress.kind, data)
+
+    def _record(self, id: str, kind: str, data: dict[str, Any]) -> None:
+        self._entries.append((id, time.time(), kind, data))
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            if self._entries:
+                entries = self._entries[:]
+                await asyncio.to_thread(self.ledger.record, entries)
+                del self._entries[: len(entries)]
+                self._tell()
+
+    def _tell(self) -> None:
+        """Wake who waits for news."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def follow(self, id: str, after: int, quiet_s: float) -> AsyncIterator[Entry | None]:
+        """A job's events after number ``after`` as they come, up to its end.
+
+        None comes when nothing happened for ``quiet_s``.
+        """
+        last = time.monotonic()
+        while True:
+            changed = self._changed
+            job = await asyncio.to_thread(self.ledger.get, id)
+            entries = await asyncio.to_thread(self.ledger.events, id, after, 500)
+            for entry in entries:
+                after, last = entry.n, time.monotonic()
+                yield entry
+            if entries:
+                continue
+            if job is None or job.state in ENDED:
+                return
+            if time.monotonic() - last >= quiet_s:
+                last = time.monotonic()
+                yield None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), POLL_S)
+
+    # Webhooks
+
+    async def _deliver(self) -> None:
+        if self.settings.webhook_secret is None:
+            return
+        for delivery in await asyncio.to_thread(self.ledger.due):
+            failure = await self._send(delivery)
+            await asyncio.to_thread(self.ledger.delivered, delivery.job.id, failure)
+
+    async def _send(self, delivery: Delivery) -> str | None:
+        """Tell a webhook how its job ended; what went wrong, or None."""
+        job, secret = delivery.job, self.settings.webhook_secret
+        assert job.request.webhook is not None
+        assert secret is not None
+        body = json.dumps({"type": f"job.{job.state}", "job": job.model_dump(mode="json")}).encode()
+        headers = signed(job.id, body, secret.get_secret_value(), int(time.time()))
+        doors = self.settings.model_copy(update={"allowed_hosts": None})
+        try:
+            with Door.of(doors, budget=2**20) as door:
+                async with (
+                    asyncio.timeout(WEBHOOK_S),
+                    httpx.AsyncClient(proxy=door.url, trust_env=False, verify=trust()) as client,
+                    client.stream("POST", job.request.webhook, content=body, headers=headers) as r,
+                ):
+                    return None if r.is_success else f"it answered {r.status_code}"
+        except TimeoutError:
+            return f"no answer within {WEBHOOK_S:g} s"
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"{type(error).__name__}: {error}"
+
+    # What it says of itself
+
+    def free_gib(self) -> float:
+        """Free space on the disk of results and jobs, in GiB."""
+        return shutil.disk_usage(self.settings.home).free / 2**30
+
+    def room(self) -> int:
+        """How many jobs may be queued and running together."""
+        return self.settings.queue + self.settings.in_flight
+
+    def retry_after_s(self, open_jobs: int) -> int:
+        """When one who finds the queue full should come again."""
+        beyond = max(1, open_jobs + 1 - self.room())
+        return max(1, min(600, round(self.figures.usual_s * beyond / self.settings.in_flight)))
+
+    async def health(self) -> dict[str, Any]:
+        """Whether it works, why it does not in full, and its queue, fleet and cards."""
+        counts = await asyncio.to_thread(self.ledger.counts)
+        plan = self.engine.workers.plan
+        free = self.free_gib()
+        reasons = [*self.troubles.values()]
+        if free < self.settings.disk_reserve_gib:
+            reasons.append(f"only {free:.1f} GiB of disk are free")
+        reasons += [f"{name}: {reason}" for name, reason in sorted(plan.unavailable.items())]
+        reasons += [f"{name}: not implemented in this version" for name in self.unbuilt]
+        ready = self.lease.held and "capacity" not in self.troubles
+        return {
+            "status": "degraded" if reasons else "ready",
+            "ready": ready,
+            "reasons": reasons,
+            "queue": {
+                "queued": counts["queued"],
+                "running": counts["running"],
+                "in_flight_limit": self.settings.in_flight,
+                "queue_limit": self.settings.queue,
+            },
+            "jobs": counts,
+            "fleet": {
+                "planned": len(plan.assignments),
+                "loaded": sorted(self.loaded),
+                "unavailable": sorted(plan.unavailable),
+            },
+            "cards": [
+                {
+                    "index": card.index,
+                    "name": card.name,
+                    "total_gib": round(card.total_gib, 2),
+                    "planned_gib": round(plan.used_gib(card.index), 2),
+                }
+                for card in plan.cards
+            ],
+            "disk": {
+                "free_gib": round(free, 2),
+                "results": await asyncio.to_thread(self.store.count),
+                "results_bytes": await asyncio.to_thread(self.store.total_bytes),
+            },
+            "cache": self.cache.facts() if self.cache else None,
+            "since": self.figures.begun,
+        }
+
+
+def upload_path(folder: Path) -> Path:
+    """Where a job's upload lies: never under a name that a client gave."""
+    return folder / "upload"
+
+
+def signed(id: str, body: bytes, secret: str, at: int) -> dict[str, str]:
+    """Headers of a webhook by the Standard Webhooks specification: HMAC-SHA256 of id, time, body.
+
+    A secret that begins with ``whsec_`` is base64, as there; any other is taken as it is.
+    """
+    key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
+    digest = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+async def poster(video: Path, picture: Path) -> None:
+    """Write a still of ``video`` as a JPEG 480 pixels high. Raises ``RuntimeError``."""
+    import imageio_ffmpeg
+
+    maker = await asyncio.create_subprocess_exec(
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        *("-nostdin", "-loglevel", "error", "-threads", "1", "-protocol_whitelist", "file"),
+        *("-i", str(video), "-an", "-sn", "-vf", "thumbnail=24,scale=-2:480", "-frames:v", "1"),
+        *("-f", "image2", "-c:v", "mjpeg", "-y", str(picture)),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _limit(maker.pid)
+    try:
+        async with asyncio.timeout(POSTER_S):
+            _, said = await maker.communicate()
+    finally:
+        if maker.returncode is None:
+            maker.kill()
+            await maker.wait()
+    if maker.returncode or not picture.is_file():
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else f"ffmpeg ended with {maker.returncode}")
+
+
+def _limit(pid: int) -> None:
+    """Limit a process that parses a stranger's file: its memory, time, and what it writes."""
+    if sys.platform == "linux":
+        import resource
+
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
+            resource.prlimit(pid, resource.RLIMIT_CPU, (int(POSTER_S), int(POSTER_S)))
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (16 * 2**20, 16 * 2**20))
+
+
+def exposition(service: Service, counts: Mapping[str, int]) -> str:
+    """Figures of the service in Prometheus' text format."""
+    figures = service.figures
+    lines: list[str] = []
+
+    def metric(name: str, kind: str, about: str, samples: Mapping[str, float]) -> None:
+        lines.append(f"# HELP tiktok_ray_{name} {about}")
+        lines.append(f"# TYPE tiktok_ray_{name} {kind}")
+        lines.extend(f"tiktok_ray_{name}{labels} {value}" for labels, value in samples.items())
+
+    metric("jobs", "gauge", "Jobs in the ledger", {_labels(state=s): n for s, n in counts.items()})
+    metric(
+        "jobs_ended_total",
+        "counter",
+        "Jobs that ended since the start",
+        {_labels(state=s): n for s, n in sorted(figures.ended.items())},
+    )
+    metric("job_seconds_sum", "counter", "Seconds of jobs done", {"": round(figures.job_s_sum, 3)})
+    metric("job_seconds_count", "counter", "Jobs done", {"": figures.ended["done"]})
+    metric(
+        "analyzer_sections_total",
+        "counter",
+        "Sections of reports by analyzer and status",
+        {_labels(analyzer=a, status=s): n for (a, s), n in sorted(figures.sections.items())},
+    )
+    metric(
+        "analyzer_seconds_total",
+        "counter",
+        "Seconds at work by analyzer",
+        {_labels(analyzer=a): round(n, 3) for a, n in sorted(figures.analyzer_s.items())},
+    )
+    metric(
+        "requests_refused_total",
+        "counter",
+        "Requests refused, by problem",
+        {_labels(problem=p): n for p, n in sorted(figures.refused.items())},
+    )
+    metric("uploaded_bytes_total", "counter", "Bytes uploaded", {"": figures.uploaded_bytes})
+    metric("in_flight_limit", "gauge", "Videos at once", {"": service.settings.in_flight})
+    metric("queue_limit", "gauge", "Jobs that may wait", {"": service.settings.queue})
+    metric("disk_free_bytes", "gauge", "Free disk", {"": round(service.free_gib() * 2**30)})
+    metric("results", "gauge", "Results kept", {"": service.store.count()})
+    metric("results_bytes", "gauge", "Bytes of results", {"": service.store.total_bytes()})
+    if service.cache is not None:
+        facts = service.cache.facts()
+        metric("cache_hits_total", "counter", "Outputs found in the cache", {"": facts["hits"]})
+        metric("cache_misses_total", "counter", "Outputs not found", {"": facts["misses"]})
+        metric("cache_bytes", "gauge", "Bytes of the cache", {"": facts["bytes"]})
+    metric("ready", "gauge", "Whether this process works on jobs", {"": int(service.lease.held)})
+    return "\n".join(lines) + "\n"
+
+
+def _labels(**values: str) -> str:
+    quoted = (f'{k}="{v}"' for k, v in values.items())
+    return "{" + ",".join(quoted) + "}"
