@@ -96,7 +96,8 @@ class Flow(Output):
         "What viewers are asked to do, in German or English; null without words to look at"
     )
     loop: Loop | None = derived(
-        "Whether the end leads back to the beginning; null if the first or last picture is blank"
+        "Whether the end leads back to the beginning; null if the first or last"
+        " picture is blank, or there is but one"
     )
 
     def headline(self) -> str:
