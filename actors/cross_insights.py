@@ -1,0 +1,278 @@
+"""What follows from several analyzers together, in one sentence each, ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from actors.cross_contradictions import Contradiction
+from actors.cross_findings import BeatMatch, TextMatch, Voice
+from actors.cross_sources import Finding, Sources, cite, collected, counted, extent
+from actors.cross_subjects import Subject
+from tiktok_ray import spans
+from tiktok_ray.alignment import aligned, tokens
+from tiktok_ray.report import Evidence, Timed, derived
+
+About = Literal[
+    "cuts and beats", "speech and faces", "speech and gaze", "texts and speech", "texts and cuts",
+    "sounds and speech", "sounds and cuts", "emphasis and texts", "key moment",
+    "description and objects", "contradiction",
+]  # fmt: skip
+
+#: How far a text or a sound may set in from a cut to come with it; a text by its own precision
+#: more.
+TEXT_S, SOUND_S = 0.2, 0.3
+
+
+class Insight(Timed, Finding):
+    """One sentence on what several analyzers found together."""
+
+    about: About = derived("What is held together")
+    text: str = derived("The sentence")
+    analyzers: int = derived("Number of analyzers that it cites", range="2..")
+    covered: float = derived("Share of the video that the stretches cited cover", range="0..1")
+    score: float = derived("analyzers + covered: the insights are ranked by it", range="2..20")
+    rank: int = derived("Place by score, from 1; ties by start, then by subject", range="1..")
+
+
+class Found(NamedTuple):
+    """The findings that insights put into words; None where one could not be made."""
+
+    beats: BeatMatch | None
+    voices: list[Voice] | None
+    texts: list[TextMatch] | None
+    captioned: float | None
+    subjects: list[Subject] | None
+    contradictions: list[Contradiction]
+
+
+Draft = tuple[About, str, Sequence[Evidence]]
+
+
+def insights(of: Sources, found: Found) -> list[Insight]:
+    """All insights, best first."""
+    drafts: list[Draft] = [
+        *_beats(found), *_voices(found), *_gaze(of, found), *_texts(found), *_subjects(found),
+        *_contradictions(found), *_moment(of),
+    ]  # fmt: skip
+    for pair in PAIRS:
+        if all(of.gave(name) for name in pair.analyzers):
+            drafts += pair.find(of)
+    made = [_insight(draft, of.end) for draft in drafts]
+    made.sort(key=lambda i: (-i.score, i.start, i.about, i.text))
+    return [one.model_copy(update={"rank": rank}) for rank, one in enumerate(made, 1)]
+
+
+def unmade(of: Sources) -> Iterator[tuple[str, str]]:
+    """Insights that could not be looked for, and why."""
+    for pair in PAIRS:
+        gone = [name for name in pair.analyzers if not of.gave(name) and of.wanted(name)]
+        if gone:
+            yield f"insights: {pair.about}", f"{' and '.join(gone)} gave nothing"
+
+
+def _insight(draft: Draft, end: float) -> Insight:
+    about, text, evidence = draft
+    cited = collected(evidence)
+    analyzers = len({each.analyzer for each in cited})
+    covered = spans.share(((e.start, e.end) for e in cited), [(0.0, end)])
+    start, stop = extent(cited)
+    return Insight(
+        start=start, end=stop, about=about, text=text, analyzers=analyzers, covered=covered,
+        score=analyzers + covered, rank=1, evidence=cited,
+    )  # fmt: skip
+
+
+def _beats(found: Found) -> Iterator[Draft]:
+    if (match := found.beats) is not None:
+        yes = "are on the beat" if match.on_the_beat else "are not on the beat more than by chance"
+        yield (
+            "cuts and beats",
+            f"{match.near} of {match.cuts} cuts lie at most 0.07 s from a beat; mean distance"
+            f" {match.mean_distance_s:.3f} s, by chance {match.expected_s:.3f} s, p ="
+            f" {match.p_value:.2g}: the cuts {yes}",
+            match.evidence,
+        )
+
+
+def _voices(found: Found) -> Iterator[Draft]:
+    if not found.voices:
+        return
+    spoken = spans.total(voice.span for voice in found.voices)
+    parts = []
+    for heard in ("on camera", "voice-over", "unclear"):
+        seconds = spans.total(voice.span for voice in found.voices if voice.heard == heard)
+        if seconds:
+            parts.append(f"{seconds:.1f} s {heard}")
+    evidence = [each for voice in found.voices for each in voice.evidence]
+    yield "speech and faces", f"Of {spoken:.1f} s of speech, {', '.join(parts)}", evidence
+
+
+def _gaze(of: Sources, found: Found) -> Iterator[Draft]:
+    seen = [voice.span for voice in found.voices or () if voice.heard == "on camera"]
+    if not seen or of.eye_tracking is None:
+        return
+    looks = [part.span for track in of.eye_tracking.tracks for part in track.into_camera]
+    meets = spans.intersect(looks, seen)
+    evidence = [cite("eye_tracking", *part, "gaze into the camera") for part in meets]
+    evidence += [cite("speech_transcription", *part, "speech on camera") for part in seen]
+    if not meets:
+        evidence += [cite("eye_tracking", *part, "gaze not into the camera") for part in seen]
+    yield (
+        "speech and gaze",
+        f"Of {spans.total(seen):.1f} s of speech on camera, {spans.total(meets):.1f} s are spoken"
+        " with the gaze into the camera",
+        evidence,
+    )
+
+
+def _texts(found: Found) -> Iterator[Draft]:
+    if not found.texts:
+        return
+    count = {
+        said: sum(text.said == said for text in found.texts)
+        for said in ("spoken", "partly spoken", "not spoken", "unknown")
+    }
+    words = ", ".join(f"{n} {said}" for said, n in count.items() if n)
+    more = ""
+    if found.captioned:
+        more = f"; {found.captioned:.0%} of the words spoken stand on the picture"
+    evidence = [each for text in found.texts for each in text.evidence]
+    yield "texts and speech", f"Of {counted(len(found.texts), 'caption')}: {words}{more}", evidence
+
+
+def _subjects(found: Found) -> Iterator[Draft]:
+    if not found.subjects:
+        return
+    parts = []
+    for agreement in ("confirmed", "only described", "only detected"):
+        labels = dict.fromkeys(s.label for s in found.subjects if s.agreement == agreement)
+        if labels:
+            parts.append(f"{agreement}: {', '.join(labels)}")
+    evidence = [each for subject in found.subjects for each in subject.evidence]
+    yield "description and objects", f"Subjects {'; '.join(parts)}", evidence
+
+
+def _contradictions(found: Found) -> Iterator[Draft]:
+    for conflict in found.contradictions:
+        when = f"{conflict.start:.1f}–{conflict.end:.1f} s"
+        yield "contradiction", f"{when}: {conflict.what}", conflict.evidence
+
+
+def _moment(of: Sources) -> Iterator[Draft]:
+    moments = of.temporal_flow.moments if of.temporal_flow else []
+    if not moments:
+        return
+    most = max(moments, key=lambda m: (m.weight, -m.start))
+    own = cite("temporal_flow", most.start, most.end, f"{most.weight} things change at once")
+    yield (
+        "key moment",
+        f"At {most.start:.1f} s most changes at once ({most.weight} of 5 sorts): {most.what}",
+        [own, *most.evidence],
+    )
+
+
+def _texts_and_cuts(of: Sources) -> Iterator[Draft]:
+    assert of.cut_analysis is not None
+    later = [caption for caption in of.captions or () if caption.start > TEXT_S]
+    cuts = of.cut_analysis.times
+    with_cut = [
+        (caption, cut)
+        for caption in later
+        for cut in cuts
+        if abs(caption.start - cut) <= TEXT_S + caption.edge_s
+    ]
+    if not later or not cuts:
+        return
+    evidence = [cite("text_overlay", c.start, c.start, f"text “{c.text}” appears") for c in later]
+    near = [cite("cut_analysis", cut, cut, "cut") for _, cut in with_cut]
+    none = cite("cut_analysis", 0.0, of.end, f"{counted(len(cuts), 'cut')}, none near a text")
+    count = len({caption.start for caption, _ in with_cut})
+    yield (
+        "texts and cuts",
+        f"{count} of {len({c.start for c in later})} times at which captions appear after the start"
+        " come with a cut",
+        [*evidence, *(near or [none])],
+    )
+
+
+def _sounds_and_speech(of: Sources) -> Iterator[Draft]:
+    assert of.audio_environment is not None
+    if not of.spoken:
+        return
+    other = [s for s in of.audio_environment.sounds if s.name != "Speech"]
+    if not other:
+        return
+    names = ", ".join(dict.fromkeys(sound.name for sound in other))
+    both = spans.overlap((sound.span for sound in other), of.spoken)
+    seconds = spans.total(sound.span for sound in other)
+    evidence = [cite("audio_environment", *sound.span, sound.name) for sound in other]
+    evidence += [cite("speech_transcription", *part, "speech") for part in of.spoken]
+    yield (
+        "sounds and speech",
+        f"Of {seconds:.1f} s of other sounds ({names}), {both:.1f} s are under speech",
+        evidence,
+    )
+
+
+def _sounds_and_cuts(of: Sources) -> Iterator[Draft]:
+    assert of.audio_analysis is not None
+    assert of.cut_analysis is not None
+    changes = [section.start for section in of.audio_analysis.sections[1:]]
+    cuts = of.cut_analysis.times
+    if not changes or not cuts:
+        return
+    near = [(t, c) for t in changes for c in cuts if abs(t - c) <= SOUND_S]
+    evidence = [cite("audio_analysis", t, t, "the sound changes") for t in changes]
+    evidence += [cite("cut_analysis", c, c, "cut") for _, c in near] or [
+        cite("cut_analysis", 0.0, of.end, f"{counted(len(cuts), 'cut')}, none near a change")
+    ]
+    count = len({t for t, _ in near})
+    yield (
+        "sounds and cuts",
+        f"{count} of {counted(len(changes), 'change')} of the sound fall within {SOUND_S} s of a"
+        " cut",
+        evidence,
+    )
+
+
+def _emphasis_and_texts(of: Sources) -> Iterator[Draft]:
+    assert of.speech_flow is not None
+    stressed = of.speech_flow.emphasis or []
+    captions = of.captions or []
+    if not stressed or not captions:
+        return
+    evidence = [cite("speech_flow", *e.span, f"“{e.word}” emphasised") for e in stressed]
+    shown = [
+        (e, caption)
+        for e in stressed
+        for caption in captions
+        if caption.start <= e.end
+        and e.start <= caption.end
+        and aligned(tokens(e.word), tokens(caption.text))
+    ]
+    evidence += [cite("text_overlay", *c.span, f"text “{c.text}”") for _, c in shown] or [
+        cite("text_overlay", *caption.span, f"text “{caption.text}”") for caption in captions
+    ]
+    count = len({e.start for e, _ in shown})
+    yield (
+        "emphasis and texts",
+        f"{count} of {counted(len(stressed), 'emphasised word')} stand on the picture meanwhile",
+        evidence,
+    )
+
+
+class Pair(NamedTuple):
+    """An insight made straight from the outputs of these analyzers."""
+
+    about: About
+    analyzers: tuple[str, ...]
+    find: Callable[[Sources], Iterator[Draft]]
+
+
+PAIRS = (
+    Pair("texts and cuts", ("text_overlay", "cut_analysis"), _texts_and_cuts),
+    Pair("sounds and speech", ("audio_environment", "speech_transcription"), _sounds_and_speech),
+    Pair("sounds and cuts", ("audio_analysis", "cut_analysis"), _sounds_and_cuts),
+    Pair("emphasis and texts", ("speech_flow", "text_overlay"), _emphasis_and_texts),
+)
