@@ -227,7 +227,7 @@ class ContentQuality(Analyzer):
             ram_gib=1.5,
             vram=Vram(0.3, 0.2),
         ),
-        Variant("signal", ram_gib=0.3, lacks=("aesthetic", "embeddings")),
+        Variant("signal", ram_gib=0.4, lacks=("aesthetic", "embeddings"), basis="measured"),
     )
     options_type = QualityOptions
     batch = 16

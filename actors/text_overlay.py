@@ -124,7 +124,7 @@ class Overlays(Output):
 class TextOptions(Options):
     """Settings of ``text_overlay``."""
 
-    variant: Literal["rapidocr", "easyocr"] = Field("rapidocr", description="The reader")
+    reader: Literal["rapidocr", "easyocr"] = Field("rapidocr", description="What reads the text")
     languages: tuple[str, ...] = Field(
         (),
         description="Languages of the text, ISO 639-1; empty: whatever the reader knows (RapidOCR)"
@@ -146,11 +146,16 @@ class TextOverlay(Analyzer):
     name = NAME
     needs = Needs(threads=1, timeout_s=180, cost=12)
     variants = (
-        Variant("rapidocr", weights=PP_OCR, ram_gib=0.4),
+        Variant("rapidocr", weights=PP_OCR, ram_gib=0.4, basis="measured"),
         Variant("easyocr", weights=EASY_OCR, ram_gib=1.2, vram=Vram(0.1, 0.7)),
     )
     options_type = TextOptions
     _reader: Reader
+
+    @classmethod
+    def variants_for(cls, options: Options) -> tuple[Variant, ...]:
+        wanted = TextOptions.model_validate(options.model_dump()).reader
+        return tuple(variant for variant in cls.variants if variant.name == wanted)
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         short, languages = self.options.detect_short, self.options.languages

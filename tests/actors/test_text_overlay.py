@@ -299,6 +299,14 @@ def test_edges_follow_the_truth(start, end):
     assert 0 <= overlay.end - end <= 0.1 + 1e-6
 
 
+def test_the_reader_is_an_option():
+    assert [v.name for v in TextOverlay.variants_for(TextOptions())] == ["rapidocr"]
+    easy = TextOptions.model_validate({"reader": "easyocr"})
+    assert [v.name for v in TextOverlay.variants_for(easy)] == ["easyocr"]
+    with pytest.raises(ValueError, match="reader"):
+        TextOptions.model_validate({"reader": "tesseract"})
+
+
 def test_every_field_is_declared():
     assert list(undeclared(Overlays)) == []
 
