@@ -13,13 +13,14 @@ from actors.audio_analysis import Sound
 from actors.camera_analysis import Camera
 from actors.cut_analysis import Cuts
 from actors.object_detection import Objects
+from actors.qwen2_vl_temporal import Description
 from actors.speech_emotion import VoiceEmotion
 from actors.speech_transcription import Transcript, Word
 from actors.text_overlay import Overlay, Overlays
 from tiktok_ray import spans
 from tiktok_ray.report import Evidence, Model, derived
 
-Kind = Literal["cuts", "camera", "objects", "text", "speech", "sound"]
+Kind = Literal["cuts", "camera", "seen", "objects", "text", "speech", "sound"]
 
 LEAST_S = 0.3
 LATE_S = 0.2
@@ -47,6 +48,7 @@ class Sources:
     text: Overlays | None = None
     objects: Objects | None = None
     voice: VoiceEmotion | None = None
+    description: Description | None = None
     quiet: bool = False
 
     @property
@@ -80,7 +82,7 @@ def counted(number: int, thing: str) -> str:
 
 def happenings(start: float, end: float, of: Sources) -> list[Element]:
     """What happens between two times, in order of time, as far as there are sources."""
-    ways = (_cuts, _camera, _objects, _text, _speech, _sound)
+    ways = (_cuts, _camera, _seen, _objects, _text, _speech, _sound)
     found = [element for way in ways if (element := way(start, end, of))]
     return sorted(found, key=lambda element: element.evidence[0].start)
 
@@ -123,6 +125,21 @@ def _camera(start: float, end: float, of: Sources) -> Element | None:
         if shot.movements == ["static"] and min(end, shot.end) > max(start, shot.start)
     ]
     return _element("camera", "static camera", still) if still else None
+
+
+def _seen(start: float, end: float, of: Sources) -> Element | None:
+    if of.description is None:
+        return None
+    cited = [
+        cite("qwen2_vl_temporal", max(start, w.start), min(end, w.end), w.label())
+        for w in of.description.windows
+        if w.label() and min(end, w.end) - max(start, w.start) >= LEAST_S
+    ]
+    if not cited:
+        return None
+    said = list(dict.fromkeys(each.what for each in cited))
+    more = f" and {len(said) - 2} more" if len(said) > 2 else ""
+    return _element("seen", f"shown: {'; '.join(map(quoted, said[:2]))}{more}", cited)
 
 
 def _objects(start: float, end: float, of: Sources) -> Element | None:

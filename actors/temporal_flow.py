@@ -8,6 +8,7 @@ named as missing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from actors.audio_analysis import Sound
 from actors.camera_analysis import Camera
@@ -16,6 +17,7 @@ from actors.flow_moments import Moment, Segment, moments, segments
 from actors.flow_pacing import Pacing, pacing
 from actors.flow_sources import Element, Sources, cite, happenings
 from actors.object_detection import Objects
+from actors.qwen2_vl_temporal import Description
 from actors.speech_emotion import VoiceEmotion
 from actors.speech_transcription import Transcript
 from actors.text_overlay import Overlays
@@ -49,9 +51,12 @@ class Hook(Model):
 
 
 class Feeling(Timed):
-    """One emotion for as long as the voice keeps it."""
+    """One emotion for as long as the voice, or the picture, keeps it."""
 
-    what: str = derived("The emotion, as its source names it")
+    what: str = derived(
+        "The emotion of the voice as its model labels it, or the mood of the picture in the words of"
+        " the model that describes it; the evidence says which"
+    )
     evidence: list[Evidence] = derived("What it rests on")
 
 
@@ -90,7 +95,7 @@ class Flow(Output):
         "Stretches of the video between key moments that are cuts, in order, without gaps"
     )
     emotional_course: list[Feeling] | None = derived(
-        "Emotion of the voice over time; null without a source"
+        "Emotion of the voice and mood of the picture over time; null without a source"
     )
     calls_to_action: list[CallToAction] | None = derived(
         "What viewers are asked to do, in German or English; null without words to look at"
@@ -119,25 +124,41 @@ def _event(start: float, end: float, label: str) -> Event:
     return Event(start=start, end=end, kind="moment", label=label, analyzer=NAME)
 
 
-def feelings(voice: VoiceEmotion) -> list[Feeling] | None:
-    """Runs of stretches of one emotion; None where the voice was heard without a model for it."""
-    named = [(s, s.emotion) for s in voice.segments if s.emotion is not None]
-    if voice.segments and not named:
+def feelings(of: Sources) -> list[Feeling] | None:
+    """Runs of one emotion of the voice and of one mood of the picture; None without any source."""
+    named = [_voiced(of.voice), _shown(of.description)]
+    if all(rows is None for rows in named):
         return None
-    made: list[Feeling] = []
-    for stretch, emotion in named:
-        seen = cite(
-            "speech_emotion", stretch.start, stretch.end,
-            f"{emotion.word} {emotion.probability:.2f}",
-        )  # fmt: skip
-        before = made[-1] if made else None
-        kept = before.evidence if before and before.what == emotion.word else []
-        start = before.start if before and kept else stretch.start
-        made = made[:-1] if kept else made
-        made.append(
-            Feeling(start=start, end=stretch.end, what=emotion.word, evidence=[*kept, seen])
-        )
-    return made
+    course = [feeling for rows in named for feeling in _runs(rows or [])]
+    return sorted(course, key=lambda feeling: (feeling.start, feeling.end))
+
+
+def _voiced(voice: VoiceEmotion | None) -> list[tuple[str, Evidence]] | None:
+    """Emotion of each stretch of speech; None where none was looked for."""
+    if voice is None or (voice.segments and all(s.emotion is None for s in voice.segments)):
+        return None
+    return [
+        (e.word, cite("speech_emotion", s.start, s.end, f"{e.word} {e.probability:.2f}"))
+        for s in voice.segments
+        if (e := s.emotion) is not None
+    ]
+
+
+def _shown(description: Description | None) -> list[tuple[str, Evidence]] | None:
+    """Mood of each window described; None where nothing was described."""
+    if description is None:
+        return None
+    return [
+        (w.mood, cite("qwen2_vl_temporal", w.start, w.end, f"mood: {w.mood}"))
+        for w in description.windows
+        if w.mood
+    ]
+
+
+def _runs(named: Sequence[tuple[str, Evidence]]) -> Iterator[Feeling]:
+    for what, rows in groupby(named, key=lambda row: row[0]):
+        cited = [evidence for _, evidence in rows]
+        yield Feeling(start=cited[0].start, end=cited[-1].end, what=what, evidence=cited)
 
 
 def calls_to_action(of: Sources) -> list[CallToAction] | None:
@@ -210,9 +231,13 @@ def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Mis
     if of.words is None:
         why = "gave nothing" if of.transcript is None else "knows no words"
         lacks("speech_transcription", "words in the pace", "spoken calls to action", why=why)
-    if made.emotional_course is None and not of.quiet:
+    if _voiced(of.voice) is None and not of.quiet:
         why = "gave nothing" if of.voice is None else "heard the voice without its model"
-        lacks("speech_emotion", "emotional course", why=why)
+        lacks("speech_emotion", "voice in the emotional course", why=why)
+    if of.description is None:
+        lacks(
+            "qwen2_vl_temporal", "descriptions in hook and segments", "mood in the emotional course"
+        )
     if made.loop is None:
         why = "the first or the last picture is blank" if pictures > 1 else "there is one picture"
         gone.append(("loop ending", why))
@@ -237,6 +262,7 @@ class TemporalFlow(Analyzer):
         text_overlay: Overlays | None,
         object_detection: Objects | None,
         speech_emotion: VoiceEmotion | None,
+        qwen2_vl_temporal: Description | None,
     ) -> Flow | Partial:
         of = Sources(
             end=cut_analysis.shots[-1].end,
@@ -247,6 +273,7 @@ class TemporalFlow(Analyzer):
             text=text_overlay,
             objects=object_detection,
             voice=speech_emotion,
+            description=qwen2_vl_temporal,
             quiet=not video.has_audio or (speech is not None and not speech.spans),
         )
         found = moments(of)
@@ -258,7 +285,7 @@ class TemporalFlow(Analyzer):
             pacing=pacing(of),
             moments=found,
             segments=segments(of, found),
-            emotional_course=feelings(of.voice) if of.voice else None,
+            emotional_course=feelings(of),
             calls_to_action=calls_to_action(of),
             loop=loop(thumbs),
         )

@@ -17,6 +17,7 @@ from actors.flow_moments import changes, moments, segments, together
 from actors.flow_pacing import pacing
 from actors.flow_sources import Sources, cite, happenings, quoted
 from actors.object_detection import Objects, ObjectTrack
+from actors.qwen2_vl_temporal import Description, WindowDescription
 from actors.speech_emotion import Emotion, SpokenStretch, VoiceEmotion
 from actors.speech_transcription import Segment as Sentence
 from actors.speech_transcription import Transcript, Word
@@ -36,6 +37,7 @@ SOFT = {
     "text_overlay",
     "object_detection",
     "speech_emotion",
+    "qwen2_vl_temporal",
 }
 
 
@@ -126,6 +128,16 @@ def felt(*stretches: tuple[str | None, float, float]) -> VoiceEmotion:
     )
 
 
+def described(*windows: tuple[str, str | None, float, float]) -> Description:
+    made = [
+        WindowDescription.model_construct(
+            start=a, end=b, action=action, setting=None, mood=mood, raw=action
+        )
+        for action, mood, a, b in windows
+    ]
+    return Description.model_construct(windows=made)
+
+
 def everything() -> dict[str, Any]:
     """A video of 12 s with three shots, in which every analyzer found something."""
     cuts = cuts_at([4.0, 8.0], 12.0)
@@ -144,6 +156,11 @@ def everything() -> dict[str, Any]:
         "text_overlay": written(("STEP ONE", 0.2, 3.9), ("STEP TWO", 4.0, 7.9), ("Link in bio", 10.2, 12.0)),
         "object_detection": seen(("person", 0.0, 4.0), ("bowl", 4.0, 8.0), ("cup", 9.9, 12.0)),
         "speech_emotion": felt(("hap", 1.0, 3.5), ("neu", 5.0, 7.0)),
+        "qwen2_vl_temporal": described(
+            ("A man holds up a bowl.", "cheerful", 0.0, 4.0),
+            ("He stirs.", "calm", 4.0, 8.0),
+            ("A cup on a table.", None, 8.0, 12.0),
+        ),
     }  # fmt: skip
 
 
@@ -170,6 +187,7 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         "text_overlay": written(("Jetzt kaufen", 3.0, 9.0)),
         "object_detection": seen(("dog", 5.1, 9.0)),
         "speech_emotion": felt(("sad", 2.1, 8.0)),
+        "qwen2_vl_temporal": described(("A dog runs.", "playful", 0.0, 9.0)),
     }
     bare = dict.fromkeys(SOFT) | {
         "video": video(2.0),
@@ -255,7 +273,8 @@ def test_what_is_missing_is_named_with_its_source() -> None:
     assert gone["motion in the pace"] == "camera_analysis gave nothing"
     assert gone["spoken calls to action"] == "speech_transcription gave nothing"
     assert gone["written calls to action"] == "text_overlay gave nothing"
-    assert gone["emotional course"] == "speech_emotion gave nothing"
+    assert gone["voice in the emotional course"] == "speech_emotion gave nothing"
+    assert gone["mood in the emotional course"] == "qwen2_vl_temporal gave nothing"
     assert (made.emotional_course, made.calls_to_action) == (None, None)
     assert (made.pacing.motion, made.pacing.words, made.pacing.onsets) == (None, None, None)
     assert made.moments == [], "cuts alone coincide with nothing"
@@ -284,9 +303,13 @@ def test_where_nobody_speaks_no_words_are_missing() -> None:
 
 
 def test_a_voice_without_its_model_has_no_emotional_course() -> None:
-    made, gone = flow(everything() | {"speech_emotion": felt((None, 1.0, 3.0))})
+    deaf = {"speech_emotion": felt((None, 1.0, 3.0))}
+    made, gone = flow(everything() | deaf)
+    assert [f.what for f in made.emotional_course or ()] == ["cheerful", "calm"]
+    reason = "speech_emotion heard the voice without its model"
+    assert gone == {"voice in the emotional course": reason}
+    made, _ = flow(everything() | deaf | {"qwen2_vl_temporal": None})
     assert made.emotional_course is None
-    assert gone == {"emotional course": "speech_emotion heard the voice without its model"}
 
 
 # --- findings ---------------------------------------------------------------------------------
@@ -296,7 +319,8 @@ def test_the_hook_says_what_happens_first_and_when() -> None:
     made, _ = flow(everything())
     assert made.hook.end == 3.0
     assert made.hook.what == (
-        "one shot; in view: person; sound throughout; text “STEP ONE”; camera: pan right;"
+        "one shot; shown: “A man holds up a bowl.”; in view: person; sound throughout;"
+        " text “STEP ONE”; camera: pan right;"
         " speech “Today we bake” from 1.0 s"
     )
     (speech,) = [e for e in made.hook.elements if e.kind == "speech"]
@@ -441,13 +465,19 @@ def test_changes_of_different_analyzers_join_and_none_is_lost(raw: list[tuple[st
 
 
 def test_the_emotional_course_joins_stretches_of_one_emotion() -> None:
-    course = feelings(
-        felt(("hap", 0.0, 1.0), ("hap", 1.5, 3.0), (None, 3.0, 3.2), ("sad", 4.0, 5.0))
-    )
+    voice = felt(("hap", 0.0, 1.0), ("hap", 1.5, 3.0), (None, 3.0, 3.2), ("sad", 4.0, 5.0))
+    moods = described(("Rain.", "gloomy", 0.0, 2.0), ("Rain.", "gloomy", 2.0, 4.0))
+    course = feelings(Sources(6.0, cuts_at([], 6.0), voice=voice, description=moods))
     assert course is not None
-    assert [(f.start, f.end) for f in course] == [(0.0, 3.0), (4.0, 5.0)]
-    assert [len(f.evidence) for f in course] == [2, 1]
-    assert feelings(felt()) == []
+    assert [(f.start, f.end, len(f.evidence)) for f in course] == [
+        (0.0, 3.0, 2),
+        (0.0, 4.0, 2),
+        (4.0, 5.0, 1),
+    ]
+    assert course[1].what == "gloomy"
+    assert {e.analyzer for e in course[1].evidence} == {"qwen2_vl_temporal"}
+    assert feelings(Sources(6.0, cuts_at([], 6.0), voice=felt())) == []
+    assert feelings(Sources(6.0, cuts_at([], 6.0))) is None
 
 
 def test_calls_to_action_cite_where_they_are_said_or_written() -> None:
@@ -489,7 +519,7 @@ def test_it_reads_well_in_a_line() -> None:
     pace = np.mean(made.pacing.pace)
     assert made.headline() == f"4 key moments, pace {pace:.2f}, follow, visit, loops"
     labels = [event.label for event in made.events()]
-    assert labels[0].startswith("hook: one shot; in view: person")
+    assert labels[0].startswith("hook: one shot; shown: “A man holds up a bowl.”; in view: person")
 
 
 @pytest.mark.slow
