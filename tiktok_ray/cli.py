@@ -24,6 +24,7 @@ from tiktok_ray.media import InputError
 from tiktok_ray.placement import DoesNotFit
 from tiktok_ray.report import VideoReport
 from tiktok_ray.settings import Settings
+from tiktok_ray.weights import Weights
 
 app = typer.Typer(
     name="tiktok-ray",
@@ -171,11 +172,21 @@ def analyze(
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
     decoder: Annotated[str | None, typer.Option("--decoder", help="pyav or decord")] = None,
     workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
+    describer: Annotated[
+        str | None, typer.Option("--describer", help="qwen2-vl, blip2, auroracap or small")
+    ] = None,
+    pull: Annotated[bool, typer.Option("--pull", help="Get missing weights first")] = False,
     options: SetOption = None,
 ) -> None:
     """Analyze one video: write its report, and say what was found."""
     with _explained():
-        settings = _settings(decoder=decoder, workers=workers, options=_options(options or []))
+        pairs = list(options or [])
+        if describer:
+            pairs.append(f"qwen2_vl_temporal.describer={describer}")
+        settings = _settings(decoder=decoder, workers=workers, options=_options(pairs))
+        if pull:
+            chosen = list(make_graph().select(_names(only), _names(without)))
+            _pull(_wanted_weights(chosen, settings, False), settings)
         display = Display(source, make_graph().order)
         with display:
             report = asyncio.run(
@@ -286,6 +297,119 @@ def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     print("graph LR")
     for edge in edges:
         print(f"  {edge['from']} {'-.->' if edge['soft'] else '-->'} {edge['to']}")
+
+
+@models_app.command("list")
+def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List every checkpoint: size, licence, where it lies, and who needs it."""
+    from tiktok_ray.weights import rows
+
+    settings = _settings()
+    found = [
+        {
+            "weights": row.id,
+            "gib": None if row.size_gib is None else round(row.size_gib, 3),
+            "licence": row.licence,
+            "needed_by": ", ".join(row.needed_by),
+            "here": str(row.place) if row.place else "no",
+            "revision": row.revision,
+        }
+        for row in rows(make_graph().analyzers.values(), settings.models)
+    ]
+    _show(found, as_json)
+
+
+def _wanted_weights(names: list[str], settings: Settings, everything: bool) -> list[Weights]:
+    """Weights of the named analyzers or with the named ids; all that this machine's plan wants."""
+    from tiktok_ray.placement import plan as make_plan
+
+    graph = make_graph()
+    known = {
+        w.id: w for a in graph.analyzers.values() for v in a.variants for w in v.weights.values()
+    }
+    for name in names:
+        if name not in graph.analyzers and name not in known:
+            raise typer.BadParameter(
+                f"{name!r} is neither an analyzer nor weights; see: models list"
+            )
+    if everything:
+        return list(known.values())
+    chosen = {name: known[name] for name in names if name in known}
+    made = make_plan(graph.analyzers.values(), settings, assume_weights=True)
+    for name, assignment in made.assignments.items():
+        if name in names or not names:
+            chosen |= {w.id: w for w in assignment.variant.weights.values()}
+    return list(chosen.values())
+
+
+def _pull(wanted: list[Weights], settings: Settings) -> list[str]:
+    """Pull what is not here; returns the ids that failed."""
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from tiktok_ray.pull import PullError, Pulling, pull
+    from tiktok_ray.weights import Bundled
+
+    failed = []
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        for weights in wanted:
+            if weights.locate(settings.models) or isinstance(weights, Bundled):
+                console.print(f"here: {weights.id}", soft_wrap=True)
+                continue
+            task = bars.add_task(weights.id, total=None)
+
+            def step(at: Pulling, task: TaskID = task) -> None:
+                bars.update(
+                    task, completed=at.done, total=at.total, description=f"{at.id} {at.file}"
+                )
+
+            size = f", {weights.size_gib:.2f} GiB" if weights.size_gib else ""
+            console.print(f"pulling {weights.id}{size}, licence {weights.licence}", soft_wrap=True)
+            try:
+                place = pull(weights, settings.models, settings, step)
+            except PullError as error:
+                failed.append(weights.id)
+                problem(f"{weights.id}: {error.type}: {error}", error.advice)
+            else:
+                console.print(f"pulled: {place}", soft_wrap=True)
+            bars.remove_task(task)
+    return failed
+
+
+@models_app.command("pull")
+def models_pull(
+    names: Annotated[list[str] | None, typer.Argument(help="Analyzers or weights")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every variant's weights")] = False,
+) -> None:
+    """Get weights that are not here: by default what this machine's plan wants. Uses the network."""
+    with _explained():
+        settings = _settings()
+        if _pull(_wanted_weights(names or [], settings, everything), settings):
+            raise typer.Exit(1)
+
+
+@models_app.command("verify")
+def models_verify(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Compare weights with what was recorded when they were pulled; exit 1 if any changed."""
+    from tiktok_ray.weights import rows, verify
+
+    settings = _settings()
+    verdicts = [
+        verify(row.weights, settings.models)
+        for row in rows(make_graph().analyzers.values(), settings.models)
+    ]
+    shown = [
+        {
+            "weights": v.id,
+            "state": v.state,
+            "revision": v.revision,
+            "problems": "; ".join(v.problems),
+        }
+        for v in verdicts
+    ]
+    _show(shown, as_json)
+    if any(v.state == "changed" for v in verdicts):
+        raise typer.Exit(1)
 
 
 @app.command()

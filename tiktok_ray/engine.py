@@ -35,6 +35,7 @@ from tiktok_ray.media import InputError, Video
 from tiktok_ray.placement import Assignment, Plan
 from tiktok_ray.report import ModelUsed, Output, Section, VideoInfo, VideoReport
 from tiktok_ray.settings import Settings
+from tiktok_ray.weights import revision_of
 from tiktok_ray.worker import Reply
 
 T = TypeVar("T")
@@ -468,11 +469,14 @@ def first_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def model_used(assignment: Assignment) -> ModelUsed | None:
     """The checkpoint an assignment runs, or None when it runs without one."""
-    weights = list(assignment.variant.weights.values())
+    weights = assignment.variant.weights
     if not weights:
         return None
+    revisions = [revision_of(place) for place in assignment.files.values()]
     return ModelUsed(
-        id=", ".join(w.id for w in weights), revision=None, variant=assignment.variant.name
+        id=", ".join(w.id for w in weights.values()),
+        revision=", ".join(r for r in revisions if r) or None,
+        variant=assignment.variant.name,
     )
 
 
