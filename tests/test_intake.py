@@ -746,10 +746,24 @@ def test_words_in_host_names_mean_nothing(site: Site, tmp_path: Path) -> None:
     assert fails(PAGE, tmp_path).type == "refused"
 
 
-def test_the_music_of_a_post_is_not_taken_for_its_video(site: Site, tmp_path: Path) -> None:
-    serve_post(site, item(video={"duration": 1}))
-    site.serve(f"https://{CDN}/music/", b"\0\0\0\x18ftypM4A " + bytes(500), kind="audio/mp4")
-    error = fails(PAGE, tmp_path)
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_music_of_a_post_is_not_taken_for_its_sound(
+    silent: bool, site: Site, tmp_path: Path
+) -> None:
+    """Neither alone nor merged with a format that has no sound of its own."""
+    place = f"https://{CDN}/video/media-video-hvc1/"
+    formats = [{"PlayAddr": {"UrlKey": "v09_bytevc1_540p_1", "UrlList": [place]}}]
+    video = {"duration": 1, "width": 576, "height": 1024, "bitrateInfo": formats if silent else []}
+    serve_post(site, item(video=video))
+    pictures = [np.full((96, 64, 3), k * 12, np.uint8) for k in range(20)]
+    tone = 0.3 * np.sin(np.arange(48_000) / 17).astype(np.float32)
+    film = write_clip(tmp_path / "film.mp4", pictures, fps=20).read_bytes()
+    site.serve(place, film, kind="video/mp4")
+    sound = write_clip(tmp_path / "sound.mp4", pictures[:1], audio=tone).read_bytes()
+    site.serve(f"https://{CDN}/music/", sound, kind="audio/mp4")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    error = fails(PAGE, folder)
     assert error.type == "not_video"
     assert "sound" in str(error)
 

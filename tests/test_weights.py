@@ -448,6 +448,17 @@ def test_folders_of_a_repository_are_pulled_by_name(hub: Hubbub, tmp_path: Path)
     assert verify(deep, tmp_path).state == "ok"
 
 
+def test_a_pickle_beside_safetensors_is_left_there(hub: Hubbub, tmp_path: Path) -> None:
+    either = Hub(
+        "org/name", "MIT", files=("config.json", "*.safetensors", "*.bin"), needs=("*model.[bs]*",)
+    )
+    place = pull(either, tmp_path / "a", LOCAL)
+    assert not (place / "pytorch_model.bin").exists()
+    del hub.files["model.safetensors"]
+    place = pull(either, tmp_path / "b", LOCAL)
+    assert (place / "pytorch_model.bin").read_bytes() == b"pickled"
+
+
 def test_two_pulls_of_the_same_do_not_meet(hub: Hubbub, tmp_path: Path) -> None:
     staging = tmp_path / pulling.STAGING
     staging.mkdir()

@@ -548,7 +548,9 @@ async def _from_platform(
     if path is None:
         raise watch.verdict or _nothing_came(watch)
     if _is_sound_only(info):
-        raise IntakeError("not_video", "the platform gave only the sound of this video", BY_HAND)
+        raise IntakeError(
+            "not_video", "the platform gave sound, but no video with its own sound", BY_HAND
+        )
     return _described(path, url, info, post)
 
 
