@@ -73,7 +73,7 @@ def load_model(
     keep: Sequence[str] = (),
     checked: bool = False,
 ) -> Any:
-    """A transformers model of class ``kind`` from a local folder, in bfloat16, ready to generate.
+    """A transformers model of class ``kind`` from a local folder, in 16 bits, ready to generate.
 
     With ``bits`` its linear layers are quantised by bitsandbytes, except modules under the names
     in ``keep``. Raises ``UnsafeCheckpoint`` where loading could run code (the caller may have
@@ -84,7 +84,8 @@ def load_model(
 
     if not checked:
         refuse_code(folder)
-    extra: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": {"": device}}
+    dtype = torch.float16 if bits == "int8" else torch.bfloat16  # int8 is multiplied in float16
+    extra: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
     if bits == "nf4":
         extra["quantization_config"] = transformers.BitsAndBytesConfig(
             load_in_4bit=True,

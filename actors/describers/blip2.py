@@ -94,7 +94,7 @@ _WEIGHTS = {
         "Salesforce/blip2-opt-2.7b",
         "MIT; the OPT inside: OPT-175B licence (non-commercial)",
         13.95,
-        needs=("config.json", "tokenizer_config.json", "preprocessor_config.json", "*.safetensors"),
+        needs=("config.json", "tokenizer_config.json", "*processor_config.json", "*.safetensors"),
     )
 }
 BLIP2 = Family(

@@ -25,7 +25,7 @@ KEEP = ("model.visual", "lm_head")
 
 
 def _hub(name: str, size_gib: float, licence: str = "Apache-2.0") -> dict[str, Hub]:
-    needs = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "*.safetensors")
+    needs = ("config.json", "tokenizer_config.json", "*processor_config.json", "*.safetensors")
     return {"describer": Hub(f"Qwen/{name}", licence, size_gib, needs=needs)}
 
 
@@ -90,9 +90,10 @@ class QwenVl:
 def size_within(height: int, width: int, pixels: int, unit: int) -> tuple[int, int]:
     """Height and width in multiples of ``unit``, at most ``pixels`` together (two units at
     least), of about the same shape and never larger than the picture by more than one unit."""
-    scale = min(1.0, math.sqrt(pixels / (height * width)))
-    high = max(1, math.floor(height * scale / unit + 0.5))
-    wide = max(1, math.floor(width * scale / unit + 0.5))
+    scale = min(1.0, math.sqrt(pixels / (height * width))) / unit
+    high, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    if high * wide * unit * unit > pixels:
+        high, wide = max(1, math.floor(height * scale)), max(1, math.floor(width * scale))
     while high * wide * unit * unit > pixels and high * wide > 2:
         high, wide = (high - 1, wide) if high >= wide else (high, wide - 1)
     return high * unit, wide * unit

@@ -14,7 +14,7 @@ KEEP = ("model.vision_model", "model.connector", "lm_head")
 #: Each picture costs as much as the prompt (64 or 81 tokens) and much more time in the eyes.
 PICTURES = 4
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
-NEEDS = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "*.safetensors")
+NEEDS = ("config.json", "tokenizer_config.json", "*processor_config.json", "*.safetensors")
 
 
 class SmolVlm:
