@@ -11,9 +11,11 @@ from actors.content_quality import ContentQuality
 from actors.cut_analysis import CutAnalysis
 from actors.eye_tracking import EyeTracking
 from actors.object_detection import ObjectDetection
+from actors.scene_segmentation import SceneSegmentation
 from actors.speech_emotion import SpeechEmotion
 from actors.speech_flow import SpeechFlow
 from actors.speech_transcription import SpeechTranscription
+from actors.temporal_flow import TemporalFlow
 from actors.text_overlay import TextOverlay
 from tiktok_ray.analyzer import Analyzer
 
@@ -30,9 +32,11 @@ ANALYZERS: tuple[type[Analyzer], ...] = (
     CutAnalysis,
     EyeTracking,
     ObjectDetection,
+    SceneSegmentation,
     SpeechEmotion,
     SpeechFlow,
     SpeechTranscription,
+    TemporalFlow,
     TextOverlay,
 )
 
