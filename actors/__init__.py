@@ -11,6 +11,7 @@ from actors.content_quality import ContentQuality
 from actors.cut_analysis import CutAnalysis
 from actors.eye_tracking import EyeTracking
 from actors.object_detection import ObjectDetection
+from actors.qwen2_vl_temporal import Qwen2VlTemporal
 from actors.scene_segmentation import SceneSegmentation
 from actors.speech_emotion import SpeechEmotion
 from actors.speech_flow import SpeechFlow
@@ -32,6 +33,7 @@ ANALYZERS: tuple[type[Analyzer], ...] = (
     CutAnalysis,
     EyeTracking,
     ObjectDetection,
+    Qwen2VlTemporal,
     SceneSegmentation,
     SpeechEmotion,
     SpeechFlow,
