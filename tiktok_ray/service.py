@@ -290,6 +290,8 @@ class Service:
                 break
             except sqlite3.OperationalError as error:  # a full disk: nothing is lost meanwhile
                 self.troubles["ledger"] = f"the ledger cannot be written: {error}"
+                if self._stopping:
+                    return
                 await asyncio.sleep(1.0)
         self.troubles.pop("ledger", None)
         self.figures.ended[state] += 1
@@ -324,7 +326,7 @@ class Service:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         fetching: dict[str, Any] = {"name": "fetch", "state": "running"}
         self._record(job.id, "phase", fetching)
-        begin, told = time.perf_counter(), 0.0
+        begin = told = time.perf_counter()
 
         def progress(done: int, total: int | None) -> None:
             nonlocal told

@@ -1,0 +1,216 @@
+"""Uploads straight to disk: multipart/form-data read as it comes, under limits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+FIELDS, FIELD_BYTES = 20, 16 * 1024
+#: What boundaries, headers and fields may add to the bytes of the file.
+FORM_BYTES = 1024**2
+
+
+class UploadError(Exception):
+    """An upload that is not taken. ``word`` names the problem, ``status`` is HTTP's."""
+
+    def __init__(self, word: str, status: int, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.word = word
+        self.status = status
+        self.advice = advice
+
+
+@dataclass
+class Form:
+    """What came: the fields, and the file's name as the client gave it, with its size and hash."""
+
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    name: str | None = None
+    bytes: int = 0
+    sha256: str = ""
+
+
+class _Receiver:
+    """Callbacks of the parser: the part named ``file`` goes to disk, the others into fields."""
+
+    def __init__(self, target: Path, max_bytes: int) -> None:
+        self.form = Form()
+        self.done = False
+        self._out = target.open("xb")
+        self._hash = hashlib.sha256()
+        self._max = max_bytes
+        self._header = self._value = b""
+        self._disposition = b""
+        self._field: str | None = None
+        self._text = b""
+        self._parts = 0
+
+    def callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._part_begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
+        }
+
+    def _part_begin(self) -> None:
+        self._disposition, self._field, self._text = b"", None, b""
+        self._parts += 1
+        if self._parts > FIELDS:
+            raise UploadError("bad_form", 400, f"the form has more than {FIELDS} parts")
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header = self._value = b""
+
+    def _headers_finished(self) -> None:
+        kind, options = parse_options_header(self._disposition)
+        name = options.get(b"name")
+        if kind != b"form-data" or name is None:
+            raise UploadError("bad_form", 400, "a part of the form has no name")
+        self._field = name.decode("utf-8", "replace")
+        if self._field == "file":
+            if self.form.name is not None:
+                raise UploadError("bad_form", 400, "the form has more than one file")
+            self.form.name = shown(options.get(b"filename", b"").decode("utf-8", "replace"))
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field != "file":
+            self._text += data[start:end]
+            if len(self._text) > FIELD_BYTES:
+                raise UploadError("too_large", 413, f"a field has over {FIELD_BYTES} bytes")
+            return
+        self.form.bytes += end - start
+        if self.form.bytes > self._max:
+            raise too_large(self._max)
+        piece = data[start:end]
+        self._hash.update(piece)
+        self._out.write(piece)
+
+    def _part_end(self) -> None:
+        if self._field is not None and self._field != "file":
+            text = self._text.decode("utf-8", "replace")
+            self.form.fields.setdefault(self._field, []).append(text)
+
+    def _end(self) -> None:
+        self.done = True
+
+    def finish(self) -> Form:
+        """The form, with its file on the disk for good."""
+        self._out.flush()
+        os.fsync(self._out.fileno())
+        self.form.sha256 = self._hash.hexdigest()
+        return self.form
+
+    def close(self) -> None:
+        self._out.close()
+
+
+async def receive(
+    chunks: AsyncIterator[bytes],
+    content_type: str,
+    target: Path,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    silence_s: float,
+) -> Form:
+    """Read a form; its file is written to ``target``. Raises ``UploadError``; leaves no half file."""
+    receiver = _Receiver(target, max_bytes)
+    try:
+        parser = MultipartParser(_boundary(content_type), receiver.callbacks())  # type: ignore[arg-type]
+        came = 0
+        async with asyncio.timeout(timeout_s):
+            while True:
+                chunk = await _next(chunks, silence_s)
+                if chunk is None:
+                    break
+                came += len(chunk)
+                if came > max_bytes + FORM_BYTES:
+                    raise too_large(max_bytes)
+                parser.write(chunk)
+        if not receiver.done:
+            raise UploadError("bad_form", 400, "the form ends in the middle")
+        if receiver.form.name is None:
+            raise UploadError("bad_form", 422, "the form has no part named file")
+        return await asyncio.to_thread(receiver.finish)
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if isinstance(error, FormParserError):
+            raise UploadError("bad_form", 400, f"this is no form: {error}") from None
+        if isinstance(error, TimeoutError):
+            slow = f"the upload took longer than {timeout_s:g} s"
+            raise UploadError("timeout", 408, slow) from None
+        raise
+    finally:
+        receiver.close()
+
+
+async def read_all(
+    chunks: AsyncIterator[bytes], *, max_bytes: int, timeout_s: float, silence_s: float
+) -> bytes:
+    """A small body, whole. Raises ``UploadError``."""
+    body = b""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while (chunk := await _next(chunks, silence_s)) is not None:
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large(max_bytes)
+    except TimeoutError:
+        raise UploadError("timeout", 408, f"the request took longer than {timeout_s:g} s") from None
+    return body
+
+
+def too_large(limit: int) -> UploadError:
+    """The problem of a body over the limit."""
+    return UploadError(
+        "too_large",
+        413,
+        f"the body has more bytes than the limit of {limit}",
+        "send a smaller file, or raise the setting TIKTOK_RAY_MAX_BYTES",
+    )
+
+
+async def _next(chunks: AsyncIterator[bytes], silence_s: float) -> bytes | None:
+    try:
+        return await asyncio.wait_for(anext(chunks), silence_s)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError:
+        raise UploadError("timeout", 408, f"nothing came for {silence_s:g} s") from None
+
+
+def _boundary(content_type: str) -> bytes:
+    message = Message()
+    message["content-type"] = content_type
+    boundary = message.get_param("boundary")
+    if not isinstance(boundary, str) or not boundary:
+        raise UploadError("bad_form", 400, "the content type names no boundary")
+    return boundary.encode("latin-1", "replace")
+
+
+def shown(name: str) -> str:
+    """A client's file name, fit to be shown; it never becomes a path."""
+    last = re.split(r"[\\/]", name)[-1]
+    return "".join(c for c in last if c.isprintable())[:200] or "upload"
