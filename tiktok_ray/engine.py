@@ -418,6 +418,8 @@ class Engine:
         return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
     def _report(self, job: _Job) -> VideoReport:
+        from tiktok_ray.summary import summarize  # imports the types of all analyzers
+
         assert job.tracks is not None
         video, source = job.tracks.video, job.source
         info = VideoInfo(
@@ -436,7 +438,7 @@ class Engine:
             video=info,
             analyzers=sections,
             timeline=events,
-            summary=timeline.summarize(info, sections),
+            summary=summarize(info, sections),
             run={
                 "wall_s": wall,
                 "startup_s": job.loaded_at,

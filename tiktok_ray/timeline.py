@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
-from tiktok_ray.report import Event, Output, Section, VideoInfo
+from tiktok_ray.report import Event, Output, Section
 
 
 def merge(sections: Mapping[str, Section], duration_s: float) -> list[Event]:
@@ -29,23 +27,3 @@ def _within(event: Event, end: float) -> Event:
     if (start, stop) == (event.start, event.end):
         return event
     return event.model_copy(update={"start": start, "end": max(start, stop)})
-
-
-def summarize(video: VideoInfo, sections: Mapping[str, Section]) -> dict[str, Any]:
-    """What was measured, and one line from every analyzer that found something."""
-    counts = Counter(section.status for section in sections.values())
-    return {
-        "measured": counts["ok"] + counts["partial"],
-        "of": len(sections),
-        "duration_s": video.duration_s,
-        "found": {
-            name: section.output.headline()
-            for name, section in sections.items()
-            if isinstance(section.output, Output)
-        },
-        "not_measured": {
-            name: f"{section.status}: {section.reason}"
-            for name, section in sections.items()
-            if section.output is None
-        },
-    }
