@@ -219,7 +219,7 @@ class ContentQuality(Analyzer):
             weights={
                 "clip": Hub(
                     "openai/clip-vit-base-patch32",
-                    "MIT",
+                    "MIT (its model card: for research)",
                     0.57,
                     files=("*.json", "*.txt", "model.safetensors", "pytorch_model.bin"),
                     needs=("config.json", "*model.[bs]*"),
