@@ -125,8 +125,8 @@ def decode_ctc(
 
     Characters that ``may`` excludes are passed over. A space stands between two characters where
     its probability rises above ``SPACE``: a narrow gap gives the blank most of it. A B after a
-    small letter is an ß where that has a chance of ``SHARP_S``, and as sure as both. Returns the text and the mean
-    probability of its characters (0 for no text).
+    small letter is an ß where that has a chance of ``SHARP_S``, and as sure as both. Returns the
+    text and the mean probability of its characters (0 for no text).
     """
     held = np.where(may, probabilities, 0.0)
     best = held.argmax(1)
