@@ -1,0 +1,202 @@
+"""Sharpness, blur, noise, blocking, detail and bars of pictures, from luma alone.
+
+Luma is of limited range, 16..235, uint8 [height, width].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Gray = NDArray[np.uint8]
+
+#: Luma of limited range that counts as black and as white.
+BLACK, WHITE = 17, 234
+#: Luma levels of the full range, 0..255, in one of the limited range, 16..235.
+FULL = 255 / 219
+#: Variance in square pixels that an ideal edge has for `edge_blur`, by trial on drawn edges.
+OWN_WIDTH = 0.5
+#: Variance of rounding to whole levels.
+ROUNDING = 1 / 12
+#: Side of the tiles that detail is measured in, in pixels.
+TILE = 128
+#: Longest side of a still that is measured: its middle, if it is larger.
+MIDDLE = 1920
+#: Least share of a border's length that shows an edge, in a quarter of the pictures, where a bar
+#: ends.
+BAR_EDGE = 0.5
+
+
+def within(gray: Gray, box: Sequence[float]) -> Gray:
+    """The part of a picture inside a box, a view."""
+    height, width = gray.shape
+    x0, y0, x1, y1 = (round(v * n) for v, n in zip(box, (width, height) * 2, strict=True))
+    return gray[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+
+
+def middle(gray: Gray) -> Gray:
+    """The middle of a large picture, a view that begins on the 8 x 8 grid."""
+    y, x = (max(0, (n - MIDDLE) // 2) // 8 * 8 for n in gray.shape)
+    return gray[y : y + MIDDLE, x : x + MIDDLE]
+
+
+def sharpness(gray: Gray) -> float | None:
+    """1 - blur effect, 0..1: how much blurring again takes from differences of neighbours.
+
+    Crete, Dolmiere, Ladret & Nicolas 2007, the worse of the two directions. None for a picture
+    without contrast.
+    """
+    import cv2
+
+    if min(gray.shape) < 16 or gray.std() < 2:
+        return None
+    values = gray.astype(np.float32)
+    kept = []
+    for axis, kernel in ((0, (1, 9)), (1, (9, 1))):
+        steps = np.abs(np.diff(values, axis=axis))
+        left = np.abs(np.diff(cv2.blur(values, kernel), axis=axis))
+        total = float(steps.sum())
+        kept.append(float(np.maximum(0, steps - left).sum()) / total if total > 0 else 0.0)
+    return min(kept)
+
+
+def edge_blur(gray: Gray) -> float | None:
+    """Standard deviation in pixels of the Gaussian blur of edges, median; None without edges.
+
+    Zhuo & Sim 2011: blurred once more by a known Gaussian, the gradient at an edge falls by a
+    factor that tells how wide the edge was. Less the width that sampling and the gradient's own
+    kernel give to any edge.
+    """
+    import cv2
+
+    known = 1.0
+    values = gray.astype(np.float32)
+    steep, flat = (
+        np.hypot(cv2.Sobel(v, -1, 1, 0), cv2.Sobel(v, -1, 0, 1)) / 8
+        for v in (values, cv2.GaussianBlur(values, (0, 0), known))
+    )
+    ridge = steep == cv2.dilate(steep, np.ones((3, 3), np.uint8))
+    edges = ridge & (steep >= max(4.0, float(np.quantile(steep, 0.9))))
+    if edges.sum() < 50:
+        return None
+    ratio = steep[edges] / np.maximum(flat[edges], 1e-3)
+    variance = float(np.median(known**2 / (np.maximum(ratio, 1.01) ** 2 - 1)))
+    return math.sqrt(max(0.0, variance - OWN_WIDTH))
+
+
+def noise(gray: Gray) -> float | None:
+    """Standard deviation of noise in levels of 255; None where all pixels are clipped.
+
+    Immerkaer 1996: the mean absolute response to a kernel that is blind to planes. Taken where
+    the gradient is weaker than its median, because texture responds as well; for white noise the
+    two are independent.
+    """
+    import cv2
+
+    if min(gray.shape) < 8:
+        return None
+    values = gray.astype(np.float32)
+    kernel = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32)
+    inner = (slice(1, -1), slice(1, -1))
+    response = np.abs(cv2.filter2D(values, -1, kernel))[inner]
+    slope = (np.abs(cv2.Sobel(values, -1, 1, 0)) + np.abs(cv2.Sobel(values, -1, 0, 1)))[inner]
+    open_ = (gray[inner] > BLACK + 1) & (gray[inner] < WHITE)
+    if open_.sum() < 100:
+        return None
+    calm = open_ & (slope <= np.median(slope[open_]))
+    return FULL * math.sqrt(math.pi / 2) / 6 * float(response[calm].mean())
+
+
+def blocking(gray: Gray, corner: tuple[int, int] = (0, 0)) -> float | None:
+    """Strength of the 8 x 8 grid, -1..1, about 0 without one; None without any step.
+
+    ``corner`` is where the picture lies (x, y) in the one whose corner the grid begins at.
+    """
+    if min(gray.shape) < 32:
+        return None
+    strengths = []
+    for picture, first in zip((gray, gray.T), corner, strict=True):
+        steps = np.abs(np.diff(picture.astype(np.int16), axis=1)).mean(0)
+        grid = (np.arange(len(steps)) + first) % 8 == 7
+        on, off = float(steps[grid].mean()), float(steps[~grid].mean())
+        if on + off > 0:
+            strengths.append((on - off) / (on + off))
+    return float(np.mean(strengths)) if strengths else None
+
+
+def detail(gray: Gray) -> float | None:
+    """Frequency below which 90 % of the gradient's energy lies, as a share of Nyquist, 0..1.
+
+    From power spectra of rows and of columns over tiles. The squared frequency weighs them, which
+    levels the spectrum of a photograph: what falls off early was enlarged or blurred. Taken from
+    the tiles with more energy than half but less than a tenth of them (neither a blurred
+    background nor a sharp caption decides), less twice the spectrum of the calmest tiles (noise,
+    traces of compression). None without such energy.
+    """
+    side = min(TILE, *gray.shape) // 2 * 2
+    if side < 32:
+        return None
+    rows, columns = (n // side for n in gray.shape)
+    cut = gray[: rows * side, : columns * side].astype(np.float32)
+    tiles = cut.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+    shares = [_cutoff(lines) for lines in (tiles, tiles.transpose(0, 2, 1))]
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _cutoff(tiles: NDArray[np.float32]) -> float | None:
+    """``detail`` along the last axis of tiles [n, lines, samples]."""
+    count, _, side = tiles.shape
+    window = np.hanning(side).astype(np.float32)
+    frequency = np.linspace(0, 1, side // 2 + 1)
+    weight = np.where(frequency < 0.05, 0, frequency**2)
+    level = tiles - tiles.mean(2, keepdims=True)
+    power = (np.abs(np.fft.rfft(level * window, axis=2)) ** 2).mean(1) / (window**2).sum()
+    energy = power @ weight
+    order = np.argsort(energy)
+    calm = power[order[: max(1, round(0.1 * count))]].mean(0)
+    # Where even the calmest tile is full of detail, its spectrum is no noise.
+    floor = 2 * calm if calm @ weight < 0.3 * np.median(energy) else 0 * calm
+    first = count // 2
+    busy = power[order[first : max(first + 1, math.ceil(0.9 * count))]]
+    clean = np.maximum(0, busy - floor - ROUNDING) * weight
+    clean = clean[clean.sum(1) > 1]
+    if not len(clean):
+        return None
+    running = np.cumsum(clean, 1) / clean.sum(1, keepdims=True)
+    return float(np.median(frequency[(running < 0.9).sum(1)]))
+
+
+def active_box(grays: NDArray[np.uint8]) -> list[float]:
+    """The picture inside its bars, [x0, y0, x1, y1] 0..1, from luma [n, height, width].
+
+    Pictures without contrast (black ones of a fade, say) have no voice.
+    """
+    lit = grays[[bool(np.ptp(y) > 16) for y in grays]]
+    _, height, width = grays.shape
+    top, bottom, left, right = 0, 0, 0, 0
+    if len(lit):
+        top, bottom = _bar(lit), _bar(lit[:, ::-1])
+        core = lit[:, top : height - bottom]
+        left = _bar(core.transpose(0, 2, 1))
+        right = _bar(core[:, :, ::-1].transpose(0, 2, 1))
+    return [left / width, top / height, 1 - right / width, 1 - bottom / height]
+
+
+def _bar(grays: NDArray[np.uint8]) -> int:
+    """Rows from the top that are bar in every picture [n, height, width]; 0 without a bar."""
+    height = grays.shape[1]
+    # Two fifths of a row may carry a caption that stands on the bar.
+    low = np.percentile(grays, 40, axis=2).min(0)
+    high = np.percentile(grays, 60, axis=2).max(0)
+    for even in (high <= BLACK + 7, low >= WHITE - 4):
+        rows = int(height if even.all() else np.argmin(even))
+        if 0.01 * height <= rows <= 0.45 * height:
+            # The first row of the picture may be half bar: look two rows on.
+            step = np.abs(grays[:, min(rows + 2, height - 1)].astype(int) - grays[:, rows - 1])
+            if np.quantile((step >= 8).mean(1), 0.75) >= BAR_EDGE:
+                return rows
+    return 0
