@@ -1,1 +1,83 @@
-"""The HTTP ingress of tiktok_ray on Ray Serve."""
+"""The HTTP ingress of tiktok_ray on Ray Serve: ``serve run serve_app:app``.
+
+One replica serves requests, and works on the jobs with the fleet's detached actors: when it dies,
+the next one finds their models warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+
+from tiktok_ray.settings import Settings
+from tiktok_ray.worker import close_doors
+
+NAME = "tiktok_ray"
+
+
+def make_service(settings: Settings) -> Any:
+    """The service over a detached fleet."""
+    from actors import ANALYZERS, UNBUILT
+    from tiktok_ray.fleet import Fleet
+    from tiktok_ray.graph import Graph
+    from tiktok_ray.placement import plan
+    from tiktok_ray.service import Service
+
+    graph = Graph(ANALYZERS)
+    made = plan(graph.analyzers.values(), settings)
+    return Service(graph, Fleet(graph, made, settings, detached=True), settings, unbuilt=UNBUILT)
+
+
+def application(settings: Settings, make: Callable[[Settings], Any] = make_service) -> Any:
+    """The Serve application with these settings, which the replica is given as they are."""
+
+    def build() -> FastAPI:
+        from tiktok_ray.api import create_app
+
+        return create_app(lambda: make(settings))
+
+    @serve.deployment(
+        name="ingress",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=256,
+        max_queued_requests=256,
+        graceful_shutdown_timeout_s=10,
+    )
+    @serve.ingress(build)
+    class Ingress:
+        """The application, and ``analyze`` for those who hold its handle."""
+
+        app: FastAPI
+
+        def check_health(self) -> None:
+            """Serve replaces the replica when its worker has ended."""
+            service = getattr(self.app.state, "service", None)
+            if service is not None and not service.alive():
+                raise RuntimeError("the worker has ended")
+
+        async def analyze(
+            self, path: str, only: Sequence[str] = (), without: Sequence[str] = ()
+        ) -> str:
+            """The report of a file on this machine, as JSON, on the fleet that serves requests."""
+            from tiktok_ray.engine import Source
+
+            service = self.app.state.service
+            report = await service.engine.analyze(
+                Source(Path(path), path), only=only, without=without
+            )
+            return await asyncio.to_thread(report.to_json)
+
+    return Ingress.bind()  # type: ignore[attr-defined]
+
+
+if not ray.is_initialized():
+    # Ray's own processes inherit this: one of them would ask where it runs.
+    close_doors(ray.util.get_node_ip_address())
+app = application(Settings())

@@ -473,6 +473,36 @@ def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
 
 @app.command()
+def serve(
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on")] = None,
+) -> None:
+    """Serve HTTP until told to stop, with the models kept warm."""
+    if "RAY_ADDRESS" not in os.environ:
+        # Read when Ray is imported: a Ray of one machine then listens on loopback alone.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from tiktok_ray.serving import CannotServe, run
+
+    with _explained():
+        settings = _settings(host=host, port=port)
+        try:
+            run(settings, console.print)
+        except CannotServe as error:
+            problem(str(error))
+            raise typer.Exit(Exit.USAGE) from None
+
+
+@app.command()
+def down() -> None:
+    """End the service, and remove the actors that it left on a Ray that runs."""
+    from tiktok_ray import serving
+
+    with _explained():
+        if not serving.down(_settings(), console.print):
+            console.print("nothing serves here")
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)

@@ -4,26 +4,36 @@ Each analyzer is one actor in a process of its own, one call in flight, queued b
 never by Ray. Ray gives actors no CPUs (``num_cpus=0``): the engine's cores decide what runs. A call
 that runs past its limit is ended by killing its actor, since a synchronous call cannot be
 cancelled; Ray restarts it, and a used-up restart budget means a fresh actor.
+
+Embedded, a fleet dies with its process. In service its actors are detached and named after the
+analyzer and a hash of code and configuration: a restarted ingress finds its models warm and never
+meets stale code, the actors of other hashes are removed, and one that is still busy with a dead
+owner's call is waited for a while and then replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import hashlib
+import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray import exceptions
 
 from tiktok_ray import media
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.engine import CapacityError, Tracks, WorkerDied, options_for
-from tiktok_ray.graph import Graph
+from tiktok_ray.graph import Graph, code_digest
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment, Plan
 from tiktok_ray.settings import Settings
@@ -71,9 +81,11 @@ class AnalyzerActor:
 class DecoderActor:
     """Decodes in a process of its own: a hostile file kills no more than that."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, memory_gib: float) -> None:
         limit_threads(threads)
         close_doors(ray.util.get_node_ip_address())
+        limit_memory(memory_gib)
+        self.memory_gib = memory_gib
 
     def decode(self, path: str, want: Sequence[str], settings: Settings) -> tuple[Any, ...]:
         """An envelope, then one value for each track in ``want`` (None where there is none)."""
@@ -82,6 +94,10 @@ class DecoderActor:
             decoded = media.decode(Path(path), want, settings)
         except InputError as error:
             return ({"error": error}, *[None] * len(want))
+        except MemoryError:
+            words = f"decoding takes more than {self.memory_gib:g} GiB of memory"
+            advice = "raise the setting TIKTOK_RAY_DECODER_GIB"
+            return ({"error": InputError("too_large", words, advice)}, *[None] * len(want))
         envelope = {
             "video": decoded.video,
             "coverage": decoded.coverage(),
@@ -95,31 +111,51 @@ class DecoderActor:
         return {"pid": os.getpid()}
 
 
-def open_ray(settings: Settings, cards: int = 0) -> None:
-    """Start a Ray of our own in this process, unless one is connected."""
+def limit_memory(gib: float) -> None:
+    """Let this process take so much more private memory than now; shared memory is not counted."""
+    if sys.platform == "linux":
+        import resource
+
+        taken = psutil.Process().memory_info().data
+        resource.setrlimit(resource.RLIMIT_DATA, (taken + round(gib * 2**30),) * 2)
+
+
+def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> None:
+    """Start a Ray of our own in this process, unless one is connected.
+
+    With its ``dashboard`` all of it listens on loopback, and asks for Ray's own token.
+    """
     if ray.is_initialized():
         return
     # Ray's dashboard process asks cloud metadata addresses where it runs, whatever the settings.
     with doors_closed(ray.util.get_node_ip_address()):
         ray.init(
             address="local",
+            _node_ip_address="127.0.0.1" if dashboard else None,
+            dashboard_host="127.0.0.1",
+            dashboard_port=settings.dashboard_port if dashboard else None,
             namespace=NAMESPACE,
             num_cpus=settings.cores,
             num_gpus=cards,
             object_store_memory=round(settings.object_store_gib * 2**30),
-            include_dashboard=False,
+            include_dashboard=dashboard,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
 
 
 class Fleet:
-    """Implements ``Workers`` with Ray actors that die with this process."""
+    """Implements ``Workers`` with Ray actors that die with this process, unless ``detached``."""
 
-    def __init__(self, graph: Graph, plan: Plan, settings: Settings) -> None:
+    def __init__(
+        self, graph: Graph, plan: Plan, settings: Settings, *, detached: bool = False
+    ) -> None:
         self.graph = graph
         self.plan = plan
         self.settings = settings
+        self.detached = detached
+        self._attached: set[str] = set()
+        self._swept = False
         self._actors: dict[str, Any] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._ready: set[str] = set()
@@ -130,6 +166,9 @@ class Fleet:
         async with self._opening:
             self._check_shares(names)
             await asyncio.to_thread(open_ray, self.settings, len(self.plan.cards))
+            if self.detached and not self._swept:
+                await asyncio.to_thread(remove_actors, except_for=self._names())
+                self._swept = True
             for name in (DECODER, *sorted(names, key=self._precedence)):
                 if name not in self._actors:
                     self._locks[name] = asyncio.Lock()
@@ -152,19 +191,47 @@ class Fleet:
 
     def _create(self, name: str) -> Any:
         shape: dict[str, Any] = {"num_cpus": 0, "max_restarts": RESTARTS, "max_concurrency": 1}
+        if self.detached:
+            called = self.actor_name(name)
+            if (found := _living(called)) is not None:
+                self._attached.add(name)
+                return found
+            shape |= {"name": called, "namespace": NAMESPACE, "lifetime": "detached"}
         if name == DECODER:
-            return ray.remote(DecoderActor).options(**shape).remote(1)
+            return ray.remote(DecoderActor).options(**shape).remote(1, self.settings.decoder_gib)
         assignment = self.plan.assignments[name]
         analyzer = self.graph.analyzers[name]
         options = options_for(name, self.graph, self.settings)
         actor = ray.remote(AnalyzerActor).options(num_gpus=assignment.gpu_share, **shape)
         return actor.remote(analyzer, options, assignment, analyzer.needs.threads)
 
+    def _names(self) -> set[str]:
+        return {self.actor_name(name) for name in (DECODER, *self.plan.assignments)}
+
+    def actor_name(self, name: str) -> str:
+        """What a detached actor is called: its analyzer, and a hash of all it was made from."""
+        if name == DECODER:
+            made_of: list[Any] = [_code("media.py"), self.settings.decoder_gib]
+        else:
+            a = self.plan.assignments[name]
+            options = options_for(name, self.graph, self.settings)
+            files = {key: str(path) for key, path in a.files.items()}
+            made_of = [
+                _code("worker.py"),
+                self.graph.digests[name],
+                options.model_dump(mode="json"),
+            ]
+            made_of += [a.variant.name, a.device, a.card, a.gpu_share, a.missing, files]
+        made_of += [ray.__version__, sys.version]
+        text = json.dumps(made_of, sort_keys=True, default=str)
+        return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
     async def decode(self, path: Path, want: Collection[str]) -> Tracks:
         await self.start(())
         names = sorted(want)
         limit = self.settings.decode_timeout_s
         async with self._locks[DECODER]:
+            await self._wait_ready(DECODER)
             method = self._actors[DECODER].decode.options(num_returns=1 + len(names))
             refs = method.remote(str(path), names, self.settings)
             first, *rest = refs if names else [refs]
@@ -196,18 +263,35 @@ class Fleet:
         """Until the actor's process is up. Raises ``CapacityError`` past the deadline."""
         if name in self._ready:
             return
+        if name in self._attached:
+            await self._drain(name)
         limit = self.settings.start_timeout_s
         try:
             await asyncio.wait_for(_future(self._actors[name].__ray_ready__.remote()), limit)
         except TimeoutError:
-            free = ray.available_resources()
+            share = self.plan.assignments[name].gpu_share if name != DECODER else 0.0
+            free = await asyncio.to_thread(ray.available_resources)
             raise CapacityError(
                 f"{name} could not be placed within {limit:.0f} s; it asks for "
-                f"{self.plan.assignments[name].gpu_share} of a GPU, free are {free.get('GPU', 0)}"
+                f"{share} of a GPU, free are {free.get('GPU', 0)}"
             ) from None
         except exceptions.RayError as error:
             raise self._died(name, error) from None
         self._ready.add(name)
+
+    async def _drain(self, name: str) -> None:
+        """Wait for an actor that another owner left; one that stays busy is replaced."""
+        self._attached.discard(name)
+        actor = self._actors[name]
+        try:
+            facts = await asyncio.wait_for(_future(actor.facts.remote()), self.settings.drain_s)
+        except TimeoutError:
+            self._restart(name)
+        except exceptions.RayError as error:
+            self._died(name, error)
+        else:
+            if facts.get("loaded"):
+                self._loaded.add(name)
 
     async def run(self, name: str, inputs: Mapping[str, Any], timeout_s: float) -> Reply:
         async with self._locks[name]:
@@ -231,8 +315,9 @@ class Fleet:
 
     def _restart(self, name: str) -> None:
         self._forget(name)
-        with contextlib.suppress(exceptions.RayError, ValueError):
-            ray.kill(self._actors[name], no_restart=False)
+        if name in self._actors:
+            with contextlib.suppress(exceptions.RayError, ValueError):
+                ray.kill(self._actors[name], no_restart=False)
 
     def _died(self, name: str, error: Exception) -> WorkerDied:
         self._forget(name)
@@ -253,13 +338,43 @@ class Fleet:
         }
 
     async def close(self) -> None:
+        """Give everything back; detached actors stay for the next owner."""
         self._actors.clear()
         self._forget_all()
-        await asyncio.to_thread(ray.shutdown)
+        if not self.detached:
+            await asyncio.to_thread(ray.shutdown)
 
     def _forget_all(self) -> None:
         self._ready.clear()
         self._loaded.clear()
+
+
+def remove_actors(except_for: Collection[str] = ()) -> list[str]:
+    """End every detached actor of a fleet but those named; returns the names of the ended."""
+    gone = []
+    for entry in ray.util.list_named_actors(all_namespaces=True):
+        name = entry["name"]
+        if entry["namespace"] == NAMESPACE and name not in except_for:
+            actor = _living(name)
+            if actor is not None:
+                ray.kill(actor, no_restart=True)
+                gone.append(name)
+    return gone
+
+
+def _living(called: str) -> Any | None:
+    """The detached actor of that name, or None."""
+    try:
+        return ray.get_actor(called, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
+@functools.cache
+def _code(module: str) -> str:
+    """Hash of the code that an actor runs beside its analyzer: this file, and what ``module`` is."""
+    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    return own + code_digest(Path(__file__).with_name(module))
 
 
 def _future(ref: Any) -> asyncio.Future[Any]:

@@ -110,7 +110,7 @@ class Graph:
     @cached_property
     def digests(self) -> dict[str, str]:
         """Hash of the code behind each analyzer: its file and all of ours that it imports."""
-        return {name: _digest(_sources(_file(a))) for name, a in self.analyzers.items()}
+        return {name: code_digest(_file(a)) for name, a in self.analyzers.items()}
 
 
 def _output_type(analyzer: type[Analyzer]) -> type[Output]:
@@ -131,6 +131,11 @@ def _file(analyzer: type[Analyzer]) -> Path:
 
 
 ROOT = Path(__file__).parent.parent
+
+
+def code_digest(file: Path) -> str:
+    """Hash of a module's file and of the files of all modules of ours that it leads to."""
+    return _digest(_sources(file))
 
 
 def _sources(file: Path) -> set[Path]:

@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,7 +80,7 @@ class Figures:
     begun: float = field(default_factory=time.time)
     ended: Counter[str] = field(default_factory=Counter)
     sections: Counter[tuple[str, str]] = field(default_factory=Counter)
-    analyzer_s: Counter[str] = field(default_factory=Counter)
+    analyzer_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     refused: Counter[str] = field(default_factory=Counter)
     job_s: list[float] = field(default_factory=list)
     job_s_sum: float = 0.0
@@ -148,6 +148,10 @@ class Service:
         await self.engine.workers.close()
         self.ledger.close()
         self.store.close()
+
+    def alive(self) -> bool:
+        """Whether its work goes on."""
+        return not any(task.done() for task in self._tasks)
 
     async def _lead(self) -> None:
         while not self.lease.acquire():
@@ -389,6 +393,8 @@ class Service:
     # Events
 
     def _heard(self, id: str, progress: Progress) -> None:
+        if progress.found == "not selected":
+            return
         data: dict[str, Any] = {"name": progress.name, "state": progress.state}
         if progress.seconds:
             data["seconds"] = round(progress.seconds, 3)
