@@ -334,5 +334,5 @@ def _compare_objects(output: dict[str, Any]) -> Iterator[Line]:
 
 
 def _compare_faces(output: dict[str, Any]) -> Iterator[Line]:
-    tracks = [t for t in output["tracks"] if spans.overlap([(t["start"], t["end"])], [(0, 4)]) > 1]
+    tracks = [t for t in output["faces"] if spans.overlap([(t["start"], t["end"])], [(0, 4)]) > 1]
     yield _line("face", "1 in 0.0 to 4.0 s", f"{len(tracks)}", len(tracks) == 1)
