@@ -1,0 +1,42 @@
+"""What the fields of the analyzers' outputs say of themselves, for the viewer's hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+Hint = dict[str, str]
+
+
+@cache
+def hints() -> dict[str, dict[str, Hint]]:
+    """By analyzer and field (``loudness.momentary``): about, basis, unit, range, method."""
+    from actors import ANALYZERS
+    from tiktok_ray.graph import Graph
+
+    outputs = Graph(ANALYZERS).outputs
+    return {name: dict(_fields(output)) for name, output in outputs.items()}
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Hint]]:
+    """Fields of a model and of the single models it holds; lists of models are left out."""
+    for name, field in model.model_fields.items():
+        extra: Any = field.json_schema_extra or {}
+        hint = {
+            key: str(extra[key]) for key in ("basis", "unit", "range", "method") if key in extra
+        }
+        yield prefix + name, {"about": field.description or "", **hint}
+        for inner in _single(field.annotation):
+            yield from _fields(inner, f"{prefix}{name}.")
+
+
+def _single(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The model that an annotation names, alone or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif type(None) in getattr(annotation, "__args__", ()):
+        for argument in annotation.__args__:
+            yield from _single(argument)

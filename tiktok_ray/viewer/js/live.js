@@ -1,0 +1,198 @@
+// The page of the service: send a video, watch it being analyzed, look at results.
+
+import { Refused, ask, askJson, hasToken, setToken } from "./api.js";
+import { button, clockTime, el, number, said } from "./dom.js";
+import { embedded } from "./embedded.js";
+import { mountReport } from "./report.js";
+import { themeButton } from "./theme.js";
+import { makeWatch } from "./watch.js";
+
+const hints = embedded("hints");
+const files = new Map();
+let redraw = () => {};
+let leave = () => {};
+
+const host = el("div");
+const trouble = el("p", { class: "trouble", role: "alert", hidden: true });
+const health = el("span", { class: "badge" });
+document.getElementById("app").append(
+  el("header", { class: "top" }, el("a", { class: "brand", href: "#" }, "tiktok-ray"), health, el("a", { href: "/docs", class: "quiet" }, "API"), themeButton(() => redraw())),
+  trouble,
+  host,
+);
+
+function complain(error) {
+  trouble.hidden = !error;
+  if (!error) return;
+  trouble.replaceChildren(said("span", error.message));
+  if (error instanceof Refused && error.status === 401) trouble.append(tokenForm());
+}
+
+function tokenForm() {
+  const field = el("input", { type: "password", "aria-label": "Token", autocomplete: "off" });
+  return el("form", { class: "inline", on: { submit: (event) => { event.preventDefault(); setToken(field.value); route(); } } }, field, el("button", {}, "Use this token"));
+}
+
+/** Do something that may fail, and say so where it did. */
+async function attempt(action) {
+  try {
+    complain(null);
+    return await action();
+  } catch (error) {
+    if (error.name !== "AbortError") complain(error);
+    return undefined;
+  }
+}
+
+function route() {
+  leave();
+  leave = redraw = () => {};
+  const [, kind, id] = /^#\/(job|result)\/([0-9a-f]+)$/.exec(location.hash) ?? [];
+  if (kind === "job") attempt(() => watchJob(id));
+  else if (kind === "result") attempt(() => showResult(id));
+  else attempt(home);
+}
+
+async function home() {
+  const results = el("div", { class: "cards" });
+  const jobs = el("div", { class: "jobs" });
+  host.replaceChildren(el("h1", { class: "hidden" }, "tiktok-ray"), intake(), jobs, gallery(results));
+  const timer = setInterval(() => attempt(() => listJobs(jobs)), 3000);
+  leave = () => clearInterval(timer);
+  await Promise.all([listJobs(jobs), listResults(results, ""), showHealth()]);
+}
+
+async function showHealth() {
+  const facts = await askJson("/health");
+  health.textContent = facts.status;
+  health.dataset.status = facts.status === "ready" ? "ok" : "partial";
+  health.title = (facts.reasons ?? []).join("\n");
+}
+
+function intake() {
+  const link = el("input", { type: "url", id: "link", placeholder: "https://www.tiktok.com/@name/video/…", autocomplete: "off" });
+  const picker = el("input", { type: "file", id: "file", accept: "video/*,image/gif", class: "hidden-input", on: { change: () => picker.files[0] && send(picker.files[0]) } });
+  const drop = el("label", { for: "file", class: "drop" }, el("strong", {}, "Drop a video here"), el("span", { class: "note" }, "or choose a file"));
+  const progress = el("p", { class: "note", role: "status" });
+  const over = (on) => (event) => { event.preventDefault(); drop.classList.toggle("over", on); };
+  drop.addEventListener("dragover", over(true));
+  drop.addEventListener("dragleave", over(false));
+  drop.addEventListener("drop", (event) => {
+    over(false)(event);
+    if (event.dataTransfer.files[0]) send(event.dataTransfer.files[0]);
+  });
+
+  async function send(file) {
+    const form = new FormData();
+    form.append("file", file, file.name);
+    progress.textContent = `Sending ${file.name} …`;
+    const job = await attempt(() => askJson("/analyze", { method: "POST", body: form }));
+    progress.textContent = "";
+    if (job) begin(job, file);
+  }
+
+  async function sendLink(event) {
+    event.preventDefault();
+    const body = JSON.stringify({ url: link.value.trim() });
+    const job = await attempt(() => askJson("/analyze", { method: "POST", body, headers: { "Content-Type": "application/json" } }));
+    if (job) begin(job, null);
+  }
+
+  return el("section", { class: "intake card", "aria-label": "New video" }, picker, drop,
+    el("form", { on: { submit: sendLink } }, el("label", { for: "link" }, "Or paste a link"), el("div", { class: "inline" }, link, el("button", { class: "primary" }, "Analyze"))),
+    progress);
+}
+
+function begin(job, file) {
+  if (file) files.set(job.id, file);
+  location.hash = `#/job/${job.id}`;
+}
+
+async function listJobs(place) {
+  const { jobs } = await askJson("/jobs?limit=20");
+  const open = jobs.filter((job) => ["queued", "running"].includes(job.state));
+  place.replaceChildren(...(open.length ? [el("section", { class: "card", "aria-label": "At work" }, el("h2", {}, "At work"),
+    el("ul", { class: "job-list" }, open.map((job) => el("li", {},
+      el("a", { href: `#/job/${job.id}`, dir: "auto" }, job.request.upload ?? job.request.url ?? job.id),
+      el("span", { class: "badge" }, job.cancelling ? "stopping" : job.state)))))] : []));
+}
+
+function gallery(place) {
+  const field = el("input", { type: "search", id: "find", placeholder: "Title, uploader, source", autocomplete: "off" });
+  let timer = 0;
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => attempt(() => listResults(place, field.value.trim())), 200);
+  });
+  return el("section", { class: "gallery card", "aria-labelledby": "results-title" },
+    el("header", { class: "bar" }, el("h2", { id: "results-title" }, "Results"), el("label", { for: "find", class: "hidden" }, "Search results"), field), place);
+}
+
+async function listResults(place, text, before = null) {
+  const query = new URLSearchParams({ limit: "24", ...(text ? { text } : {}), ...(before ? { before } : {}) });
+  const { results, next } = await askJson(`/results?${query}`);
+  if (!before) place.replaceChildren();
+  place.querySelector(".more")?.remove();
+  place.append(...results.map((result) => resultCard(result, place)));
+  if (!results.length && !before) place.append(el("p", { class: "note" }, text ? "Nothing found." : "Nothing yet: send a video."));
+  if (next) place.append(button("More", () => attempt(() => listResults(place, text, next)), { class: "more" }));
+}
+
+function resultCard(result, place) {
+  const picture = el("div", { class: "poster" });
+  if (result.has_poster) poster(result.id, picture);
+  const counts = Object.values(result.statuses ?? {});
+  const measured = counts.filter((status) => status === "ok" || status === "partial").length;
+  const failed = counts.filter((status) => status === "failed" || status === "timed_out").length;
+  const name = result.title || result.source;
+  const card = el("article", { class: "result" },
+    el("a", { href: `#/result/${result.id}` }, picture, said("strong", name)),
+    el("p", { class: "note", dir: "auto" }, [result.uploader, clockTime(result.duration_s), `${measured} of ${counts.length} measured`, failed && `${failed} failed`].filter(Boolean).join(" · ")),
+    button("Delete", () => attempt(async () => {
+      if (!confirm(`Delete the result of ${name}?`)) return;
+      await ask(`/results/${result.id}`, { method: "DELETE" });
+      card.remove();
+    }), { class: "quiet", "aria-label": `Delete ${name}` }));
+  return card;
+}
+
+async function poster(id, picture) {
+  const url = hasToken() ? URL.createObjectURL(await (await ask(`/results/${id}/poster`)).blob()) : `/results/${id}/poster`;
+  picture.append(el("img", { src: url, alt: "", loading: "lazy" }));
+}
+
+async function watchJob(id) {
+  const job = await askJson(`/jobs/${id}`);
+  const stop = new AbortController();
+  leave = () => stop.abort();
+  const file = files.get(id);
+  const watch = makeWatch(job, file ?? null, hints, {
+    cancel: () => attempt(() => ask(`/jobs/${id}`, { method: "DELETE" })),
+  });
+  host.replaceChildren(watch.node);
+  redraw = watch.redraw;
+  const end = await watch.run(stop.signal);
+  if (end?.state === "done" && !stop.signal.aborted) {
+    if (file) files.set(end.result, file);
+    location.replace(`#/result/${end.result}`);
+  }
+}
+
+async function showResult(id) {
+  const [report, entry] = await Promise.all([askJson(`/results/${id}`), resultEntry(id)]);
+  const file = files.get(id);
+  let video = file ? URL.createObjectURL(file) : null;
+  if (!video && entry?.has_video) video = hasToken() ? URL.createObjectURL(await (await ask(`/results/${id}/video`)).blob()) : `/results/${id}/video`;
+  const place = el("div");
+  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html` }, "as one file")), place);
+  redraw = mountReport(place, report, { hints, video });
+  document.title = `${report.video.title || report.video.id} · tiktok-ray`;
+}
+
+async function resultEntry(id) {
+  const { results } = await askJson("/results?limit=200");
+  return results.find((result) => result.id === id);
+}
+
+window.addEventListener("hashchange", route);
+route();

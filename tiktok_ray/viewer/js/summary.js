@@ -1,0 +1,104 @@
+// What the video is and what was found, above everything else.
+
+import { button, clockTime, el, number, percent, said, words } from "./dom.js";
+import { findings, LANES } from "./lanes.js";
+import { reasonOf, STATUSES } from "./status.js";
+
+const INSIGHTS = 6;
+const MOMENTS = 6;
+const EVIDENCE = 4;
+const TITLES = Object.fromEntries(LANES.map((lane) => [lane.analyzer, lane.title]));
+
+/** `show(analyzer, start, end)` leads to evidence. */
+export function makeSummary(model, show) {
+  const { video } = model;
+  const told = model.section("qwen2_vl_temporal").output;
+  const node = el("section", { class: "summary", "aria-label": "Summary" });
+  node.append(said("h1", video.title || told?.title || video.id));
+  node.append(el("p", { class: "note" }, facts(video).flatMap((fact, k) => (k ? [" · ", fact] : [fact]))));
+  node.append(statusLine(model));
+  if (told?.summary) node.append(said("p", told.summary, { class: "lead" }));
+  const cross = model.section("cross_analyzer_intelligence");
+  const hook = model.section("temporal_flow").output?.hook;
+  const flow = model.section("temporal_flow");
+  const evident = (moment) => insight({ text: moment.what, evidence: moment.evidence }, show);
+  node.append(el("div", { class: "columns" },
+    el("div", { class: "stack" },
+      listed("Insights", findings(cross.output), INSIGHTS, (finding) => insight(finding, show), cross),
+      hook?.what ? el("div", { class: "card" }, el("h2", {}, "Hook"), said("p", hook.what)) : null,
+      listed("Key moments", flow.output?.moments ?? [], MOMENTS, evident, flow)),
+    el("div", { class: "stack" }, found(model, show), tags(cross.output, told))));
+  return node;
+}
+
+function facts(video) {
+  const web = /^https?:\/\//.test(video.source);
+  const source = web
+    ? el("a", { href: video.source, rel: "noreferrer noopener", target: "_blank", dir: "ltr" }, video.source)
+    : said("span", video.source, { class: "path" });
+  const sound = video.has_audio ? `${video.audio_codec ?? "sound"}, ${video.audio_channels === 1 ? "mono" : `${video.audio_channels} channels`}` : "no sound";
+  const damage = [video.damaged_packets && `${video.damaged_packets} damaged packets`, video.truncated && "truncated file"].filter(Boolean);
+  return [
+    video.uploader && said("span", video.uploader),
+    clockTime(video.duration_s),
+    `${video.width} × ${video.height}`,
+    `${number(video.fps)} fps`,
+    video.video_codec,
+    sound,
+    ...damage,
+    source,
+  ].filter(Boolean);
+}
+
+function statusLine(model) {
+  const counts = STATUSES.map((status) => [status, model.names.filter((name) => model.section(name).status === status).length]);
+  return el("ul", { class: "statuses", "aria-label": "Analyzers by outcome" },
+    counts.filter(([, count]) => count).map(([status, count]) =>
+      el("li", { class: "badge", "data-status": status }, `${count} ${words(status)}`)));
+}
+
+function listed(title, entries, most, draw, section) {
+  const list = el("ol", { class: "findings" }, entries.slice(0, most).map(draw));
+  const rest = entries.slice(most);
+  const more = rest.length
+    ? button(`${rest.length} more`, () => { list.append(...rest.map(draw)); more.remove(); }, { class: "quiet" })
+    : null;
+  const reason = entries.length ? "" : reasonOf(section) || (section.status === "ok" ? "None." : words(section.status));
+  return el("div", { class: "card" }, el("h2", {}, title), reason ? said("p", reason, { class: "note" }) : list, more);
+}
+
+function insight(finding, show) {
+  const item = el("li", {}, said("p", finding.text));
+  const pieces = finding.evidence ?? [];
+  const chip = (piece) =>
+    el("button", { type: "button", class: "chip", title: piece.what, on: { click: () => show(piece.analyzer, piece.start, piece.end) } },
+      TITLES[piece.analyzer] ?? words(piece.analyzer), el("span", { class: "at" }, clockTime(piece.start)));
+  const chips = el("div", { class: "chips" }, pieces.slice(0, EVIDENCE).map(chip));
+  if (pieces.length > EVIDENCE) {
+    const more = button(`+${pieces.length - EVIDENCE}`, () => { more.replaceWith(...pieces.slice(EVIDENCE).map(chip)); }, { class: "chip", "aria-label": "More evidence" });
+    chips.append(more);
+  }
+  item.append(chips);
+  return item;
+}
+
+function found(model, show) {
+  const rows = LANES.filter((lane) => model.found(lane.analyzer)).map((lane) =>
+    el("div", {}, el("dt", {}, button(lane.title, () => show(lane.analyzer, model.now(), model.now()), { class: "link" })),
+      said("dd", model.found(lane.analyzer))));
+  return el("div", { class: "card" }, el("h2", {}, "Found"), rows.length ? el("dl", { class: "found-list" }, rows) : el("p", { class: "note" }, "Nothing was measured."));
+}
+
+function tags(findings, told) {
+  const computed = (findings?.tags ?? []).map((tag) => el("li", { class: "tag", title: `${tag.rule}: ${number(tag.value)}`, dir: "auto" }, tag.tag));
+  const described = (told?.tags ?? []).map((tag) => el("li", { class: "tag model", title: "by the describing model", dir: "auto" }, tag));
+  const all = [...computed, ...described];
+  return all.length ? el("div", { class: "card" }, el("h2", {}, "Tags"), el("ul", { class: "tags" }, all)) : null;
+}
+
+export function shareBar(label, share, about, tint) {
+  return el("div", { class: "share", title: about },
+    said("span", label, { class: "share-label" }),
+    el("span", { class: "share-bar" }, el("span", { style: { width: `${Math.max(0.5, 100 * Math.min(1, share))}%`, ...(tint ? { background: tint } : {}) } })),
+    el("span", { class: "share-value" }, percent(share)));
+}
