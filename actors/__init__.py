@@ -8,6 +8,7 @@ from actors.body_pose import BodyPose
 from actors.camera_analysis import CameraAnalysis
 from actors.color_analysis import ColorAnalysis
 from actors.content_quality import ContentQuality
+from actors.cross_analyzer_intelligence import CrossAnalyzerIntelligence
 from actors.cut_analysis import CutAnalysis
 from actors.eye_tracking import EyeTracking
 from actors.object_detection import ObjectDetection
@@ -30,6 +31,7 @@ ANALYZERS: tuple[type[Analyzer], ...] = (
     CameraAnalysis,
     ColorAnalysis,
     ContentQuality,
+    CrossAnalyzerIntelligence,
     CutAnalysis,
     EyeTracking,
     ObjectDetection,

@@ -11,15 +11,13 @@ import numpy as np
 from actors.cross_sources import Finding, Sources, cite, collected, counted, quoted
 from tiktok_ray import spans
 from tiktok_ray.alignment import aligned, tokens
-from tiktok_ray.coincidence import DRAWS, LEAST_INSTANTS, LEAST_MARKS, NEAR_S, coincidence
+from tiktok_ray.coincidence import DRAWS, LEAST_INSTANTS, LEAST_MARKS, coincidence
 from tiktok_ray.report import Evidence, Timed, derived, setting
 from tiktok_ray.spans import Span
 
 Heard = Literal["on camera", "voice-over", "unclear"]
 Said = Literal["spoken", "partly spoken", "not spoken", "unknown"]
 
-#: A cut this near to the frame of another is at the same time.
-LEVEL = 0.01
 #: Shorter remains of speech beside a cut go with the longer part.
 LEAST_PIECE_S = 0.3
 #: Standard deviation of the mouth opening from which on a mouth moves, and readings it takes.
@@ -164,35 +162,36 @@ def _voice(piece: Span, of: Sources) -> Voice:
     if of.cut_analysis:
         edges = [t for t in of.cut_analysis.times if t in piece]
         cited += [cite("cut_analysis", t, t, "cut") for t in edges]
+        cited += [] if edges else [cite("cut_analysis", *piece, "one shot")]
     mouths = _mouths(piece, of)
-    most = max(mouths, key=lambda m: m[0], default=None)
+    cited += [evidence for _, evidence in mouths]
+    most = max((movement for movement, _ in mouths), default=None)
     faces = of.faces
     share = None if faces is None else spans.share(faces[1], [piece])
+    if faces is not None:
+        cited.append(cite(faces[0], *piece, f"face in view for {share:.0%}"))
     heard: Heard
-    if most and most[0] >= MOVING:
-        heard, why = "on camera", f"a mouth moves: {most[0]:.3f}, at least {MOVING} needed"
-        cited.append(most[1])
-    elif faces is not None and share is not None and share < HALF:
+    if most is not None and most >= MOVING:
+        heard, why = "on camera", f"a mouth moves by {most:.3f}, at least {MOVING} needed"
+    elif share is not None and share < HALF:
         heard, why = "voice-over", f"a face is in view for {share:.0%} of it"
-        cited.append(cite(faces[0], *piece, f"face in view for {share:.0%}"))
-    elif most:
-        heard, why = "voice-over", f"every mouth read keeps still: {most[0]:.3f}, under {MOVING}"
-        cited += [evidence for _, evidence in mouths]
-    elif faces is not None:
+    elif most is not None:
+        heard, why = "voice-over", f"every mouth read keeps still: {most:.3f}, under {MOVING}"
+    elif share is not None:
         heard, why = "unclear", "a face is in view, but its mouth could not be read"
-        cited.append(cite(faces[0], *piece, f"face in view for {share:.0%}"))
-    else:
-        seen = spans.share(of.persons or [], [piece])
-        what = f"person in view for {seen:.0%}"
-        cited.append(cite("object_detection", *piece, what))
+    elif of.persons is not None:
+        seen = spans.share(of.persons, [piece])
+        why = f"a person is in view for {seen:.0%} of it; no analyzer gave faces"
+        cited.append(cite("object_detection", *piece, f"person in view for {seen:.0%}"))
         heard = "voice-over" if seen < HALF else "unclear"
-        why = f"{what} of it; no analyzer gave faces"
+    else:
+        heard, why = "unclear", "no mouth could be read; no analyzer gave faces or persons"
     return Voice(
         start=piece.start,
         end=piece.end,
         heard=heard,
         face_share=share,
-        mouth_movement=most[0] if most else None,
+        mouth_movement=most,
         why=why,
         evidence=collected(cited),
     )
@@ -285,7 +284,3 @@ def captioned_share(of: Sources) -> float | None:
         found = aligned(tokens(caption.text), [token for _, token in near])
         shown |= {(near[i][0], 0) for i in found}
     return len(shown) / len(heard) if heard else None
-
-
-#: What counts as near, for those who put findings into words.
-NEAR = NEAR_S

@@ -103,21 +103,21 @@ def _voices(found: Found) -> Iterator[Draft]:
     for heard in ("on camera", "voice-over", "unclear"):
         seconds = spans.total(voice.span for voice in found.voices if voice.heard == heard)
         if seconds:
-            parts.append(f"{seconds:.1f} s {heard}")
+            parts.append(f"{seconds:.1f} s are {heard}")
     evidence = [each for voice in found.voices for each in voice.evidence]
-    yield "speech and faces", f"Of {spoken:.1f} s of speech, {', '.join(parts)}", evidence
+    text = f"Of {spoken:.1f} s of speech, {', '.join(parts)}"
+    yield "speech and faces", text, evidence
 
 
 def _gaze(of: Sources, found: Found) -> Iterator[Draft]:
-    seen = [voice.span for voice in found.voices or () if voice.heard == "on camera"]
-    if not seen or of.eye_tracking is None:
+    on_camera = [voice for voice in found.voices or () if voice.heard == "on camera"]
+    if not on_camera or of.eye_tracking is None:
         return
+    seen = [voice.span for voice in on_camera]
     looks = [part.span for track in of.eye_tracking.tracks for part in track.into_camera]
     meets = spans.intersect(looks, seen)
     evidence = [cite("eye_tracking", *part, "gaze into the camera") for part in meets]
-    evidence += [cite("speech_transcription", *part, "speech on camera") for part in seen]
-    if not meets:
-        evidence += [cite("eye_tracking", *part, "gaze not into the camera") for part in seen]
+    evidence += [each for voice in on_camera for each in voice.evidence]
     yield (
         "speech and gaze",
         f"Of {spans.total(seen):.1f} s of speech on camera, {spans.total(meets):.1f} s are spoken"
@@ -165,10 +165,13 @@ def _moment(of: Sources) -> Iterator[Draft]:
         return
     most = max(moments, key=lambda m: (m.weight, -m.start))
     own = cite("temporal_flow", most.start, most.end, f"{most.weight} things change at once")
+    changes = [each for each in most.evidence if of.gave(each.analyzer)]
+    if not changes:
+        return
     yield (
         "key moment",
         f"At {most.start:.1f} s most changes at once ({most.weight} of 5 sorts): {most.what}",
-        [own, *most.evidence],
+        [own, *changes],
     )
 
 
@@ -257,7 +260,7 @@ def _emphasis_and_texts(of: Sources) -> Iterator[Draft]:
     count = len({e.start for e, _ in shown})
     yield (
         "emphasis and texts",
-        f"{count} of {counted(len(stressed), 'emphasised word')} stand on the picture meanwhile",
+        f"{count} of {counted(len(stressed), 'emphasised word')} on the picture meanwhile",
         evidence,
     )
 

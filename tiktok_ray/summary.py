@@ -38,6 +38,14 @@ T = TypeVar("T", bound=Output)
 #: Most words of a text quoted, most things listed, and most stretches a sentence cites.
 WORDS, LISTED, CITED = 40, 6, 8
 
+#: How captions stand to the speech, in words.
+SAID = {
+    "spoken": "spoken",
+    "partly spoken": "partly spoken",
+    "not spoken": "not spoken",
+    "unknown": "shown while somebody speaks words that are not known",
+}
+
 
 class Source(NamedTuple):
     """What a statement rests on: an analyzer (or ``video``, the container's facts) and a time."""
@@ -140,6 +148,8 @@ def _not_measured(sections: Mapping[str, Section]) -> dict[str, str]:
 
 
 def _why(section: Section) -> str:
+    if section.output is not None:
+        return "has nothing to say of it"
     return f"{section.status}: {section.reason}" if section.reason else section.status
 
 
@@ -283,7 +293,7 @@ def _speech(r: Report) -> Sentences:
         parts = []
         for kind in ("on camera", "voice-over", "unclear"):
             seconds = spans.total(v.span for v in cross.voices if v.heard == kind)
-            parts += [f"{seconds:.1f} s {kind}"] if seconds else []
+            parts += [f"{seconds:.1f} s are {kind}"] if seconds else []
         yield f"Of the speech, {listed(parts)}.", _of(cross.voices)
     if talk := r.get("speech_flow", Delivery):
         if talk.articulation_rate is not None:
@@ -322,7 +332,10 @@ def _text(r: Report) -> Sentences:
         return
     at = _at("text_overlay", written.overlays)
     kinds = Counter(overlay.kind.replace("_", " ") for overlay in written.overlays)
-    which = listed(f"{n} {kind}" for kind, n in kinds.most_common())
+    which = listed(
+        f"{n} {kind}" if kind == "scene text" else counted(n, kind)
+        for kind, n in kinds.most_common()
+    )
     yield f"Text stands on the picture for {written.share:.0%} of the time ({which}).", at
     shown = [f"{quoted(o.text)} from {o.start:.1f} to {o.end:.1f} s" for o in written.overlays]
     yield f"It reads: {listed(shown)}.", at
@@ -336,8 +349,8 @@ def _text(r: Report) -> Sentences:
     cross = r.get("cross_analyzer_intelligence", Findings)
     if cross and cross.texts:
         said = Counter(text.said for text in cross.texts)
-        counts = listed(f"{n} {kind}" for kind, n in said.most_common())
-        yield f"Against the speech: {counts}.", _of(cross.texts)
+        counts = listed(f"{n} {SAID[kind]}" for kind, n in said.most_common())
+        yield f"Of {counted(len(cross.texts), 'caption')}, {counts}.", _of(cross.texts)
 
 
 def _sound(r: Report) -> Sentences:
@@ -483,6 +496,11 @@ def _look(r: Report) -> Sentences:
 
 def _moments(r: Report) -> Sentences:
     if flow := r.get("temporal_flow", Flow):
+        if not flow.moments:
+            yield (
+                "No key moment: nowhere do two sorts of things change within 0.3 s.",
+                [r.whole("temporal_flow")],
+            )
         best = sorted(flow.moments, key=lambda m: (-m.weight, m.start))[:LISTED]
         for moment in sorted(best, key=lambda m: m.start):
             source = Source("temporal_flow", moment.start, moment.end)
