@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from tiktok_ray import __version__
+from tiktok_ray.batch import app as batch_app
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
 from tiktok_ray.engine import CapacityError, Engine, Source, Workers
 from tiktok_ray.graph import Graph, GraphError
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
 app.add_typer(models_app, name="models", no_args_is_help=True)
+app.add_typer(batch_app, name="batch", no_args_is_help=True)
 
 
 class Exit(IntEnum):
@@ -118,8 +120,12 @@ async def analyze_source(
     only: list[str],
     without: list[str],
     listen: Callable[[Any], None],
+    keep: Callable[[VideoReport, Path], None] = lambda report, video: None,
 ) -> VideoReport:
-    """Fetch where needed and analyze one source, on workers that are closed afterwards."""
+    """Fetch where needed and analyze one source, on workers that are closed afterwards.
+
+    ``keep`` is called with the report and the video's file, which may be gone afterwards.
+    """
     from actors import UNBUILT
     from tiktok_ray.intake import take
 
@@ -139,20 +145,45 @@ async def analyze_source(
             at_hand = Source(
                 taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
             )
-            return await engine.analyze(at_hand, only=only, without=without, listen=listen)
+            report = await engine.analyze(at_hand, only=only, without=without, listen=listen)
+            keep(report, taken.path)
+            return report
         finally:
             await workers.close()
 
 
 def write_report(report: VideoReport, folder: Path) -> Path:
-    """Write ``<video id>.json`` whole or not at all; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in report.video.id)
-    path = folder / f"{name}.json"
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(report.to_json() + "\n", encoding="utf-8")
-    part.replace(path)
+    """Write ``<video id>.json``; returns its path."""
+    path = folder / f"{_file_name(report)}.json"
+    _write_whole(path, report.to_json() + "\n")
     return path
+
+
+def write_page(report: VideoReport, folder: Path, video: Path) -> Path:
+    """Write ``<video id>.html``, with the video inside where it fits; returns its path."""
+    from tiktok_ray.viewer import page
+
+    path = folder / f"{_file_name(report)}.html"
+    made = json.loads(report.to_json())
+    try:
+        text = page(made, video)
+    except ValueError as error:
+        problem(str(error), "the page is written without it")
+        text = page(made)
+    _write_whole(path, text)
+    return path
+
+
+def _file_name(report: VideoReport) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in report.video.id)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 Only = Annotated[str | None, typer.Option("--only", help="Names, joined by commas")]
@@ -169,6 +200,7 @@ def analyze(
     without: Without = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
+    as_html: Annotated[bool, typer.Option("--html", help="Write a page to look at too")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
     decoder: Annotated[str | None, typer.Option("--decoder", help="pyav or decord")] = None,
     workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
@@ -188,14 +220,27 @@ def analyze(
             chosen = list(make_graph().select(_names(only), _names(without)))
             _pull(_wanted_weights(chosen, settings, False), settings)
         display = Display(source, make_graph().order)
+        pages: list[Path] = []
+
+        def keep(report: VideoReport, video: Path) -> None:
+            if as_html:
+                pages.append(write_page(report, out, video))
+
         with display:
             report = asyncio.run(
                 analyze_source(
-                    source, settings, only=_names(only), without=_names(without), listen=display
+                    source,
+                    settings,
+                    only=_names(only),
+                    without=_names(without),
+                    listen=display,
+                    keep=keep,
                 )
             )
         path = write_report(report, out)
     _finish(report, path, as_json, settings)
+    for page in pages:
+        console.print(f"page: {page}", soft_wrap=True)
     if strict and report.failed():
         raise typer.Exit(Exit.STRICT)
 
@@ -500,6 +545,37 @@ def down() -> None:
     with _explained():
         if not serving.down(_settings(), console.print):
             console.print("nothing serves here")
+
+
+@app.command("report")
+def report_page(
+    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The page to write")],
+    video: Annotated[
+        Path | None, typer.Option("--video", help="The video, to be put into the page")
+    ] = None,
+) -> None:
+    """Make one HTML page of a report, to look at and to send to someone; it opens offline."""
+    from pydantic import ValidationError
+
+    from tiktok_ray.viewer import page
+
+    try:
+        read = VideoReport.read(result)
+    except (OSError, ValidationError) as error:
+        detail = "it is not a report" if isinstance(error, ValidationError) else error.strerror
+        problem(f"{result} cannot be read: {detail}")
+        raise typer.Exit(Exit.INPUT) from None
+    try:
+        text = page(json.loads(read.to_json()), video)
+    except OSError as error:
+        problem(f"{video} cannot be read: {error.strerror}")
+        raise typer.Exit(Exit.INPUT) from None
+    except ValueError as error:
+        problem(str(error))
+        raise typer.Exit(Exit.INPUT) from None
+    _write_whole(out, text)
+    console.print(f"page: {out}", soft_wrap=True)
 
 
 @app.command()

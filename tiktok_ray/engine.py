@@ -449,6 +449,7 @@ class Engine:
                 "workers": self.settings.workers,
                 "decoder": self.settings.decoder,
                 "plan": self.workers.plan.table(job.names),
+                "waits_for": {name: sorted(self.graph.producers[name]) for name in job.names},
                 "memory": {"decoder": {"peak_gib": job.tracks.pss_gib}, **job.memory},
                 "versions": {"tiktok_ray": __version__},
             },

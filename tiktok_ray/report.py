@@ -145,7 +145,7 @@ class ModelUsed(Model):
     """The checkpoint behind an output."""
 
     id: str
-    revision: str | None
+    revision: str | None = None
     variant: str
 
 

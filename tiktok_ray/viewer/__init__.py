@@ -22,8 +22,6 @@ from tiktok_ray.viewer.hints import hints
 HERE = Path(__file__).parent
 #: Longest video that is put into a page: as base64 it must fit into one string of a browser.
 VIDEO_MAX = 300 * 2**20
-#: Types by container; a browser looks into the file anyway.
-TYPES = {".webm": "video/webm", ".mkv": "video/x-matroska", ".gif": "image/gif"}
 
 DOCUMENT = """<!doctype html>
 <html lang="en">
@@ -57,9 +55,9 @@ def page(report: dict[str, Any], video: Path | None = None, *, video_url: str | 
     blocks.append(_block("hints", "application/json", as_json(hints())))
     if video is not None:
         check(report, video)
-        kind = TYPES.get(video.suffix.lower(), "video/mp4")
-        data = base64.b64encode(video.read_bytes()).decode("ascii")
-        blocks.append(_block("video", f"{kind};base64", data))
+        data = video.read_bytes()
+        kind = "video/webm" if data[:4] == b"\x1a\x45\xdf\xa3" else "video/mp4"
+        blocks.append(_block("video", f"{kind};base64", base64.b64encode(data).decode("ascii")))
     elif video_url is not None:
         blocks.append(_block("video-url", "text/plain", as_json(video_url)))
     about = report["video"]

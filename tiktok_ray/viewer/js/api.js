@@ -1,28 +1,16 @@
-// The service: requests with the token where one is wanted, and its stream of events.
-
-const TOKEN = "tiktok-ray-token";
+// The service: its answers and its stream of events. Where it wants a token, the browser has asked
+// for it when this page was loaded, and sends it along.
 
 /** What the service answered instead of the thing wanted; `problem` is its RFC 9457 body. */
 export class Refused extends Error {
   constructor(status, problem) {
     super([problem?.detail ?? problem?.title ?? `the service answered ${status}`, problem?.advice].filter(Boolean).join(" – "));
-    this.status = status;
   }
-}
-
-export function setToken(token) {
-  sessionStorage.setItem(TOKEN, token);
-}
-
-export function hasToken() {
-  return Boolean(sessionStorage.getItem(TOKEN));
 }
 
 /** A response of the service. Throws `Refused` for every status but 2xx. */
 export async function ask(path, options = {}) {
-  const token = sessionStorage.getItem(TOKEN);
-  const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
-  const response = await fetch(path, { ...options, headers });
+  const response = await fetch(path, options);
   if (response.ok) return response;
   const text = await response.text();
   let problem = null;

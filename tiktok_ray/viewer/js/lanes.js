@@ -107,7 +107,7 @@ function emotion({ bars, output }) {
   const stretches = (output.segments ?? []).map((segment) => ({
     start: segment.start,
     end: segment.end,
-    label: segment.emotion ? segment.emotion.dominant : "pitch and level only",
+    label: segment.emotion?.dominant ?? (segment.prosody?.pitch_hz ? `${number(segment.prosody.pitch_hz)} Hz` : "unvoiced"),
     confidence: segment.emotion?.probability,
     about: [
       segment.prosody?.pitch_hz && `pitch ${number(segment.prosody.pitch_hz)} Hz`,
@@ -172,7 +172,7 @@ function background({ bars, marks, output }) {
 }
 
 function loudness({ marks, output }) {
-  const beats = (output.beats ?? []).map((t) => mark(t, "beat"));
+  const beats = (output.beats ?? []).map((t) => mark(t, "beat", { small: true }));
   const curve = output.loudness;
   return {
     bars: [],

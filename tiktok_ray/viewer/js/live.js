@@ -1,7 +1,7 @@
 // The page of the service: send a video, watch it being analyzed, look at results.
 
-import { Refused, ask, askJson, hasToken, setToken } from "./api.js";
-import { button, clockTime, el, number, said } from "./dom.js";
+import { ask, askJson } from "./api.js";
+import { button, clockTime, el, said } from "./dom.js";
 import { embedded } from "./embedded.js";
 import { mountReport } from "./report.js";
 import { themeButton } from "./theme.js";
@@ -23,14 +23,7 @@ document.getElementById("app").append(
 
 function complain(error) {
   trouble.hidden = !error;
-  if (!error) return;
-  trouble.replaceChildren(said("span", error.message));
-  if (error instanceof Refused && error.status === 401) trouble.append(tokenForm());
-}
-
-function tokenForm() {
-  const field = el("input", { type: "password", "aria-label": "Token", autocomplete: "off" });
-  return el("form", { class: "inline", on: { submit: (event) => { event.preventDefault(); setToken(field.value); route(); } } }, field, el("button", {}, "Use this token"));
+  if (error) trouble.replaceChildren(said("span", error.message));
 }
 
 /** Do something that may fail, and say so where it did. */
@@ -129,7 +122,7 @@ function gallery(place) {
 }
 
 async function listResults(place, text, before = null) {
-  const query = new URLSearchParams({ limit: "24", ...(text ? { text } : {}), ...(before ? { before } : {}) });
+  const query = new URLSearchParams({ limit: "24", ...(text ? { q: text } : {}), ...(before ? { before } : {}) });
   const { results, next } = await askJson(`/results?${query}`);
   if (!before) place.replaceChildren();
   place.querySelector(".more")?.remove();
@@ -140,7 +133,7 @@ async function listResults(place, text, before = null) {
 
 function resultCard(result, place) {
   const picture = el("div", { class: "poster" });
-  if (result.has_poster) poster(result.id, picture);
+  if (result.has_poster) picture.append(el("img", { src: `/results/${result.id}/poster`, alt: "", loading: "lazy" }));
   const counts = Object.values(result.statuses ?? {});
   const measured = counts.filter((status) => status === "ok" || status === "partial").length;
   const failed = counts.filter((status) => status === "failed" || status === "timed_out").length;
@@ -154,11 +147,6 @@ function resultCard(result, place) {
       card.remove();
     }), { class: "quiet", "aria-label": `Delete ${name}` }));
   return card;
-}
-
-async function poster(id, picture) {
-  const url = hasToken() ? URL.createObjectURL(await (await ask(`/results/${id}/poster`)).blob()) : `/results/${id}/poster`;
-  picture.append(el("img", { src: url, alt: "", loading: "lazy" }));
 }
 
 async function watchJob(id) {
@@ -179,19 +167,19 @@ async function watchJob(id) {
 }
 
 async function showResult(id) {
-  const [report, entry] = await Promise.all([askJson(`/results/${id}`), resultEntry(id)]);
+  const report = await askJson(`/results/${id}`);
   const file = files.get(id);
-  let video = file ? URL.createObjectURL(file) : null;
-  if (!video && entry?.has_video) video = hasToken() ? URL.createObjectURL(await (await ask(`/results/${id}/video`)).blob()) : `/results/${id}/video`;
+  const video = file ? URL.createObjectURL(file) : await keptVideo(id, report.video.sha256);
   const place = el("div");
   host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html` }, "as one file")), place);
   redraw = mountReport(place, report, { hints, video });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }
 
-async function resultEntry(id) {
-  const { results } = await askJson("/results?limit=200");
-  return results.find((result) => result.id === id);
+/** Where the service has the video of a result, or null if it kept none. */
+async function keptVideo(id, sha256) {
+  const { results } = await askJson(`/results?${new URLSearchParams({ sha256, limit: "200" })}`);
+  return results.find((result) => result.id === id)?.has_video ? `/results/${id}/video` : null;
 }
 
 window.addEventListener("hashchange", route);

@@ -7,13 +7,13 @@ export const BAR = 18;
 const GAP = 3;
 const PAD = 5;
 const LABEL_MIN = 22;
-const CURVE_HEIGHT = 40;
+const CURVE_HEIGHT = 34;
 const STRIP_HEIGHT = 26;
 
 /** The height that a lane's contents want, in pixels. */
 export function heightOf({ rows, curve, strip }) {
-  const bars = rows.length * (BAR + GAP) - (rows.length ? GAP : 0);
-  return 2 * PAD + Math.max(bars, curve ? CURVE_HEIGHT : 0, strip ? STRIP_HEIGHT : 0, BAR);
+  const bars = rows.length * (BAR + GAP);
+  return 2 * PAD + Math.max(bars + (curve ? CURVE_HEIGHT : -GAP), strip ? STRIP_HEIGHT : 0, BAR);
 }
 
 /** Colours of the theme, for `paint`. */
@@ -113,7 +113,7 @@ function paintMarks(context, lane, view, look, x, hot) {
     if (place - drawn < 1) continue;
     drawn = place;
     const wide = mark === hot ? 4 : 2;
-    context.fillRect(place - wide / 2, 0, wide, view.height);
+    context.fillRect(place - wide / 2, 0, wide, mark.small && mark !== hot ? 8 : view.height);
   }
 }
 
@@ -141,7 +141,8 @@ function paintCurve(context, lane, view, look, x) {
   lane.curve.range ??= rangeOf(lane.curve);
   const [low, high] = lane.curve.range;
   const bottom = view.height - PAD;
-  const y = (value) => bottom - (Math.min(high, Math.max(low, value)) - low) / (high - low) * (bottom - PAD);
+  const top = bottom - CURVE_HEIGHT + 2;
+  const y = (value) => bottom - ((Math.min(high, Math.max(low, value)) - low) / (high - low)) * (bottom - top);
   const begin = Math.max(0, firstFrom(times, view.from) - 1);
   let runs = [[]];
   let column = null;

@@ -14,7 +14,7 @@ export function makeSummary(model, show) {
   const { video } = model;
   const told = model.section("qwen2_vl_temporal").output;
   const node = el("section", { class: "summary", "aria-label": "Summary" });
-  node.append(said("h1", video.title || told?.title || video.id));
+  node.append(said("h1", video.title || told?.title || nameOf(video)));
   node.append(el("p", { class: "note" }, facts(video).flatMap((fact, k) => (k ? [" · ", fact] : [fact]))));
   node.append(statusLine(model));
   if (told?.summary) node.append(said("p", told.summary, { class: "lead" }));
@@ -31,9 +31,17 @@ export function makeSummary(model, show) {
   return node;
 }
 
+/** What a video without a title is called: its file, or its identifier. */
+function nameOf(video) {
+  return isWeb(video) ? video.id : video.source.split(/[\\/]/).at(-1) || video.id;
+}
+
+function isWeb(video) {
+  return /^https?:\/\//.test(video.source);
+}
+
 function facts(video) {
-  const web = /^https?:\/\//.test(video.source);
-  const source = web
+  const source = isWeb(video)
     ? el("a", { href: video.source, rel: "noreferrer noopener", target: "_blank", dir: "ltr" }, video.source)
     : said("span", video.source, { class: "path" });
   const sound = video.has_audio ? `${video.audio_codec ?? "sound"}, ${video.audio_channels === 1 ? "mono" : `${video.audio_channels} channels`}` : "no sound";
