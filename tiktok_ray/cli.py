@@ -18,6 +18,7 @@ import typer
 
 from tiktok_ray import __version__
 from tiktok_ray.batch import app as batch_app
+from tiktok_ray.batch import app as batch_app
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
 from tiktok_ray.engine import CapacityError, Engine, Source, Workers
 from tiktok_ray.graph import Graph, GraphError
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
 app.add_typer(models_app, name="models", no_args_is_help=True)
+app.add_typer(batch_app, name="batch", no_args_is_help=True)
 app.add_typer(batch_app, name="batch", no_args_is_help=True)
 
 

@@ -1,0 +1,529 @@
+"""Reports as tables: what a batch leaves behind for people who work with data.
+
+A destination holds ``reports/<video id>.json``, one for each video, and ``dataset/<table>/`` with
+Parquet files of eight tables. Schemas are fixed (``SCHEMAS``) and described in docs/dataset.md.
+
+A part is one file of each table under one name. ``videos`` is written last and is the commit: files
+of other tables without their ``videos`` file are of no part and are removed by the next run. A
+part made of others names them in its metadata (``replaces``), so that a crash between its commit
+and the removal of the others leaves no video twice. ``failures`` is a single file, always whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+SCHEMA_VERSION = "1"
+#: Videos in a part at most; parts of fewer than half of it are joined.
+PART_VIDEOS = 4096
+#: Stores where a file appears when its writer is closed and never before.
+WHOLE_ON_CLOSE = frozenset(("s3", "gcs", "abfs"))
+REPLACES = b"tiktok_ray.replaces"
+
+_TIME = pa.timestamp("us", tz="UTC")
+_BOX = pa.list_(pa.float32(), 4)
+
+
+def _schema(about: str, *fields: tuple[str, pa.DataType, str]) -> pa.Schema:
+    return pa.schema(
+        [pa.field(name, kind, metadata={"about": text}) for name, kind, text in fields],
+        metadata={"about": about, "tiktok_ray.schema_version": SCHEMA_VERSION},
+    )
+
+
+_VIDEO = ("video_id", pa.string(), "Which video; names reports/<video_id>.json")
+_SPAN = (
+    ("start", pa.float64(), "Seconds from the first displayed frame"),
+    ("end", pa.float64(), "Its end in seconds; equal to start for an instant"),
+)
+
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "videos": _schema(
+        "One row for each video",
+        _VIDEO,
+        ("item", pa.string(), "Hash of the manifest's entry that it came from"),
+        ("source", pa.string(), "That entry as it was written"),
+        ("sha256", pa.string(), "Of the file"),
+        ("title", pa.string(), "By the platform"),
+        ("uploader", pa.string(), "By the platform"),
+        ("duration_s", pa.float64(), "From the first frame to the end of the last"),
+        ("width", pa.int32(), "As displayed, in pixels"),
+        ("height", pa.int32(), "As displayed, in pixels"),
+        ("fps", pa.float64(), "Mean frame rate"),
+        ("variable_fps", pa.bool_(), "Whether it varies"),
+        ("frames", pa.int64(), "Frames decoded"),
+        ("has_audio", pa.bool_(), "Whether there is sound"),
+        ("rotation", pa.int32(), "Degrees, by the container"),
+        ("container", pa.string(), "Format names by FFmpeg"),
+        ("video_codec", pa.string(), "By FFmpeg"),
+        ("audio_codec", pa.string(), "By FFmpeg"),
+        ("size_bytes", pa.int64(), "Of the file"),
+        ("damaged_packets", pa.int64(), "Packets that could not be decoded"),
+        ("truncated", pa.bool_(), "Whether the file ends before its header says so"),
+        ("metadata", pa.string(), "What the platform says, as JSON"),
+        ("summary", pa.string(), "The report's summary, as JSON"),
+        ("wall_s", pa.float64(), "From the file being there to the report"),
+        ("decode_s", pa.float64(), "Decoding"),
+        ("analyzed_at", _TIME, "When its report was made"),
+        ("version", pa.string(), "Of tiktok_ray"),
+    ),
+    "analyzers": _schema(
+        "One row for each video and analyzer, also for those that found nothing",
+        _VIDEO,
+        ("analyzer", pa.string(), "Its name"),
+        ("status", pa.string(), "ok, partial, skipped, unavailable, failed or timed_out"),
+        ("reason", pa.string(), "Why it is not ok"),
+        ("missing", pa.string(), "Parts that could not be made, as JSON"),
+        ("seconds", pa.float64(), "At work"),
+        ("queued_s", pa.float64(), "Waiting for its turn"),
+        ("started_s", pa.float64(), "When work began, from the file being there"),
+        ("device", pa.string(), "cpu or cuda"),
+        ("model_id", pa.string(), "Checkpoint"),
+        ("model_revision", pa.string(), "Its revision"),
+        ("model_variant", pa.string(), "Which of the analyzer's variants"),
+        ("cached", pa.bool_(), "Whether the output was known already"),
+        ("samples", pa.int64(), "Samples of the media that were read"),
+        ("max_gap_s", pa.float64(), "Longest time between two of them"),
+        ("figures", pa.map_(pa.string(), pa.float64()),
+         "Single numbers of the output by their path, such as cuts_per_minute"),
+        ("output", pa.string(), "The output, as JSON"),
+    ),
+    "timeline": _schema(
+        "One row for each event of the merged timeline",
+        _VIDEO,
+        *_SPAN,
+        ("kind", pa.string(), "Kind of event, such as cut, text or speech"),
+        ("label", pa.string(), "What it is, in words"),
+        ("confidence", pa.float64(), "Of the model, where there is one"),
+        ("analyzer", pa.string(), "Who found it"),
+        ("track", pa.int64(), "Number of the track that it is about"),
+    ),
+    "words": _schema(
+        "One row for each spoken word",
+        _VIDEO,
+        ("segment", pa.int32(), "Number of its sentence, from 0"),
+        ("word", pa.int32(), "Its number within the video, from 0"),
+        *_SPAN,
+        ("text", pa.string(), "The word with its punctuation"),
+        ("probability", pa.float64(), "By the model"),
+        ("language", pa.string(), "Of the whole transcript"),
+    ),
+    "overlays": _schema(
+        "One row for each text on the picture",
+        _VIDEO,
+        *_SPAN,
+        ("text", pa.string(), "What is written"),
+        ("kind", pa.string(), "What sort of text, by its place and movement"),
+        ("confidence", pa.float64(), "Of the reader"),
+        ("box", _BOX, "x0, y0, x1, y1 as shares of the picture"),
+    ),
+    "tracks": _schema(
+        "One row for each object, person or face that is followed",
+        _VIDEO,
+        ("analyzer", pa.string(), "Who follows it"),
+        ("track", pa.int64(), "Its number, as in the analyzer's output"),
+        ("label", pa.string(), "COCO class; person; face"),
+        ("confidence", pa.float64(), "Mean over its samples"),
+        *_SPAN,
+        ("times", pa.list_(pa.float64()), "Times of its samples"),
+        ("boxes", pa.list_(_BOX), "A box for each of them: x0, y0, x1, y1, shares of the picture"),
+    ),
+    "embeddings": _schema(
+        "One row for each vector",
+        _VIDEO,
+        ("analyzer", pa.string(), "Who made it"),
+        ("kind", pa.string(), "frame or face"),
+        ("time", pa.float64(), "Of the frame; null for a face"),
+        ("track", pa.int64(), "Of the face; null for a frame"),
+        ("model", pa.string(), "Checkpoint"),
+        ("vector", pa.list_(pa.float32()), "Of unit length"),
+    ),
+    "failures": _schema(
+        "One row for each entry of the manifest that has no report of its own",
+        ("item", pa.string(), "Hash of the entry"),
+        ("position", pa.int64(), "Its place in the manifest, from 1"),
+        ("source", pa.string(), "The entry as it was written"),
+        ("type", pa.string(), "A stable word, such as not_found; duplicate; blank; quarantined"),
+        ("reason", pa.string(), "In words"),
+        ("advice", pa.string(), "What would help"),
+        ("attempts", pa.int32(), "Runs in which it failed"),
+        ("deaths", pa.int32(), "Of its decoder or its driver, while it alone was at work"),
+        ("video_id", pa.string(), "For a duplicate, the video that it repeats"),
+        ("at", _TIME, "When it failed last"),
+    ),
+}  # fmt: skip
+TABLES = tuple(SCHEMAS)
+#: Tables that come in parts; ``videos`` is last since it commits.
+IN_PARTS = (*(t for t in TABLES if t not in ("videos", "failures")), "videos")
+
+
+# Rows of one report
+
+
+def rows(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows that one report (as JSON) adds to each table but ``failures``."""
+    outputs = {
+        name: section["output"]
+        for name, section in report["analyzers"].items()
+        if section.get("output") is not None
+    }
+    made: dict[str, list[dict[str, Any]]] = {
+        "videos": [_video(report)],
+        "analyzers": [_analyzer(n, s) for n, s in sorted(report["analyzers"].items())],
+        "timeline": [dict(event) for event in report["timeline"]],
+        "words": list(_words(outputs.get("speech_transcription", {}))),
+        "overlays": [dict(o) for o in outputs.get("text_overlay", {}).get("overlays", ())],
+        "tracks": list(_tracks(outputs)),
+        "embeddings": list(_embeddings(outputs, report["analyzers"])),
+    }
+    for table in made.values():
+        for row in table:
+            row["video_id"] = report["video"]["id"]
+    return made
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _video(report: Mapping[str, Any]) -> dict[str, Any]:
+    video, run = report["video"], report["run"]
+    batch = run.get("batch", {})
+    made_at = batch.get("analyzed_at")
+    return {
+        **video,
+        "item": batch.get("item"),
+        "source": batch.get("source", video["source"]),
+        "metadata": _json(video.get("metadata")),
+        "summary": _json(report["summary"]),
+        "wall_s": run.get("wall_s"),
+        "decode_s": run.get("decode_s"),
+        "analyzed_at": datetime.fromisoformat(made_at) if made_at else None,
+        "version": run.get("versions", {}).get("tiktok_ray"),
+    }
+
+
+def _analyzer(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    model, coverage = section.get("model") or {}, section.get("coverage") or {}
+    output = section.get("output")
+    return {
+        **section,
+        "analyzer": name,
+        "missing": _json(section.get("missing")),
+        "model_id": model.get("id"),
+        "model_revision": model.get("revision"),
+        "model_variant": model.get("variant"),
+        "samples": coverage.get("samples"),
+        "max_gap_s": coverage.get("max_gap_s"),
+        "figures": list(figures(output)) if output is not None else None,
+        "output": _json(output),
+    }
+
+
+def figures(output: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float]]:
+    """Numbers of an output that stand alone, each with its path; lists are left out."""
+    for name, value in output.items():
+        if isinstance(value, Mapping):
+            yield from figures(value, f"{path}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{path}{name}", float(value)
+
+
+def _words(transcript: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    count = 0
+    for number, segment in enumerate(transcript.get("segments") or ()):
+        for word in segment["words"]:
+            yield {
+                **word,
+                "segment": number,
+                "word": count,
+                "language": transcript.get("language"),
+            }
+            count += 1
+
+
+def _tracks(outputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for found in outputs.get("object_detection", {}).get("tracks", ()):
+        start, end = found["seen"][0][0], found["seen"][-1][1]
+        yield {**found, "analyzer": "object_detection", "start": start, "end": end}
+    for person in outputs.get("body_pose", {}).get("persons", ()):
+        yield {**person, "analyzer": "body_pose", "label": "person"}
+    for face in outputs.get("age_estimation", {}).get("faces", ()):
+        confidences = face["confidences"]
+        mean = sum(confidences) / len(confidences) if confidences else None
+        yield {**face, "analyzer": "age_estimation", "label": "face", "confidence": mean}
+
+
+def _embeddings(
+    outputs: Mapping[str, Any], sections: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    def model(name: str) -> str | None:
+        return (sections[name].get("model") or {}).get("id")
+
+    packed = outputs.get("content_quality", {}).get("embeddings")
+    if packed:
+        from actors.content_quality import Embeddings
+
+        frames = Embeddings.model_validate(packed)
+        for time, vector in zip(frames.times, frames.array().tolist(), strict=True):
+            yield {"analyzer": "content_quality", "kind": "frame", "time": time, "vector": vector,
+                   "model": model("content_quality")}  # fmt: skip
+    for face in outputs.get("age_estimation", {}).get("faces", ()):
+        if face.get("embedding"):
+            yield {"analyzer": "age_estimation", "kind": "face", "track": face["track"],
+                   "vector": face["embedding"], "model": model("age_estimation")}  # fmt: skip
+
+
+def table(name: str, values: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table of the fixed schema; keys that it does not know are left out."""
+    return pa.Table.from_pylist(list(values), schema=SCHEMAS[name])
+
+
+# The destination
+
+
+class Destination:
+    """A folder on a file system that pyarrow knows: a path, or an address such as ``s3://…``.
+
+    Files appear whole or not at all: on disks they are written beside and renamed.
+    """
+
+    def __init__(self, where: str | Path | fs.FileSystem) -> None:
+        if isinstance(where, fs.FileSystem):
+            self.name, self.fs = where.type_name, where
+        elif re.match(r"[a-z][a-z0-9+.-]*://", str(where)):
+            inner, path = fs.FileSystem.from_uri(str(where))
+            inner.create_dir(path, recursive=True)
+            self.name, self.fs = str(where), fs.SubTreeFileSystem(path, inner)
+        else:
+            place = Path(where).expanduser().absolute()
+            place.mkdir(parents=True, exist_ok=True)
+            self.name = str(place)
+            self.fs = fs.SubTreeFileSystem(str(place), fs.LocalFileSystem())
+        base = self.fs.base_fs if isinstance(self.fs, fs.SubTreeFileSystem) else self.fs
+        self._whole_on_close = base.type_name in WHOLE_ON_CLOSE
+        self.local = Path(self.name) if isinstance(base, fs.LocalFileSystem) else None
+        self._folders: set[str] = set()
+
+    def files(self, folder: str) -> list[str]:
+        """Names of the files in a folder, sorted."""
+        chosen = fs.FileSelector(folder, allow_not_found=True)
+        found = self.fs.get_file_info(chosen)
+        return sorted(f.base_name for f in found if f.type == fs.FileType.File)
+
+    def has(self, path: str) -> bool:
+        return bool(self.fs.get_file_info([path])[0].type == fs.FileType.File)
+
+    def read(self, path: str) -> bytes:
+        with self.fs.open_input_stream(path) as file:
+            return bytes(file.read())
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put a file there whole, over what may be there."""
+        self._ensure(str(PurePosixPath(path).parent))
+        if self._whole_on_close:
+            with self.fs.open_output_stream(path) as file:
+                file.write(data)
+            return
+        self._ensure("tmp")
+        part = f"tmp/{uuid.uuid4().hex}"
+        with self.fs.open_output_stream(part) as file:
+            file.write(data)
+        self.fs.move(part, path)
+
+    def _ensure(self, folder: str) -> None:
+        if folder not in self._folders:
+            self.fs.create_dir(folder, recursive=True)
+            self._folders.add(folder)
+
+    def remove(self, path: str) -> None:
+        """Remove a file that may be gone."""
+        if self.has(path):
+            self.fs.delete_file(path)
+
+    def sweep(self) -> None:
+        """Remove what a crash left half written. Only where nobody else writes."""
+        if self.fs.get_file_info(["tmp"])[0].type == fs.FileType.Directory:
+            self.fs.delete_dir("tmp")
+        self._folders.discard("tmp")
+
+
+def _report_path(video_id: str) -> str:
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in video_id)
+    return f"reports/{name}.json"
+
+
+class Dataset:
+    """The tables at a destination. One process writes; ``open`` it first.
+
+    ``items`` maps the manifest's entries that are done to their videos.
+    """
+
+    def __init__(self, where: Destination) -> None:
+        self.where = where
+        self.items: dict[str, str] = {}
+        self.sha256: dict[str, str] = {}
+        self._parts: dict[str, int] = {}
+        self._waiting: dict[str, list[pa.Table]] = {name: [] for name in IN_PARTS}
+        self._videos: set[str] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Videos that are not in a part yet."""
+        return len(self._waiting["videos"])
+
+    @property
+    def videos(self) -> int:
+        """Videos in all."""
+        return len(self._videos)
+
+    def has(self, video: str | None) -> bool:
+        """Whether there is a video of that name."""
+        return video in self._videos
+
+    def open(self) -> int:
+        """Mend what a crash left, and learn what is there; returns how many reports were mended.
+
+        Reports that reached no part are read and added; a report that cannot be read is removed.
+        """
+        self.where.sweep()
+        self._mend_parts()
+        for name in self._parts:
+            found = self._read("videos", name, ["video_id", "item", "sha256"])
+            for row in found.to_pylist():
+                self._know(row["video_id"], row["item"], row["sha256"])
+        mended = 0
+        known = {_report_path(video) for video in self._videos}
+        for file in self.where.files("reports"):
+            if f"reports/{file}" in known or not file.endswith(".json"):
+                continue
+            try:
+                report = json.loads(self.where.read(f"reports/{file}"))
+                self._take(report)
+            except (ValueError, KeyError, pa.ArrowException):
+                self.where.remove(f"reports/{file}")
+            else:
+                mended += 1
+        return mended
+
+    def _mend_parts(self) -> None:
+        self._parts, replaced = {}, set()
+        for file in self.where.files("dataset/videos"):
+            with self.where.fs.open_input_file(f"dataset/videos/{file}") as opened:
+                facts = pq.read_metadata(opened)
+            self._parts[file] = facts.num_rows
+            replaced |= set(json.loads((facts.metadata or {}).get(REPLACES, b"[]")))
+        for file in replaced & set(self._parts):
+            self.where.remove(f"dataset/videos/{file}")
+            del self._parts[file]
+        for name in IN_PARTS[:-1]:
+            for file in self.where.files(f"dataset/{name}"):
+                if file not in self._parts:
+                    self.where.remove(f"dataset/{name}/{file}")
+
+    def _know(self, video: str, item: str | None, sha256: str) -> None:
+        self._videos.add(video)
+        self.sha256[sha256] = video
+        if item is not None:
+            self.items[item] = video
+
+    def _read(self, name: str, part: str, columns: list[str] | None = None) -> pa.Table:
+        with self.where.fs.open_input_file(f"dataset/{name}/{part}") as file:
+            return pq.read_table(file, columns=columns)
+
+    def add(self, report: Mapping[str, Any]) -> None:
+        """Write the report of a video, and keep its rows for the next part."""
+        text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
+        self.where.write(_report_path(report["video"]["id"]), text.encode())
+        self._take(report)
+
+    def _take(self, report: Mapping[str, Any]) -> None:
+        made = {name: table(name, values) for name, values in rows(report).items()}
+        for name, found in made.items():
+            self._waiting[name].append(found)
+        video = report["video"]
+        item = report["run"].get("batch", {}).get("item")
+        self._know(video["id"], item, video["sha256"])
+
+    def flush(self) -> None:
+        """Write the rows that wait as a part, and join parts when there are many small ones."""
+        if self.waiting:
+            waiting = {name: pa.concat_tables(found) for name, found in self._waiting.items()}
+            self._write_part(waiting, ())
+            self._waiting = {name: [] for name in IN_PARTS}
+        if len(self._small()) > 16:
+            self.compact()
+
+    def _write_part(self, tables: Mapping[str, pa.Table], replaces: Iterable[str]) -> None:
+        name = f"part-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
+        for kind in IN_PARTS:
+            found = tables[kind]
+            if kind == "videos":
+                known = {**(found.schema.metadata or {}), REPLACES: json.dumps([*replaces])}
+                found = found.replace_schema_metadata(known)
+            self.where.write(f"dataset/{kind}/{name}", parquet(found))
+        self._parts[name] = tables["videos"].num_rows
+
+    def _small(self) -> list[str]:
+        return [name for name, videos in self._parts.items() if videos < PART_VIDEOS // 2]
+
+    def compact(self) -> None:
+        """Join small parts, each video once: of several the one that was analyzed last."""
+        batch: list[str] = []
+        for name in sorted(self._small()):
+            batch.append(name)
+            if sum(self._parts[n] for n in batch) >= PART_VIDEOS:
+                self._join(batch)
+                batch = []
+        if len(batch) > 1:
+            self._join(batch)
+
+    def _join(self, names: list[str]) -> None:
+        import pyarrow.compute as pc
+
+        winners: dict[str, int] = {}
+        for k, name in enumerate(names):
+            for video in self._read("videos", name, ["video_id"])["video_id"].to_pylist():
+                winners[video] = k
+        joined = {}
+        for kind in IN_PARTS:
+            kept = []
+            for k, name in enumerate(names):
+                found = self._read(kind, name)
+                mine = pa.array([v for v, owner in winners.items() if owner == k], pa.string())
+                kept.append(found.filter(pc.is_in(found["video_id"], value_set=mine)))
+            joined[kind] = pa.concat_tables(kept).replace_schema_metadata(SCHEMAS[kind].metadata)
+        self._write_part(joined, names)
+        for kind in reversed(IN_PARTS):
+            for name in names:
+                self.where.remove(f"dataset/{kind}/{name}")
+        for name in names:
+            del self._parts[name]
+
+    def failures(self) -> list[dict[str, Any]]:
+        """The rows of ``failures`` as they are at the destination."""
+        path = "dataset/failures/failures.parquet"
+        if not self.where.has(path):
+            return []
+        return list(self._read("failures", "failures.parquet").to_pylist())
+
+    def write_failures(self, values: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the table ``failures``."""
+        self.where.write("dataset/failures/failures.parquet", parquet(table("failures", values)))
+
+
+def parquet(found: pa.Table) -> bytes:
+    """A table as one Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(found, sink, compression="zstd")
+    return bytes(sink.getvalue())
