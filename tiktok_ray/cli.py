@@ -16,8 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tiktok_ray import __version__
-from tiktok_ray.batch import app as batch_app
+from tiktok_ray import __version__, operations
 from tiktok_ray.batch import app as batch_app
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
 from tiktok_ray.engine import CapacityError, Engine, Source, Workers
@@ -37,7 +36,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
 app.add_typer(models_app, name="models", no_args_is_help=True)
-app.add_typer(batch_app, name="batch", no_args_is_help=True)
+operations.register(app)
 app.add_typer(batch_app, name="batch", no_args_is_help=True)
 
 
@@ -533,7 +532,8 @@ def serve(
     with _explained():
         settings = _settings(host=host, port=port)
         try:
-            run(settings, console.print)
+            with operations.serving(settings):
+                run(settings, console.print)
         except CannotServe as error:
             problem(str(error))
             raise typer.Exit(Exit.USAGE) from None

@@ -1,0 +1,214 @@
+"""Structured logs: one JSON object a line, and one identifier from a request to the actors' work.
+
+Every process appends to the same file: a line is one ``write`` to a file opened for appending, which
+the kernel keeps whole. ``rotate`` renames the file; writers notice that and open the new one.
+What looks like a secret is struck out before it is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FOLDER, FILE = "logs", "service.jsonl"
+#: A line is shortened to so many characters of message, and of traceback.
+LONGEST = 8000
+#: Bytes of a file at which its writer rotates it, whatever the hour.
+LARGEST = 64 * 2**20
+#: Lines between two looks at the size.
+LOOK_EVERY = 200
+
+#: Identifier of the request, and of the job that came of it, that is being worked on.
+correlation: ContextVar[str] = ContextVar("correlation", default="")
+
+_SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?P<keep>\b(?:authorization|proxy-authorization|cookie|set-cookie)\W{1,4})[^\r\n'\"]+",
+        r"(?P<keep>\b(?:bearer|basic) +)[\w.~+/=-]{6,}",
+        r"(?P<keep>[?&;][\w-]*(?:token|secret|signature|password|passwd|key|sig|auth)[\w-]*=)[^&\s'\"#]+",
+        r"(?P<keep>\b[\w-]*(?:token|secret|password|passwd|api_?key)[\w-]*['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+",
+        r"(?P<keep>\b\w+://[^/\s:@]*:)[^@/\s]+(?=@)",
+    )
+)
+_PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def new_id() -> str:
+    """An identifier for a request: 24 hexadecimal digits."""
+    return secrets.token_hex(12)
+
+
+@contextlib.contextmanager
+def correlated(id: str) -> Iterator[None]:
+    """Everything logged inside the block carries ``id``."""
+    mark = correlation.set(id)
+    try:
+        yield
+    finally:
+        correlation.reset(mark)
+
+
+def redact(text: str) -> str:
+    """The text without tokens, passwords and cookies."""
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\g<keep>***", text)
+    return text
+
+
+class Lines(logging.Formatter):
+    """Formats a record as one JSON object: time, level, logger, message, process, identifier.
+
+    What is given as ``extra`` becomes further keys.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        made: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage())[:LONGEST],
+            "pid": record.process,
+        }
+        if id := correlation.get():
+            made["id"] = id
+        for key, value in record.__dict__.items():
+            if key not in _PLAIN and key not in made and not key.startswith("_"):
+                made[key] = redact(value)[:LONGEST] if isinstance(value, str) else value
+        if record.exc_info and record.exc_info[1] is not None:
+            told = "".join(traceback.format_exception(record.exc_info[1]))
+            made["trace"] = redact(told)[-LONGEST:]
+        return json.dumps(made, ensure_ascii=False, default=str)
+
+
+class SharedFile(logging.Handler):
+    """Appends lines to a file that other processes append to, and that any of them may rotate."""
+
+    def __init__(self, path: Path, largest: int = LARGEST) -> None:
+        super().__init__()
+        self.path = path
+        self.largest = largest
+        self._file: int | None = None
+        self._inode = 0
+        self._count = 0
+        self.setFormatter(Lines())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+            os.write(self._opened(), line)
+            self._count += 1
+            if self._count % LOOK_EVERY == 0 and self.path.stat().st_size > self.largest:
+                rotate(self.path)
+        except Exception:  # noqa: BLE001 - a log that cannot be written must not end the work
+            self.handleError(record)
+
+    def _opened(self) -> int:
+        """The file's handle; a new one after the file was renamed or removed."""
+        try:
+            same = self._file is not None and os.stat(self.path).st_ino == self._inode
+        except FileNotFoundError:
+            same = False
+        if not same or self._file is None:
+            self._release()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._file = os.open(self.path, flags, 0o600)
+            self._inode = os.fstat(self._file).st_ino
+        return self._file
+
+    def _release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def close(self) -> None:
+        self._release()
+        super().close()
+
+
+_lock = threading.Lock()
+
+
+def log_file(home: Path) -> Path:
+    """Where the service's log lies."""
+    return home / FOLDER / FILE
+
+
+def write_to(path: Path, level: int = logging.INFO) -> None:
+    """Let what tiktok_ray logs in this process go to ``path``; once per process and file."""
+    logger = logging.getLogger("tiktok_ray")
+    with _lock:
+        for handler in list(logger.handlers):
+            if isinstance(handler, SharedFile):
+                if handler.path == path:
+                    return
+                logger.removeHandler(handler)
+                handler.close()
+        logger.addHandler(SharedFile(path))
+        logger.setLevel(level)
+
+
+def rotate(path: Path, now: float | None = None) -> Path | None:
+    """Put the log aside as ``<name>-<time>.jsonl.gz``; None when it is empty or not there.
+
+    Writers of other processes go on in a new file. Only one process rotates at a time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_file() or not path.stat().st_size:
+            return None
+        at = datetime.fromtimestamp(time.time() if now is None else now, UTC)
+        aside = path.with_name(f"{path.stem}-{at:%Y%m%dT%H%M%S.%f}.jsonl")
+        path.rename(aside)
+        path.touch(0o600)
+        # A writer that opened the old file just now ends its line before it is read.
+        time.sleep(0.05)
+        packed = aside.with_name(aside.name + ".gz")
+        part = packed.with_suffix(".part")
+        with aside.open("rb") as source, gzip.open(part, "wb") as target:
+            shutil.copyfileobj(source, target)
+        part.replace(packed)
+        aside.unlink()
+        return packed
+    finally:
+        os.close(lock)
+
+
+def forget(folder: Path, *, keep_days: float, now: float | None = None) -> list[Path]:
+    """Remove packed logs older than that; returns them."""
+    limit = (time.time() if now is None else now) - keep_days * 86_400
+    gone = [p for p in sorted(folder.glob("*.jsonl.gz")) if p.stat().st_mtime < limit]
+    for path in gone:
+        path.unlink()
+    return gone
+
+
+def read(path: Path, id: str = "") -> Iterator[dict[str, Any]]:
+    """Lines of a log, packed or not, with that identifier or all; what is no JSON is left out."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if not id or entry.get("id") == id:
+                yield entry

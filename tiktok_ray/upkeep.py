@@ -1,0 +1,347 @@
+"""Upkeep of a service's home: backup, restoring, retention, and what its dead processes left.
+
+What belongs to a service is known by a mark in the environment, which its processes inherit: who
+started them, and for which home. A process is stale only when it carries the mark of this home, runs
+under this account, and the one that started it is dead. Nothing else is ever ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tiktok_ray import logs
+from tiktok_ray.settings import Settings
+
+MARK = "TIKTOK_RAY_OWNER"
+LEDGER, RESULTS, BACKUPS = "jobs.sqlite", "results", "backups"
+STARTS = "starts.jsonl"
+KEPT_BACKUPS = 8
+KEPT_STARTS = 200
+#: A session of Ray belongs to a start of ours when it began within so many seconds of it.
+SESSION_S = 600.0
+_SESSION = re.compile(r"session_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_\d+_(\d+)")
+
+
+class CannotKeep(Exception):
+    """A backup cannot be made or restored; the message says why, and what to do."""
+
+
+# Whose process is this
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who started a process: a process by number and start time, for a home."""
+
+    pid: int
+    started: float
+    home: str
+
+    @classmethod
+    def of(cls, text: str) -> Owner | None:
+        """An owner from its mark, or None when the text is none."""
+        pid, _, rest = text.partition(":")
+        started, _, home = rest.partition(":")
+        try:
+            return cls(int(pid), float(started), home)
+        except ValueError:
+            return None
+
+    def mark(self) -> str:
+        return f"{self.pid}:{self.started:.2f}:{self.home}"
+
+    def alive(self) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+def _home(settings: Settings) -> str:
+    return str(settings.home.resolve())
+
+
+def own(settings: Settings) -> Owner:
+    """Mark this process, and what it will start, as the service of this home."""
+    process = psutil.Process()
+    owner = Owner(process.pid, process.create_time(), _home(settings))
+    os.environ[MARK] = owner.mark()
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    starts = settings.home / STARTS
+    known = starts.read_text().splitlines()[1 - KEPT_STARTS :] if starts.exists() else []
+    entry = json.dumps({"pid": owner.pid, "started": owner.started})
+    starts.write_text("\n".join([*known, entry]) + "\n")
+    return owner
+
+
+def marked(settings: Settings) -> Iterator[tuple[psutil.Process, Owner]]:
+    """Processes of this account that carry the mark of this home, each with its owner."""
+    home = _home(settings)
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            owner = Owner.of(process.environ().get(MARK, ""))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            continue  # it ended meanwhile, or is another's
+        if owner is not None and owner.home == home:
+            yield process, owner
+
+
+def stale(settings: Settings) -> list[psutil.Process]:
+    """Processes of this home's service whose owner is dead."""
+    return [p for p, owner in marked(settings) if p.pid != os.getpid() and not owner.alive()]
+
+
+@dataclass
+class Cleaned:
+    """What a clean-up removed, or would remove."""
+
+    processes: list[str] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    card: list[str] = field(default_factory=list)
+
+
+def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
+    """End stale processes, which frees their memory on the card, and remove dead Ray sessions."""
+    on_card = cards_used()
+    left = stale(settings)
+    made = Cleaned()
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words = f"{process.pid} {_title(process)}"
+            made.processes.append(words)
+            if process.pid in on_card:
+                made.card.append(f"{words}: {on_card[process.pid]:.2f} GiB of the card")
+    if not dry_run:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
+    for session in dead_sessions(settings):
+        made.sessions.append(str(session))
+        if not dry_run:
+            shutil.rmtree(session, ignore_errors=True)
+    return made
+
+
+def _title(process: psutil.Process) -> str:
+    words = " ".join(process.cmdline()) or process.name()
+    return words if len(words) <= 80 else words[:77] + "…"
+
+
+def cards_used() -> dict[int, float]:
+    """What each process takes of all cards together, in GiB by process number, by NVML."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    used: dict[int, float] = {}
+    try:
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                taken = (process.usedGpuMemory or 0) / 2**30
+                used[process.pid] = used.get(process.pid, 0.0) + taken
+    finally:
+        pynvml.nvmlShutdown()
+    return used
+
+
+def ray_folder() -> Path:
+    """Where Ray keeps its sessions on this machine."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
+
+
+def dead_sessions(settings: Settings) -> list[Path]:
+    """Folders of Ray sessions that this home's service began, and whose process is dead."""
+    starts = settings.home / STARTS
+    if not starts.exists() or not ray_folder().is_dir():
+        return []
+    begun: dict[int, list[float]] = {}
+    for line in starts.read_text().splitlines():
+        entry = json.loads(line)
+        begun.setdefault(int(entry["pid"]), []).append(float(entry["started"]))
+    dead = []
+    for folder in sorted(ray_folder().iterdir()):
+        found = _SESSION.fullmatch(folder.name)
+        if found is None or folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            continue
+        at = datetime.strptime(found[1], "%Y-%m-%d_%H-%M-%S").timestamp()
+        for started in begun.get(int(found[2]), []):
+            ours = -2 <= at - started <= SESSION_S
+            if ours and not Owner(int(found[2]), started, "").alive():
+                dead.append(folder)
+                break
+    return dead
+
+
+# Backup
+
+
+def back_up(
+    settings: Settings, into: Path | None = None, *, videos: bool = False, keep: int = KEPT_BACKUPS
+) -> Path:
+    """Write ``tiktok-ray-<time>.tar.gz`` with the ledger and all results; returns its path.
+
+    The ledger is copied by SQLite's online backup, so that the service goes on meanwhile. Of all
+    backups in the folder the newest ``keep`` stay. Raises ``CannotKeep``.
+    """
+    home = settings.home
+    if not (home / LEDGER).is_file():
+        raise CannotKeep(f"there is no ledger in {home}: nothing was ever served from there")
+    folder = into or home / BACKUPS
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    wanted = _size(home / RESULTS, videos) + 2 * (home / LEDGER).stat().st_size
+    free = shutil.disk_usage(folder).free - settings.disk_reserve_gib * 2**30
+    if wanted > free:
+        raise CannotKeep(
+            f"{folder} has {max(0.0, free) / 2**30:.1f} GiB beyond the reserve, the backup may take "
+            f"{wanted / 2**30:.1f}; choose another disk: --into DIR"
+        )
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = folder / f"tiktok-ray-{stamp}.tar.gz"
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ledger-", dir=folder) as scratch:
+            copy = Path(scratch) / LEDGER
+            copy_database(home / LEDGER, copy)
+            with tarfile.open(part, "w:gz", compresslevel=3) as tar:
+                tar.add(copy, LEDGER)
+                for file in _result_files(home / RESULTS, videos):
+                    # A result that is deleted meanwhile is not in the backup.
+                    with contextlib.suppress(FileNotFoundError):
+                        tar.add(file, str(file.relative_to(home)))
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.chmod(0o600)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    for old in sorted(folder.glob("tiktok-ray-*.tar.gz"))[:-keep]:
+        old.unlink()
+    return target
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database that is in use, whole as of one moment. Raises ``CannotKeep``."""
+    with (
+        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=60)) as old,
+        contextlib.closing(sqlite3.connect(target)) as new,
+    ):
+        old.backup(new)
+        verdict = new.execute("PRAGMA integrity_check").fetchone()[0]
+    if verdict != "ok":
+        raise CannotKeep(f"the copy of {source.name} is not whole: {verdict}")
+
+
+def _result_files(results: Path, videos: bool) -> Iterator[Path]:
+    for folder in sorted(p for p in results.glob("*") if p.is_dir() and p.name[0] != "."):
+        for name in ("report.json", "poster.jpg", *(["video"] if videos else [])):
+            if (folder / name).is_file():
+                yield folder / name
+
+
+def _size(results: Path, videos: bool) -> int:
+    total = 0
+    for file in _result_files(results, videos):
+        with contextlib.suppress(FileNotFoundError):
+            total += file.stat().st_size
+    return total
+
+
+def restore(settings: Settings, backup: Path) -> dict[str, int]:
+    """Put a backup into an empty home; returns how many jobs and results came. ``CannotKeep``."""
+    home = settings.home
+    for there in (LEDGER, RESULTS):
+        if (home / there).exists():
+            raise CannotKeep(
+                f"{home / there} is there; end the service and move it aside, "
+                "or restore elsewhere: TIKTOK_RAY_HOME"
+            )
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=home) as scratch:
+        try:
+            with tarfile.open(backup) as tar:
+                tar.extractall(scratch, filter="data")
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise CannotKeep(f"{backup} cannot be read: {error}") from None
+        ledger = Path(scratch) / LEDGER
+        if not ledger.is_file():
+            raise CannotKeep(f"{backup} is no backup of tiktok-ray: it holds no {LEDGER}")
+        with contextlib.closing(sqlite3.connect(ledger)) as db:
+            if (verdict := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+                raise CannotKeep(f"the ledger in {backup} is broken: {verdict}")
+            jobs = db.execute("SELECT count(*) FROM jobs").fetchone()[0]
+        results = Path(scratch) / RESULTS
+        results.mkdir(exist_ok=True)
+        count = sum(1 for _ in results.glob("*/report.json"))
+        results.rename(home / RESULTS)
+        ledger.rename(home / LEDGER)
+    return {"jobs": jobs, "results": count}
+
+
+# Retention
+
+
+def retain(settings: Settings) -> dict[str, Any]:
+    """Hold results, jobs, logs and Ray's sessions to their age and size; what was removed.
+
+    The service does the same with results and jobs by itself; this works without it too.
+    """
+    from tiktok_ray.jobs import Ledger
+    from tiktok_ray.store import Store
+
+    home, age = settings.home, settings.keep_days * 86_400
+    gone: dict[str, Any] = {"results": 0, "jobs": 0, "logs": 0}
+    if (home / RESULTS).is_dir():
+        store = Store(home / RESULTS)
+        size = settings.keep_gib * 2**30
+        gone["results"] = len(store.prune(older_than_s=age, max_bytes=size))
+        store.close()
+    if (home / LEDGER).is_file():
+        ledger = Ledger(home / LEDGER)
+        gone["jobs"] = ledger.prune(time.time() - age)
+        ledger.close()
+    gone["logs"] = len(logs.forget(home / logs.FOLDER, keep_days=settings.keep_days))
+    return gone
+
+
+def rotate_logs(settings: Settings) -> dict[str, Any]:
+    """Put today's logs aside, packed, and forget the old ones."""
+    folder = settings.home / logs.FOLDER
+    packed = [logs.rotate(path) for path in sorted(folder.glob("*.jsonl"))]
+    gone = logs.forget(folder, keep_days=settings.keep_days)
+    return {"packed": [p.name for p in packed if p], "removed": [p.name for p in gone]}
+
+
+def append(settings: Settings, name: str, entry: dict[str, Any]) -> Path:
+    """Append one line to a log of that name."""
+    path = settings.home / logs.FOLDER / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8", opener=_private) as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    return path
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
