@@ -654,7 +654,7 @@ def observed(path: Path, models: Path, *, text: bool = False) -> Sources:
         speech=speech,
     )  # fmt: skip
     if text:
-        add("text_overlay", TextOverlay(), "rapidocr", frames=tracks["frames"], dense=dense)
+        add("text_overlay", TextOverlay(), "rapidocr", frames=tracks["frames"], dense=None)
     return Sources(video=decoded.video, speech_track=speech, **out)
 
 

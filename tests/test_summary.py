@@ -1,0 +1,210 @@
+"""The summary: what it says, what each sentence rests on, and what it leaves out."""
+
+import re
+from typing import Any
+
+import pytest
+
+from actors.cross_analyzer_intelligence import findings
+from actors.cross_sources import Sources
+from tests import made_outputs as made
+from tiktok_ray.report import Missing, Output, Section, VideoInfo, measured
+from tiktok_ray.summary import SAID, TOPICS, counted, listed, quoted, sentence, summarize
+
+
+def info(**more: Any) -> VideoInfo:
+    facts = {**made.video().__dict__, **more}
+    return VideoInfo(id="abc", sha256="abc", source="clip.mp4", **facts)
+
+
+class Plain(Output):
+    """An output that no topic knows."""
+
+    n: int = measured("Anything")
+
+    def headline(self) -> str:
+        return f"{self.n} of something"
+
+
+def world() -> dict[str, Section]:
+    outputs = made.everything()
+    cross = findings(Sources(video=made.video(), **outputs))
+    return {
+        name: Section(status="ok", output=output)
+        for name, output in sorted({**outputs, "cross_analyzer_intelligence": cross}.items())
+    }
+
+
+@pytest.fixture(autouse=True)
+def _headlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand-made outputs lack what their headlines need."""
+    for output in made.everything().values():
+        monkeypatch.setattr(type(output), "headline", lambda self: type(self).__name__)
+
+
+def sentences(summary: dict[str, Any], about: str) -> list[str]:
+    return [s["text"] for s in summary["statements"] if s["about"] == about]
+
+
+def without(*names: str, **instead: Section) -> dict[str, Section]:
+    gone = Section(status="unavailable", reason="weights not on this machine")
+    return {**world(), **dict.fromkeys(names, gone), **instead}
+
+
+def test_every_topic_is_told_in_order():
+    told = list(dict.fromkeys(s["about"] for s in summarize(info(), world())["statements"]))
+    assert told == [topic.about for topic in TOPICS]
+    assert told[:9] == [
+        "what it is", "hook", "pace", "speech", "text", "sound", "people", "look", "key moments",
+    ]  # fmt: skip
+
+
+def test_every_sentence_names_analyzers_that_gave_something_and_times():
+    sections = world()
+    for statement in summarize(info(), sections)["statements"]:
+        assert statement["from"], statement["text"]
+        for source in statement["from"]:
+            assert source["analyzer"] == "video" or source["analyzer"] in sections
+            assert 0 <= source["start"] <= source["end"] <= made.END
+
+
+def test_sentences_are_whole_and_without_placeholders():
+    summary = summarize(info(), world())
+    for statement in summary["statements"]:
+        text = statement["text"]
+        assert text.endswith(".")
+        assert not text.endswith("..")
+        assert text[0].isupper() or text[0].isdigit() or text[0] == "“"
+        assert not re.search(r"\bNone\b|\bnan\b|\{|\}|  ", text), text
+    assert summary["text"].count("\n\n") == len(TOPICS) - 1
+    assert summary["text"].startswith("What it is. A video of 20.0 s, 540 x 960 pixels (portrait)")
+
+
+def test_the_figures_are_those_of_the_outputs():
+    summary = summarize(info(title="My clip"), world())
+    expected = {
+        "what it is": ["“My clip”", "person for 45%", "bus for 15%", "3 scenes in 2 settings"],
+        "hook": ["The first 3.0 s: one shot; speech “bin blue”."],
+        "pace": ["5 cuts, 15.0 per minute.", "6 shots of 3.0 to 5.0 s", "(0.50) at 10.0 s",
+                 "5 of 5 cuts lie at most 0.07 s from a beat", "p = 5e-05"],
+        "speech": ["for 6.4 s, 32% of the sound", "en, with a probability of 0.95",
+                   "“bin blue at f two now lay", "3.4 s are on camera and 3.0 s are voice-over",
+                   "190 words per minute", "1 filler: “um” 1.", "happy, with a probability of 0.70",
+                   "180 Hz"],
+        "text": ["100% of the time (3 captions and 1 watermark)", "“BUS STOP” from 6.0 to 9.0 s",
+                 "8.0 characters per second", "Of 3 captions, 2 not spoken and 1 spoken."],
+        "sound": ["-18.0 LUFS, true peak -1.2 dBTP", "Silent for 15%", "120 beats per minute",
+                  "C major", "music in 15%", "Speech for 5.5 s", "24 dB over"],
+        "people": ["45% of the time", "3 face tracks", "ages, face by face: 30, 31 and 32",
+                   "into the camera in 80%", "3 blinks.", "waving (3)", "standing (3)"],
+        "look": ["teal 60%", "5200 K", "Sepia on 80%", "Sharpness 0.60 of 1",
+                 "detail of 400 x 711", "letterbox on 25%", "moves in 60%", "pan left (1)"],
+        "key moments": ["At 6.0 s: cut; text “BUS STOP”.", "Call to action at 18.0 s (follow)",
+                        "like the first by 0.90"],
+    }  # fmt: skip
+    for about, parts in expected.items():
+        told = " ".join(sentences(summary, about))
+        for part in parts:
+            assert part in told, (about, told)
+
+
+@pytest.mark.parametrize("topic", [topic for topic in TOPICS if topic.analyzers])
+def test_a_topic_of_which_nothing_was_measured_is_left_out_and_named(topic):
+    gone = {*topic.analyzers, "cross_analyzer_intelligence"}
+    summary = summarize(info(), without(*gone))
+    assert not sentences(summary, topic.about)
+    reason = summary["topics_not_measured"][topic.about]
+    for name in topic.analyzers:
+        assert f"{name} unavailable: weights not on this machine" in reason
+        assert summary["not_measured"][name] == "unavailable: weights not on this machine"
+    assert f"{topic.about[0].upper()}{topic.about[1:]}. " not in summary["text"]
+
+
+@pytest.mark.parametrize("name", sorted(world()))
+def test_without_an_analyzer_no_sentence_rests_on_it_and_the_others_stay(name):
+    """Cross findings cite others: they are made anew without it."""
+    outputs = {**made.everything(), name: None} if name in made.everything() else made.everything()
+    sections = without(name)
+    if name != "cross_analyzer_intelligence":
+        cross = findings(Sources(video=made.video(), **outputs))
+        sections["cross_analyzer_intelligence"] = Section(status="ok", output=cross)
+    if name in ("cut_analysis", "text_overlay", "speech_transcription"):
+        sections["temporal_flow"] = Section(status="skipped", reason="it rests on it")
+    after, before = (summarize(info(), s)["statements"] for s in (sections, world()))
+    used = [s for s in after if name in {source["analyzer"] for source in s["from"]}]
+    assert not used
+    lost = [s for s in before if s not in after]
+    assert lost
+
+
+def test_partial_and_failed_sections_say_what_they_lack():
+    lacking = Section(
+        status="partial",
+        output=made.transcript(words=False),
+        missing=[Missing(part="words", reason="weights not on this machine")],
+    )
+    summary = summarize(
+        info(),
+        without(
+            speech_transcription=lacking,
+            camera_analysis=Section(status="failed", reason="ValueError: bad"),
+            color_analysis=Section(status="skipped", reason="not selected"),
+        ),
+    )
+    assert summary["not_measured"] == {
+        "speech_transcription: words": "weights not on this machine",
+        "camera_analysis": "failed: ValueError: bad",
+        "color_analysis": "skipped: not selected",
+    }
+    assert summary["measured"] == summary["of"] - 2 == 17
+    assert "speech_transcription" in summary["found"]
+    assert "camera_analysis" not in summary["found"]
+
+
+def test_with_nothing_measured_only_the_containers_facts_are_left():
+    nothing = {name: Section(status="failed", reason="it broke") for name in world()}
+    summary = summarize(info(has_audio=False, width=1920, height=1080), nothing)
+    assert [s["text"] for s in summary["statements"]] == [
+        "A video of 20.0 s, 1920 x 1080 pixels (landscape), 30.00 pictures per second, without"
+        " sound."
+    ]
+    assert set(summary["topics_not_measured"]) == {t.about for t in TOPICS} - {"what it is"}
+    assert summary["measured"] == 0
+    assert summary["of"] == 19
+
+
+def test_outputs_of_other_types_are_counted_but_not_read():
+    sections = {"cut_analysis": Section(status="ok", output=Plain(n=3))}
+    summary = summarize(info(), sections)
+    assert summary["found"] == {"cut_analysis": "3 of something"}
+    assert summary["measured"] == summary["of"] == 1
+    assert "pace" in summary["topics_not_measured"]
+
+
+def test_nothing_found_is_said_where_it_was_looked_for():
+    summary = summarize(
+        info(),
+        without(
+            text_overlay=Section(status="ok", output=made.overlays()),
+            object_detection=Section(status="ok", output=made.objects()),
+            cut_analysis=Section(status="ok", output=made.cuts(())),
+        ),
+    )
+    assert sentences(summary, "text") == ["No text was found on the picture."]
+    assert "No person was detected." in sentences(summary, "people")
+    assert sentences(summary, "pace")[0] == "0 cuts, 0.0 per minute."
+
+
+def test_it_is_the_same_every_time():
+    assert summarize(info(), world()) == summarize(info(), world())
+
+
+def test_words():
+    assert listed(["a"]) == "a"
+    assert listed("abc") == "a, b and c"
+    assert listed("abcdefgh", most=3) == "a, b, c and 5 more"
+    assert counted(1, "cut") == "1 cut"
+    assert counted(2, "person", "persons") == "2 persons"
+    assert quoted("one two three", most=2) == "“one two …”"
+    assert sentence("at 3 s: cut. ") == "At 3 s: cut."
+    assert set(SAID) == {"spoken", "partly spoken", "not spoken", "unknown"}
