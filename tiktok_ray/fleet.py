@@ -121,11 +121,16 @@ def limit_memory(gib: float) -> None:
 
 
 def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> None:
-    """Start a Ray of our own in this process, unless one is connected.
+    """Start a Ray of our own in this process, unless one is connected or ``RAY_ADDRESS`` names one.
 
     With its ``dashboard`` all of it listens on loopback, and asks for Ray's own token.
     """
     if ray.is_initialized():
+        return
+    if (address := os.environ.get("RAY_ADDRESS")) and not dashboard:
+        ray.init(
+            address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR
+        )
         return
     # Ray's dashboard process asks cloud metadata addresses where it runs, whatever the settings.
     with doors_closed(ray.util.get_node_ip_address()):
