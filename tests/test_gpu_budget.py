@@ -1,0 +1,74 @@
+"""The benchmark of memory and time: its table of jobs against the analyzers, its figures."""
+
+import json
+
+import numpy as np
+import pytest
+
+import actors
+from benchmarks import gpu_budget as budget
+from tiktok_ray.graph import Graph
+from tiktok_ray.placement import Card, plan
+from tiktok_ray.settings import Settings
+
+
+@pytest.mark.parametrize("job", budget.JOBS, ids=lambda job: job.variant)
+def test_every_job_is_a_variant_of_an_analyzer(job):
+    variant = budget.variant_of(job)
+    assert variant.vram is not None
+    assert budget.assigned(job, budget.Path("x"), "cuda", 0.5).vram_gib > sum(variant.vram)
+    assert budget.assigned(job, budget.Path("x"), "cpu", 0.0).vram_gib == 0.0
+
+
+def test_what_the_planner_puts_on_a_card_is_built_or_said_not_to_be():
+    made = plan(actors.ANALYZERS, Settings(), cards=[Card(0, 16.0)], assume_weights=True)
+    on_card = {name for name, a in made.assignments.items() if a.device == "cuda"}
+    built = {job.analyzer for job in budget.resident()}
+    assert on_card - built <= set(budget.NOT_BUILT)
+    assert "qwen2_vl_temporal" in built
+
+
+def test_the_clip_is_what_it_is_said_to_be():
+    kinds = {a.name: a for a in actors.ANALYZERS}
+    edges = Graph(actors.ANALYZERS).edges
+    for name in {job.analyzer for job in budget.JOBS}:
+        inputs = budget.inputs_of(kinds[name])
+        assert set(inputs) == {e.source for e in edges[name]}
+        assert all(inputs[e.source] is not None or e.soft for e in edges[name])
+    frames = budget.pictures(2.0, 910, 512)
+    assert (len(frames), frames.height, frames.width, frames.end) == (40, 910, 512, 20.0)
+    assert not np.array_equal(frames.gray(0), frames.gray(1))
+    assert budget.sound().duration_s == 20.0
+
+
+def test_targets_are_judged_by_four_videos_in_flight():
+    one = {"seconds_a_video": 500.0, "realtime_factor": 25.0, "gpu_use_percent": 10.0,
+           "nvml_peak_gib": 20.0}  # fmt: skip
+    four = {"seconds_a_video": 15.0, "realtime_factor": 0.75, "gpu_use_percent": 97.0,
+            "nvml_peak_gib": 15.2}  # fmt: skip
+    rows = {row["target"]: row for row in budget.against_targets([one, four])}
+    assert set(rows) == set(budget.OLD_TARGETS)
+    assert [rows[name]["holds"] for name in budget.OLD_TARGETS] == [True, True, False, True]
+
+
+def test_rows_are_written_in_order_of_the_jobs_and_as_a_table():
+    rows = [{"variant": "yolov8n", "seconds": 2.0}, {"variant": "qwen2-vl-2b", "seconds": 91.26}]
+    found = json.loads(budget.written({"date": "2026-01-01", "models": rows}))
+    assert [row["variant"] for row in found["models"]] == ["qwen2-vl-2b", "yolov8n"]
+    assert budget.table(rows).splitlines() == [
+        "| variant | s a clip |", "|---|---|", "| yolov8n | 2.00 |", "| qwen2-vl-2b | 91.26 |",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("variant", ["segformer-b0", "yolov8n"])
+def test_a_small_model_is_made_loaded_and_run_in_a_process_of_its_own(tmp_path, variant):
+    import argparse
+
+    job = next(job for job in budget.JOBS if job.variant == variant)
+    args = argparse.Namespace(ray=False, threads=1, repeat=1)
+    row = budget.alone(job, budget.place_of(job, tmp_path), "cpu", args)
+    assert row["seconds_per_video_minute"] == pytest.approx(3 * row["seconds"])
+    assert 0 < row["cpu_s"]
+    assert 0.1 < row["loaded_pss_gib"] <= row["peak_pss_gib"] < 4
