@@ -9,6 +9,8 @@ import numpy as np
 
 #: Instants and marks needed, and how often chance is tried.
 LEAST_INSTANTS, LEAST_MARKS, DRAWS = 4, 8, 19_999
+#: Draws made at a time, to bound the memory.
+BLOCK = 1000
 #: An interval this many times as long as the median one is a gap between marks.
 GAP = 1.75
 #: How near counts as on a mark: the window of beat tracking evaluation (Davies et al. 2009).
@@ -65,10 +67,12 @@ def coincidence(instants: Sequence[float], marks: Sequence[float]) -> Coincidenc
         return None
     offsets = times - ends[at]
     distances = np.minimum(offsets, widths - offsets)
-    shifts = np.random.default_rng(0).random((DRAWS, len(times)))
-    moved = shifts * widths
-    drawn = np.minimum(moved, widths - moved).mean(1)
-    closer = int((drawn <= distances.mean() + 1e-9).sum())
+    chance = np.random.default_rng(0)
+    closer = 0
+    for first in range(0, DRAWS, BLOCK):
+        moved = chance.random((min(BLOCK, DRAWS - first), len(times))) * widths
+        drawn = np.minimum(moved, widths - moved).mean(1)
+        closer += int((drawn <= distances.mean() + 1e-9).sum())
     return Coincidence(
         instants=times.tolist(),
         distances=distances.tolist(),
