@@ -68,7 +68,7 @@ def unmade(of: Sources) -> Iterator[tuple[str, str]]:
     for pair in PAIRS:
         gone = [n for n in (pair.first, pair.second) if not of.gave(n) and of.wanted(n)]
         if gone:
-            yield f"contradictions: {pair.part}", f"{' and '.join(gone)} gave nothing"
+            yield f"check of {pair.part} for contradictions", f"{' and '.join(gone)} gave nothing"
 
 
 def _conflicts(

@@ -68,7 +68,7 @@ def unmade(of: Sources) -> Iterator[tuple[str, str]]:
     for pair in PAIRS:
         gone = [name for name in pair.analyzers if not of.gave(name) and of.wanted(name)]
         if gone:
-            yield f"insights: {pair.about}", f"{' and '.join(gone)} gave nothing"
+            yield f"insight on {pair.about}", f"{' and '.join(gone)} gave nothing"
 
 
 def _insight(draft: Draft, end: float) -> Insight:

@@ -92,7 +92,7 @@ def test_the_figures_are_those_of_the_outputs():
                    "190 words per minute", "1 filler: “um” 1.", "happy, with a probability of 0.70",
                    "180 Hz"],
         "text": ["100% of the time (3 captions and 1 watermark)", "“BUS STOP” from 6.0 to 9.0 s",
-                 "8.0 characters per second", "Of 3 captions, 2 not spoken and 1 spoken."],
+                 "8.0 characters per second", "Of 3 captions, 2 are not spoken and 1 is spoken."],
         "sound": ["-18.0 LUFS, true peak -1.2 dBTP", "Silent for 15%", "120 beats per minute",
                   "C major", "music in 15%", "Speech for 5.5 s", "24 dB over"],
         "people": ["45% of the time", "3 face tracks", "ages, face by face: 30, 31 and 32",

@@ -349,7 +349,9 @@ def _text(r: Report) -> Sentences:
     cross = r.get("cross_analyzer_intelligence", Findings)
     if cross and cross.texts:
         said = Counter(text.said for text in cross.texts)
-        counts = listed(f"{n} {SAID[kind]}" for kind, n in said.most_common())
+        counts = listed(
+            f"{n} {'is' if n == 1 else 'are'} {SAID[kind]}" for kind, n in said.most_common()
+        )
         yield f"Of {counted(len(cross.texts), 'caption')}, {counts}.", _of(cross.texts)
 
 

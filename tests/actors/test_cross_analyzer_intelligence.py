@@ -202,7 +202,9 @@ def test_what_is_missing_is_named_with_the_analyzer():
     out, missing = run(**{**world, "audio_analysis": None, "qwen2_vl_temporal": None})
     assert out.beat_match is None
     assert missing["cuts on the beat"] == "audio_analysis gave nothing"
-    assert missing["contradictions: sounds and silence"] == "audio_analysis gave nothing"
+    assert (
+        missing["check of sounds and silence for contradictions"] == "audio_analysis gave nothing"
+    )
     assert "qwen2_vl_temporal" in missing["description against detected subjects"]
     assert not {"cuts on the beat", "description against detected subjects"} & {
         one.question for one in out.unanswered
