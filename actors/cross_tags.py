@@ -156,8 +156,8 @@ def _poses(of: Sources) -> Iterator[Tag]:
             what = f"{gesture.gesture} ({gesture.side})"
             cited = cite("body_pose", gesture.start, gesture.end, what)
             found.setdefault(gesture.gesture, []).append(cited)
-    for gesture, evidence in sorted(found.items()):
-        yield _tag(f"gesture: {gesture}", len(evidence), "times the gesture is made", evidence)
+    for kind, evidence in sorted(found.items()):
+        yield _tag(f"gesture: {kind}", len(evidence), "times the gesture is made", evidence)
 
 
 def _ground(of: Sources) -> Iterator[Tag]:
@@ -274,8 +274,8 @@ def _flow(of: Sources) -> Iterator[Tag]:
         return
     asked: dict[str, list[Evidence]] = {}
     for ask in flow.calls_to_action or ():
-        cited = cite("temporal_flow", ask.start, ask.end, f"“{ask.words}”")
-        asked.setdefault(ask.action, []).append(cited)
+        words = cite("temporal_flow", ask.start, ask.end, f"“{ask.words}”")
+        asked.setdefault(ask.action, []).append(words)
     for action, evidence in asked.items():
         yield _tag(f"call to action: {action}", len(evidence), "times it is asked", evidence)
     if flow.loop and flow.loop.loops:
