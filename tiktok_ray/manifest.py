@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -66,11 +67,10 @@ def _placed(sources: Iterable[str], beside: Path) -> Iterator[Entry]:
 
 
 def _place(source: str, beside: Path) -> str:
-    if not source or URL.match(source):
+    if not source or URL.match(source) or os.path.exists(source):
         return source
-    if "\x00" in source or Path(source).is_absolute() or Path(source).exists():
-        return source
-    return str(beside / source) if (beside / source).exists() else source
+    place = os.path.join(beside, source)
+    return place if os.path.exists(place) else source
 
 
 def _read(path: Path, column: str | None) -> Iterator[str]:
