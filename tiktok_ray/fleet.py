@@ -30,7 +30,7 @@ import psutil
 import ray
 from ray import exceptions
 
-from tiktok_ray import media
+from tiktok_ray import logs, media
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.engine import CapacityError, Tracks, WorkerDied, options_for
 from tiktok_ray.graph import Graph, code_digest
@@ -46,6 +46,8 @@ from tiktok_ray.worker import (
     memory_now,
 )
 
+log = logging.getLogger("tiktok_ray.fleet")
+
 NAMESPACE = "tiktok_ray"
 DECODER = "decoder"
 RESTARTS = 10
@@ -55,17 +57,35 @@ class AnalyzerActor:
     """One analyzer in a process of its own. Nothing heavy is imported before ``load``."""
 
     def __init__(
-        self, analyzer: type[Analyzer], options: Options, assignment: Assignment, threads: int
+        self,
+        analyzer: type[Analyzer],
+        options: Options,
+        assignment: Assignment,
+        threads: int,
+        log_file: Path | None = None,
     ) -> None:
         limit_threads(threads)
         close_doors(ray.util.get_node_ip_address())
+        if log_file is not None:
+            logs.write_to(log_file)
         self.worker = Worker(analyzer, options, assignment)
 
-    def load(self) -> Reply:
-        return self.worker.load()
+    def load(self, correlation: str = "") -> Reply:
+        with logs.correlated(correlation):
+            return self._told("loaded", self.worker.load())
 
-    def run(self, names: Sequence[str], *values: Any) -> Reply:
-        return self.worker.run(dict(zip(names, values, strict=True)))
+    def run(self, names: Sequence[str], *values: Any, correlation: str = "") -> Reply:
+        with logs.correlated(correlation):
+            return self._told("ran", self.worker.run(dict(zip(names, values, strict=True))))
+
+    def _told(self, what: str, reply: Reply) -> Reply:
+        """Log a reply, and pass it on."""
+        name = self.worker.assignment.name
+        facts = {"analyzer": name, "status": reply.status, "seconds": round(reply.seconds, 3)}
+        more = {key: v for key in ("reason", "trace") if (v := getattr(reply, key))}
+        level = logging.WARNING if reply.status == "failed" else logging.INFO
+        log.log(level, "%s %s: %s", name, what, reply.status, extra={**facts, **more})
+        return reply
 
     def facts(self) -> dict[str, Any]:
         """What this process is and sees."""
@@ -208,7 +228,8 @@ class Fleet:
         analyzer = self.graph.analyzers[name]
         options = options_for(name, self.graph, self.settings)
         actor = ray.remote(AnalyzerActor).options(num_gpus=assignment.gpu_share, **shape)
-        return actor.remote(analyzer, options, assignment, analyzer.needs.threads)
+        log_file = logs.log_file(self.settings.home) if self.detached else None
+        return actor.remote(analyzer, options, assignment, analyzer.needs.threads, log_file)
 
     def _names(self) -> set[str]:
         return {self.actor_name(name) for name in (DECODER, *self.plan.assignments)}
@@ -258,7 +279,7 @@ class Fleet:
 
     async def _load(self, name: str) -> Reply:
         await self._wait_ready(name)
-        ref = self._actors[name].load.remote()
+        ref = self._actors[name].load.remote(logs.correlation.get())
         reply: Reply = await self._reply(name, ref, self.settings.load_timeout_s)
         if reply.status == "ok":
             self._loaded.add(name)
@@ -304,7 +325,9 @@ class Fleet:
                 reply = await self._load(name)
                 if reply.status != "ok":
                     return reply
-            ref = self._actors[name].run.remote(list(inputs), *inputs.values())
+            ref = self._actors[name].run.remote(
+                list(inputs), *inputs.values(), correlation=logs.correlation.get()
+            )
             result: Reply = await self._reply(name, ref, timeout_s)
             return result
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,11 @@ import typer
 from pydantic import ValidationError
 from rich.live import Live
 
-from tiktok_ray import logs, systemd, upkeep, watch
+from tiktok_ray import __version__, logs, systemd, upkeep, watch
 from tiktok_ray.console import console, console_for, problem, table_of
 from tiktok_ray.settings import Settings
+
+log = logging.getLogger("tiktok_ray.operations")
 
 #: Exit codes of ``health`` beside 0: something wants attention; the service is down or stuck.
 ATTENTION, ILL = 1, 5
@@ -47,8 +50,10 @@ def serving(settings: Settings) -> Iterator[None]:
     """What surrounds a running service: its mark, its log, and the heartbeat for systemd."""
     upkeep.own(settings)
     logs.write_to(logs.log_file(settings.home))
+    log.info("service starts", extra={"version": __version__, "url": watch.address(settings)})
     with systemd.heartbeat(lambda: watch.pulse(settings)):
         yield
+    log.info("service ends")
 
 
 def _settings() -> Settings:
