@@ -41,7 +41,7 @@ from tiktok_ray.spans import Span
 CAP_GIB = 16.0
 CLIP_S, SHOT_S, SPOKEN_S = 20.0, 4.0, 10.0
 #: Counts that random weights would choose for themselves, fixed to what is typical.
-TOKENS, WHOLE_TOKENS, PHRASE_TOKENS = 80, 160, 24
+TOKENS, WHOLE_TOKENS, PHRASE_TOKENS, SAID = 80, 160, 24, 75
 COUNTS = {
     "clip": f"{CLIP_S:g} s, 512 x 910 pixels, {SHOT_S:g} s a shot, {SPOKEN_S:g} s spoken",
     "describers": f"5 windows of 8 pictures (SmolVLM2: 4, BLIP-2: 1) of at most 100 352 pixels, "
@@ -49,7 +49,7 @@ COUNTS = {
     f"{PHRASE_TOKENS} tokens each",
     "boxes": "none: random detectors find nothing above their floor, so that suppression and "
     "tracking cost nothing here",
-    "beams": "one (describers choose the likeliest token)",
+    "beams": f"one (describers choose the likeliest token); Whisper five, {SAID} tokens a window",
     "text regions": "none: text is read on the CPU (PP-OCR)",
 }
 #: What the older installation was meant to reach.
@@ -95,6 +95,11 @@ JOBS = (
     Job("background_segmentation", "segformer-b0", partial(models.segformer, **B0)),
     Job("audio_environment", "ast", models.ast),
     Job("speech_emotion", "wav2vec2-er", models.wav2vec2_er),
+    Job(
+        "speech_transcription",
+        "large-v3-turbo",
+        partial(models.whisper, sizes=models.WHISPER_TURBO, said=SAID),
+    ),
     _yolo("object_detection", "yolov8m"),
     _yolo("object_detection", "yolov8n"),
     _yolo("body_pose", "yolov8m-pose"),
@@ -107,7 +112,6 @@ ON_CPU = (
 )  # fmt: skip
 #: Models of the plan that are not built here, each with the reason.
 NOT_BUILT = {
-    "speech_transcription": "CTranslate2's format is converted from real checkpoints only",
     "age_estimation": "published as ONNX graphs only",
     "text_overlay": "runs on the CPU with the weights in its wheel",
     "eye_tracking": "runs on the CPU, published as a MediaPipe task only",

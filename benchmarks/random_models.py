@@ -225,6 +225,82 @@ def wav2vec2_er(folder: Path) -> None:
     t.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
 
 
+WHISPER_TURBO = {
+    "d_model": 1280, "encoder_layers": 32, "decoder_layers": 4, "encoder_attention_heads": 20,
+    "decoder_attention_heads": 20, "encoder_ffn_dim": 5120, "decoder_ffn_dim": 5120,
+    "num_mel_bins": 128,
+}  # fmt: skip
+
+
+def whisper(folder: Path, sizes: Mapping[str, int], said: int) -> None:
+    """A Whisper that says ``said`` words in every window, whatever it hears, and then stops.
+
+    Its decoder passes its input through (what its layers compute is multiplied by zero, at full
+    cost), and every position points at the next token. Converted for CTranslate2 as real ones are.
+    """
+    import json
+
+    import ctranslate2.converters
+    import torch
+    import transformers as t
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+    codes = list(LANGUAGES)[:100]
+    names = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {name: k for k, name in enumerate(names)}
+    heard = [
+        f"Ġ{chr(97 + k % 26)}{chr(97 + k // 26 % 26)}{chr(97 + k * 7 % 26)}" for k in range(said)
+    ]
+    vocabulary |= {name: len(vocabulary) + k for k, name in enumerate(heard)}
+    vocabulary |= {f"¤{k}": k for k in range(len(vocabulary), 50_256)} | {"": 50_256}
+    special = [
+        "<|endoftext|>", "<|startoftranscript|>", *(f"<|{code}|>" for code in codes),
+        "<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>",
+        "<|notimestamps|>",
+    ]  # fmt: skip
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(n, special=True, normalized=False) for n in special])
+    tokenizer.add_tokens(
+        [AddedToken(f"<|{k * 0.02:.2f}|>", special=False, normalized=False) for k in range(1501)]
+    )
+    ids = {name: tokenizer.token_to_id(name) for name in special}
+    end = ids["<|endoftext|>"]
+    config = t.WhisperConfig(
+        vocab_size=tokenizer.get_vocab_size(), bos_token_id=end, eos_token_id=end,
+        pad_token_id=end, decoder_start_token_id=ids["<|startoftranscript|>"], **sizes,
+    )  # fmt: skip
+    model = t.WhisperForConditionalGeneration(config)
+    script = [ids["<|en|>"], ids["<|transcribe|>"], ids["<|notimestamps|>"]]
+    script += [vocabulary[name] for name in heard]
+    decoder, width = model.model.decoder, sizes["d_model"]
+    with torch.no_grad():
+        rows = torch.randn(tokenizer.get_vocab_size(), width) / width**0.5
+        decoder.embed_tokens.weight.copy_(rows)
+        decoder.embed_positions.weight.copy_(8 * rows[script + [end] * (448 - len(script))])
+        decoder.layer_norm.weight.fill_(6.0)
+        for layer in decoder.layers:
+            for part in (layer.self_attn.out_proj, layer.encoder_attn.out_proj, layer.fc2):
+                part.weight.zero_()
+                part.bias.zero_()
+    source = folder.with_name(f"{folder.name}-source")
+    model.save_pretrained(source)
+    special_names = ("unk_token", "eos_token", "bos_token", "pad_token")
+    t.WhisperTokenizerFast(
+        tokenizer_object=tokenizer, **dict.fromkeys(special_names, "<|endoftext|>")
+    ).save_pretrained(source)
+    t.WhisperFeatureExtractor(feature_size=sizes["num_mel_bins"]).save_pretrained(source)
+    tokenizer.save(str(source / "tokenizer.json"))
+    ctranslate2.converters.TransformersConverter(
+        str(source), copy_files=["tokenizer.json", "preprocessor_config.json"]
+    ).convert(str(folder), quantization="int8", force=True)
+    facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    facts["lang_ids"] = [ids[f"<|{code}|>"] for code in codes]
+    (folder / "config.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
 def yolov8(path: Path, name: str) -> None:
     """``name``: ``yolov8m.yaml``, ``yolov8n-pose.yaml``, …"""
     import torch
