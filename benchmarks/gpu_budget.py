@@ -86,6 +86,7 @@ JOBS = (
     Job(DESCRIBER, "qwen2-vl-7b-nf4", partial(models.qwen2_vl, text=models.QWEN2_7B)),
     Job(DESCRIBER, "qwen2-vl-2b", partial(models.qwen2_vl, text=models.QWEN2_2B)),
     Job(DESCRIBER, "qwen2-vl-2b-nf4", partial(models.qwen2_vl, text=models.QWEN2_2B)),
+    Job(DESCRIBER, "qwen2-vl-2b-cpu", partial(models.qwen2_vl, text=models.QWEN2_2B)),
     Job(DESCRIBER, "blip2-opt-2.7b-int8", models.blip2_opt),
     Job(DESCRIBER, "blip2-opt-2.7b-nf4", models.blip2_opt),
     Job(DESCRIBER, "auroracap-7b-nf4", models.auroracap),
@@ -107,7 +108,7 @@ JOBS = (
 )
 #: Without a card: what runs on the CPU, and the describers that might.
 ON_CPU = (
-    "qwen2-vl-2b", "qwen2-vl-2b-nf4", "smolvlm2-500m", "clip-vit-base-patch32", "segformer-b0",
+    "qwen2-vl-2b-cpu", "smolvlm2-500m", "clip-vit-base-patch32", "segformer-b0",
     "ast", "wav2vec2-er", "yolov8n", "yolov8n-pose",
 )  # fmt: skip
 #: Models of the plan that are not built here, each with the reason.
@@ -299,7 +300,9 @@ def variant_of(job: Job) -> Variant:
 
 def place_of(job: Job, root: Path) -> Path:
     """Make a job's weights where they are not yet; returns their folder or file."""
-    named = job.variant.removesuffix("-nf4").removesuffix("-int8")  # quantised while they load
+    named = job.variant
+    for suffix in ("-nf4", "-int8", "-cpu"):  # made of the same weights while they load
+        named = named.removesuffix(suffix)
     place = root / named / (job.file or "")
     if not place.exists() or not (job.file or (place / "config.json").exists()):
         print(f"  making {job.variant} …", flush=True)
@@ -512,7 +515,11 @@ def main() -> None:
     args = parser.parse_args()
     facts: dict[str, Any] = machine() if args.cpu else machine() | card()
     chosen = args.only.split(",") if args.only else list(ON_CPU) if args.cpu else None
-    jobs = [job for job in JOBS if chosen is None or job.variant in chosen]
+    jobs = [
+        job
+        for job in JOBS
+        if (job.variant in chosen if chosen else args.cpu or variant_of(job).vram is not None)
+    ]
     if args.ray:
         import ray
 

@@ -203,9 +203,11 @@ def test_the_name_of_a_variant_says_how_it_is_quantised():
             bits = bits_of(variant)
             assert (bits or "") == variant.name.rpartition("-")[2] or bits is None
             size = variant.weights["describer"].size_gib
-            assert variant.vram is not None
             assert size is not None
-            assert (variant.vram.weights < 0.6 * size) == (bits is not None or size == 1.9)
+            if variant.vram is None:
+                assert bits is None
+            else:
+                assert (variant.vram.weights < 0.6 * size) == (bits is not None or size == 1.9)
 
 
 # Folders that are not what they should be

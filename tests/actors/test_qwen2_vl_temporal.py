@@ -27,10 +27,12 @@ from actors.qwen2_vl_temporal import (
 )
 from actors.speech_transcription import Transcript
 from tiktok_ray.analyzer import Analyzer, Partial
+from tiktok_ray.engine import model_used
 from tiktok_ray.media import Frames
-from tiktok_ray.placement import Card, plan, variants_of
+from tiktok_ray.placement import CONTEXT_GIB, Card, plan, variants_of
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
+from tiktok_ray.weights import rows
 
 COLOURS = {
     "red": (220, 30, 30), "green": (40, 200, 60), "blue": (30, 60, 220), "grey": (128, 128, 128),
@@ -478,6 +480,23 @@ def test_the_option_chooses_the_variants_of_the_plan(
     lacking = plan([Qwen2VlTemporal], empty, cards=[])
     wanted = next(v for v in DESCRIBERS[describer].variants if v.cpu)
     assert wanted.weights["describer"].id in lacking.unavailable["qwen2_vl_temporal"]
+
+
+@pytest.mark.parametrize("describer", DESCRIBERS)
+def test_plan_list_and_report_agree_on_names_and_sizes(describer: str, tmp_path: Path):
+    settings = Settings(options={"qwen2_vl_temporal": {"describer": describer}}, models=tmp_path)
+    chosen = plan([Qwen2VlTemporal], settings, cards=[Card(0, 16.0)], assume_weights=True)
+    assignment = chosen.assignments["qwen2_vl_temporal"]
+    [row] = chosen.table(["qwen2_vl_temporal"])
+    used = model_used(assignment)
+    assert used is not None
+    listed = {row.id: row for row in rows([Qwen2VlTemporal], tmp_path)}
+    assert row["variant"] == used.variant == DESCRIBERS[describer].variants[0].name
+    assert f"qwen2_vl_temporal ({used.variant})" in listed[used.id].needed_by
+    weights = assignment.variant.weights["describer"]
+    assert listed[used.id].size_gib == weights.size_gib
+    assert row["vram_gib"] == pytest.approx(sum(assignment.variant.vram or ()) + CONTEXT_GIB)
+    assert row["basis"] == "estimated"
 
 
 def test_an_unknown_describer_is_refused():
