@@ -11,8 +11,8 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import logging
 import re
-import secrets
 import shutil
 import socket
 from base64 import b64decode
@@ -35,7 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tiktok_ray import __version__, captions, jobs, uploads
+from tiktok_ray import __version__, captions, jobs, logs, uploads
 from tiktok_ray.graph import GraphError
 from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, take
 from tiktok_ray.jobs import ENDED, Entry, Job, KeyReused, QueueFull
@@ -53,6 +53,8 @@ from tiktok_ray.service import (
 )
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Result
+
+log = logging.getLogger("tiktok_ray.api")
 
 BODY_BYTES = 64 * 1024
 HEARTBEAT_S = 15.0
@@ -271,7 +273,10 @@ def _is_loopback(address: str) -> bool:
 
 
 class _Door:
-    """Middleware: the guard at the door, and headers that every answer carries."""
+    """Middleware: the guard at the door, and headers that every answer carries.
+
+    Every request has an identifier, ``X-Correlation-ID``. The job that it begins has the same one.
+    """
 
     HEADERS = (
         (b"x-content-type-options", b"nosniff"),
@@ -289,17 +294,22 @@ class _Door:
             await self.app(scope, receive, send)
             return
 
+        id = logs.new_id()
+        headers = (*self.HEADERS, (b"x-correlation-id", id.encode()))
+
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *self.HEADERS]}
+                message = {**message, "headers": [*message.get("headers", ()), *headers]}
+                if scope["method"] not in ("GET", "HEAD") or message["status"] >= 400:
+                    words = (scope["method"], scope["path"], message["status"])
+                    log.info("%s %s: %d", *words)
             await send(message)
 
         guard: Guard = self.owner.state.guard
-        refusal = guard.refusal(scope)
-        if refusal is not None:
-            await _answer(refusal)(scope, receive, with_headers)
-            return
-        await self.app(scope, receive, with_headers)
+        with logs.correlated(id):
+            refusal = guard.refusal(scope)
+            app = self.app if refusal is None else _answer(refusal)
+            await app(scope, receive, with_headers)
 
 
 # Errors
@@ -541,20 +551,21 @@ async def _asked(request: Request, service: Service, key: str | None) -> Job:
     wanted = jobs.Request(**asked.model_dump())
     _refuse_request(wanted, service)
     digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
-    id = secrets.token_hex(12)
-    return await _accept(service, id, wanted, digest, key, service.room() - service.arriving)
+    id = logs.correlation.get()
+    return await _accept(service, id, wanted, digest, key)
 
 
 async def _uploaded(request: Request, service: Service, key: str | None) -> Job:
     settings = service.settings
     known = key is not None and await asyncio.to_thread(service.ledger.knows_key, key)
-    open_jobs = await asyncio.to_thread(service.ledger.open_jobs) + service.arriving
-    if open_jobs >= service.room() and not known:
-        raise _busy(service, open_jobs)
-    id = secrets.token_hex(12)
+    id = logs.correlation.get()
     folder = service.work / id
     target = upload_path(folder)
-    service.arriving += 1
+    async with service.door:
+        open_jobs = await asyncio.to_thread(service.ledger.open_jobs) + len(service.arriving)
+        if open_jobs >= service.room() and not known:
+            raise _busy(service, open_jobs)
+        service.arriving.add(id)
     try:
         await asyncio.to_thread(folder.mkdir)
         form = await uploads.receive(
@@ -572,9 +583,7 @@ async def _uploaded(request: Request, service: Service, key: str | None) -> Job:
             await take(target, settings, folder)
         parts = [form.sha256, wanted.model_dump_json()]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        job = await _accept(
-            service, id, wanted, digest, key, service.room() - (service.arriving - 1)
-        )
+        job = await _accept(service, id, wanted, digest, key)
     except OSError as error:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if error.errno in (28, 122):  # ENOSPC, EDQUOT
@@ -584,7 +593,7 @@ async def _uploaded(request: Request, service: Service, key: str | None) -> Job:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         raise
     finally:
-        service.arriving -= 1
+        service.arriving.discard(id)
     if job.id != id:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     return job
@@ -664,17 +673,23 @@ def _refuse_address(url: str, settings: Settings) -> None:
 
 
 async def _accept(
-    service: Service, id: str, wanted: jobs.Request, digest: str, key: str | None, room: int
+    service: Service, id: str, wanted: jobs.Request, digest: str, key: str | None
 ) -> Job:
+    """Put a job into the queue. The places of uploads that are still coming are kept."""
     try:
-        job, _ = await asyncio.to_thread(
-            service.ledger.accept, id, wanted, digest=digest, key=key, room=room
-        )
+        async with service.door:
+            service.arriving.discard(id)
+            room = service.room() - len(service.arriving)
+            job, _ = await asyncio.to_thread(
+                service.ledger.accept, id, wanted, digest=digest, key=key, room=room
+            )
     except KeyReused as error:
         advice = "use a new key for a new request"
         raise Problem("key_reused", 422, str(error)[:300], advice) from None
     except QueueFull:
         raise _busy(service, await asyncio.to_thread(service.ledger.open_jobs)) from None
+    if job.id != id:
+        log.info("the key was used before: this is job %s", job.id)
     return job
 
 

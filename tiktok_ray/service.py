@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx
 
+from tiktok_ray import logs
 from tiktok_ray.cache import DiskCache
 from tiktok_ray.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
 from tiktok_ray.graph import Graph
@@ -118,7 +119,8 @@ class Service:
         self.figures = Figures()
         self.troubles: dict[str, str] = {}
         self.loaded: set[str] = set()
-        self.arriving = 0
+        self.arriving: set[str] = set()
+        self.door = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._work: dict[str, asyncio.Task[tuple[VideoReport, Path | None]]] = {}
         self._suspect = ""
@@ -260,6 +262,8 @@ class Service:
     async def _run(self, job: Job) -> None:
         """Work on one job to its end. Not to be cancelled itself: its work is."""
         begin = time.perf_counter()
+        logs.correlation.set(job.id)
+        log.info("job begins", extra={"attempt": job.attempts, "deaths": job.deaths})
         work = asyncio.create_task(self._work_on(job), name=f"work-{job.id}")
         self._work[job.id] = work
         await asyncio.wait([work])
@@ -299,6 +303,8 @@ class Service:
                 await asyncio.sleep(1.0)
         self.troubles.pop("ledger", None)
         self.figures.ended[state] += 1
+        seconds = round(time.perf_counter() - begin, 3)
+        log.info("job ends: %s", state, extra={"seconds": seconds, "problem": trouble})
         if state == "done":
             self.figures.took(time.perf_counter() - begin)
         self._tell()

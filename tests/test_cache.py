@@ -1,0 +1,89 @@
+"""The cache of outputs: what goes in comes out, or nothing does; and it keeps to its size."""
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import Count, Sum
+from tiktok_ray.cache import DiskCache
+
+
+def key(number, name="plain"):
+    return f"{name}-{number:032x}"
+
+
+def test_what_goes_in_comes_out(tmp_path):
+    cache = DiskCache(tmp_path, 10_000)
+    assert cache.get(key(1), Count) is None
+    cache.put(key(1), Count(n=7))
+    assert cache.get(key(1), Count) == Count(n=7)
+    assert DiskCache(tmp_path, 10_000).get(key(1), Count) == Count(n=7), "it outlives its process"
+    assert (cache.hits, cache.misses) == (1, 1)
+
+
+def test_what_cannot_be_read_back_is_computed_again(tmp_path):
+    cache = DiskCache(tmp_path, 10_000)
+    cache.put(key(1), Count(n=7))
+    (tmp_path / f"{key(1)}.json").write_text('{"n": ')
+    assert cache.get(key(1), Count) is None
+    assert not (tmp_path / f"{key(1)}.json").exists()
+    assert cache.total_bytes == 0
+    cache.put(key(2), Sum(n=None))
+    assert cache.get(key(2), Count) is None, "another type is no such output"
+
+
+def test_what_was_read_last_stays(tmp_path):
+    size = len(Count(n=1).model_dump_json())
+    cache = DiskCache(tmp_path, 3 * size)
+    for k in range(3):
+        cache.put(key(k), Count(n=k))
+    cache.get(key(0), Count)
+    cache.put(key(3), Count(n=3))
+    kept = [k for k in range(4) if cache.get(key(k), Count)]
+    assert kept == [0, 2, 3]
+
+
+def test_the_order_outlives_the_process(tmp_path):
+    size = len(Count(n=1).model_dump_json())
+    cache = DiskCache(tmp_path, 3 * size)
+    for k in range(3):
+        cache.put(key(k), Count(n=k))
+        os.utime(tmp_path / f"{key(k)}.json", (100 - k, 100 - k))
+    again = DiskCache(tmp_path, 2 * size)
+    assert [k for k in range(3) if again.get(key(k), Count)] == [0, 1]
+
+
+def test_what_is_larger_than_the_cache_is_not_kept(tmp_path):
+    cache = DiskCache(tmp_path, 3)
+    cache.put(key(1), Count(n=7))
+    assert cache.get(key(1), Count) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bad", ["../x-" + "0" * 32, "plain", "plain-xyz", "a/b-" + "0" * 32, ""])
+def test_no_key_leads_out_of_the_folder(tmp_path, bad):
+    with pytest.raises(ValueError, match="no key"):
+        DiskCache(tmp_path, 100).put(bad, Count(n=1))
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 10**9)), min_size=1, max_size=40
+    ),
+    st.integers(0, 60),
+)
+@settings(max_examples=40, deadline=None)
+def test_it_keeps_to_its_size_and_never_lies(tmp_path_factory, steps, limit):
+    folder = tmp_path_factory.mktemp("cache")
+    cache, put = DiskCache(folder, limit), {}
+    for write, k, n in steps:
+        if write:
+            cache.put(key(k), Count(n=n))
+            put[k] = n
+        else:
+            found = cache.get(key(k), Count)
+            assert found in (None, Count(n=put.get(k, -1)))
+        on_disk = sum(p.stat().st_size for p in folder.iterdir())
+        assert on_disk == cache.total_bytes <= limit
