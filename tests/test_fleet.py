@@ -14,7 +14,7 @@ from tiktok_ray.engine import CapacityError, Engine, Source  # noqa: E402
 from tiktok_ray.fleet import Fleet, open_ray  # noqa: E402
 from tiktok_ray.graph import Graph  # noqa: E402
 from tiktok_ray.media import InputError  # noqa: E402
-from tiktok_ray.placement import plan  # noqa: E402
+from tiktok_ray.placement import Card, plan  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -145,7 +145,12 @@ async def test_what_cannot_be_placed_is_named(clip, settings):
     graph = Graph([fakes.Plain])
     made = plan(graph.analyzers.values(), settings)
     greedy = {n: replace(a, gpu_share=1.0) for n, a in made.assignments.items()}
-    fleet = Kept(graph, replace(made, assignments=greedy), settings)
+    overfull = Kept(graph, replace(made, assignments=greedy), settings)
+    with pytest.raises(CapacityError, match=r"shares of 0 cards do not add up: plain 1.0000"):
+        await Engine(graph, overfull, settings).analyze(Source(clip, "clip"))
+    assert overfull._actors == {}
+    promised = replace(made, assignments=greedy, cards=(Card(0, 16.0),))
+    fleet = Kept(graph, promised, settings)
     try:
         with pytest.raises(CapacityError, match=r"plain could not be placed.*1.0 of a GPU"):
             await Engine(graph, fleet, settings).analyze(Source(clip, "clip"))
@@ -170,5 +175,21 @@ async def test_cancelling_frees_the_actor(clip, settings):
                 break
             await asyncio.sleep(0.1)
         assert not psutil.pid_exists(pid)
+    finally:
+        await fleet.close()
+
+
+async def test_a_refused_video_leaves_the_models_of_the_next_alone(clip, settings, tmp_path):
+    path = tmp_path / "no.mp4"
+    path.write_text("nothing")
+    graph = Graph([fakes.Plain, fakes.Softly])
+    fleet = Kept(graph, plan(graph.analyzers.values(), settings), settings)
+    engine = Engine(graph, fleet, settings)
+    try:
+        for _ in range(3):
+            with pytest.raises(InputError):
+                await engine.analyze(Source(path, "no"))
+            report = await engine.analyze(Source(clip, "clip"))
+            assert [s.status for s in report.analyzers.values()] == ["ok", "ok"]
     finally:
         await fleet.close()

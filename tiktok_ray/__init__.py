@@ -25,6 +25,8 @@ QUIET = {
     "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9",
     # Ray 2.60 shows the card to actors that asked for none of it unless this is set.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    # Ray prints a warning on stdout when more workers start than so many at a time.
+    "RAY_worker_maximum_startup_concurrency": "8",
     "GLOG_minloglevel": "2",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TRANSFORMERS_VERBOSITY": "error",

@@ -101,7 +101,9 @@ def _explained() -> Iterator[None]:
     from pydantic import ValidationError
 
     try:
-        yield
+        # Ray prints what its nodes report on stdout, which is the answer's alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     except InputError as error:
         problem(f"{error.type}: {error}", error.advice)
         raise typer.Exit(Exit.INPUT) from None

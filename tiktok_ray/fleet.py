@@ -51,6 +51,8 @@ log = logging.getLogger("tiktok_ray.fleet")
 NAMESPACE = "tiktok_ray"
 DECODER = "decoder"
 RESTARTS = 10
+#: How often an actor that restarts is asked whether it is back.
+RESTART_STEP_S = 0.2
 
 
 class AnalyzerActor:
@@ -170,15 +172,25 @@ def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> 
 
 
 class Fleet:
-    """Implements ``Workers`` with Ray actors that die with this process, unless ``detached``."""
+    """Implements ``Workers`` with Ray actors that die with this process, unless ``detached``.
+
+    ``where`` are Ray's options that say on which node its actors are.
+    """
 
     def __init__(
-        self, graph: Graph, plan: Plan, settings: Settings, *, detached: bool = False
+        self,
+        graph: Graph,
+        plan: Plan,
+        settings: Settings,
+        *,
+        detached: bool = False,
+        where: Mapping[str, Any] | None = None,
     ) -> None:
         self.graph = graph
         self.plan = plan
         self.settings = settings
         self.detached = detached
+        self._where = dict(where or {})
         self._attached: set[str] = set()
         self._swept = False
         self._actors: dict[str, Any] = {}
@@ -216,6 +228,7 @@ class Fleet:
 
     def _create(self, name: str) -> Any:
         shape: dict[str, Any] = {"num_cpus": 0, "max_restarts": RESTARTS, "max_concurrency": 1}
+        shape |= self._where
         if self.detached:
             called = self.actor_name(name)
             if (found := _living(called)) is not None:
@@ -280,7 +293,8 @@ class Fleet:
     async def _load(self, name: str) -> Reply:
         await self._wait_ready(name)
         ref = self._actors[name].load.remote(logs.correlation.get())
-        reply: Reply = await self._reply(name, ref, self.settings.load_timeout_s)
+        limit = self.settings.load_timeout_s
+        reply: Reply = await self._reply(name, ref, limit, wanted_by_others=True)
         if reply.status == "ok":
             self._loaded.add(name)
         return reply
@@ -292,17 +306,23 @@ class Fleet:
         if name in self._attached:
             await self._drain(name)
         limit = self.settings.start_timeout_s
-        try:
-            await asyncio.wait_for(_future(self._actors[name].__ray_ready__.remote()), limit)
-        except TimeoutError:
-            share = self.plan.assignments[name].gpu_share if name != DECODER else 0.0
-            free = await asyncio.to_thread(ray.available_resources)
-            raise CapacityError(
-                f"{name} could not be placed within {limit:.0f} s; it asks for "
-                f"{share} of a GPU, free are {free.get('GPU', 0)}"
-            ) from None
-        except exceptions.RayError as error:
-            raise self._died(name, error) from None
+        deadline = time.monotonic() + limit
+        while True:
+            ready = _future(self._actors[name].__ray_ready__.remote())
+            try:
+                await asyncio.wait_for(ready, deadline - time.monotonic())
+                break
+            except TimeoutError:
+                share = self.plan.assignments[name].gpu_share if name != DECODER else 0.0
+                free = await asyncio.to_thread(ray.available_resources)
+                raise CapacityError(
+                    f"{name} could not be placed within {limit:.0f} s; it asks for "
+                    f"{share} of a GPU, free are {free.get('GPU', 0)}"
+                ) from None
+            except exceptions.ActorUnavailableError:
+                await asyncio.sleep(RESTART_STEP_S)
+            except exceptions.RayError as error:
+                raise self._died(name, error) from None
         self._ready.add(name)
 
     async def _drain(self, name: str) -> None:
@@ -331,12 +351,21 @@ class Fleet:
             result: Reply = await self._reply(name, ref, timeout_s)
             return result
 
-    async def _reply(self, name: str, ref: Any, limit_s: float) -> Any:
-        """What a call returns. Its actor is replaced when it is late, dead or no longer wanted."""
+    async def _reply(
+        self, name: str, ref: Any, limit_s: float, *, wanted_by_others: bool = False
+    ) -> Any:
+        """What a call returns. Its actor is replaced when it is late, dead or no longer wanted.
+
+        A load that one video no longer wants goes on: the next video wants it.
+        """
         try:
             return await asyncio.wait_for(_future(ref), limit_s)
-        except (TimeoutError, asyncio.CancelledError):
+        except TimeoutError:
             self._restart(name)
+            raise
+        except asyncio.CancelledError:
+            if not wanted_by_others:
+                self._restart(name)
             raise
         except exceptions.RayError as error:
             raise self._died(name, error) from None
