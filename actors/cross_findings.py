@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from actors.cross_sources import Finding, Sources, cite, collected, counted, quoted
+from actors.text_overlay import Overlay
 from tiktok_ray import spans
 from tiktok_ray.alignment import aligned, tokens
 from tiktok_ray.coincidence import DRAWS, LEAST_INSTANTS, LEAST_MARKS, coincidence
@@ -83,7 +84,8 @@ class TextMatch(Timed, Finding):
         " speaks meanwhile, but nobody knows the words",
         method="share of its words that align, in order, with those spoken from 1 s before to 1 s"
         " after it (longest common subsequence, words alike by 0.75 of Ratcliff and Obershelp's"
-        " ratio): spoken from 0.6, partly spoken from 0.3; not spoken where nobody speaks",
+        " ratio): spoken from 0.6, partly spoken from 0.3; not spoken where nobody speaks while it"
+        " surely stands (its edges are known to within `edge_s`)",
     )
     matched_share: float | None = derived(
         "Share of its words that are spoken; null where the words are not known", range="0..1"
@@ -229,7 +231,7 @@ def text_matches(of: Sources) -> list[TextMatch] | None:
         shown = cite("text_overlay", *caption.span, quoted(caption.text))
         said: Said
         share = None
-        if not spans.intersect(spoken, [caption.span]):
+        if not spans.intersect(spoken, [_surely(caption)]):
             said, share = "not spoken", 0.0
             other = cite("speech_transcription", *caption.span, "nobody speaks")
         elif of.words is None:
@@ -265,6 +267,12 @@ def text_matches(of: Sources) -> list[TextMatch] | None:
             )
         )
     return made
+
+
+def _surely(caption: Overlay) -> Span:
+    """When a caption stands for certain: between the samples that show it."""
+    start, end = caption.start + caption.edge_s, caption.end - caption.edge_s
+    return Span(start, end) if start < end else Span(*caption.span)
 
 
 def captioned_share(of: Sources) -> float | None:

@@ -428,6 +428,19 @@ def test_without_words_only_texts_beside_the_speech_are_known_not_to_be_spoken()
     assert out.captioned_share is None
 
 
+def test_a_caption_whose_edge_is_uncertain_is_beside_the_speech_if_it_surely_is():
+    """Speech ends at 16.8 s; the caption appears somewhere around 16.75 s."""
+    silent = made.transcript(words=False)
+    sources = Sources(
+        video=made.video(),
+        speech_track=made.speech(*made.SPOKEN),
+        text_overlay=made.overlays(("GREAT BIKE", 16.75, 20.0, "caption")),
+        speech_transcription=silent,
+    )
+    assert [text.said for text in text_matches(sources) or ()] == ["not spoken"]
+    assert said([("GREAT BIKE", 16.5, 20.0, "caption")], silent) == [("unknown", None)]
+
+
 def test_words_spoken_at_another_time_do_not_count():
     texts = [("set white in z three now", 6.0, 9.0, "caption")]
     assert said(texts, made.transcript()) == [("not spoken", 0.0)]
