@@ -334,18 +334,34 @@ def alone(job: Job, place: Path, device: str, args: argparse.Namespace) -> dict[
         runs = [held.ask("run") for _ in range(args.repeat)]
     finally:
         held.close()
-    seconds = [run.pop("seconds") for run in runs]
+    return summed_up(job, device, {**found, **runs[-1]}, [run["seconds"] for run in runs])
+
+
+def summed_up(
+    job: Job, device: str, found: Mapping[str, Any], seconds: Sequence[float]
+) -> dict[str, Any]:
+    """One row of the table: what was found beside what is planned, and whether it keeps to that:
+    memory within the plan, time for the clip within the analyzer's limit."""
+    import actors
+
     variant = variant_of(job)
-    planned = sum(variant.vram) + CONTEXT_GIB if variant.vram and device == "cuda" else None
+    limit = next(a for a in actors.ANALYZERS if a.name == job.analyzer).needs.timeout_s
+    if device == "cpu":
+        planned, taken = variant.ram_gib, found["peak_pss_gib"]
+    else:
+        planned = sum(variant.vram or ()) + CONTEXT_GIB
+        taken = found["reserved_gib"] + found["context_gib"]
+    median = statistics.median(seconds)
     return {
         "analyzer": job.analyzer,
         "variant": job.variant,
         **found,
-        **runs[-1],
         "load_average": os.getloadavg()[0],
-        "planned_gib": variant.ram_gib if device == "cpu" else planned,
-        "seconds": statistics.median(seconds),
-        "seconds_per_video_minute": statistics.median(seconds) * 60 / CLIP_S,
+        "planned_gib": planned,
+        "timeout_s": limit,
+        "within_limits": taken <= planned and median <= limit,
+        "seconds": median,
+        "seconds_per_video_minute": median * 60 / CLIP_S,
     }
 
 
@@ -464,7 +480,8 @@ COLUMNS = {
     "variant": "variant", "load_s": "load s", "loaded_weights_gib": "weights GiB",
     "peak_gib": "peak GiB", "context_gib": "context GiB", "loaded_pss_gib": "loaded PSS GiB",
     "peak_pss_gib": "peak PSS GiB", "planned_gib": "planned GiB", "seconds": "s a clip",
-    "cpu_s": "of these CPU s", "load_average": "load average", "seconds_per_video_minute": "s a video minute",
+    "cpu_s": "CPU s a clip", "timeout_s": "limit s", "within_limits": "within limits",
+    "seconds_per_video_minute": "s a video minute", "load_average": "load average",
 }  # fmt: skip
 
 

@@ -61,6 +61,22 @@ def test_rows_are_written_in_order_of_the_jobs_and_as_a_table():
     ]  # fmt: skip
 
 
+def test_a_row_says_whether_it_keeps_to_the_plan():
+    job = next(job for job in budget.JOBS if job.variant == "segformer-b0")
+    variant = budget.variant_of(job)
+    found = {"peak_pss_gib": variant.ram_gib - 0.1, "reserved_gib": 0.1, "context_gib": 0.4}
+    row = budget.summed_up(job, "cpu", found, [1.0, 30.0, 2.0])
+    assert (row["seconds"], row["seconds_per_video_minute"]) == (2.0, 6.0)
+    assert row["planned_gib"] == variant.ram_gib
+    assert row["within_limits"]
+    assert not budget.summed_up(job, "cpu", found, [row["timeout_s"] + 1])["within_limits"]
+    assert not budget.summed_up(job, "cpu", {**found, "peak_pss_gib": 9.0}, [1.0])["within_limits"]
+    card = budget.summed_up(job, "cuda", found, [1.0])
+    assert card["planned_gib"] == pytest.approx(sum(variant.vram or ()) + 0.45)
+    assert card["within_limits"]
+    assert not budget.summed_up(job, "cuda", {**found, "reserved_gib": 5.0}, [1.0])["within_limits"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("variant", ["segformer-b0", "yolov8n"])

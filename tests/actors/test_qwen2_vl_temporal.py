@@ -483,7 +483,10 @@ def test_the_option_chooses_the_variants_of_the_plan(
 
 
 @pytest.mark.parametrize("describer", DESCRIBERS)
-def test_plan_list_and_report_agree_on_names_and_sizes(describer: str, tmp_path: Path):
+def test_plan_list_and_report_agree_on_names_and_sizes(
+    describer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     settings = Settings(options={"qwen2_vl_temporal": {"describer": describer}}, models=tmp_path)
     chosen = plan([Qwen2VlTemporal], settings, cards=[Card(0, 16.0)], assume_weights=True)
     assignment = chosen.assignments["qwen2_vl_temporal"]
