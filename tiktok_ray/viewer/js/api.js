@@ -24,9 +24,12 @@ export async function askJson(path, options) {
 
 const RETRY_MS = 1000;
 
+/** States in which a job does not change any more. */
+export const ENDED = ["done", "failed", "cancelled", "quarantined"];
+
 /**
- * Events of a job, `{id, kind, data}`, from the first to its end. A connection that breaks is taken
- * up again after the last event that came.
+ * Events of a job, `{id, kind, data}`, from the first to its end. A stream that stops before is
+ * taken up again after the last event that came.
  */
 export async function* follow(path, signal) {
   let last = "";
@@ -37,12 +40,12 @@ export async function* follow(path, signal) {
       for await (const event of parsed(response.body)) {
         if (event.id) last = event.id;
         yield event;
+        if (event.kind === "job" && ENDED.includes(event.data.state)) return;
       }
-      return;
     } catch (error) {
       if (signal.aborted || error instanceof Refused) throw error;
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
 

@@ -39,14 +39,16 @@ export function spanText(start, end) {
   return end > start ? `${clockTime(start)} – ${clockTime(end)}` : clockTime(start, 2);
 }
 
-/** A number with as many digits as say something: 1,234 · 12.3 · 0.12. */
+/** A number with as many digits as say something: 1,234 · 12.3 · 0.12; a dash where there is none. */
 export function number(value) {
+  if (!Number.isFinite(value)) return "–";
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.01 ? 2 : 4);
 }
 
 export function percent(share) {
+  if (!Number.isFinite(share)) return "–";
   return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 }
 

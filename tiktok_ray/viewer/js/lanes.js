@@ -33,7 +33,7 @@ export function contents(lane, output, events) {
   for (const event of events) (event.end > event.start ? given.bars : given.marks).push(event);
   const made = output && lane.make ? lane.make(given) : {};
   return {
-    rows: packed(made.bars ?? given.bars),
+    rows: (made.layers ?? [made.bars ?? given.bars]).flatMap(packed),
     marks: made.marks ?? given.marks,
     curve: made.curve ?? null,
     strip: made.strip ?? null,
@@ -74,16 +74,8 @@ function shots({ bars, marks, output }) {
 function speech({ bars, output }) {
   const spoken = (output.segments ?? []).flatMap((segment) => segment.words);
   if (!spoken.length) return { bars };
-  return {
-    bars: spoken.map((word) => ({
-      start: word.start,
-      end: word.end,
-      label: word.text,
-      kind: "word",
-      confidence: word.probability,
-    })),
-    shade: output.speech ?? [],
-  };
+  const each = spoken.map((word) => ({ start: word.start, end: word.end, label: word.text, confidence: word.probability }));
+  return { layers: [bars, each], shade: output.speech ?? [] };
 }
 
 function delivery({ bars, marks, output }) {
@@ -111,7 +103,7 @@ function emotion({ bars, output }) {
     confidence: segment.emotion?.probability,
     about: [
       segment.prosody?.pitch_hz && `pitch ${number(segment.prosody.pitch_hz)} Hz`,
-      segment.prosody && `level ${number(segment.prosody.level_db)} dBFS`,
+      segment.prosody?.level_db != null && `level ${number(segment.prosody.level_db)} dBFS`,
       ...distribution(segment.emotion?.distribution),
     ].filter(Boolean),
   }));
@@ -141,7 +133,7 @@ function poses({ marks, output }) {
   const gestures = persons.flatMap((person) =>
     person.gestures.map((g) => ({ start: g.start, end: g.end, label: g.gesture, about: [`person ${person.track}, ${g.side}`], strong: true })),
   );
-  return { bars: [...bars, ...gestures], marks };
+  return { layers: [bars, gestures], marks };
 }
 
 function eyes({ bars, output }) {

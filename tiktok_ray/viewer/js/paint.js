@@ -123,8 +123,9 @@ function paintStrip(context, strip, view, x) {
   for (let k = begin; k < times.length && times[k] <= view.to; k += 1) {
     const end = k + 1 < times.length ? times[k + 1] : 2 * times[k] - (times[k - 1] ?? 0);
     if (!/^#[0-9a-f]{6}$/i.test(colours[k])) continue;
+    const left = Math.floor(x(times[k]));
     context.fillStyle = colours[k];
-    context.fillRect(x(times[k]), PAD, x(end) - x(times[k]) + 0.5, view.height - 2 * PAD);
+    context.fillRect(left, PAD, Math.ceil(x(end)) - left, view.height - 2 * PAD);
   }
 }
 

@@ -1,6 +1,6 @@
 // A whole report: summary, video and plots, timeline, run.
 
-import { button, el } from "./dom.js";
+import { button, el, said } from "./dom.js";
 import { makeClock } from "./clock.js";
 import { makePlots } from "./plots.js";
 import { makeRun } from "./run.js";
@@ -14,25 +14,37 @@ import { modelOf } from "./model.js";
 /** Fills `host` with the report. Returns `redraw`, for when colours or sizes have changed. */
 export function mountReport(host, report, { hints = {}, video = null } = {}) {
   const model = modelOf(report, hints);
+  const parts = [];
   const clock = makeClock(model.duration);
   model.now = () => clock.time;
-  const timeline = makeTimeline(model, clock);
-  const stage = makeStage(model, clock, video);
-  const plots = makePlots(model, clock);
+
+  /** A part of the page; where a report of another version breaks it, the others stand. */
+  function part(title, make) {
+    try {
+      const made = make();
+      parts.push(made);
+      return made;
+    } catch (error) {
+      console.error(error);
+      return { node: said("p", `${title} cannot be shown: ${error}`, { class: "trouble" }) };
+    }
+  }
+
+  const timeline = part("The timeline", () => makeTimeline(model, clock));
+  const show = timeline.show ?? ((name, start) => clock.seek(start));
   host.replaceChildren(
-    makeSummary(model, timeline.show),
+    part("The summary", () => makeSummary(model, show)).node,
     el("div", { class: "watch" },
-      el("div", { class: "watch-left" }, stage.node),
-      el("div", { class: "watch-right" }, makeSearch(model, timeline.show).node, makeTranscript(model, clock), plots.node)),
+      el("div", { class: "watch-left" }, part("The video", () => makeStage(model, clock, video)).node),
+      el("div", { class: "watch-right" },
+        part("The search", () => makeSearch(model, show)).node,
+        part("The transcript", () => makeTranscript(model, clock)).node,
+        part("The plots", () => makePlots(model, clock)).node)),
     timeline.node,
-    makeRun(model).node,
+    part("The run", () => makeRun(model)).node,
     el("p", {}, button("Save the JSON", () => save(report), { class: "quiet" })),
   );
-  return () => {
-    timeline.redraw();
-    stage.redraw();
-    plots.redraw();
-  };
+  return () => parts.forEach((made) => made.redraw?.());
 }
 
 function save(report) {

@@ -27,8 +27,8 @@ export function makeSummary(model, show) {
       listed("Insights", findings(cross.output), INSIGHTS, (finding) => insight(finding, show), cross),
       hook?.what ? el("div", { class: "card" }, el("h2", {}, "Hook"), said("p", hook.what)) : null,
       listed("Key moments", flow.output?.moments ?? [], MOMENTS, evident, flow)),
-    el("div", { class: "stack" }, found(model, show), tags(cross.output, told))));
-  return node;
+    el("div", { class: "stack" }, statements(model, show) ?? found(model, show), tags(cross.output, told))));
+  return { node };
 }
 
 /** What a video without a title is called: its file, or its identifier. */
@@ -88,6 +88,29 @@ function insight(finding, show) {
   }
   item.append(chips);
   return item;
+}
+
+/** Sentences by topic, each with the way to what it rests on; null in reports without any. */
+function statements(model, show) {
+  const made = model.report.summary.statements ?? [];
+  if (!made.length) return null;
+  const topics = new Map();
+  for (const statement of made) topics.set(statement.about, [...(topics.get(statement.about) ?? []), statement]);
+  const rows = [...topics].map(([about, told]) =>
+    el("div", {}, el("dt", {}, about), el("dd", {}, told.map((statement) => sentence(statement, show)))));
+  const left = Object.entries(model.report.summary.topics_not_measured ?? {});
+  return el("div", { class: "card" }, el("h2", {}, "Summary"), el("dl", { class: "topics" }, rows),
+    left.length ? el("details", {}, el("summary", {}, `${left.length} topics not measured`),
+      el("dl", { class: "topics" }, left.map(([about, why]) => el("div", {}, el("dt", {}, about), said("dd", why, { class: "note" }))))) : null);
+}
+
+function sentence(statement, show) {
+  const sources = (statement.from ?? []).filter((source) => TITLES[source.analyzer]);
+  const way = sources.slice(0, 1).map((source) =>
+    button("↗", () => show(source.analyzer, source.start, source.end),
+      { class: "way", title: sources.map((s) => `${TITLES[s.analyzer]} ${clockTime(s.start)}`).join("\n"),
+        "aria-label": `Evidence: ${TITLES[source.analyzer]} at ${clockTime(source.start)}` }));
+  return el("span", { class: "sentence" }, said("span", statement.text), way, " ");
 }
 
 function found(model, show) {

@@ -39,7 +39,7 @@ export function makeTimeline(model, clock) {
   const tip = el("div", { class: "tip", role: "status", hidden: true });
   const zoomIn = button("+", () => setZoom(zoom * 1.6), { "aria-label": "Zoom in" });
   const zoomOut = button("−", () => setZoom(zoom / 1.6), { "aria-label": "Zoom out" });
-  const zoomAll = button("Fit", () => setZoom(1), { "aria-label": "Show the whole video" });
+  const zoomAll = button("Fit", () => setZoom(1), { title: "Show the whole video" });
   const node = el(
     "section",
     { class: "timeline card", "aria-labelledby": "timeline-title" },
@@ -79,7 +79,7 @@ export function makeTimeline(model, clock) {
     const reason = reasonOf(section);
     lane.badge.textContent = section.status === "ok" ? "" : words(section.status);
     lane.badge.dataset.status = section.status;
-    lane.open.setAttribute("aria-label", `${lane.title}, ${words(section.status)}: list what was found`);
+    lane.open.title = `List what ${lane.analyzer} found`;
     lane.found.textContent = model.found(lane.analyzer) ?? "";
     lane.found.title = lane.found.textContent;
     lane.row.dataset.status = section.status;

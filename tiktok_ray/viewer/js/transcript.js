@@ -14,7 +14,7 @@ export function makeTranscript(model, clock) {
   const reason = reasonOf(section);
   if (!segments.length) {
     node.append(said("p", reason || (section.status === "ok" ? "Nobody speaks." : section.status), { class: "note" }));
-    return node;
+    return { node };
   }
   if (reason) node.append(said("p", reason, { class: "note" }));
   const spans = [];
@@ -40,5 +40,5 @@ export function makeTranscript(model, clock) {
     }
   });
   node.append(box);
-  return node;
+  return { node };
 }

@@ -1,13 +1,11 @@
 // One job on its way: lanes that fill as analyzers end.
 
-import { follow } from "./api.js";
+import { ENDED, follow } from "./api.js";
 import { button, el, number, said, words } from "./dom.js";
 import { makeClock } from "./clock.js";
 import { LANES } from "./lanes.js";
 import { makeStage } from "./stage.js";
 import { makeTimeline } from "./timeline.js";
-
-const ENDED = ["done", "failed", "cancelled", "quarantined"];
 
 /** `file`: the video, if it was sent from this page. `run(signal)` follows the job to its end. */
 export function makeWatch(job, file, hints, { cancel }) {

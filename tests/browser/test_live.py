@@ -1,0 +1,159 @@
+"""The page of the service in Chromium: send, watch, cancel, look at results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Open, Watched, axe, until
+from tests.browser.service import JOB, FakeService, served
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with served() as service:
+        yield service
+
+
+@pytest.fixture
+def home(service: FakeService, open_page: Open) -> Watched:
+    watched = open_page(service.url, offline=False)
+    watched.page.wait_for_selector("article.result")
+    return watched
+
+
+def send_link(watched: Watched, link: str = "https://www.tiktok.com/@a/video/1") -> None:
+    watched.page.locator("#link").fill(link)
+    watched.page.get_by_role("button", name="Analyze").click()
+
+
+def lane_text(watched: Watched, name: str) -> str:
+    return str(watched.page.locator(f"#lane-{name}").inner_text())
+
+
+def test_results_have_posters_and_are_found_by_title(home: Watched, service: FakeService) -> None:
+    cards = home.page.locator("article.result")
+    assert cards.count() == 2
+    assert cards.locator("img").count() == 2
+    assert "19 of 19 measured" in cards.first.inner_text()
+    assert "<b>cat</b>" in cards.nth(1).inner_text()
+    home.page.locator("#find").fill("launch")
+    until(home.page, "document.querySelectorAll('article.result').length === 1")
+    assert any("q=launch" in asked for asked in service.asked)
+    assert home.page.locator(".top .badge").inner_text() == "degraded"
+    assert home.complaints == []
+    assert home.asked_for(service.url) == []
+
+
+def test_lanes_fill_as_analyzers_end(home: Watched, service: FakeService) -> None:
+    send_link(home)
+    home.page.wait_for_selector("#lane-cut_analysis")
+    assert home.page.locator(".lane[id]").count() == 19
+    service.tell("job", {"state": "running", "attempt": 1})
+    service.tell("phase", {"name": "fetch", "state": "running", "bytes": 2_000_000, "of": None})
+    until(home.page, "document.body.innerText.includes('fetch: running 2 MB')")
+    service.tell("analyzer", {"name": "cut_analysis", "state": "running"})
+    until(home.page, "document.querySelector('#lane-cut_analysis').innerText.includes('running')")
+    event = {
+        "start": 0.0,
+        "end": 4.0,
+        "kind": "shot",
+        "label": "shot 1",
+        "analyzer": "cut_analysis",
+    }
+    found = {"state": "ok", "seconds": 1.0, "found": "5 cuts, 15.0/min", "events": [event]}
+    service.tell("analyzer", {"name": "cut_analysis", **found})
+    service.tell("analyzer", {"name": "body_pose", "state": "skipped", "reason": "no body"})
+    until(home.page, "document.querySelector('#lane-body_pose').innerText.includes('no body')")
+    assert "5 cuts, 15.0/min" in lane_text(home, "cut_analysis")
+    assert "running" not in lane_text(home, "cut_analysis")
+    until(home.page, "document.querySelector('#lane-cut_analysis canvas').offsetHeight > 20")
+    assert home.page.locator("progress").get_attribute("value") == "2"
+    service.tell("job", {"state": "done", "result": "bb" * 8})
+    home.page.wait_for_selector(".run")
+    assert home.page.url.endswith("#/result/" + "bb" * 8)
+    assert home.page.locator("h1").inner_text() == "A launch, a cup and a cat"
+    assert home.complaints == []
+
+
+def test_a_broken_stream_is_taken_up_where_it_ended(home: Watched, service: FakeService) -> None:
+    service.break_after = 2
+    send_link(home)
+    service.tell("job", {"state": "running", "attempt": 1})
+    until(home.page, "document.querySelector('.live .badge')?.textContent === 'running'")
+    service.tell("analyzer", {"name": "body_pose", "state": "skipped", "reason": "no body"})
+    until(home.page, "document.querySelector('#lane-body_pose').innerText.includes('no body')")
+    events = [asked for asked in service.asked if asked.endswith("/events")]
+    assert len(events) == 2
+
+
+def test_a_job_is_cancelled(home: Watched, service: FakeService) -> None:
+    send_link(home)
+    home.page.get_by_role("button", name="Cancel").click()
+    until(home.page, "document.body.innerText.includes('Cancelled.')")
+    assert f"DELETE /jobs/{JOB}" in service.asked
+    assert home.page.get_by_role("button", name="Cancel").count() == 0
+
+
+def test_a_failed_job_says_why(home: Watched, service: FakeService) -> None:
+    send_link(home)
+    problem = {"title": "Private", "status": 403, "detail": "<i>only its maker</i> may see it"}
+    service.tell("job", {"state": "failed", "problem": problem})
+    until(home.page, "document.body.innerText.includes('<i>only its maker</i> may see it')")
+
+
+def test_a_file_is_sent_and_shown_while_it_is_analyzed(
+    home: Watched, service: FakeService, clip: Path
+) -> None:
+    home.page.locator("#file").set_input_files(clip)
+    home.page.wait_for_selector("#lane-cut_analysis")
+    assert clip.read_bytes() in service.bodies[0]
+    until(home.page, "document.querySelector('video')?.readyState >= 1")
+    assert "/ 0:02.0" in home.page.locator("output.time").inner_text()
+    assert home.complaints == []
+
+
+def test_a_refusal_is_told(home: Watched, service: FakeService) -> None:
+    service.refusal = {
+        "title": "Queue full",
+        "status": 429,
+        "detail": "12 jobs wait",
+        "advice": "in 9 s",
+    }
+    send_link(home)
+    alert = home.page.get_by_role("alert")
+    until(home.page, "!document.querySelector('.trouble').hidden")
+    assert "12 jobs wait" in alert.inner_text()
+    assert "in 9 s" in alert.inner_text()
+
+
+def test_a_result_is_deleted_when_confirmed(home: Watched, service: FakeService) -> None:
+    home.page.on("dialog", lambda dialog: dialog.accept())
+    home.page.locator("article.result button").first.click()
+    until(home.page, "document.querySelectorAll('article.result').length === 1")
+    assert [r["title"] for r in service.results] == ["<b>cat</b>"]
+
+
+def test_open_jobs_lead_to_their_lanes(service: FakeService, open_page: Open) -> None:
+    service.begin({"upload": "clip.mp4", "url": None})
+    watched = open_page(service.url, offline=False)
+    watched.page.locator(".job-list a").click()
+    watched.page.wait_for_selector("#lane-cut_analysis")
+    watched.page.go_back()
+    watched.page.wait_for_selector("article.result")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1366, False), (390, True)])
+def test_axe_finds_nothing(service: FakeService, open_page: Open, width: int, dark: bool) -> None:
+    service.begin({"upload": "clip.mp4", "url": None})
+    watched = open_page(service.url, offline=False, width=width, dark=dark)
+    watched.page.wait_for_selector("article.result")
+    assert axe(watched.page) == []
+    watched.page.locator(".job-list a").click()
+    service.tell("analyzer", {"name": "body_pose", "state": "running"})
+    until(watched.page, "document.querySelector('#lane-body_pose')?.innerText.includes('running')")
+    assert axe(watched.page) == []
