@@ -112,6 +112,8 @@ class Behaved(Analyzer):
             raise ValueError("broken inside")
         if how == "skip":
             raise Skip("nothing to see")
+        if how == "slow":
+            time.sleep(0.5)
         if how == "hang":
             time.sleep(600)
         if how == "hang once" and not flag.exists():

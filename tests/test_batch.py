@@ -5,9 +5,11 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -361,9 +363,6 @@ def test_one_batch_at_a_destination(out):
 def test_the_status_of_a_dead_driver(out):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    import socket
-    from datetime import UTC, datetime
-
     facts = {"state": "running", "host": socket.gethostname(), "pid": process.pid,
              "updated": datetime.now(UTC).isoformat()}  # fmt: skip
     out.write("state/progress.json", json.dumps(facts).encode())
@@ -414,6 +413,15 @@ def union(folder):
     return kept, rows, events
 
 
+def until_work(folder, driver):
+    """Wait until that driver works on the destination."""
+    while driver.poll() is None:
+        facts = status_of(Destination(folder))
+        if facts and facts["pid"] == driver.pid:
+            return
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ten_kills_at_random_moments(tmp_path):
@@ -423,17 +431,18 @@ def test_ten_kills_at_random_moments(tmp_path):
     words = [str(clips), "--workers", "threads", "--only", "cut_analysis,audio_analysis"]
     whole = run_cli(*words, "--out", tmp_path / "whole", env=env)
     assert whole.returncode == 0, whole.stderr
-    begin_s = 3.0
-    rng = random.Random()
-    seed = rng.randrange(10**6)
-    rng.seed(seed)
-    kills = 0
+    facts = status_of(Destination(tmp_path / "whole"))
+    begun, ended = (datetime.fromisoformat(facts[key]) for key in ("begun", "updated"))
+    at_work_s = (ended - begun).total_seconds()
+    seed = random.randrange(10**6)
+    rng = random.Random(seed)
     command = [sys.executable, "-m", "tiktok_ray.batch", *words, "--out", str(tmp_path / "hurt")]
-    progress = []
+    kills, progress = 0, []
     for _ in range(10):
         driver = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+        until_work(tmp_path / "hurt", driver)
         try:
-            driver.wait(begin_s + rng.random() * 4)
+            driver.wait(rng.random() * at_work_s / 6)
         except subprocess.TimeoutExpired:
             driver.kill()
             driver.wait()
@@ -443,6 +452,7 @@ def test_ten_kills_at_random_moments(tmp_path):
     print(f"seed {seed}: {kills} kills, reports after each: {progress}")
     assert last.returncode == 0, last.stderr
     assert kills >= 5
+    assert len(set(progress)) > 3, "the kills came while it worked"
     assert union(tmp_path / "hurt") == union(tmp_path / "whole")
     left = {p.relative_to(tmp_path / "hurt") for p in (tmp_path / "hurt").rglob("*") if p.is_file()}
     assert {p.parts[0] for p in left} == {"reports", "dataset", "state"}

@@ -415,6 +415,7 @@ class Batch:
         facts = {"source": entry.source, "since": time.time()}
         await to_the_end(self.where.write, marker, json.dumps(facts).encode())
         self._running[entry.item] = (entry, time.time())
+        self._heard("at work", {"count": len(self._running)})
         try:
             source = Source(
                 taken.path, entry.source, taken.id, taken.title, taken.uploader, taken.metadata
@@ -433,6 +434,7 @@ class Batch:
             self._done(entry, report)
         finally:
             del self._running[entry.item]
+            self._heard("at work", {"count": len(self._running)})
             self.where.remove(marker)
 
     def _done(self, entry: Entry, report: dict[str, Any]) -> None:
@@ -569,8 +571,10 @@ def alone_at(where: Destination) -> Iterator[None]:
 # The door
 
 
-def make_runner(settings: Settings, only: list[str], without: list[str]) -> Runner:
-    """A fleet of its own, or of the Ray cluster that ``RAY_ADDRESS`` names."""
+def make_runner(
+    settings: Settings, only: list[str], without: list[str], nodes: int | None = None
+) -> Runner:
+    """A fleet of its own; where ``RAY_ADDRESS`` names a cluster, one on each of its nodes."""
     from actors import UNBUILT
     from tiktok_ray.cache import DiskCache
     from tiktok_ray.cli import make_graph, make_workers
@@ -579,6 +583,13 @@ def make_runner(settings: Settings, only: list[str], without: list[str]) -> Runn
     graph.select(only, without)
     size = round(settings.cache_gib * 2**30)
     cache = DiskCache(settings.home / "cache", size) if size else None
+    if settings.workers == "ray" and os.environ.get("RAY_ADDRESS"):
+        from tiktok_ray.cluster import Cluster, working_nodes
+        from tiktok_ray.fleet import open_ray
+
+        open_ray(settings)
+        nodes = nodes or max(1, len(working_nodes()))
+        return Cluster(graph, settings, only, without, nodes=nodes, unbuilt=UNBUILT, cache=cache)
     workers = make_workers(graph, settings)
     engine = Engine(graph, workers, settings, unbuilt=UNBUILT, cache=cache)
     return OwnFleet(engine, settings.in_flight, only, without)
@@ -645,6 +656,9 @@ def run_command(
         str | None, typer.Option("--column", help="Column of a csv, jsonl or parquet")
     ] = None,
     in_flight: Annotated[int | None, typer.Option("--in-flight", min=1)] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Nodes of a cluster; more are asked for")
+    ] = None,
     workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
@@ -660,6 +674,7 @@ def run_command(
     from tiktok_ray.cli import _explained, _names, _options, _settings
     from tiktok_ray.console import problem
     from tiktok_ray.dataset import Destination
+    from tiktok_ray.metrics import listener
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
@@ -668,12 +683,11 @@ def run_command(
         settings = _settings(**given, options=_options(list(options or [])) or None)
         wanted = list(entries(manifest, column))
         where = Destination(out)
-        runner = make_runner(settings, _names(only), _names(without))
+        runner = make_runner(settings, _names(only), _names(without), nodes)
+        more = {"retry_quarantined": retry_quarantined, "heard": listener()}
         try:
             with alone_at(where):
-                batch = asyncio.run(
-                    run_batch(wanted, where, runner, settings, retry_quarantined=retry_quarantined)
-                )
+                batch = asyncio.run(run_batch(wanted, where, runner, settings, **more))
         except Busy as error:
             problem(str(error))
             raise typer.Exit(Exit.USAGE) from None

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     timeout_factor: float = Field(1.0, gt=0, description="Multiplies every analyzer's time limit")
     load_timeout_s: float = Field(180.0, gt=0, description="Limit of loading one analyzer")
     start_timeout_s: float = Field(120.0, gt=0, description="Limit of placing one actor")
+    node_timeout_s: float = Field(900.0, gt=0, description="Wait for a cluster's first node")
     fetch_timeout_s: float = Field(120.0, gt=0, description="Limit of fetching one video")
     fetch_silence_s: float = Field(15.0, gt=0, description="Longest silence while fetching")
     object_store_gib: float = Field(2.0, gt=0, description="Ray's object store, in GiB")
