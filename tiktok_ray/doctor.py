@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,11 @@ def examine(graph: Graph, settings: Settings) -> list[Finding]:
         lambda: _disk(settings),
         _card,
         lambda: _weights(graph, settings),
+        _ray,
         lambda: _ports(settings),
+        lambda: _service(settings),
+        _limits,
+        _network,
         _silence,
     )
     return [finding for check in checks for finding in check()]
@@ -163,19 +168,99 @@ def _weights(graph: Graph, settings: Settings) -> Iterator[Finding]:
     yield Finding("weights", "note" if lacking else "ok", found, advice)
 
 
+def _ray() -> Iterator[Finding]:
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        if address == "auto":  # the Ray that was started last on this machine
+            there = (_ray_folder() / "ray_current_cluster").is_file()
+        else:
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            there = port.isdecimal() and _listens(host, int(port))
+        advice = (
+            "" if there else "start that Ray, or unset RAY_ADDRESS to let each run start its own"
+        )
+        found = f"RAY_ADDRESS is {address}, which {'answers' if there else 'does not answer'}"
+        yield Finding("Ray", "ok" if there else "bad", found, advice)
+        return
+    # Ray's sockets lie below its folder, and the kernel takes at most 107 characters of a path.
+    longest = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+    folder = _ray_folder()
+    too_long = len(str(folder)) > longest
+    yield Finding(
+        "Ray",
+        "bad" if too_long else "ok",
+        f"{_version('ray')}, each run starts its own; sessions in {folder}",
+        f"set RAY_TMPDIR to a path of at most {longest - 4} characters" if too_long else "",
+    )
+
+
+def _ray_folder() -> Path:
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+
+
+def _listens(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.settimeout(3)
+            return probe.connect_ex((host.strip("[]"), port)) == 0
+    except OSError:
+        return False
+
+
 def _ports(settings: Settings) -> Iterator[Finding]:
     for what, port in (
         ("service port", settings.port),
         ("dashboard port", settings.dashboard_port),
     ):
-        with socket.socket() as probe:
-            taken = probe.connect_ex(("127.0.0.1", port)) == 0
+        taken = _listens("127.0.0.1", port)
         yield Finding(
             what,
             "note" if taken else "ok",
             f"{port} is {'in use' if taken else 'free'}",
             "fine if that is this service; else set another" if taken else "",
         )
+
+
+def _service(settings: Settings) -> Iterator[Finding]:
+    from tiktok_ray import systemd, watch
+
+    status = watch.pulse(settings)
+    found = f"{watch.address(settings)}: {status}" if status else "does not run here"
+    unit = systemd.installed()
+    how = f"systemd unit of the {'account' if unit == 'user' else 'system'}" if unit else "no unit"
+    yield Finding("service", "ok" if status else "note", f"{found}; {how}")
+
+
+def _limits() -> Iterator[Finding]:
+    import resource
+
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = most != resource.RLIM_INFINITY and most < 4096
+    advice = "ulimit -n 65536; the unit of install-service sets it" if few else ""
+    yield Finding("open files", "note" if few else "ok", f"at most {most}", advice)
+
+
+def _network() -> Iterator[Finding]:
+    """What can be said without a connection: none is opened here."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            fine = _listens("127.0.0.1", door.getsockname()[1])
+    except OSError:
+        fine = False
+    proxies = [n for n in ("http_proxy", "https_proxy", "all_proxy") if _proxy(n)]
+    told = f"proxy set: {', '.join(proxies)}" if proxies else "no proxy set"
+    words = "loopback works" if fine else "loopback does not work"
+    yield Finding(
+        "network",
+        "ok" if fine else "bad",
+        f"{words}; {told}; the outside is not tried",
+        "" if fine else "Ray and the service need 127.0.0.1",
+    )
+
+
+def _proxy(name: str) -> str | None:
+    return os.environ.get(name) or os.environ.get(name.upper())
 
 
 def _silence() -> Iterator[Finding]:

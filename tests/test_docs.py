@@ -1,0 +1,181 @@
+"""What the documents name exists: commands, flags, settings, endpoints, files, units."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from starlette.routing import Match
+
+from tiktok_ray import systemd
+from tiktok_ray.api import create_app
+from tiktok_ray.cli import app
+from tiktok_ray.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(p for p in sorted((ROOT / "docs").glob("**/*.md")) if not p.name.startswith("_")),
+]
+#: Variables of the environment that are no settings, and where each is read.
+VARIABLES = {
+    "TIKTOK_RAY_EXTRA": "deploy/run",
+    "TIKTOK_RAY_VENV": "deploy/run",
+    "TIKTOK_RAY_TEST_MEDIA": "tests/conftest.py",
+}
+SHELLS = ("sh", "bash", "console", "shell")
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+ENDPOINT = re.compile(r"\b(GET|POST|DELETE|PUT|HEAD) (/[^\s`,;)]*)")
+ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):80\d\d(/[^\s`'\"|>)]*)?")
+VARIABLE = re.compile(r"\bTIKTOK_RAY_[A-Z0-9_]*[A-Z0-9]")
+PLACE = re.compile(r"(?:tiktok_ray|actors|deploy|docs|benchmarks|tests)/[\w./-]*\w|serve_app\.py")
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+UNIT = re.compile(r"\btiktok-ray[\w-]*\.(?:service|timer)\b")
+
+
+def shell_lines(text):
+    """Lines of shell blocks, continued ones joined; of consoles what follows the prompt."""
+    for language, body in FENCE.findall(text):
+        if language in SHELLS:
+            for line in body.replace("\\\n", " ").splitlines():
+                prompt = line.startswith("$ ")
+                if language != "console" or prompt:
+                    yield line[2:] if prompt else line
+
+
+def calls(text):
+    """Every call of the command line in a document, as words."""
+    inline = [
+        code for code in INLINE.findall(FENCE.sub("", text)) if code.startswith("tiktok-ray ")
+    ]
+    for line in [*shell_lines(text), *inline]:
+        for part in re.split(r"\|\||&&|[|;]|\$\(|\)|(?<!\w)&(?!\w)", re.sub(r"\s#.*", "", line)):
+            words = shlex.split(part.replace("[", " ").replace("]", " ").replace("…", " "))
+            while words and (re.fullmatch(r"\w+=.*", words[0]) or words[0] in ("sudo", "nice")):
+                words = words[1:]
+            if words[:1] == ["deploy/run"]:
+                words = words[1:]
+            if words and words[0].rpartition("/")[2] == "tiktok-ray":
+                yield words[1:]
+
+
+def options(command):
+    return {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)} | {"--help"}
+
+
+def complaint(words):
+    """What is wrong with a call; None when it fits the commands and flags that there are."""
+    command, path = typer.main.get_command(app), []
+    words = [w for w in words if w != "…"]
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        if "|" in name:
+            lost = [one for one in name.split("|") if one not in command.commands]
+            return f"no command {lost}" if lost else None
+        if name not in command.commands:
+            return f"no command {' '.join([*path, name])}"
+        command = command.commands[name]
+        path.append(name)
+    for word in words:
+        flag = word.partition("=")[0]
+        if re.fullmatch(r"--?[a-zA-Z][\w-]*", flag) and flag not in options(command):
+            return f"{' '.join(path)} has no {flag}"
+    return None
+
+
+def routes():
+    def never():
+        raise AssertionError("no service is wanted here")
+
+    return create_app(never).routes
+
+
+def answered(method, path):
+    """Whether some route answers that method and path."""
+    path = re.sub(r"\?.*", "", path).replace("$id", "0").replace("…", "0") or "/"
+    path = re.sub(r"\{[^}]*\}|\$\{?\w+\}?|<[^>]*>", "0", path)
+    scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+    return any(route.matches(scope)[0] is Match.FULL for route in routes())
+
+
+def setting_there(name):
+    """Whether a variable is a setting, nested by two underscores."""
+    model = Settings
+    for part in name.removeprefix("TIKTOK_RAY_").lower().split("__"):
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return False
+        model = fields[part].annotation
+    return True
+
+
+@pytest.fixture(params=DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def text(request):
+    return request.param.read_text()
+
+
+def test_commands_and_flags_exist(text):
+    assert [f"{' '.join(w)}: {c}" for w in calls(text) if (c := complaint(list(w)))] == []
+
+
+def test_settings_exist(text):
+    unknown = {n for n in VARIABLE.findall(text) if not setting_there(n)} - set(VARIABLES)
+    assert unknown == set()
+
+
+def test_endpoints_exist(text):
+    named = [(m, p) for m, p in ENDPOINT.findall(text)]
+    named += [("GET", p) for p in ADDRESS.findall(text) if p and p != "/analyze"]
+    assert [f"{m} {p}" for m, p in named if not _fits(m, p)] == []
+
+
+def _fits(method, path):
+    """An address in an example may be asked by any method."""
+    return answered(method, path) or (method == "GET" and answered("DELETE", path))
+
+
+def test_files_and_links_exist(text, request):
+    folder = request.node.callspec.params["text"].parent
+    codes = [*INLINE.findall(FENCE.sub("", text)), *shell_lines(text)]
+    named = {p for code in codes for p in PLACE.findall(code) if "{" not in code}
+    assert sorted(p for p in named if not (ROOT / p.rstrip("/")).exists()) == []
+    assert [link for link in LINK.findall(text) if not (folder / link).exists()] == []
+    modules = re.findall(r"python3? -m ((?:benchmarks|tiktok_ray)\.[\w.]+)", text)
+    assert [m for m in modules if not (ROOT / (m.replace(".", "/") + ".py")).exists()] == []
+
+
+def test_units_exist(text):
+    made = set(systemd.units("user", Path("/opt/tiktok-ray")))
+    assert set(UNIT.findall(text)) - made == set()
+
+
+def test_variables_beside_the_settings_are_read_somewhere():
+    for name, place in VARIABLES.items():
+        assert name in (ROOT / place).read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tiktok-ray frobnicate",
+        "tiktok-ray models fetch x",
+        "tiktok-ray health --mend",
+        "TIKTOK_RAY_PORT=1 deploy/run tiktok-ray monitor --twice",
+        "cat x | tiktok-ray batch --no-such-flag",
+    ],
+)
+def test_what_is_not_there_is_found(line):
+    [words] = calls(f"```sh\n{line}\n```")
+    assert complaint(list(words))
+    assert complaint(["health", "--fix"]) is None
+
+
+def test_other_inventions_are_found():
+    assert not setting_there("TIKTOK_RAY_PROT")
+    assert setting_there("TIKTOK_RAY_TRACKS__DENSE_FPS")
+    assert not answered("GET", "/job/12")
+    assert answered("DELETE", "/jobs/{id}")
+    assert answered("GET", "/results/0123abcd.vtt?source=text")
+    assert not answered("POST", "/health")
