@@ -1,0 +1,166 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors import color_analysis as ca
+from actors.color_analysis import ColorAnalysis
+from tiktok_ray.analyzer import Analyzer
+from tiktok_ray.clips import write_clip
+from tiktok_ray.media import Frames, decode
+
+SIZE = (64, 48)
+
+
+def plain(rgb):
+    return np.full((*SIZE, 3), rgb, np.uint8)
+
+
+def frames(*pictures, step=0.5):
+    return Frames.of([k * step for k in range(len(pictures))], pictures, len(pictures) * step)
+
+
+def halves(left, right):
+    picture = plain(left)
+    picture[:, SIZE[1] // 2 :] = right
+    return picture
+
+
+def noise(seed, low=0, high=256):
+    blocks = np.random.default_rng(seed).integers(low, high, (8, 6, 3), dtype=np.uint8)
+    return blocks.repeat(8, 0).repeat(8, 1)
+
+
+def gray(picture):
+    return picture.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8)
+
+
+def sepia(picture):
+    light = gray(picture)[..., :1] / 255
+    return (light * (255, 214, 160)).clip(0, 255).astype(np.uint8)
+
+
+def graded(picture):
+    return (picture * 0.5 + np.array((0, 90, 110))).clip(0, 255).astype(np.uint8)
+
+
+def analyze(*pictures, **more):
+    return ColorAnalysis().analyze(frames(*pictures, **more))
+
+
+NAMED = {
+    "red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "teal": (0, 128, 128),
+    "gold": (255, 215, 0), "gray": (128, 128, 128), "black": (0, 0, 0), "white": (255, 255, 255),
+    "tomato": (255, 99, 71), "navy": (0, 0, 128), "orchid": (218, 112, 214), "khaki": (240, 230, 140),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_known_colours_are_named_right(name):
+    out = analyze(plain(NAMED[name]), plain(NAMED[name]))
+    assert [s.name for s in out.palette] == [name]
+    assert out.palette[0].share == 1.0
+    seen = [int(out.palette[0].hex[k : k + 2], 16) for k in (1, 3, 5)]
+    np.testing.assert_allclose(seen, NAMED[name], atol=6)
+
+
+def test_colours_through_a_real_file(tmp_path, settings):
+    pictures = [
+        np.full((128, 72, 3), NAMED[n], np.uint8) for n in ("teal", "tomato") for _ in range(45)
+    ]
+    clip = write_clip(tmp_path / "c.mp4", pictures, fps=30)
+    out = ColorAnalysis().analyze(decode(clip, {"frames"}, settings).tracks["frames"])
+    assert {s.name for s in out.palette} == {"teal", "tomato"}
+    [change] = out.changes
+    assert change.time == pytest.approx(1.5, abs=0.01)
+    assert (change.before, change.after) == ("teal", "tomato")
+
+
+def test_shares_of_the_palette_are_those_of_the_picture():
+    picture = plain(NAMED["navy"])
+    picture[:, :12] = NAMED["gold"]
+    out = analyze(picture, picture)
+    assert [s.name for s in out.palette] == ["navy", "gold"]
+    assert [s.share for s in out.palette] == pytest.approx([0.75, 0.25], abs=0.03)
+
+
+def test_brightness_contrast_and_saturation_are_lab_figures():
+    black_white = analyze(halves((0, 0, 0), (255, 255, 255)))
+    assert black_white.brightness == pytest.approx(50, abs=2)
+    assert black_white.contrast == pytest.approx(50, abs=2)
+    assert black_white.saturation < 2
+    red = analyze(plain((255, 0, 0)))
+    assert red.brightness == pytest.approx(53.2, abs=1.5)
+    assert red.saturation == pytest.approx(104.6, abs=3)
+    assert red.contrast == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "kelvin"), [((255, 255, 255), 6500), ((255, 177, 110), 3200), ((204, 219, 255), 9300)]
+)
+def test_temperature_of_white_light(rgb, kelvin):
+    assert analyze(plain(rgb)).temperature_k == pytest.approx(kelvin, rel=0.12)
+
+
+@pytest.mark.parametrize("rgb", [(0, 255, 0), (0, 0, 0), (255, 0, 255)])
+def test_temperature_is_undefined_far_from_white_light(rgb):
+    assert analyze(plain(rgb)).temperature_k is None
+
+
+def test_the_locus_passes_through_known_points():
+    """Illuminants A (2856 K) and the locus near D65, CIE 1960 uv."""
+    uv = ca.planck(np.array([2856.0, 6500.0]))
+    np.testing.assert_allclose(uv, [[0.2560, 0.3495], [0.2003, 0.3103]], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("treatment", "expected"),
+    [(gray, ["monochrome"]), (sepia, ["sepia"]), (graded, ["strong_grade"]), (lambda p: p, [])],
+)
+def test_filters(treatment, expected):
+    out = analyze(*(treatment(noise(k)) for k in range(6)))
+    assert [f.kind for f in out.filters] == expected
+    assert all(f.share == 1.0 for f in out.filters)
+
+
+def test_a_filter_on_a_minority_of_pictures_is_none():
+    out = analyze(gray(noise(1)), *(noise(k) for k in range(4)))
+    assert out.filters == []
+
+
+def test_consistency_falls_with_variety():
+    same = analyze(noise(1), noise(1), noise(1)).consistency
+    other = analyze(plain(NAMED["red"]), plain(NAMED["teal"]), plain(NAMED["gold"])).consistency
+    assert same == pytest.approx(1.0)
+    assert other == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_a_flash_of_colour_is_no_lasting_change():
+    red, blue = plain(NAMED["red"]), plain(NAMED["blue"])
+    assert analyze(red, red, blue, red, red).changes == []
+    assert [c.time for c in analyze(red, red, blue, blue, blue, red, red).changes] == [1.0, 2.5]
+
+
+def test_median_cut_ends_on_one_colour_and_splits_two():
+    one = np.zeros((50, 3), np.float32)
+    assert ca.median_cut(one, 8).max() == 0
+    two = np.concatenate([one, one + 50])
+    assert len(set(ca.median_cut(two, 2)[:50])) == 1
+
+
+def test_the_same_clip_gives_the_same_answer_twice():
+    pictures = [noise(k) for k in range(5)]
+    assert analyze(*pictures) == analyze(*pictures)
+
+
+def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
+    red, blue = plain(NAMED["red"]), plain(NAMED["blue"])
+    white = plain((255, 240, 220))
+    cases = [
+        frames(red, red, blue, blue, white, white),
+        frames(*(gray(noise(k)) for k in range(4)), noise(9), noise(8)),
+        frames(*(sepia(noise(k)) for k in range(5))),
+        frames(plain(NAMED["teal"]), *(plain(NAMED["gold"]) for _ in range(3)), step=0.6),
+        frames(*(graded(noise(k, 40, 220)) for k in range(3))),
+    ]
+    return [(ColorAnalysis(), {"frames": case}) for case in cases]
