@@ -413,13 +413,14 @@ def union(folder):
     return kept, rows, events
 
 
-def until_work(folder, driver):
-    """Wait until that driver works on the destination."""
+def until_work(folder, driver, reports):
+    """Wait until that driver works on the destination, and there are so many reports."""
     while driver.poll() is None:
         facts = status_of(Destination(folder))
-        if facts and facts["pid"] == driver.pid:
+        there = len(list((folder / "reports").glob("*.json")))
+        if facts and facts["pid"] == driver.pid and there >= reports:
             return
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -438,11 +439,13 @@ def test_ten_kills_at_random_moments(tmp_path):
     rng = random.Random(seed)
     command = [sys.executable, "-m", "tiktok_ray.batch", *words, "--out", str(tmp_path / "hurt")]
     kills, progress = 0, []
-    for _ in range(10):
+    for number in range(10):
         driver = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
-        until_work(tmp_path / "hurt", driver)
+        # Every third death comes before there is anything new, the others while reports come.
+        new = (progress or [0])[-1] + rng.randrange(1, 8) if number % 3 else 0
+        until_work(tmp_path / "hurt", driver, new)
         try:
-            driver.wait(rng.random() * at_work_s / 6)
+            driver.wait(rng.random() * at_work_s / 30)
         except subprocess.TimeoutExpired:
             driver.kill()
             driver.wait()

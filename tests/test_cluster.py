@@ -1,9 +1,19 @@
 """Clusters: what is copied where, nodes that are lost, and the files that make clusters."""
 
 import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 
 from tests import fakes
 from tests.test_batch import make_clips
@@ -149,3 +159,125 @@ async def test_a_raylet_is_killed_and_every_video_ends_once(
     assert {row["status"] for row in read(out, "analyzers")} == {"ok"}
     assert read(out, "failures") == []
     assert ray.is_initialized() is False
+
+
+# Files
+
+
+def test_the_cluster_file_is_what_ray_takes():
+    util = pytest.importorskip("ray.autoscaler._private.util")
+    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    prepared = util.prepare_config(config)
+    util.validate_config(prepared)
+    kinds = prepared["available_node_types"]
+    assert kinds["gpu_worker"]["min_workers"] == 0 < kinds["gpu_worker"]["max_workers"]
+    assert kinds["gpu_worker"]["resources"]["GPU"] == 1
+    assert kinds["head"]["resources"] == {"CPU": 0}
+    [start] = [c for c in prepared["head_start_ray_commands"] if "ray start" in c]
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "~/.ray/auth_token" in config["file_mounts"]
+    setup = " ".join(config["setup_commands"])
+    assert "RAY_AUTH_MODE=token" in setup
+    assert "TIKTOK_RAY_EXTRA=gpu deploy/run" in setup
+    assert "lock-gpu.txt" in (ROOT / "deploy/run").read_text().replace("$extra", "gpu")
+    assert any("models pull" in c for c in prepared["worker_setup_commands"])
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_cluster_file_are_shell():
+    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    commands = [c for key, value in config.items() if key.endswith("commands") for c in value]
+    assert len(commands) > 6
+    for command in commands:
+        subprocess.run(["bash", "-n", "-c", command], check=True)
+
+
+def test_the_image_has_no_rights_and_holds_what_it_needs():
+    lines = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    said = [line.split(maxsplit=1) for line in lines if line and not line.startswith(("#", " "))]
+    steps = [(word, rest) for word, rest in said]
+    users = [rest for word, rest in steps if word == "USER"]
+    assert users == ["tiktok"]
+    assert [word for word, _ in steps].index("USER") < [word for word, _ in steps].index("COPY")
+    ignored = (ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines()
+    for _, rest in [s for s in steps if s[0] == "COPY"]:
+        *sources, _target = [w for w in rest.split() if not w.startswith("--")]
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert any(source == k[1:] or source.startswith(f"{k[1:]}/") for k in ignored), source
+    assert "--shm-size" in (ROOT / "deploy/Dockerfile").read_text()
+    assert any(word == "HEALTHCHECK" for word, _ in steps)
+
+
+# The real thing
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_ray_job_submit(tmp_path):
+    """A batch as a job of a Ray of its own, on its own ports and in its own folder."""
+    clips = make_clips(tmp_path / "clips", 4)
+    manifest = tmp_path / "m.txt"
+    manifest.write_text("\n".join(str(p) for p in sorted(clips.iterdir())) + "\nnowhere.mp4\n")
+    port, dashboard, agent, client, metrics = free_ports(5)
+    ray_bin = str(Path(sys.executable).with_name("ray"))
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    env |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+        "TIKTOK_RAY_HOME": str(tmp_path / "home"),
+        "TIKTOK_RAY_CACHE_GIB": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }
+    temp = Path(f"/tmp/tr-{os.getpid()}")
+    head = subprocess.Popen(
+        [ray_bin, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}",
+         "--dashboard-host=127.0.0.1", f"--dashboard-agent-listen-port={agent}",
+         f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}",
+         "--num-cpus=2", "--object-store-memory=200000000", f"--temp-dir={temp}",
+         "--node-ip-address=127.0.0.1"],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        address = f"http://127.0.0.1:{dashboard}"
+        out = tmp_path / "out"
+        command = [
+            ray_bin, "job", "submit", "--address", address, "--working-dir", str(ROOT),
+            "--runtime-env-json", json.dumps({"excludes": [".venv", ".git", "uv.lock", "docs"]}),
+            "--", sys.executable, "-m", "tiktok_ray.batch", str(manifest), "--out", str(out),
+            "--only", "cut_analysis,audio_analysis",
+        ]  # fmt: skip
+        done = None
+        for _ in range(30):
+            time.sleep(3)
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
+            if "onnection" not in done.stderr:
+                break
+        assert done is not None
+        told = done.stdout + done.stderr
+        assert done.returncode != 0, told
+        assert "failed: nowhere.mp4: not_found" in told
+        assert re.search(r"ended: 5 of 5, 4 reports, 1 failed", told), told
+        assert "exit code 3" in told, told
+        from tiktok_ray.dataset import Destination
+
+        where = Destination(out)
+        assert {r["source"] for r in read(where, "videos")} == {
+            str(p) for p in sorted(clips.iterdir())
+        }
+        manifest.write_text("\n".join(str(p) for p in sorted(clips.iterdir())) + "\n")
+        again = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert "ended: 4 of 4, 4 reports" in again.stdout + again.stderr
+    finally:
+        ours = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
+        session = [
+            p for p in psutil.process_iter(["cmdline"])
+            if str(temp) in " ".join(p.info["cmdline"] or ())
+        ]  # fmt: skip
+        for process in {*ours, *session} - {psutil.Process()}:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        head.wait()
+        shutil.rmtree(temp, ignore_errors=True)
