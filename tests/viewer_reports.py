@@ -93,7 +93,7 @@ def outputs(end: float, pace: float = 1.0, text: Callable[[str], str] = str) -> 
             }
             for k, word in enumerate(["Schöne", "Grüße", "from", "the", "launch"])
         ]
-        said = " ".join(word["text"] for word in words)
+        said = " ".join(str(word["text"]) for word in words)
         return {"start": start, "end": words[-1]["end"], "text": said, "words": words}
 
     def person(k: int, start: float, stop: float) -> dict[str, Any]:

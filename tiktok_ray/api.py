@@ -18,6 +18,7 @@ import socket
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -61,7 +62,6 @@ HEARTBEAT_S = 15.0
 LARGEST = 2**62
 PROBLEM = "application/problem+json"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "testserver")
-VIEWER = Path(__file__).parent / "viewer"
 
 
 class Problem(Exception):
@@ -816,18 +816,31 @@ def _add_results(app: FastAPI) -> None:
         "/results/{id}.html",
         tags=["results"],
         response_class=HTMLResponse,
-        responses=_errors(404, 422),
+        responses=_errors(404, 413, 422),
     )
-    async def report_html(request: Request, id: str) -> Response:
-        """The report as one page, with its video where that was kept."""
+    async def report_html(
+        request: Request,
+        id: str,
+        embed: Annotated[
+            bool, Query(description="Put the video into the page, so that it plays anywhere")
+        ] = False,
+    ) -> Response:
+        """The report as one page. It plays the video, where that was kept, from here."""
+        from tiktok_ray.viewer import page
+
         service = _service(request)
         report = await _report(service, id)
-        try:
-            from tiktok_ray.viewer import page
-        except ImportError:
-            raise Problem("not_found", 404, "this version makes no pages of reports") from None
         video = await asyncio.to_thread(service.store.video_path, id)
-        return HTMLResponse(await asyncio.to_thread(page, report, video))
+        if video is None or not embed:
+            url = None if video is None else f"/results/{id}/video"
+            make = partial(page, report, video_url=url)
+        else:
+            make = partial(page, report, video)
+        try:
+            return HTMLResponse(await asyncio.to_thread(make))
+        except ValueError:
+            detail = "the video is too large to be put into a page"
+            raise Problem("too_large", 413, detail, "leave out embed") from None
 
     @app.get(
         "/results/{id}/video",
@@ -968,9 +981,9 @@ def _add_facts(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
-        if (VIEWER / "index.html").is_file():
-            return FileResponse(VIEWER / "index.html", media_type="text/html")
-        return Response(status_code=307, headers={"Location": "/docs"})
+        from tiktok_ray.viewer import index
+
+        return HTMLResponse(await asyncio.to_thread(index))
 
 
 def described(service: Service) -> list[dict[str, Any]]:

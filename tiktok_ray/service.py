@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 import logging
 import shutil
@@ -34,7 +35,7 @@ from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
 from tiktok_ray.jobs import ENDED, SUSPECT, Delivery, Entry, Job, Lease, Ledger, State
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import Door, trust
-from tiktok_ray.report import VideoReport
+from tiktok_ray.report import Output, VideoReport, rounded
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Store
 
@@ -46,6 +47,8 @@ SWEEP_S = 600.0
 ORPHAN_S = 3600.0
 POSTER_S = 20.0
 WEBHOOK_S = 15.0
+#: Most entries of the timeline that a job's event carries.
+SHOWN = 200
 #: Statuses of what decoding finds wrong; the rest is in ``intake.STATUS``.
 DECODE_STATUS = {"no_video": 422, "undecodable": 422, "decoder_died": 422, "decode_timeout": 422}
 TITLES = {
@@ -410,6 +413,12 @@ class Service:
             data["found" if ok else "reason"] = progress.found
         if section is not None and section.cached:
             data["cached"] = True
+        if section is not None and section.missing:
+            data["missing"] = [missing.model_dump() for missing in section.missing]
+        if section is not None and isinstance(section.output, Output):
+            # Enough to fill a lane of the viewer; the report has them all.
+            events = itertools.islice(section.output.events(), SHOWN)
+            data["events"] = rounded([e.model_dump(exclude_none=True) for e in events])
         self._record(id, progress.kind, data)
 
     def _record(self, id: str, kind: str, data: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, FloatRect, Locator, Page, sync_playwright
 
 AXE = Path(__file__).parent / "axe-core" / "axe.min.js"
 ARGUMENTS = [
@@ -72,10 +72,12 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context.set_default_timeout(20_000)
         watched = Watched(context.new_page())
         page = watched.page
-        page.on(
-            "console",
-            lambda m: m.type in ("error", "warning") and watched.complaints.append(m.text),
-        )
+
+        def note(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                watched.complaints.append(message.text)
+
+        page.on("console", note)
         page.on("pageerror", lambda error: watched.complaints.append(str(error)))
         page.on("request", lambda request: watched.requests.append(request.url))
         page.goto(url)
@@ -85,6 +87,13 @@ def open_page(browser: Browser) -> Iterator[Open]:
     yield open_it
     for context in contexts:
         context.close()
+
+
+def box_of(locator: Locator) -> FloatRect:
+    """Where an element stands in the window, in pixels."""
+    box = locator.bounding_box()
+    assert box is not None
+    return box
 
 
 def until(page: Page, condition: str, seconds: float = 20.0) -> None:

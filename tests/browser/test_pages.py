@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import viewer_reports
-from tests.browser.conftest import Open, Watched, axe, until
+from tests.browser.conftest import Open, Watched, axe, box_of, until
 from tiktok_ray import viewer
 
 pytestmark = pytest.mark.slow
@@ -64,10 +64,10 @@ def test_every_analyzer_has_a_painted_lane(full: Watched) -> None:
 
 def test_a_click_in_a_lane_seeks(full: Watched) -> None:
     canvas = lane(full, "cut_analysis").locator("canvas")
-    box = canvas.bounding_box()
+    box = box_of(canvas)
     canvas.click(position={"x": box["width"] / 2, "y": 10})
     assert now(full) == pytest.approx(10, abs=0.1)
-    playhead = full.page.locator(".playhead").bounding_box()
+    playhead = box_of(full.page.locator(".playhead"))
     assert playhead["x"] == pytest.approx(box["x"] + box["width"] / 2, abs=2)
 
 
@@ -103,8 +103,8 @@ def test_zoom_keeps_the_time_in_view(full: Watched) -> None:
         full.page.get_by_role("button", name="Zoom in").click()
     scroller = full.page.locator(".scroller")
     assert scroller.evaluate("s => s.scrollWidth / s.clientWidth") > 4
-    head = full.page.locator(".playhead").bounding_box()["x"]
-    box = scroller.bounding_box()
+    head = box_of(full.page.locator(".playhead"))["x"]
+    box = box_of(scroller)
     assert box["x"] < head < box["x"] + box["width"]
     full.page.get_by_role("button", name="Fit").click()
     assert scroller.evaluate("s => s.scrollWidth - s.clientWidth") <= 1
@@ -194,7 +194,7 @@ def test_a_lane_opens_as_a_list(full: Watched) -> None:
 def test_plots_carry_the_playhead_and_seek(full: Watched) -> None:
     over = full.page.locator(".plot .u-over").first
     over.scroll_into_view_if_needed()
-    box = over.bounding_box()
+    box = box_of(over)
     over.click(position={"x": box["width"] / 4, "y": 20})
     assert now(full) == pytest.approx(5.0, abs=0.15)
 
@@ -261,7 +261,7 @@ def test_ten_minutes_with_twenty_thousand_entries(tmp_path: Path, open_page: Ope
 
     def worked() -> float:
         metrics = session.send("Performance.getMetrics")["metrics"]
-        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+        return next(float(m["value"]) for m in metrics if m["name"] == "TaskDuration")
 
     before = worked()
     page.evaluate(

@@ -171,7 +171,7 @@ async function showResult(id) {
   const file = files.get(id);
   const video = file ? URL.createObjectURL(file) : await keptVideo(id, report.video.sha256);
   const place = el("div");
-  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html` }, "as one file")), place);
+  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file")), place);
   redraw = mountReport(place, report, { hints, video });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }

@@ -6,8 +6,11 @@ import { firstFrom, spanAt } from "./series.js";
 
 const SKIP_S = 1;
 
-/** `video`: a URL to play, or null. Returns `{node, redraw}`; keys work on the whole page. */
-export function makeStage(model, clock, video) {
+/**
+ * `video`: a URL to play, or null. `bare`: without switches, while nothing is known. Returns
+ * `{node, redraw}`; keys work on the whole page.
+ */
+export function makeStage(model, clock, video, { bare = false } = {}) {
   const { width, height } = model.video;
   const chosen = new Set(OVERLAYS.filter((overlay) => overlay.on).map((overlay) => overlay.id));
   const canvas = el("canvas", { class: "overlay", "aria-hidden": "true" });
@@ -121,7 +124,7 @@ export function makeStage(model, clock, video) {
   }
 
   const node = el("section", { class: "stage card", "aria-label": "Video" }, picture,
-    el("div", { class: "controls" }, play, seek, time), note, switches, open);
+    el("div", { class: "controls" }, play, seek, time), note, bare ? null : [switches, open]);
   document.addEventListener("keydown", key);
   new ResizeObserver(draw).observe(picture);
   clock.on(show);

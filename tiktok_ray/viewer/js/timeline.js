@@ -87,6 +87,7 @@ export function makeTimeline(model, clock) {
     lane.reason.textContent = reason || (empty ? nothing(section) : "");
     lane.row.classList.toggle("empty", empty);
     lane.height = empty ? 0 : heightOf(lane.data);
+    lane.canvas.style.height = `${lane.height}px`;
     if (lane.list) refill(lane);
   }
 

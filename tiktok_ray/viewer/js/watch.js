@@ -39,7 +39,7 @@ export function makeWatch(job, file, hints, { cancel }) {
   function build() {
     const clock = makeClock(model.duration);
     timeline = makeTimeline(model, clock);
-    const stage = url ? makeStage(model, clock, url) : null;
+    const stage = url ? makeStage(model, clock, url, { bare: true }) : null;
     place.replaceChildren(...[stage?.node, timeline.node].filter(Boolean));
   }
 
@@ -71,7 +71,7 @@ export function makeWatch(job, file, hints, { cancel }) {
 
   function onAnalyzer(data) {
     const name = data.name;
-    sections.set(name, { ...data.section, status: data.state, reason: data.reason, seconds: data.seconds });
+    sections.set(name, { status: data.state, reason: data.reason, missing: data.missing, seconds: data.seconds });
     if (data.found) found.set(name, data.found);
     if (data.events) events.set(name, data.events);
     const longest = (data.events ?? []).reduce((most, event) => Math.max(most, event.end), 0);
