@@ -283,10 +283,10 @@ class Cluster:
 
     async def _take(self) -> Cell:
         """The cell with least to do, with room for one more. Raises ``CapacityError``."""
-        if self._watching is None:
-            await asyncio.to_thread(open_ray, self.settings)
-            self._watching = asyncio.create_task(self._watch())
         async with self._free:
+            if self._watching is None:
+                await asyncio.to_thread(open_ray, self.settings)
+                self._watching = asyncio.create_task(self._watch())
             while True:
                 cells = [c for c in self.cells.values() if c.busy < self.settings.in_flight]
                 if cells:
