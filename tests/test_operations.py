@@ -315,7 +315,7 @@ def test_a_backup_that_climbs_out_is_refused(settings, tmp_path):
 
 
 def test_retention_removes_what_is_old(lived_in, run):
-    assert upkeep.retain(lived_in) == {"results": 0, "jobs": 0, "logs": 0}
+    assert upkeep.retain(lived_in) == dict.fromkeys(("results", "jobs", "uploads", "logs"), 0)
     for table, column, file in (
         ("jobs", "ended", upkeep.LEDGER),
         ("results", "created", f"{upkeep.RESULTS}/index.sqlite"),
@@ -326,7 +326,13 @@ def test_retention_removes_what_is_old(lived_in, run):
     packed.parent.mkdir()
     packed.touch()
     os.utime(packed, (1, 1))
-    assert "2 results, 2 jobs, 1 logs" in run("maintain", "retention").stdout
+    for name, age in (("a" * 24, 7200), ("b" * 24, 60), (f"{2:024x}", 7200)):
+        folder = lived_in.home / upkeep.WORK / name
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - age,) * 2)
+    assert "2 results, 2 jobs, 1 uploads, 1 logs" in run("maintain", "retention").stdout
+    # What still arrives stays, and so does the upload of a job that waits.
+    assert {p.name for p in (lived_in.home / upkeep.WORK).iterdir()} == {"b" * 24, f"{2:024x}"}
     assert Ledger(lived_in.home / upkeep.LEDGER).counts()["queued"] == 1
 
 
@@ -394,9 +400,24 @@ def test_a_number_that_another_process_got_is_no_owner():
     assert upkeep.Owner.of("") is None
 
 
+def test_semaphores_that_nobody_has_are_removed(tmp_path):
+    import mmap
+
+    for name in ("sem.mp-dead", "sem.mp-held", "sem.mp-young", "other"):
+        path = tmp_path / name
+        path.write_bytes(b"s" * 32)
+        if name != "sem.mp-young":
+            os.utime(path, (1, 1))
+    with (tmp_path / "sem.mp-held").open("r+b") as file, mmap.mmap(file.fileno(), 32):
+        assert upkeep.abandoned_semaphores(tmp_path) == [tmp_path / "sem.mp-dead"]
+    both = [tmp_path / "sem.mp-dead", tmp_path / "sem.mp-held"]
+    assert upkeep.abandoned_semaphores(tmp_path) == both
+
+
 def test_sessions_of_dead_services_are_removed_and_no_others(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.delenv(upkeep.MARK, raising=False)
+    monkeypatch.setenv("TMPDIR", "")
+    monkeypatch.setattr(upkeep.tempfile, "tempdir", None)
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
     monkeypatch.setenv(upkeep.MARK, "")
@@ -416,8 +437,13 @@ def test_sessions_of_dead_services_are_removed_and_no_others(settings, tmp_path,
     others.append(session(now - 86_400, gone.pid))
     (tmp_path / "ray" / "session_latest").symlink_to(ours)
     assert upkeep.dead_sessions(settings) == [ours]
+    mine = Path(os.environ["TMPDIR"])
+    dead = mine.with_name(f"{gone.pid}-{now - 30:.2f}")
+    dead.mkdir()
     upkeep.clean(settings)
     assert not ours.exists()
+    assert not dead.exists()
+    assert mine.is_dir()
     assert all(folder.exists() for folder in others)
 
 

@@ -51,6 +51,8 @@ log = logging.getLogger("tiktok_ray.fleet")
 NAMESPACE = "tiktok_ray"
 DECODER = "decoder"
 RESTARTS = 10
+#: What loads quicker was loaded before: the log is spared that.
+LOADED_S = 0.001
 #: How often an actor that restarts is asked whether it is back.
 RESTART_STEP_S = 0.2
 
@@ -86,6 +88,8 @@ class AnalyzerActor:
         facts = {"analyzer": name, "status": reply.status, "seconds": round(reply.seconds, 3)}
         more = {key: v for key in ("reason", "trace") if (v := getattr(reply, key))}
         level = logging.WARNING if reply.status == "failed" else logging.INFO
+        if what == "loaded" and reply.status == "ok" and reply.seconds < LOADED_S:
+            level = logging.DEBUG
         log.log(level, "%s %s: %s", name, what, reply.status, extra={**facts, **more})
         return reply
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -48,12 +49,14 @@ def register(app: typer.Typer) -> None:
 @contextlib.contextmanager
 def serving(settings: Settings) -> Iterator[None]:
     """What surrounds a running service: its mark, its log, and the heartbeat for systemd."""
+    upkeep.clean(settings)
     upkeep.own(settings)
     logs.write_to(logs.log_file(settings.home))
     log.info("service starts", extra={"version": __version__, "url": watch.address(settings)})
     with systemd.heartbeat(lambda: watch.pulse(settings)):
         yield
     log.info("service ends")
+    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
 
 
 def _settings() -> Settings:
@@ -286,7 +289,8 @@ def cleanup(dry_run: DryRun = False, as_json: AsJson = False) -> None:
         f"{'would end' if dry_run else 'ended'}: {len(made.processes)} processes",
         *(f"  {words}" for words in made.processes),
         *(f"  on the card: {words}" for words in made.card),
-        f"{'would remove' if dry_run else 'removed'}: {len(made.sessions)} Ray sessions",
+        f"{'would remove' if dry_run else 'removed'}: {len(made.sessions)} Ray sessions, "
+        f"{len(made.temporary)} folders of temporary files, {len(made.semaphores)} semaphores",
     ]
     _out(vars(made), as_json, "\n".join(lines))
 

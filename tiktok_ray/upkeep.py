@@ -29,6 +29,7 @@ from tiktok_ray.settings import Settings
 
 MARK = "TIKTOK_RAY_OWNER"
 LEDGER, RESULTS, BACKUPS = "jobs.sqlite", "results", "backups"
+TEMPORARY, WORK = "tmp", "work"
 STARTS = "starts.jsonl"
 KEPT_BACKUPS = 8
 KEPT_STARTS = 200
@@ -79,10 +80,19 @@ def _home(settings: Settings) -> str:
 
 
 def own(settings: Settings) -> Owner:
-    """Mark this process, and what it will start, as the service of this home."""
+    """Mark this process, and what it will start, as the service of this home.
+
+    Their temporary files lie in a folder of their own, which goes with them; Ray's stay where Ray
+    and its clients look for them.
+    """
     process = psutil.Process()
     owner = Owner(process.pid, process.create_time(), _home(settings))
     os.environ[MARK] = owner.mark()
+    os.environ.setdefault("RAY_TMPDIR", str(ray_folder().parent))
+    temporary = settings.home / TEMPORARY / f"{owner.pid}-{owner.started:.2f}"
+    temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ["TMPDIR"] = str(temporary.resolve())
+    tempfile.tempdir = None
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     starts = settings.home / STARTS
     known = starts.read_text().splitlines()[1 - KEPT_STARTS :] if starts.exists() else []
@@ -116,6 +126,8 @@ class Cleaned:
 
     processes: list[str] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
+    temporary: list[str] = field(default_factory=list)
+    semaphores: list[str] = field(default_factory=list)
     card: list[str] = field(default_factory=list)
 
 
@@ -135,6 +147,14 @@ def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(left, timeout=10)
+    for folder in dead_temporaries(settings):
+        made.temporary.append(folder.name)
+        if not dry_run:
+            shutil.rmtree(folder, ignore_errors=True)
+    for semaphore in abandoned_semaphores():
+        made.semaphores.append(semaphore.name)
+        if not dry_run:
+            semaphore.unlink(missing_ok=True)
     for session in dead_sessions(settings):
         made.sessions.append(str(session))
         if not dry_run:
@@ -165,6 +185,58 @@ def cards_used() -> dict[int, float]:
     finally:
         pynvml.nvmlShutdown()
     return used
+
+
+def dead_temporaries(settings: Settings) -> list[Path]:
+    """Folders of temporary files whose service is dead."""
+    dead = []
+    for folder in sorted((settings.home / TEMPORARY).glob("*-*")):
+        pid, _, started = folder.name.partition("-")
+        with contextlib.suppress(ValueError):
+            if not Owner(int(pid), float(started), "").alive():
+                dead.append(folder)
+    return dead
+
+
+def abandoned_semaphores(folder: Path = Path("/dev/shm"), older_s: float = 3600.0) -> list[Path]:
+    """Semaphores that Python processes of this account left when they were killed.
+
+    The maker of such a semaphore has it mapped as long as it lives: one that nobody has is dead.
+    """
+    limit = time.time() - older_s
+    found = {
+        path
+        for path in folder.glob("sem.mp-*")
+        if path.stat().st_uid == os.getuid() and path.stat().st_mtime < limit
+    }
+    for process in psutil.process_iter() if found else ():
+        try:
+            maps = Path(f"/proc/{process.pid}/maps").read_text(errors="replace")
+        except FileNotFoundError:
+            continue
+        except OSError:
+            # Another account's process cannot hold what only this one may open.
+            continue
+        found = {path for path in found if str(path) not in maps}
+    return sorted(found)
+
+
+def orphans(settings: Settings) -> list[Path]:
+    """Folders of uploads whose process died before they were accepted; not those of the last hour."""
+    from tiktok_ray.jobs import ENDED, Ledger
+    from tiktok_ray.service import ORPHAN_S
+
+    if not (settings.home / LEDGER).is_file():
+        return []
+    ledger, found = Ledger(settings.home / LEDGER), []
+    for folder in sorted((settings.home / WORK).glob("*")):
+        with contextlib.suppress(FileNotFoundError):  # its job ended meanwhile
+            job = ledger.get(folder.name)
+            old = time.time() - folder.stat().st_mtime > ORPHAN_S
+            if old and (job is None or job.state in ENDED):
+                found.append(folder)
+    ledger.close()
+    return found
 
 
 def ray_folder() -> Path:
@@ -304,7 +376,7 @@ def restore(settings: Settings, backup: Path) -> dict[str, int]:
 
 
 def retain(settings: Settings) -> dict[str, Any]:
-    """Hold results, jobs, logs and Ray's sessions to their age and size; what was removed.
+    """Hold results, jobs, uploads and logs to their age and size; what was removed.
 
     The service does the same with results and jobs by itself; this works without it too.
     """
@@ -312,7 +384,7 @@ def retain(settings: Settings) -> dict[str, Any]:
     from tiktok_ray.store import Store
 
     home, age = settings.home, settings.keep_days * 86_400
-    gone: dict[str, Any] = {"results": 0, "jobs": 0, "logs": 0}
+    gone: dict[str, Any] = {"results": 0, "jobs": 0}
     if (home / RESULTS).is_dir():
         store = Store(home / RESULTS)
         size = settings.keep_gib * 2**30
@@ -322,6 +394,10 @@ def retain(settings: Settings) -> dict[str, Any]:
         ledger = Ledger(home / LEDGER)
         gone["jobs"] = ledger.prune(time.time() - age)
         ledger.close()
+    lost = orphans(settings)
+    for folder in lost:
+        shutil.rmtree(folder, ignore_errors=True)
+    gone["uploads"] = len(lost)
     gone["logs"] = len(logs.forget(home / logs.FOLDER, keep_days=settings.keep_days))
     return gone
 
