@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,7 +113,8 @@ def install_service(
         except PermissionError as error:
             _fail(f"{error.filename} cannot be written", "as root, or use: install-service --user")
         _verify(form, [path for path in texts if path != environment])
-    console.print("next:", *(f"  {step}" for step in systemd.next_steps(form)), sep="\n")
+    for step in ("next:", *(f"  {step}" for step in systemd.next_steps(form))):
+        console.print(step, soft_wrap=True)
 
 
 def _verify(form: systemd.Form, paths: list[Path]) -> None:
@@ -122,7 +124,9 @@ def _verify(form: systemd.Form, paths: list[Path]) -> None:
         console.print("not verified: there is no systemd-analyze here")
         return
     words = [tool, *(["--user"] if form == "user" else []), "verify", *map(str, paths)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    with tempfile.TemporaryDirectory() as runtime:  # which it wants, and a bare login lacks
+        environment = {"XDG_RUNTIME_DIR": runtime, **os.environ}
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment)
     told = (done.stderr + done.stdout).strip()
     if done.returncode == 0 and not told:
         console.print("verified by systemd-analyze")
