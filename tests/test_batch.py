@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 from tests import fakes
 from tests.conftest import scene
 from tests.test_dataset import read
+from tests.test_serve import served
 from tiktok_ray.batch import Batch, OwnFleet, alone_at, exit_code, run_batch, status_of
 from tiktok_ray.clips import write_clip
 from tiktok_ray.dataset import Destination
@@ -30,6 +32,7 @@ from tiktok_ray.local import LocalWorkers
 from tiktok_ray.manifest import Entry, entries, item_of
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import plan
+from tiktok_ray.through import Through, service_here
 
 ROOT = Path(__file__).parent.parent
 
@@ -369,6 +372,56 @@ def test_the_status_of_a_dead_driver(out):
     assert status_of(out)["state"] == "died"
     out.write("state/progress.json", json.dumps({**facts, "pid": os.getpid()}).encode())
     assert status_of(out)["state"] == "running"
+
+
+# Through the service
+
+
+async def test_a_batch_through_the_service(clips, out, settings, tmp_path):
+    (tmp_path / "odd.mp4").write_bytes((clips / "c00.mp4").read_bytes()[:3000])
+    manifest = [*entries(str(clips)), Entry(7, "odd", str(tmp_path / "odd.mp4"))]
+    async with served(settings.model_copy(update={"queue": 1, "in_flight": 1})) as client:
+        runner = Through("", settings, ["plain"], [], client)
+        batch = Batch(manifest, out, runner, settings)
+        await batch.run()
+        jobs = (await client.get("/jobs")).json()["jobs"]
+    assert batch.tally.done == 6
+    assert sorted(v["source"] for v in read(out, "videos")) == [e.source for e in manifest[:6]]
+    assert types(out)["odd"] in ("undecodable", "not_video")
+    assert [job["state"] for job in jobs].count("done") == 6
+    statuses = {(r["analyzer"], r["status"]) for r in read(out, "analyzers")}
+    assert statuses == {("plain", "ok"), ("softly", "skipped"), ("needy", "skipped")}
+
+
+async def test_a_stopped_batch_cancels_its_jobs_at_the_service(clips, out, settings):
+    hang = {"options": {"plain": {"how": "hang"}}, "timeout_factor": 600.0}
+    slow = settings.model_copy(update=hang)
+    async with served(slow, (fakes.Behaved,)) as client:
+        runner = Through("", settings, [], [], client)
+        batch = Batch(list(entries(str(clips))), out, runner, settings)
+        running = asyncio.create_task(batch.run())
+        while not (await client.get("/jobs", params={"state": "running"})).json()["jobs"]:
+            await asyncio.sleep(0.05)
+        batch.stop(signal.SIGTERM)
+        await running
+        for _ in range(100):
+            jobs = (await client.get("/jobs")).json()["jobs"]
+            if {job["state"] for job in jobs} == {"cancelled"}:
+                break
+            await asyncio.sleep(0.1)
+    assert {job["state"] for job in jobs} == {"cancelled"}
+    assert batch.tally.done == 0
+
+
+def test_the_service_is_found_by_its_note(settings):
+    assert service_here(settings) is None
+    settings.home.mkdir(parents=True)
+    note = settings.home / "service.json"
+    own = psutil.Process()
+    note.write_text(json.dumps({"pid": own.pid, "started": own.create_time()}))
+    assert service_here(settings) == "http://127.0.0.1:8000"
+    note.write_text(json.dumps({"pid": own.pid, "started": own.create_time() - 100}))
+    assert service_here(settings) is None
 
 
 # The command

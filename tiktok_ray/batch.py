@@ -572,15 +572,29 @@ def alone_at(where: Destination) -> Iterator[None]:
 
 
 def make_runner(
-    settings: Settings, only: list[str], without: list[str], nodes: int | None = None
+    settings: Settings,
+    only: list[str],
+    without: list[str],
+    nodes: int | None = None,
+    *,
+    through: bool = False,
 ) -> Runner:
-    """A fleet of its own; where ``RAY_ADDRESS`` names a cluster, one on each of its nodes."""
+    """The service that runs here, unless options of the batch's own are given; else a fleet.
+
+    Where ``RAY_ADDRESS`` names a cluster there is a fleet on each of its nodes.
+    """
     from actors import UNBUILT
     from tiktok_ray.cache import DiskCache
     from tiktok_ray.cli import make_graph, make_workers
 
     graph = make_graph()
     graph.select(only, without)
+    if through:
+        from tiktok_ray.through import Through, service_here
+
+        if (address := service_here(settings)) is not None:
+            log.info("through the service at %s", address)
+            return Through(address, settings, only, without)
     size = round(settings.cache_gib * 2**30)
     cache = DiskCache(settings.home / "cache", size) if size else None
     if settings.workers == "ray" and os.environ.get("RAY_ADDRESS"):
@@ -660,6 +674,9 @@ def run_command(
         int | None, typer.Option("--nodes", min=1, help="Nodes of a cluster; more are asked for")
     ] = None,
     workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
+    own_fleet: Annotated[
+        bool, typer.Option("--own-fleet", help="Leave a service that runs here alone")
+    ] = False,
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
     options: Annotated[
@@ -683,7 +700,8 @@ def run_command(
         settings = _settings(**given, options=_options(list(options or [])) or None)
         wanted = list(entries(manifest, column))
         where = Destination(out)
-        runner = make_runner(settings, _names(only), _names(without), nodes)
+        through = not (own_fleet or options or workers)
+        runner = make_runner(settings, _names(only), _names(without), nodes, through=through)
         more = {"retry_quarantined": retry_quarantined, "heard": listener()}
         try:
             with alone_at(where):
