@@ -131,3 +131,29 @@ class Behaved(Analyzer):
         if how == "memory always":
             raise MemoryError("never enough")
         return Count(n=len(thumbs))
+
+
+class TrackedOptions(Options):
+    log: str = ""
+    seconds: float = 1.0
+
+
+class Tracked(Analyzer):
+    """Writes down when it worked, and in which process."""
+
+    name = "tracked"
+    needs = Needs(timeout_s=60.0)
+    options_type = TrackedOptions
+
+    def load(self, variant, device, files):
+        self.note("load")
+
+    def note(self, what):
+        with open(self.options.log, "a") as file:
+            file.write(f"{what} {os.getpid()} {time.time():.3f}\n")
+
+    def analyze(self, thumbs: Frames) -> Count:
+        self.note("begin")
+        time.sleep(self.options.seconds)
+        self.note("end")
+        return Count(n=len(thumbs))
