@@ -58,13 +58,15 @@ class Through:
 
     async def analyze(self, source: Source) -> dict[str, Any]:
         """The report. A job that is no more wanted is cancelled at the service."""
-        job = await self._accepted(source)
+        sending = asyncio.ensure_future(self._accepted(source))
         try:
+            job = await asyncio.shield(sending)
             while job["state"] in ("queued", "running"):
                 await asyncio.sleep(POLL_S)
                 job = await self._ask("GET", f"/jobs/{job['id']}")
         except asyncio.CancelledError:
-            await self._client.delete(f"/jobs/{job['id']}")
+            # Also a job that is just being accepted.
+            await self._client.delete(f"/jobs/{(await sending)['id']}")
             raise
         if job["state"] != "done":
             raise _failure(job.get("problem") or {"detail": f"the job was {job['state']}"})
