@@ -334,35 +334,28 @@ def alone(job: Job, place: Path, device: str, args: argparse.Namespace) -> dict[
         runs = [held.ask("run") for _ in range(args.repeat)]
     finally:
         held.close()
-    return summed_up(job, device, {**found, **runs[-1]}, [run["seconds"] for run in runs])
+    median = statistics.median(run["seconds"] for run in runs)
+    row = {"analyzer": job.analyzer, "variant": job.variant, **found, **runs[-1]}
+    row |= {"seconds": median, "seconds_per_video_minute": median * 60 / CLIP_S}
+    return judged({**row, "load_average": os.getloadavg()[0]}, device)
 
 
-def summed_up(
-    job: Job, device: str, found: Mapping[str, Any], seconds: Sequence[float]
-) -> dict[str, Any]:
-    """One row of the table: what was found beside what is planned, and whether it keeps to that:
-    memory within the plan, time for the clip within the analyzer's limit."""
+def judged(row: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """A row with what is planned for it, and whether it keeps to that: its memory within the plan,
+    its time for the clip within the analyzer's limit. None where nothing is planned."""
     import actors
 
+    job = next(job for job in JOBS if job.variant == row["variant"])
     variant = variant_of(job)
     limit = next(a for a in actors.ANALYZERS if a.name == job.analyzer).needs.timeout_s
+    planned: float | None
     if device == "cpu":
-        planned, taken = variant.ram_gib, found["peak_pss_gib"]
+        planned, taken = variant.ram_gib if variant.cpu else None, row["peak_pss_gib"]
     else:
         planned = sum(variant.vram or ()) + CONTEXT_GIB
-        taken = found["reserved_gib"] + found["context_gib"]
-    median = statistics.median(seconds)
-    return {
-        "analyzer": job.analyzer,
-        "variant": job.variant,
-        **found,
-        "load_average": os.getloadavg()[0],
-        "planned_gib": planned,
-        "timeout_s": limit,
-        "within_limits": taken <= planned and median <= limit,
-        "seconds": median,
-        "seconds_per_video_minute": median * 60 / CLIP_S,
-    }
+        taken = row["reserved_gib"] + row["context_gib"]
+    within = None if planned is None else taken <= planned and row["seconds"] <= limit
+    return {**row, "planned_gib": planned, "timeout_s": limit, "within_limits": within}
 
 
 class Watch:
@@ -491,10 +484,15 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str] = COLUMN
     kept = {k: v for k, v in columns.items() if any(row.get(k) is not None for row in rows)}
     lines = [f"| {' | '.join(kept.values())} |", f"|{'---|' * len(kept)}"]
     for row in rows:
-        cells = (row.get(k) for k in kept)
-        words = [f"{c:.2f}" if isinstance(c, float) else str("" if c is None else c) for c in cells]
+        words = [_cell(row.get(k)) for k in kept]
         lines.append(f"| {' | '.join(words)} |")
     return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "" if value is None else "yes" if value else "no"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def against_targets(shared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -520,6 +518,30 @@ def written(result: Mapping[str, Any]) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
 
 
+DOCUMENT = Path(__file__).parents[1] / "docs" / "describers.md"
+MARKS = ("<!-- measured -->", "<!-- end of measured -->")
+
+
+def collected(files: Iterable[Path]) -> dict[str, Any]:
+    """Results of several runs on the CPU as one: of each model the row of the last file, beside
+    what is planned today."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    rows = {row["variant"]: judged(row, "cpu") for result in results for row in result["models"]}
+    return {**results[-1], "models": list(rows.values())}
+
+
+def documented(text: str, result: Mapping[str, Any]) -> str:
+    """The document with the tables of a run on the CPU between its ``MARKS``."""
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    facts = (
+        f"{result['date']}, {result['cpu']}, {result['cores']} cores, {result['threads']} threads"
+    )
+    counts = "\n".join(f"- {name}: {words}" for name, words in result["counts"].items())
+    rows = json.loads(written(result))["models"]
+    return f"{before}{MARKS[0]}\n{facts}:\n\n{table(rows)}\n\n{counts}\n{MARKS[1]}{after}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cpu", action="store_true", help="measure on the CPU")
@@ -529,7 +551,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     parser.add_argument("--models", type=Path, help="keep the made weights in this folder")
     parser.add_argument("--out", type=Path, help="file to write")
+    parser.add_argument(
+        "--collect", type=Path, nargs="+", help="measure nothing: put results on the CPU together"
+    )
     args = parser.parse_args()
+    if args.collect:
+        result = collected(args.collect)
+        Path(__file__).with_name("gpu_budget_cpu.json").write_text(written(result), "utf-8")
+        DOCUMENT.write_text(documented(DOCUMENT.read_text("utf-8"), result), "utf-8")
+        return
     facts: dict[str, Any] = machine() if args.cpu else machine() | card()
     chosen = args.only.split(",") if args.only else list(ON_CPU) if args.cpu else None
     jobs = [
@@ -543,7 +573,7 @@ def main() -> None:
         ray.init(address="local", num_gpus=0 if args.cpu else 1, include_dashboard=False)
     root = args.models or Path(tempfile.mkdtemp(prefix="tiktok-ray-budget-"))
     out = args.out or Path(__file__).with_name(f"gpu_budget{'_cpu' if args.cpu else ''}.json")
-    result: dict[str, Any] = {
+    result = {
         "date": datetime.date.today().isoformat(),
         **facts,
         "basis": "measured",

@@ -64,17 +64,58 @@ def test_rows_are_written_in_order_of_the_jobs_and_as_a_table():
 def test_a_row_says_whether_it_keeps_to_the_plan():
     job = next(job for job in budget.JOBS if job.variant == "segformer-b0")
     variant = budget.variant_of(job)
-    found = {"peak_pss_gib": variant.ram_gib - 0.1, "reserved_gib": 0.1, "context_gib": 0.4}
-    row = budget.summed_up(job, "cpu", found, [1.0, 30.0, 2.0])
-    assert (row["seconds"], row["seconds_per_video_minute"]) == (2.0, 6.0)
-    assert row["planned_gib"] == variant.ram_gib
-    assert row["within_limits"]
-    assert not budget.summed_up(job, "cpu", found, [row["timeout_s"] + 1])["within_limits"]
-    assert not budget.summed_up(job, "cpu", {**found, "peak_pss_gib": 9.0}, [1.0])["within_limits"]
-    card = budget.summed_up(job, "cuda", found, [1.0])
+    row = {"variant": job.variant, "seconds": 2.0, "peak_pss_gib": variant.ram_gib - 0.1,
+           "reserved_gib": 0.1, "context_gib": 0.4}  # fmt: skip
+    found = budget.judged(row, "cpu")
+    assert found["planned_gib"] == variant.ram_gib
+    assert found["within_limits"] is True
+    late = {**row, "seconds": found["timeout_s"] + 1}
+    assert budget.judged(late, "cpu")["within_limits"] is False
+    assert budget.judged({**row, "peak_pss_gib": 9.0}, "cpu")["within_limits"] is False
+    assert budget.judged({**row, "variant": "ast"}, "cpu")["within_limits"] is None
+    card = budget.judged(row, "cuda")
     assert card["planned_gib"] == pytest.approx(sum(variant.vram or ()) + 0.45)
-    assert card["within_limits"]
-    assert not budget.summed_up(job, "cuda", {**found, "reserved_gib": 5.0}, [1.0])["within_limits"]
+    assert card["within_limits"] is True
+    assert budget.judged({**row, "reserved_gib": 5.0}, "cuda")["within_limits"] is False
+
+
+def test_results_are_collected_and_documented(tmp_path):
+    facts = {
+        "date": "2026-01-01",
+        "cpu": "a CPU",
+        "cores": 2,
+        "threads": 1,
+        "counts": {"clip": "20 s"},
+    }
+    for_all = {"peak_pss_gib": 0.5}
+    runs = [
+        [
+            {"variant": "yolov8n", "seconds": 1.0} | for_all,
+            {"variant": "ast", "seconds": 4.0} | for_all,
+        ],
+        [{"variant": "yolov8n", "seconds": 2.0} | for_all],
+    ]
+    for k, rows in enumerate(runs):
+        (tmp_path / f"{k}.json").write_text(json.dumps({**facts, "models": rows}))
+    found = budget.collected([tmp_path / "0.json", tmp_path / "1.json"])
+    assert {row["variant"]: row["seconds"] for row in found["models"]} == {
+        "yolov8n": 2.0,
+        "ast": 4.0,
+    }
+    text = budget.documented(f"before {budget.MARKS[0]} old {budget.MARKS[1]} after", found)
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[0] for line in lines] == ["| variant", "| ast", "| yolov8n"]
+    assert " | 2.00 | " in lines[2]
+    assert "old" not in text
+    assert text.startswith("before ")
+    assert text.endswith(" after")
+    assert budget.documented(text, found) == text
+
+
+def test_the_document_shows_what_was_measured():
+    path = Path(budget.__file__).with_name("gpu_budget_cpu.json")
+    text = budget.DOCUMENT.read_text("utf-8")
+    assert budget.documented(text, json.loads(path.read_text("utf-8"))) == text
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ QWEN2 = Family(
         Variant("qwen2-vl-2b", _2B, ram_gib=1.5, vram=Vram(4.1, 0.8), cpu=False),
         Variant("qwen2-vl-2b-nf4", _2B, ram_gib=1.5, vram=Vram(2.3, 0.8), cpu=False),
         # On a CPU, quantising takes a minute at every start: about what it saves on a clip.
-        Variant("qwen2-vl-2b-cpu", _2B, ram_gib=5.0),
+        Variant("qwen2-vl-2b-cpu", _2B, ram_gib=5.3),
     ),
     load,
 )
