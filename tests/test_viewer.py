@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from actors import ANALYZERS
 from tests import viewer_reports
 from tiktok_ray import viewer
-from tiktok_ray.cli import app
+from tiktok_ray.cli import app, write_page
 from tiktok_ray.report import VideoReport
 from tiktok_ray.viewer.bundle import bundle
 from tiktok_ray.viewer.hints import hints
@@ -220,3 +220,27 @@ def test_made_reports_are_reports() -> None:
         VideoReport.model_validate(make())
     statuses = {s["status"] for s in viewer_reports.every_status()["analyzers"].values()}
     assert statuses == {"ok", "partial", "skipped", "unavailable", "failed", "timed_out"}
+
+
+def test_analyze_writes_a_page_with_the_video(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIKTOK_RAY_HOME", str(tmp_path / "home"))
+    out = tmp_path / "out"
+    few = ["--workers", "threads", "--only", "cut_analysis"]
+    done = CliRunner().invoke(app, ["analyze", str(clip), *few, "--out", str(out), "--html"])
+    assert done.exit_code == 0, done.output
+    [page] = out.glob("*.html")
+    text = page.read_text("utf-8")
+    assert json.loads(block(text, "report")) == json.loads(page.with_suffix(".json").read_text())
+    assert base64.b64decode(block(text, "video")) == clip.read_bytes()
+
+
+def test_a_video_too_large_for_the_page_is_left_out(
+    tmp_path: Path, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"x" * 11)
+    monkeypatch.setattr(viewer, "VIDEO_MAX", 10)
+    made = VideoReport.model_validate(report)
+    assert 'id="video"' not in write_page(made, tmp_path, video).read_text("utf-8")

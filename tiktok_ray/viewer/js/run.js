@@ -65,7 +65,8 @@ function schedule(report) {
       status: section.status, load: run.load_s?.[name],
       where: plan ? `${plan.variant} on ${plan.device}` : (section.device ?? ""),
       planned: card ? plan.vram_gib : plan?.ram_gib,
-      measured: card ? memory[name]?.peak_vram_gib : memory[name]?.peak_gib,
+      // Nothing takes no memory: zero says that it was not measured.
+      measured: (card ? memory[name]?.peak_vram_gib : memory[name]?.peak_gib) || null,
       kind: card ? "on the card" : "RAM",
       basis: plan?.basis,
     });

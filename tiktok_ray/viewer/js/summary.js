@@ -4,8 +4,9 @@ import { button, clockTime, el, number, percent, said, words } from "./dom.js";
 import { findings, LANES } from "./lanes.js";
 import { reasonOf, STATUSES } from "./status.js";
 
-const INSIGHTS = 6;
-const MOMENTS = 6;
+const INSIGHTS = 3;
+const MOMENTS = 3;
+const TOPICS = 4;
 const EVIDENCE = 4;
 const TITLES = Object.fromEntries(LANES.map((lane) => [lane.analyzer, lane.title]));
 
@@ -19,13 +20,11 @@ export function makeSummary(model, show) {
   node.append(statusLine(model));
   if (told?.summary) node.append(said("p", told.summary, { class: "lead" }));
   const cross = model.section("cross_analyzer_intelligence");
-  const hook = model.section("temporal_flow").output?.hook;
   const flow = model.section("temporal_flow");
   const evident = (moment) => insight({ text: moment.what, evidence: moment.evidence }, show);
   node.append(el("div", { class: "columns" },
     el("div", { class: "stack" },
       listed("Insights", findings(cross.output), INSIGHTS, (finding) => insight(finding, show), cross),
-      hook?.what ? el("div", { class: "card" }, el("h2", {}, "Hook"), said("p", hook.what)) : null,
       listed("Key moments", flow.output?.moments ?? [], MOMENTS, evident, flow)),
     el("div", { class: "stack" }, statements(model, show) ?? found(model, show), tags(cross.output, told))));
   return { node };
@@ -69,7 +68,7 @@ function listed(title, entries, most, draw, section) {
   const list = el("ol", { class: "findings" }, entries.slice(0, most).map(draw));
   const rest = entries.slice(most);
   const more = rest.length
-    ? button(`${rest.length} more`, () => { list.append(...rest.map(draw)); more.remove(); }, { class: "quiet" })
+    ? button(`${rest.length} more`, () => { list.append(...rest.map(draw)); more.remove(); }, { class: "quiet more" })
     : null;
   const reason = entries.length ? "" : reasonOf(section) || (section.status === "ok" ? "None." : words(section.status));
   return el("div", { class: "card" }, el("h2", {}, title), reason ? said("p", reason, { class: "note" }) : list, more);
@@ -99,7 +98,11 @@ function statements(model, show) {
   const rows = [...topics].map(([about, told]) =>
     el("div", {}, el("dt", {}, about), el("dd", {}, told.map((statement) => sentence(statement, show)))));
   const left = Object.entries(model.report.summary.topics_not_measured ?? {});
-  return el("div", { class: "card" }, el("h2", {}, "Summary"), el("dl", { class: "topics" }, rows),
+  const list = el("dl", { class: "topics" }, rows.slice(0, TOPICS));
+  const more = rows.length > TOPICS
+    ? button(`${rows.length - TOPICS} more topics`, () => { list.append(...rows.slice(TOPICS)); more.remove(); }, { class: "quiet more" })
+    : null;
+  return el("div", { class: "card" }, el("h2", {}, "Summary"), list, more,
     left.length ? el("details", {}, el("summary", {}, `${left.length} topics not measured`),
       el("dl", { class: "topics" }, left.map(([about, why]) => el("div", {}, el("dt", {}, about), said("dd", why, { class: "note" }))))) : null);
 }
