@@ -74,6 +74,10 @@ class AnalyzerActor:
             logs.write_to(log_file)
         self.worker = Worker(analyzer, options, assignment)
 
+    def __repr__(self) -> str:
+        """How Ray's dashboard and logs call it."""
+        return self.worker.assignment.name
+
     def load(self, correlation: str = "") -> Reply:
         with logs.correlated(correlation):
             return self._told("loaded", self.worker.load())
@@ -132,6 +136,9 @@ class DecoderActor:
             "pss_gib": memory_now().pss_gib,
         }
         return (envelope, *[decoded.tracks.get(name) for name in want])
+
+    def __repr__(self) -> str:
+        return DECODER
 
     def facts(self) -> dict[str, Any]:
         return {"pid": os.getpid()}
@@ -334,7 +341,7 @@ class Fleet:
         self._attached.discard(name)
         actor = self._actors[name]
         try:
-            facts = await asyncio.wait_for(_future(actor.facts.remote()), self.settings.drain_s)
+            facts = await _within(self.settings.drain_s, actor.facts.remote())
         except TimeoutError:
             self._restart(name)
         except exceptions.RayError as error:
@@ -363,7 +370,7 @@ class Fleet:
         A load that one video no longer wants goes on: the next video wants it.
         """
         try:
-            return await asyncio.wait_for(_future(ref), limit_s)
+            return await _within(limit_s, ref)
         except TimeoutError:
             self._restart(name)
             raise
@@ -394,8 +401,7 @@ class Fleet:
     async def facts(self) -> dict[str, dict[str, Any]]:
         """What each actor's process is and sees, by name."""
         return {
-            name: await asyncio.wait_for(_future(actor.facts.remote()), 30)
-            for name, actor in self._actors.items()
+            name: await _within(30, actor.facts.remote()) for name, actor in self._actors.items()
         }
 
     async def close(self) -> None:
@@ -438,5 +444,10 @@ def _code(module: str) -> str:
     return own + code_digest(Path(__file__).with_name(module))
 
 
-def _future(ref: Any) -> asyncio.Future[Any]:
-    return asyncio.wrap_future(ref.future())
+async def _within(seconds: float, ref: Any) -> Any:
+    """What a call returns. Raises ``TimeoutError``.
+
+    Not by ``asyncio.wait_for``: that of Python 3.11 loses a cancellation that comes with the value.
+    """
+    async with asyncio.timeout(seconds):
+        return await asyncio.wrap_future(ref.future())
