@@ -953,7 +953,9 @@ class _Meter:
         self.power += (self.weights @ squares).tolist()
         over = 4 if self.rate < 96_000 else 2
         joined = np.concatenate([self.tail, block], axis=1)
-        fine = np.abs(resample_poly(joined, over, 1, axis=1, window=self.interpolator[over]))[:, self.tail.shape[1] * over :]
+        fine = np.abs(resample_poly(joined, over, 1, axis=1, window=self.interpolator[over]))[
+            :, self.tail.shape[1] * over :
+        ]
         self.peak += fine.reshape(channels, steps, -1).max((0, 2)).tolist()
         full = np.abs(block) >= 0.9999
         self.clipped += full.reshape(channels, steps, -1).mean((0, 2)).tolist()
