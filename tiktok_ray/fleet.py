@@ -319,9 +319,9 @@ class Fleet:
         limit = self.settings.start_timeout_s
         deadline = time.monotonic() + limit
         while True:
-            ready = _future(self._actors[name].__ray_ready__.remote())
+            ready = self._actors[name].__ray_ready__.remote()
             try:
-                await asyncio.wait_for(ready, deadline - time.monotonic())
+                await _within(deadline - time.monotonic(), ready)
                 break
             except TimeoutError:
                 share = self.plan.assignments[name].gpu_share if name != DECODER else 0.0
