@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import typer.core
 from starlette.routing import Match
 
 from tiktok_ray import systemd
@@ -27,18 +28,45 @@ VARIABLES = {
 SHELLS = ("sh", "bash", "console", "shell")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-ENDPOINT = re.compile(r"\b(GET|POST|DELETE|PUT|HEAD) (/[^\s`,;)]*)")
+ENDPOINT = re.compile(r"\b(GET|POST|DELETE|PUT|HEAD) (/[^\s`,;:)]*)")
 ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):80\d\d(/[^\s`'\"|>)]*)?")
 VARIABLE = re.compile(r"\bTIKTOK_RAY_[A-Z0-9_]*[A-Z0-9]")
-PLACE = re.compile(r"(?:tiktok_ray|actors|deploy|docs|benchmarks|tests)/[\w./-]*\w|serve_app\.py")
+PLACE = re.compile(
+    r"(?<![\w/~.-])(?:tiktok_ray|actors|deploy|docs|benchmarks|tests)/[\w./-]*\w|serve_app\.py"
+)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 UNIT = re.compile(r"\btiktok-ray[\w-]*\.(?:service|timer)\b")
+
+
+def settings_table():
+    """The table of all settings, as docs/deployment.md has it."""
+    rows = ["| variable | default | what |", "|---|---|---|"]
+    special = {
+        "models": "`~/.cache/tiktok_ray/models`",
+        "home": "`~/.local/share/tiktok_ray`",
+        "cores": "all",
+    }
+    for name, field in Settings.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        for key, one in inner.items() if inner else [("", field)]:
+            variable = f"TIKTOK_RAY_{name.upper()}" + (f"__{key.upper()}" if key else "")
+            plain = one.default if one.default_factory is None else "{}"
+            told = "" if plain is None else f"`{plain}`"
+            rows.append(f"| `{variable}` | {special.get(name, told)} | {one.description} |")
+    return "\n".join(rows)
+
+
+def test_deployment_lists_all_settings():
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    assert [row for row in settings_table().splitlines() if row not in text] == []
 
 
 def shell_lines(text):
     """Lines of shell blocks, continued ones joined; of consoles what follows the prompt."""
     for language, body in FENCE.findall(text):
-        if language in SHELLS:
+        if not language:
+            yield from (line for line in body.splitlines() if line.startswith("tiktok-ray "))
+        elif language in SHELLS:
             for line in body.replace("\\\n", " ").splitlines():
                 prompt = line.startswith("$ ")
                 if language != "console" or prompt:
@@ -65,11 +93,19 @@ def options(command):
     return {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)} | {"--help"}
 
 
+def default_of(command):
+    """The command that a group runs when its first word is none (``batch``), or None."""
+    plain = typer.core.TyperGroup.parse_args
+    return "run" if type(command).parse_args is not plain and "run" in command.commands else None
+
+
 def complaint(words):
     """What is wrong with a call; None when it fits the commands and flags that there are."""
     command, path = typer.main.get_command(app), []
     words = [w for w in words if w != "…"]
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        if words[0] not in command.commands and default_of(command):
+            words.insert(0, default_of(command))
         name = words.pop(0)
         if "|" in name:
             lost = [one for one in name.split("|") if one not in command.commands]
@@ -170,6 +206,11 @@ def test_what_is_not_there_is_found(line):
     [words] = calls(f"```sh\n{line}\n```")
     assert complaint(list(words))
     assert complaint(["health", "--fix"]) is None
+
+
+def test_a_command_that_is_meant_by_default_has_its_flags_checked():
+    assert complaint(["batch", "MANIFEST", "--out", "DEST"]) is None
+    assert complaint(["batch", "MANIFEST", "--no-such-flag"])
 
 
 def test_other_inventions_are_found():

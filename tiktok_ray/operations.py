@@ -256,7 +256,7 @@ def backup(
         made = upkeep.back_up(_settings(), into, videos=videos, keep=keep)
     except upkeep.CannotKeep as error:
         _fail(str(error))
-    print(f"{made} ({made.stat().st_size / 2**20:.1f} MiB)")
+    print(f"{made} ({made.stat().st_size / 2**20:.2f} MiB)")
 
 
 @maintain_app.command()
@@ -317,7 +317,7 @@ def trace(
 
 def _told(entry: dict[str, Any]) -> str:
     known = ("at", "level", "logger", "message", "pid", "id", "trace")
-    more = " ".join(f"{k}={v}" for k, v in entry.items() if k not in known)
+    more = " ".join(f"{k}={v}" for k, v in entry.items() if k not in known and v is not None)
     name = str(entry.get("logger", "")).removeprefix("tiktok_ray.")
     words = f"{entry['at']} {entry['level']:7} {name} [{entry['pid']}] {entry['message']} {more}"
     return "\n".join([words.rstrip(), *([str(entry["trace"])] if "trace" in entry else [])])
