@@ -1,7 +1,6 @@
 """Fixtures that every test shares."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def scene(seed: int, height: int = 256, width: int = 144) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds at 30 fps: one scene, a hard cut at 1 s, another; a tone of 440 Hz throughout."""
     folder = tmp_path_factory.mktemp("clip")
     pictures = [scene(1 if k < 30 else 2) for k in range(60)]
