@@ -69,7 +69,7 @@ async def test_the_next_owner_finds_the_models_warm(clip, settings):
     assert report.run["load_s"]["plain"] < 0.05, "it was loaded already"
 
 
-async def test_what_was_made_otherwise_is_removed(clip, settings):
+async def test_what_was_made_otherwise_is_removed(settings):
     old = fleet_of([fakes.Behaved], behaved(settings, flag="a"))
     await old.start(["plain"])
     names = living()

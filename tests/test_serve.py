@@ -26,6 +26,10 @@ from tiktok_ray.service import Service
 HANG = {"plain": {"how": "hang"}}
 
 
+class Client(httpx.AsyncClient):
+    service: Service
+
+
 @contextlib.asynccontextmanager
 async def served(settings, analyzers=(fakes.Plain, fakes.Softly, fakes.Needy), **client):
     """A client of a service that runs until the block ends; the service is ``client.service``."""
@@ -40,7 +44,7 @@ async def served(settings, analyzers=(fakes.Plain, fakes.Softly, fakes.Needy), *
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=address, raise_app_exceptions=False)
         options = {"base_url": "http://127.0.0.1:8000", "timeout": 60, **client}
-        async with httpx.AsyncClient(transport=transport, **options) as made:
+        async with Client(transport=transport, **options) as made:
             made.service = app.state.service
             yield made
 
@@ -322,7 +326,7 @@ async def test_results_are_paged_and_filtered(clip, settings):
         assert (await client.get("/results?analyzer=plain&status=failed")).json()["results"] == []
 
 
-async def test_facts(clip, settings):
+async def test_facts(settings):
     settings = settings.model_copy(update={"preload": True})
     async with served(settings, [fakes.Plain, fakes.Wanting]) as client:
         for _ in range(300):
@@ -352,7 +356,18 @@ async def test_facts(clip, settings):
 # Webhooks
 
 
+class Site(ThreadingHTTPServer):
+    """Answers with ``content``, and keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Hook)
+        self.calls: list[tuple[dict[str, str], bytes | str]] = []
+        self.content = b""
+
+
 class Hook(BaseHTTPRequestHandler):
+    server: Site
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.calls.append((dict(self.headers), body))
@@ -376,8 +391,7 @@ class Hook(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    server.calls, server.content = [], b""
+    server = Site()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -433,11 +447,11 @@ async def test_a_clip_by_its_address_when_that_is_opened(clip, settings, site):
 async def test_a_redirect_to_a_private_address_is_refused(settings, site, monkeypatch):
     site.content = b"secret"
 
-    def opened(settings, budget):
+    def opened(_, budget):
         def resolve(host):
             return ["93.184.216.34"] if host == "public.example" else [host]
 
-        async def dial(address, port):
+        async def dial(*_):
             return await asyncio.open_connection("127.0.0.1", site.server_port)
 
         return Door(resolve=resolve, dial=dial, budget=budget)
@@ -682,8 +696,8 @@ async def test_hostile_requests_are_refused_and_the_service_stays_well(clip, set
             kind = {"Content-Type": "application/json"}
             is_problem(await client.post("/analyze", content=body, headers=kind), status)
             tried += 1
-        for body, kind, status in FORMS:
-            headers = {"Content-Type": kind} if kind else {}
+        for body, form_type, status in FORMS:
+            headers = {"Content-Type": form_type} if form_type else {}
             is_problem(await client.post("/analyze", content=body, headers=headers), status)
             tried += 1
         for method, path, status in PATHS:

@@ -102,4 +102,5 @@ async def in_thread(call: Callable[[], T], timeout_s: float) -> T:
             loop.call_soon_threadsafe(settle, *outcome)
 
     threading.Thread(target=work, daemon=True).start()
-    return await asyncio.wait_for(result, timeout_s)
+    async with asyncio.timeout(timeout_s):
+        return await result

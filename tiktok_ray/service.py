@@ -177,7 +177,7 @@ class Service:
 
     async def _again(self, name: str, step: Callable[[], Awaitable[None]], pause_s: float) -> None:
         """Do something over and over. A step that fails (a full disk, say) is told and repeated."""
-        while True:
+        while not self._stopping:
             try:
                 await step()
             except Exception as error:
@@ -250,8 +250,7 @@ class Service:
             self._running[job.id] = task
             task.add_done_callback(partial(self._ended, job.id))
             self._tell()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), POLL_S)
+        await _until(self._wake, POLL_S)
 
     def _ended(self, id: str, _: asyncio.Task[None]) -> None:
         self._running.pop(id, None)
@@ -396,8 +395,7 @@ class Service:
             job = await asyncio.to_thread(self.ledger.get, id)
             if job is None or job.state in ENDED:
                 return job
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), POLL_S)
+            await _until(changed, POLL_S)
 
     # Events
 
@@ -457,8 +455,7 @@ class Service:
             if time.monotonic() - last >= quiet_s:
                 last = time.monotonic()
                 yield None
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), POLL_S)
+            await _until(changed, POLL_S)
 
     # Webhooks
 
@@ -549,6 +546,13 @@ class Service:
             "cache": self.cache.facts() if self.cache else None,
             "since": self.figures.begun,
         }
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    """Until the event, or for so long. (``wait_for`` of Python 3.11 can lose a cancellation.)"""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def upload_path(folder: Path) -> Path:

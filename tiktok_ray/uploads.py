@@ -194,7 +194,8 @@ def too_large(limit: int) -> UploadError:
 
 async def _next(chunks: AsyncIterator[bytes], silence_s: float) -> bytes | None:
     try:
-        return await asyncio.wait_for(anext(chunks), silence_s)
+        async with asyncio.timeout(silence_s):
+            return await anext(chunks)
     except StopAsyncIteration:
         return None
     except TimeoutError:
