@@ -13,8 +13,10 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -161,7 +163,7 @@ def listener(tmp_path):
 
 def test_systemd_hears_that_the_service_is_ready_while_it_answers(listener, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", listener.getsockname())
-    answers = ["ready, 0 running"]
+    answers: list[str | None] = ["ready, 0 running"]
     with systemd.heartbeat(lambda: answers[0], every_s=0.02):
         assert listener.recv(500) == b"READY=1\nWATCHDOG=1\nSTATUS=ready, 0 running"
         answers[0] = None
@@ -364,7 +366,7 @@ def orphans(settings):
     settings.home.mkdir()
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
-    me = upkeep.psutil.Process()
+    me = psutil.Process()
     marks = {
         "stale": upkeep.Owner(gone.pid, time.time() - 5, home).mark(),
         "living": upkeep.Owner(me.pid, me.create_time(), home).mark(),
@@ -392,7 +394,7 @@ def test_only_what_is_truly_stale_is_ended(orphans, settings, run):
 
 
 def test_a_number_that_another_process_got_is_no_owner():
-    me = upkeep.psutil.Process()
+    me = psutil.Process()
     assert upkeep.Owner(me.pid, me.create_time(), "x").alive()
     assert not upkeep.Owner(me.pid, me.create_time() - 100, "x").alive()
     owner = upkeep.Owner(12, 34.5, "/a:b/c")
@@ -417,7 +419,7 @@ def test_semaphores_that_nobody_has_are_removed(tmp_path):
 def test_sessions_of_dead_services_are_removed_and_no_others(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setenv("TMPDIR", "")
-    monkeypatch.setattr(upkeep.tempfile, "tempdir", None)
+    monkeypatch.setattr("tempfile.tempdir", None)
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
     monkeypatch.setenv(upkeep.MARK, "")
@@ -450,11 +452,15 @@ def test_sessions_of_dead_services_are_removed_and_no_others(settings, tmp_path,
 # Monitor and health, against a service that answers as it is told
 
 
-class Told(BaseHTTPRequestHandler):
-    answers: dict
+class Answering(ThreadingHTTPServer):
+    token: str = ""
+    answers: dict[str, Any]
 
+
+class Told(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
+        assert isinstance(server, Answering)
         if server.token and self.headers.get("Authorization") != f"Bearer {server.token}":
             self.send_error(401)
             return
@@ -494,8 +500,7 @@ def healthy():
 @pytest.fixture
 def service(monkeypatch):
     """A service that answers what ``answers`` says."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Told)
-    server.token = ""
+    server = Answering(("127.0.0.1", 0), Told)
     failed = job(
         "f" * 24,
         "failed",
