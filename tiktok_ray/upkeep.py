@@ -97,7 +97,9 @@ def own(settings: Settings) -> Owner:
     starts = settings.home / STARTS
     known = starts.read_text().splitlines()[1 - KEPT_STARTS :] if starts.exists() else []
     entry = json.dumps({"pid": owner.pid, "started": owner.started})
-    starts.write_text("\n".join([*known, entry]) + "\n")
+    part = starts.with_suffix(".part")
+    part.write_text("\n".join([*known, entry]) + "\n")
+    part.replace(starts)
     return owner
 
 
