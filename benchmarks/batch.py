@@ -134,7 +134,12 @@ async def measure(count: int, seconds: float, in_flight: int) -> None:
     print(f"cores busy with the batch: {busy(steady, settings.cores):.0%} of {settings.cores}")
     print(f"machine: {1 - idle:.0%} busy in all")
     memory = [s[2] for s in steady]
-    print(f"memory: {min(memory):.0f} to {max(memory):.0f} MiB, slope {slope(steady):+.1f} MiB/min")
+    late = slope(steady[len(steady) // 2 :])
+    print(
+        f"memory: {min(memory):.0f} to {max(memory):.0f} MiB, slope {slope(steady):+.1f} MiB/min,"
+    )
+    print(f"  in the second half {late:+.1f} MiB/min; MiB each tenth of the way:")
+    print("  " + " ".join(f"{m:.0f}" for m in memory[:: max(1, len(memory) // 10)]))
     print(f"one at a time: {60 * one_at_a_time:.1f} videos/min")
     print(f"batch: {60 * rate:.1f} videos/min, {rate / one_at_a_time:.2f} times as many")
     print(

@@ -1,6 +1,8 @@
 """Reports as tables: rows, parts, and what a crash may leave."""
 
 import json
+import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from tiktok_ray import dataset
 from tiktok_ray.dataset import IN_PARTS, SCHEMAS, Dataset, Destination, figures, rows, table
 from tiktok_ray.report import Event, VideoInfo
 
+ROOT = Path(__file__).parent.parent
 BOX = [0.1, 0.2, 0.3, 0.4]
 
 
@@ -272,3 +275,33 @@ def test_an_address_is_a_destination(tmp_path):
     where = Destination((tmp_path / "by address").as_uri())
     where.write("a/b.txt", b"words")
     assert (tmp_path / "by address/a/b.txt").read_bytes() == b"words"
+
+
+def described(name):
+    """The documentation of one table, as docs/dataset.md has it."""
+    schema = SCHEMAS[name]
+    lines = [f"### `{name}`", "", f"{schema.metadata[b'about'].decode()}.", ""]
+    lines += ["| column | type | |", "|---|---|---|"]
+    for field in schema:
+        kind = str(field.type).replace("element: ", "").replace("item: ", "")
+        lines.append(f"| `{field.name}` | `{kind}` | {field.metadata[b'about'].decode()} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_documentation_describes_every_column(name):
+    assert described(name) in (ROOT / "docs/dataset.md").read_text()
+
+
+def test_the_documented_queries_run(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    made = opened(Destination(tmp_path))
+    made.add(report(1))
+    made.flush()
+    made.write_failures([])
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/dataset.md").read_text() + (ROOT / "docs/scale.md").read_text()
+    queries = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert len(queries) >= 5
+    for query in queries:
+        duckdb.sql(query).fetchall()

@@ -1,0 +1,67 @@
+"""CPU seconds of each analyzer on one video: ``python -m benchmarks.analyzer_seconds VIDEO [NAME …]``.
+
+One after another in this process, with one thread each. CPU time is counted and not wall time, so that
+a busy machine does not count; docs/scale.md is made from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from tiktok_ray import media
+from tiktok_ray.cli import make_graph
+from tiktok_ray.engine import options_for
+from tiktok_ray.placement import plan
+from tiktok_ray.settings import Settings
+from tiktok_ray.worker import Worker, limit_threads
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("names", nargs="*")
+    given = parser.parse_args()
+    limit_threads(1)
+    settings = Settings()
+    graph = make_graph()
+    names = graph.select(given.names)
+    made = plan(graph.analyzers.values(), settings, cards=())
+    begin = time.process_time()
+    decoded = media.decode(given.video, graph.tracks(names), settings)
+    minutes = decoded.video.duration_s / 60
+    known: dict[str, Any] = dict(decoded.tracks)
+    took = time.process_time() - begin
+    print(
+        "| what | variant | load, CPU s | CPU s | CPU s for a minute of video |\n|---|---|---|---|---|"
+    )
+    print(f"| decoding | | | {took:.2f} | {took / minutes:.1f} |", flush=True)
+    for name in names:
+        if name not in made.assignments:
+            continue
+        worker = Worker(
+            graph.analyzers[name], options_for(name, graph, settings), made.assignments[name]
+        )
+        t0 = time.process_time()
+        loaded = worker.load()
+        t1 = time.process_time()
+        inputs = {edge.source: known.get(edge.source) for edge in graph.edges[name]}
+        if loaded.status != "ok" or any(
+            inputs[e.source] is None for e in graph.edges[name] if not e.soft
+        ):
+            continue
+        reply = worker.run(inputs)
+        took = time.process_time() - t1
+        known[name] = reply.output
+        if reply.status in ("ok", "partial"):
+            variant = made.assignments[name].variant.name
+            print(
+                f"| `{name}` | {variant} | {t1 - t0:.1f} | {took:.2f} | {took / minutes:.1f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
