@@ -293,6 +293,20 @@ def test_axe_finds_nothing(
     assert axe(watched.page) == []
 
 
+@pytest.mark.parametrize(("seconds", "pace"), [(0.04, 1.0), (3600.0, 0.2)])
+def test_one_frame_and_one_hour(
+    tmp_path: Path, open_page: Open, seconds: float, pace: float
+) -> None:
+    url = write(tmp_path, viewer_reports.report(seconds, pace, width=1920, height=1080))
+    watched = open_page(url, height=2600)
+    until(watched.page, "document.querySelectorAll('.plot canvas').length === 2")
+    assert lane(watched, "color_analysis").locator("canvas").evaluate(PAINTED) > 1000
+    watched.page.keyboard.press("End")
+    assert now(watched) == pytest.approx(seconds, abs=0.05)
+    assert watched.page.locator(".trouble").count() == 0
+    assert watched.complaints == []
+
+
 def test_nothing_is_wider_than_a_phone(tmp_path: Path, open_page: Open) -> None:
     watched = open_page(write(tmp_path, viewer_reports.hostile()), width=360, height=740)
     assert watched.page.evaluate("document.scrollingElement.scrollWidth") <= 360

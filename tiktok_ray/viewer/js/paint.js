@@ -121,7 +121,8 @@ function paintStrip(context, strip, view, x) {
   const { times, colours } = strip;
   const begin = Math.max(0, firstFrom(times, view.from) - 1);
   for (let k = begin; k < times.length && times[k] <= view.to; k += 1) {
-    const end = k + 1 < times.length ? times[k + 1] : 2 * times[k] - (times[k - 1] ?? 0);
+    // The last sample stands for as long as the one before it.
+    const end = times[k + 1] ?? (k ? 2 * times[k] - times[k - 1] : view.to);
     if (!/^#[0-9a-f]{6}$/i.test(colours[k])) continue;
     const left = Math.floor(x(times[k]));
     context.fillStyle = colours[k];

@@ -1,6 +1,6 @@
 // Curves and shares beside the video: loudness, pace, palette, screen time, what is heard.
 
-import { clamp, colour, el, number, percent, said } from "./dom.js";
+import { clamp, clockTime, colour, el, number, percent, said } from "./dom.js";
 import { reasonOf } from "./status.js";
 import { shareBar } from "./summary.js";
 
@@ -58,7 +58,7 @@ function card(plot, model, clock) {
       legend: { show: plot.series.length > 1, live: false },
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: { x: { time: false, range: [0, model.duration] }, y: { range: plot.range } },
-      axes: [{ ...axis, size: 26, values: (_, ticks) => ticks.map((t) => `${t} s`) }, { ...axis, size: 40 }],
+      axes: [{ ...axis, size: 26, values: (_, ticks) => ticks.map((t) => clockTime(t, Number.isInteger(t) ? 0 : 1)) }, { ...axis, size: 40 }],
       series: [{ label: "time" }, ...plot.series.map(([label, tint, width]) => ({ label, stroke: colour(tint), width, points: { show: false } }))],
     }, plot.data, place);
     chart.over.append(playhead);
