@@ -711,7 +711,7 @@ def leaks_while_up(arena: Arena) -> list[str]:
         for title, most in (("ray::AnalyzerActor", planned), ("ray::DecoderActor", 1)):
             if (n := sum(c for name, c in names.items() if name.startswith(title))) > most:
                 found.append(f"{n} processes of {title}, planned are {most}")
-        found += [f"folder of a job: {p.name}" for p in (arena.home / "work").iterdir()]
+        found += [f"left of a job: {p.name}" for p in (arena.home / "work").iterdir()]
         found += [f"half a result: {p.name}" for p in (arena.home / "results").glob(".part-*")]
         if not found:
             break

@@ -332,7 +332,10 @@ def test_retention_removes_what_is_old(lived_in, run):
         folder = lived_in.home / upkeep.WORK / name
         folder.mkdir(parents=True)
         os.utime(folder, (time.time() - age,) * 2)
-    assert "2 results, 2 jobs, 1 uploads, 1 logs" in run("maintain", "retention").stdout
+    picture = lived_in.home / upkeep.WORK / f"{'c' * 24}.jpg"
+    picture.touch()
+    os.utime(picture, (1, 1))
+    assert "2 results, 2 jobs, 2 uploads, 1 logs" in run("maintain", "retention").stdout
     # What still arrives stays, and so does the upload of a job that waits.
     assert {p.name for p in (lived_in.home / upkeep.WORK).iterdir()} == {"b" * 24, f"{2:024x}"}
     assert Ledger(lived_in.home / upkeep.LEDGER).counts()["queued"] == 1

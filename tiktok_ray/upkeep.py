@@ -224,7 +224,7 @@ def abandoned_semaphores(folder: Path = Path("/dev/shm"), older_s: float = 3600.
 
 
 def orphans(settings: Settings) -> list[Path]:
-    """Folders of uploads whose process died before they were accepted; not those of the last hour."""
+    """What work left whose process died, such as uploads that were never accepted; an hour old."""
     from tiktok_ray.jobs import ENDED, Ledger
     from tiktok_ray.service import ORPHAN_S
 
@@ -233,7 +233,7 @@ def orphans(settings: Settings) -> list[Path]:
     ledger, found = Ledger(settings.home / LEDGER), []
     for folder in sorted((settings.home / WORK).glob("*")):
         with contextlib.suppress(FileNotFoundError):  # its job ended meanwhile
-            job = ledger.get(folder.name)
+            job = ledger.get(folder.stem)  # a folder, or a picture in the making
             old = time.time() - folder.stat().st_mtime > ORPHAN_S
             if old and (job is None or job.state in ENDED):
                 found.append(folder)
@@ -397,8 +397,11 @@ def retain(settings: Settings) -> dict[str, Any]:
         gone["jobs"] = ledger.prune(time.time() - age)
         ledger.close()
     lost = orphans(settings)
-    for folder in lost:
-        shutil.rmtree(folder, ignore_errors=True)
+    for path in lost:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     gone["uploads"] = len(lost)
     gone["logs"] = len(logs.forget(home / logs.FOLDER, keep_days=settings.keep_days))
     return gone
