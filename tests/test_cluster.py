@@ -84,6 +84,39 @@ def test_copies_of_a_plan_hold_the_copied_alone(cluster_module):
     assert names == [{"a", "b"}, {"a"}]
 
 
+class StandIn:
+    """Stands for a fleet: keeps what it was asked, and takes a moment."""
+
+    def __init__(self, plan):
+        self.plan, self.asked = plan, []
+
+    async def start(self, names):
+        self.asked.append(("start", *sorted(names)))
+
+    async def run(self, name, *_):
+        self.asked.append(("run", name))
+        await asyncio.sleep(0.01)
+
+    async def decode(self, *_):
+        self.asked.append(("decode",))
+        await asyncio.sleep(0.01)
+
+
+async def test_copies_share_the_work(cluster_module):
+    plan = planned(a=0.3, b=0.1)
+    first, second = StandIn(plan), StandIn(cluster_module.only_those(plan, {"a": 2, "b": 1}, 1))
+    spread = cluster_module.Spread(first, [second])
+    await spread.start(["a", "b"])
+    await asyncio.gather(*(spread.run(name, {}, 1) for name in "aaaabb"))
+    await asyncio.gather(*(spread.decode(None, []) for _ in range(2)))
+    assert first.asked[0] == ("start", "a", "b")
+    assert second.asked[0] == ("start", "a")
+    for fleet in (first, second):
+        assert fleet.asked.count(("run", "a")) == 2
+        assert fleet.asked.count(("decode",)) == 1
+    assert first.asked.count(("run", "b")) == 2
+
+
 # Real raylets
 
 

@@ -277,6 +277,19 @@ def test_an_address_is_a_destination(tmp_path):
     assert (tmp_path / "by address/a/b.txt").read_bytes() == b"words"
 
 
+def test_seconds_are_those_of_work(where):
+    made = opened(where)
+    for number, seconds in enumerate((1.0, 3.0)):
+        sections = {
+            "plain": {"status": "ok", "seconds": seconds, "output": {}},
+            "known": {"status": "ok", "seconds": 9.0, "cached": True, "output": {}},
+            "bad": {"status": "failed", "seconds": 9.0},
+        }
+        made.add(report(number, sections=sections))
+        made.flush()
+    assert dataset.measured_seconds(where) == {"plain": 2.0}
+
+
 def described(name):
     """The documentation of one table, as docs/dataset.md has it."""
     schema = SCHEMAS[name]

@@ -22,7 +22,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -578,10 +578,12 @@ def make_runner(
     nodes: int | None = None,
     *,
     through: bool = False,
+    seconds: Mapping[str, float] | None = None,
 ) -> Runner:
     """The service that runs here, unless options of the batch's own are given; else a fleet.
 
-    Where ``RAY_ADDRESS`` names a cluster there is a fleet on each of its nodes.
+    Where ``RAY_ADDRESS`` names a cluster there is a fleet on each of its nodes, with copies of what
+    is slowest by ``seconds``.
     """
     from actors import UNBUILT
     from tiktok_ray.cache import DiskCache
@@ -603,7 +605,8 @@ def make_runner(
 
         open_ray(settings)
         nodes = nodes or max(1, len(working_nodes()))
-        return Cluster(graph, settings, only, without, nodes=nodes, unbuilt=UNBUILT, cache=cache)
+        more: dict[str, Any] = {"unbuilt": UNBUILT, "cache": cache, "seconds": seconds}
+        return Cluster(graph, settings, only, without, nodes=nodes, **more)
     workers = make_workers(graph, settings)
     engine = Engine(graph, workers, settings, unbuilt=UNBUILT, cache=cache)
     return OwnFleet(engine, settings.in_flight, only, without)
@@ -690,7 +693,7 @@ def run_command(
     """
     from tiktok_ray.cli import _explained, _names, _options, _settings
     from tiktok_ray.console import problem
-    from tiktok_ray.dataset import Destination
+    from tiktok_ray.dataset import Destination, measured_seconds
     from tiktok_ray.metrics import listener
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s")
@@ -701,7 +704,9 @@ def run_command(
         wanted = list(entries(manifest, column))
         where = Destination(out)
         through = not (own_fleet or options or workers)
-        runner = make_runner(settings, _names(only), _names(without), nodes, through=through)
+        seconds = measured_seconds(where)
+        chosen = (_names(only), _names(without))
+        runner = make_runner(settings, *chosen, nodes, through=through, seconds=seconds)
         more = {"retry_quarantined": retry_quarantined, "heard": listener()}
         try:
             with alone_at(where):

@@ -16,7 +16,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tiktok_ray import placement
 from tiktok_ray.engine import Cache, CapacityError, Engine, Source, Tracks, Workers
-from tiktok_ray.fleet import Fleet, open_ray
+from tiktok_ray.fleet import DECODER, Fleet, open_ray
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Plan
@@ -94,7 +94,6 @@ class Spread:
 
     def __init__(self, first: Fleet, others: Collection[Fleet]) -> None:
         self.plan = first.plan
-        self._first = first
         self._fleets = [first, *others]
         self._busy: Counter[tuple[int, str]] = Counter()
 
@@ -106,17 +105,24 @@ class Spread:
             await fleet.start([n for n in names if n in fleet.plan.assignments])
 
     async def decode(self, path: Path, want: Collection[str]) -> Tracks:
-        return await self._first.decode(path, want)
+        with self._least(self._fleets, DECODER) as fleet:
+            return await fleet.decode(path, want)
 
     async def load(self, name: str) -> Reply:
         replies = await asyncio.gather(*(f.load(name) for f in self._having(name)))
         return next((r for r in replies if r.status != "ok"), replies[0])
 
     async def run(self, name: str, inputs: Mapping[str, Any], timeout_s: float) -> Reply:
-        fleet = min(self._having(name), key=lambda f: self._busy[id(f), name])
+        with self._least(self._having(name), name) as fleet:
+            return await fleet.run(name, inputs, timeout_s)
+
+    @contextlib.contextmanager
+    def _least(self, fleets: list[Fleet], name: str) -> Iterator[Fleet]:
+        """The fleet with least to do for that analyzer; it counts as busy within the block."""
+        fleet = min(fleets, key=lambda f: self._busy[id(f), name])
         self._busy[id(fleet), name] += 1
         try:
-            return await fleet.run(name, inputs, timeout_s)
+            yield fleet
         finally:
             self._busy[id(fleet), name] -= 1
 

@@ -522,6 +522,18 @@ class Dataset:
         self.where.write("dataset/failures/failures.parquet", parquet(table("failures", values)))
 
 
+def measured_seconds(where: Destination, parts: int = 4) -> dict[str, float]:
+    """Mean seconds of one video for each analyzer, by the latest parts at a destination."""
+    seconds: dict[str, list[float]] = {}
+    for part in where.files("dataset/analyzers")[-parts:]:
+        with where.fs.open_input_file(f"dataset/analyzers/{part}") as file:
+            found = pq.read_table(file, columns=["analyzer", "status", "seconds", "cached"])
+        for row in found.to_pylist():
+            if row["status"] in ("ok", "partial") and not row["cached"] and row["seconds"]:
+                seconds.setdefault(row["analyzer"], []).append(row["seconds"])
+    return {name: sum(values) / len(values) for name, values in seconds.items()}
+
+
 def parquet(found: pa.Table) -> bytes:
     """A table as one Parquet file."""
     sink = pa.BufferOutputStream()
