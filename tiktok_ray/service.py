@@ -14,6 +14,7 @@ import hmac
 import itertools
 import json
 import logging
+import os
 import shutil
 import sqlite3
 import sys
@@ -46,6 +47,8 @@ GATHER_S = 0.02
 SWEEP_S = 600.0
 ORPHAN_S = 3600.0
 POSTER_S = 20.0
+#: Those who wait for a report are answered before its poster is begun.
+POSTER_PAUSE_S = 0.2
 WEBHOOK_S = 15.0
 #: Most entries of the timeline that a job's event carries.
 SHOWN = 200
@@ -127,6 +130,7 @@ class Service:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._work: dict[str, asyncio.Task[tuple[VideoReport, Path | None]]] = {}
         self._suspect = ""
+        self._posters: asyncio.Queue[str] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -173,6 +177,7 @@ class Service:
             group.create_task(self._again("queue", self._consume, 0.0))
             group.create_task(self._again("retention", self._sweep, SWEEP_S))
             group.create_task(self._again("webhooks", self._deliver, POLL_S))
+            group.create_task(self._again("posters", self._make_poster, 0.0))
             group.create_task(self._prepare())
 
     async def _again(self, name: str, step: Callable[[], Awaitable[None]], pause_s: float) -> None:
@@ -311,7 +316,7 @@ class Service:
             self.figures.took(time.perf_counter() - begin)
         self._tell()
         if state == "done":
-            await self._make_poster(job.id)
+            self._posters.put_nowait(job.id)
         await asyncio.to_thread(shutil.rmtree, self.work / job.id, ignore_errors=True)
 
     async def _work_on(self, job: Job) -> tuple[VideoReport, Path | None]:
@@ -361,8 +366,10 @@ class Service:
             self.figures.sections[name, section.status] += 1
             self.figures.analyzer_s[name] += section.seconds
 
-    async def _make_poster(self, id: str) -> None:
-        """A still of the video, by ffmpeg in a process of its own with a deadline."""
+    async def _make_poster(self) -> None:
+        """A still of a video, by ffmpeg in a process of its own, one at a time."""
+        id = await self._posters.get()
+        await asyncio.sleep(POSTER_PAUSE_S)
         video = self.store.video_path(id)
         if video is None:
             return
@@ -579,8 +586,9 @@ async def poster(video: Path, picture: Path) -> None:
     """Write a still of ``video`` as a JPEG 480 pixels high. Raises ``RuntimeError``."""
     import imageio_ffmpeg
 
+    ffmpeg = await asyncio.to_thread(imageio_ffmpeg.get_ffmpeg_exe)
     maker = await asyncio.create_subprocess_exec(
-        imageio_ffmpeg.get_ffmpeg_exe(),
+        ffmpeg,
         *("-nostdin", "-loglevel", "error", "-threads", "1", "-protocol_whitelist", "file"),
         *("-i", str(video), "-an", "-sn", "-vf", "thumbnail=24,scale=-2:480", "-frames:v", "1"),
         *("-f", "image2", "-c:v", "mjpeg", "-y", str(picture)),
@@ -606,6 +614,7 @@ def _limit(pid: int) -> None:
         import resource
 
         with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, pid, 10)
             resource.prlimit(pid, resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
             resource.prlimit(pid, resource.RLIMIT_CPU, (int(POSTER_S), int(POSTER_S)))
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (16 * 2**20, 16 * 2**20))
