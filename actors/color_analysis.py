@@ -246,9 +246,9 @@ def dominant_colors(labs: Array, labels: NDArray[np.int64], shares: Array) -> Ar
 def _css() -> tuple[tuple[str, ...], Array]:
     from PIL import ImageColor
 
-    named = {k: v for k, v in ImageColor.colormap.items() if "grey" not in k}
-    rgb = np.array([ImageColor.getrgb(str(v))[:3] for v in named.values()])
-    return tuple(named), _lab(rgb / 255)
+    names = tuple(name for name in ImageColor.colormap if "grey" not in name)
+    rgb = np.array([ImageColor.getrgb(name)[:3] for name in names])
+    return names, _lab(rgb / 255)
 
 
 def _lab(rgb: Array) -> Array:

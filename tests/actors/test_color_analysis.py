@@ -153,6 +153,15 @@ def test_the_same_clip_gives_the_same_answer_twice():
     assert analyze(*pictures) == analyze(*pictures)
 
 
+def test_names_that_were_looked_up_before_do_no_harm():
+    """Pillow keeps what it looked up in the table of names itself."""
+    from PIL import ImageColor
+
+    ImageColor.getrgb("black")
+    ca._css.cache_clear()
+    assert ca.css_names(np.zeros((1, 3))) == ["black"]
+
+
 def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
     red, blue = plain(NAMED["red"]), plain(NAMED["blue"])
     white = plain((255, 240, 220))
