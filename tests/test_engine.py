@@ -253,3 +253,17 @@ async def test_cancelling_ends_soon(clip, settings):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert time.perf_counter() - begin < 2
+
+
+def test_who_took_more_than_planned_is_named():
+    from tiktok_ray.engine import over_plan
+
+    memory = {
+        "within": {"planned_gib": 0.5, "peak_gib": 0.4},
+        "over": {"planned_gib": 0.5, "peak_gib": 0.6},
+        "card": {"planned_gib": 0.2, "peak_gib": 2.0, "planned_vram_gib": 1.0, "peak_vram_gib": 0.9},
+        "card_over": {
+            "planned_gib": 0.2, "peak_gib": 0.1, "planned_vram_gib": 1.0, "peak_vram_gib": 1.1,
+        },
+    }  # fmt: skip
+    assert over_plan(memory) == ["over", "card_over"]

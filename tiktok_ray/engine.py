@@ -311,12 +311,21 @@ class Engine:
         reply, queued, at = await self._run(name, job, tracks, ready)
         if self.cache and key and reply.status == "ok" and reply.output is not None:
             self.cache.put(key, reply.output)
-        job.memory[name] = {
-            "peak_gib": reply.memory.pss_gib,
-            "peak_vram_gib": reply.memory.vram_gib,
-        }
+        if reply.memory.pss_gib:
+            job.memory[name] = self._memory(name, reply)
         section = self._section(name, reply, tracks)
         job.end(name, section.model_copy(update={"queued_s": queued, "started_s": at}))
+
+    def _memory(self, name: str, reply: Reply) -> dict[str, float]:
+        """Peak memory of a worker's process beside what was planned for it, in GiB."""
+        assignment = self.workers.plan.assignments[name]
+        row = {"planned_gib": assignment.variant.ram_gib, "peak_gib": reply.memory.pss_gib}
+        if assignment.vram_gib:
+            row |= {
+                "planned_vram_gib": assignment.vram_gib,
+                "peak_vram_gib": reply.memory.vram_gib,
+            }
+        return row
 
     async def _load(self, name: str, job: _Job) -> Section | None:
         """Load the model; the section if that failed, else None."""
@@ -450,6 +459,7 @@ class Engine:
                 "decoder": self.settings.decoder,
                 "plan": self.workers.plan.table(job.names),
                 "waits_for": {name: sorted(self.graph.producers[name]) for name in job.names},
+                "over_plan": over_plan(job.memory) if self.settings.workers == "ray" else [],
                 "memory": {"decoder": {"peak_gib": job.tracks.pss_gib}, **job.memory},
                 "versions": {"tiktok_ray": __version__},
             },
@@ -468,6 +478,16 @@ def first_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first single exception inside a group."""
     inner = several.exceptions[0]
     return first_of(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def over_plan(memory: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Names of the analyzers whose process took more memory than was planned for it."""
+    return [
+        name
+        for name, row in memory.items()
+        if row.get("peak_vram_gib", 0) > row.get("planned_vram_gib", 0)
+        or ("planned_vram_gib" not in row and row["peak_gib"] > row["planned_gib"])
+    ]
 
 
 def model_used(assignment: Assignment) -> ModelUsed | None:
