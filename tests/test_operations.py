@@ -317,7 +317,7 @@ def test_a_backup_that_climbs_out_is_refused(settings, tmp_path):
 
 
 def test_retention_removes_what_is_old(lived_in, run):
-    assert upkeep.retain(lived_in) == dict.fromkeys(("results", "jobs", "uploads", "logs"), 0)
+    assert upkeep.retain(lived_in) == dict.fromkeys(("results", "jobs", "leftovers", "logs"), 0)
     for table, column, file in (
         ("jobs", "ended", upkeep.LEDGER),
         ("results", "created", f"{upkeep.RESULTS}/index.sqlite"),
@@ -335,7 +335,7 @@ def test_retention_removes_what_is_old(lived_in, run):
     picture = lived_in.home / upkeep.WORK / f"{'c' * 24}.jpg"
     picture.touch()
     os.utime(picture, (1, 1))
-    assert "2 results, 2 jobs, 2 uploads, 1 logs" in run("maintain", "retention").stdout
+    assert "2 results, 2 jobs, 2 leftovers, 1 logs" in run("maintain", "retention").stdout
     # What still arrives stays, and so does the upload of a job that waits.
     assert {p.name for p in (lived_in.home / upkeep.WORK).iterdir()} == {"b" * 24, f"{2:024x}"}
     assert Ledger(lived_in.home / upkeep.LEDGER).counts()["queued"] == 1
@@ -574,8 +574,10 @@ def test_monitor_says_when_nobody_answers(run, monkeypatch, settings):
 
 def test_the_token_is_shown_to_the_service_and_to_nobody_else(service, run, monkeypatch):
     service.token = "hunter2hunter2"
-    done = run("health")
-    assert done.exit_code == operations.ILL
+    done = run("health", "--fix")
+    # A service that answers is not restarted because this command lacks the token.
+    assert done.exit_code == operations.ATTENTION
+    assert "restart" not in done.stdout
     assert "TIKTOK_RAY_TOKEN" in done.stdout.replace("\n", "")
     monkeypatch.setenv("TIKTOK_RAY_TOKEN", "hunter2hunter2")
     done = run("health")
@@ -602,6 +604,23 @@ def test_health_by_exit_code(service, run, change, code, check):
     assert done.exit_code == code, done.output
     bad = [row["check"] for row in json.loads(done.stdout)["checks"] if row["state"] == "bad"]
     assert bad == ([check] if check else [])
+
+
+def test_a_service_that_starts_is_waited_for(service, run, settings):
+    del service.answers["/health"]
+    assert run("health").exit_code == operations.ILL
+    me = psutil.Process()
+    here = settings.model_copy(update={"port": service.server_address[1]})
+    part = child(upkeep.Owner(me.pid, me.create_time(), str(settings.home.resolve())).mark())
+    time.sleep(0.3)
+    try:
+        young = watch.judge(here, now=me.create_time() + 30)
+        old = watch.judge(here, now=me.create_time() + 2 * watch.STARTING_S)
+    finally:
+        part.kill()
+        part.wait()
+    assert (young[0].state, young[0].ill) == ("note", False)
+    assert (old[0].state, old[0].ill) == ("bad", True)
 
 
 def test_a_job_that_never_ends_is_told(service, run):

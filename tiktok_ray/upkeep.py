@@ -378,7 +378,7 @@ def restore(settings: Settings, backup: Path) -> dict[str, int]:
 
 
 def retain(settings: Settings) -> dict[str, Any]:
-    """Hold results, jobs, uploads and logs to their age and size; what was removed.
+    """Hold results, jobs, leftovers and logs to their age and size; what was removed.
 
     The service does the same with results and jobs by itself; this works without it too.
     """
@@ -402,7 +402,7 @@ def retain(settings: Settings) -> dict[str, Any]:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    gone["uploads"] = len(lost)
+    gone["leftovers"] = len(lost)
     gone["logs"] = len(logs.forget(home / logs.FOLDER, keep_days=settings.keep_days))
     return gone
 

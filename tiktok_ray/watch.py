@@ -36,6 +36,10 @@ class NoAnswer(Exception):
     """The service does not answer; the message says what happened."""
 
 
+class Refused(NoAnswer):
+    """The service answers, but not to us."""
+
+
 def address(settings: Settings) -> str:
     """Where the service is reached from this machine."""
     host = "127.0.0.1" if settings.host in ANYWHERE else settings.host
@@ -60,7 +64,7 @@ def ask(line: httpx.Client, path: str, **query: Any) -> httpx.Response:
         words = str(error) or type(error).__name__
         raise NoAnswer(f"{line.base_url}: {words}") from None
     if answer.status_code == 401:
-        raise NoAnswer(f"{line.base_url} wants its token: set TIKTOK_RAY_TOKEN")
+        raise Refused(f"{line.base_url} wants its token: set TIKTOK_RAY_TOKEN")
     if answer.status_code != 200:
         raise NoAnswer(f"{line.base_url}{path} answers {answer.status_code}: {answer.text[:200]}")
     return answer
@@ -261,7 +265,13 @@ def judge(settings: Settings, now: float | None = None) -> list[Verdict]:
         with client(settings, 20.0) as line:
             health = ask(line, "/health").json()
             running = ask(line, "/jobs", state="running", limit=100).json()["jobs"]
+    except Refused as error:
+        advice = "the service runs; this command lacks its token"
+        return [Verdict("service", "bad", str(error), advice), *_left(settings)]
     except NoAnswer as error:
+        if (seconds := _starting_s(settings, now)) is not None:
+            words = f"{error}; its process started {_span(seconds)} ago"
+            return [Verdict("service", "note", words, "wait"), *_left(settings)]
         advice = "start it: tiktok-ray serve, or systemctl --user start tiktok-ray"
         return [Verdict("service", "bad", str(error), advice, ill=True), *_left(settings)]
     up_s = now - health["since"]
@@ -273,6 +283,12 @@ def judge(settings: Settings, now: float | None = None) -> list[Verdict]:
         _disk(settings, health["disk"]),
         *_left(settings),
     ]
+
+
+def _starting_s(settings: Settings, now: float) -> float | None:
+    """How long ago the service's process began, while it still may be starting; else None."""
+    ages = [now - owner.started for _, owner in upkeep.marked(settings) if owner.alive()]
+    return min(ages) if ages and min(ages) < STARTING_S else None
 
 
 def _service(settings: Settings, health: Mapping[str, Any], up_s: float) -> Verdict:
