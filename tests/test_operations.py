@@ -661,6 +661,31 @@ def test_fix_restarts_the_installed_unit_and_waits(service, run, settings, monke
     assert said == "could not restart the user unit: no such bus"
 
 
+@pytest.mark.parametrize(
+    ("state", "code", "asked", "said"),
+    [
+        ("active", 0, "try-restart", ""),
+        ("activating", 0, "try-restart", ""),
+        ("active", 1, "try-restart", "denied"),
+        ("inactive", 0, "is-active", "stopped"),
+    ],
+)
+def test_a_service_that_was_stopped_stays_so(tmp_path, monkeypatch, state, code, asked, said):
+    manager = tmp_path / "systemctl"
+    manager.write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n'
+        f'case "$*" in *is-active*) echo {state};; *) echo denied >&2; exit {code};; esac\n'
+    )
+    manager.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert said in systemd.restart("user")
+    assert bool(systemd.restart("system")) is bool(said)
+    calls = (tmp_path / "asked").read_text().splitlines()
+    assert asked in calls[-1]
+    assert "--user" in calls[0]
+    assert "--user" not in calls[-1]
+
+
 def test_a_setting_that_does_not_fit_is_explained(run, monkeypatch):
     monkeypatch.setenv("TIKTOK_RAY_PORT", "eighty")
     done = run("health")

@@ -54,10 +54,12 @@ def serving(settings: Settings) -> Iterator[None]:
     upkeep.own(settings)
     logs.write_to(logs.log_file(settings.home))
     log.info("service starts", extra={"version": __version__, "url": watch.address(settings)})
-    with systemd.heartbeat(lambda: watch.pulse(settings)):
-        yield
-    log.info("service ends")
-    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+    try:
+        with systemd.heartbeat(lambda: watch.pulse(settings)):
+            yield
+    finally:
+        log.info("service ends")
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
 
 
 def _settings() -> Settings:

@@ -38,11 +38,12 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
     """Serve until the process is told to stop (SIGINT, SIGTERM). Raises ``CannotServe``."""
     _check(settings)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    _stop_on_signals(stop)
     address = os.environ.get("RAY_ADDRESS")
     say("starting Ray …" if not address else f"connecting to Ray at {address} …")
     _connect(settings, address)
+    # Ray has put its own handler there: it would end the node at once, and running jobs with it.
+    _stop_on_signals(stop)
     try:
         note = _note(settings)
         facts = psutil.Process()
@@ -69,6 +70,11 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
     finally:
         _end(own=not address)
         _note(settings).unlink(missing_ok=True)
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
 
 
 def _check(settings: Settings) -> None:

@@ -117,7 +117,7 @@ def units(form: Form, command: Path, environment: Path | None = None) -> dict[st
     manager = "systemctl" if form == "system" else "systemctl --user"
     made["tiktok-ray-restart.service"] = (
         f"{MADE_BY}\n[Unit]\nDescription=Restart of an ill tiktok-ray\n\n[Service]\n"
-        f"Type=oneshot\nExecStart=/usr/bin/{manager} restart {SERVICE}\n"
+        f"Type=oneshot\nExecStart=/usr/bin/{manager} try-restart {SERVICE}\n"
     )
     for chore in CHORES:
         made[f"tiktok-ray-{chore.name}.service"] = _chore(chore, run, common, doors)
@@ -252,11 +252,19 @@ def write(texts: Mapping[Path, str], keep: Path) -> Iterator[tuple[Path, str]]:
 
 
 def restart(form: Form) -> str:
-    """Ask the manager to restart the service; what went wrong, or an empty text."""
+    """Ask the manager to restart the service; what went wrong, or an empty text.
+
+    One that was stopped on purpose stays so.
+    """
     words = ["systemctl", *(["--user"] if form == "user" else []), "--no-ask-password"]
     try:
+        state = subprocess.run(
+            [*words, "is-active", SERVICE], capture_output=True, text=True, timeout=30
+        )
+        if state.stdout.strip() == "inactive":
+            return "it was stopped, and stays so until it is started"
         done = subprocess.run(
-            [*words, "restart", SERVICE], capture_output=True, text=True, timeout=300
+            [*words, "try-restart", SERVICE], capture_output=True, text=True, timeout=300
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
