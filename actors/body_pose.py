@@ -128,7 +128,7 @@ class BodyPose(Analyzer):
             "yolov8n-pose",
             weights={"poser": checkpoint("yolov8n-pose.pt", 0.007)},
             vram=Vram(0.01, 0.2),
-            ram_gib=0.75,
+            ram_gib=0.8,
         ),
     )
     options_type = PoseOptions

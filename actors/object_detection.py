@@ -128,7 +128,7 @@ class ObjectDetection(Analyzer):
             "yolov8n",
             weights={"detector": checkpoint("yolov8n.pt", 0.006)},
             vram=Vram(0.01, 0.2),
-            ram_gib=0.75,
+            ram_gib=0.8,
         ),
     )
     options_type = ObjectOptions
