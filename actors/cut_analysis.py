@@ -159,7 +159,7 @@ def assemble(
             start=float(p.times[i.first]),
             end=float(p.times[i.after]),
             kind="flash",
-            through=p.plain(i.first),
+            through=p.color(i.first),
             new_shot=float(p.times[i.after]),
             strength=_strength(p, i.first - 1, i.after),
         )
@@ -192,9 +192,9 @@ def _paired(
     rest = list(ramps)
     while rest:
         ramp = rest.pop(0)
-        blank = p.plain(ramp.after)
-        following = rest[0] if rest and blank and blank == p.plain(rest[0].before) else None
-        if following and p.plain(ramp.before) == "black":
+        blank = p.color(ramp.after)
+        following = rest[0] if rest and blank and blank == p.color(rest[0].before) else None
+        if following and p.color(ramp.before) == "black":
             following = None
         if following and (
             following.start - ramp.end > HOLD_S
@@ -210,7 +210,7 @@ def _gradual(p: Pictures, ramp: Ramp, following: Ramp | None) -> Transition:
     """A ramp, or two that lead to a blank and from it, as one transition."""
     start, end = max(0.0, ramp.start), min(float(p.end), (following or ramp).end)
     before, after = ramp.before, (following or ramp).after
-    out, into = p.plain(ramp.after), p.plain(ramp.before)
+    out, into = p.color(ramp.after), p.color(ramp.before)
     if out == "white" and into == "black" and following is None:
         out = None
     new_shot: float | None = (start + end) / 2

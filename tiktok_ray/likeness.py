@@ -17,8 +17,10 @@ CELLS = 12  # cells along the short side of the coarse picture
 BLOCK, REACH = 8, 6  # pixels of the small picture: a block, and how far it is looked for
 TEXTURE = 4.0  # least standard deviation of luma at which one block can be told from another
 ALIKE = 0.8  # correlation from which two blocks show the same
-OTHER = 0.38  # pictures that share less than this of their blocks show different things
+LITTLE, SOME = 0.2, 0.54  # shares of their blocks: different things have less, alike ones more
+STILL = 0.52  # share of the picture that a new caption leaves as it was, at least
 BLACK, WHITE, GREY = 16.0, 235.0, 128.0  # I420, limited range
+TURN_S = 0.5  # time within which a quick fade leads to a blank and from it
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.float32]
@@ -29,8 +31,9 @@ class Pictures:
     """The thumbs and measures of them; indices count thumbs, levels are 0..255.
 
     ``change``: mean absolute difference to the picture before [n]. ``coarse``: means of the cells
-    of luma, then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each
-    picture is from plain black and from plain white [2, n]. ``blank``: whether it is that [2, n].
+    of luma (the first ``cells``), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each
+    picture is from plain black and from plain white [2, n]. ``plain``: whether it is that [2, n].
+    ``blank``: whether it is, or is the nearest to it in a fade too quick to show it [2, n].
     """
 
     def __init__(self, thumbs: Frames) -> None:
@@ -42,12 +45,13 @@ class Pictures:
         if len(thumbs) > 1:
             steps = cv2.absdiff(self.flat[1:], self.flat[:-1])
             self.change[1:] = cv2.reduce(steps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[:, 0]
-        self.coarse, cells = self._coarse()
-        light, color = self.coarse[:, :cells], self.coarse[:, cells:]
+        self.coarse, self.cells = self._coarse()
+        light, color = self.coarse[:, : self.cells], self.coarse[:, self.cells :]
         self.luma: Array = light.mean(1, dtype=float)
         tint = np.abs(color - GREY).mean(1) / 3
         self.off = np.stack([np.abs(light - at).mean(1) * 2 / 3 + tint for at in (BLACK, WHITE)])
-        self.blank = (self.off <= 4) & (light.std(1) <= 5)
+        self.plain = (self.off <= 4) & (light.std(1) <= 5)
+        self.blank = self.plain | turns(self.off, self.times)
         self.small = lru_cache(256)(self._small)
         self.shared = lru_cache(None)(self._shared)
 
@@ -87,31 +91,40 @@ class Pictures:
         ]
         return np.dstack(planes).astype(np.float32)
 
-    def matches(self, a: int, b: int) -> tuple[Array, Array]:
+    def matches(self, a: int, b: int, shift: tuple[int, int] = (0, 0)) -> tuple[Array, Array]:
         """Look for each textured block of either picture in the other.
 
         Returns the best normalised correlation of each block [k], and by how many pixels of the
         small picture it moved from ``a`` to ``b`` [k, 2]. Gain and offset of the light cancel.
+        With a ``shift`` (x, y), blocks are looked for around where it takes them, if it does not
+        take them out of the picture.
         """
         import cv2
 
         found: list[float] = []
         moves: list[tuple[int, int]] = []
         one, two = self.small(a)[..., 0], self.small(b)[..., 0]
-        grain = _grain(*one.shape)  # a plain window has no correlation; grain gives it one near 0
+        height, width = one.shape
+        grain = _grain(height, width)  # a plain window has no correlation; with grain, one near 0
         for here, there, sign in ((one, two + grain, 1), (two, one + grain, -1)):
-            height, width = here.shape
-            for y in range(0, height - BLOCK + 1, BLOCK):
-                for x in range(0, width - BLOCK + 1, BLOCK):
-                    block = here[y : y + BLOCK, x : x + BLOCK]
-                    if block.std() < TEXTURE:
-                        continue
-                    top, left = max(0, y - REACH), max(0, x - REACH)
-                    window = there[top : y + BLOCK + REACH, left : x + BLOCK + REACH]
-                    scores = cv2.matchTemplate(window, block, cv2.TM_CCOEFF_NORMED)
-                    _, best, _, (right, down) = cv2.minMaxLoc(scores)
-                    found.append(best)
-                    moves.append((sign * (left + right - x), sign * (top + down - y)))
+            for y, x in np.argwhere(_texture(here) >= TEXTURE).tolist():
+                top, left = y * BLOCK, x * BLOCK
+                down, right = top + sign * shift[1], left + sign * shift[0]
+                if not (0 <= right <= width - BLOCK and 0 <= down <= height - BLOCK):
+                    continue
+                first, start = max(0, down - REACH), max(0, right - REACH)
+                scores = cv2.matchTemplate(
+                    there[first : down + BLOCK + REACH, start : right + BLOCK + REACH],
+                    here[top : top + BLOCK, left : left + BLOCK],
+                    cv2.TM_CCOEFF_NORMED,
+                )
+                _, best, _, at = cv2.minMaxLoc(scores)
+                # A block that looks as much alike where it was has not moved.
+                stays = shift == (0, 0) and scores[top - first, left - start] > best - 0.03
+                if stays:
+                    at = (left - start, top - first)
+                found.append(best)
+                moves.append((sign * (at[0] + start - left), sign * (at[1] + first - top)))
         return np.array(found), np.array(moves, float).reshape(-1, 2)
 
     def _shared(self, a: int, b: int) -> float | None:
@@ -121,21 +134,86 @@ class Pictures:
         shots of different things. None if there is too little texture to say.
         """
         found, _ = self.matches(a, b)
-        return float((found >= ALIKE).mean()) if len(found) >= 2 else None
+        if len(found) < 2:
+            return None
+        share = float((found >= ALIKE).mean())
+        if share >= SOME:
+            return share
+        right, down = self.shift(a, b)
+        again, _ = self.matches(a, b, (round(right), round(down)))
+        enough = len(again) >= max(8, len(found) // 3)
+        return max(share, float((again >= ALIKE).mean())) if enough else share
+
+    def shift(self, a: int, b: int) -> tuple[float, float]:
+        """Shift (x, y) of the whole small picture, by phase correlation."""
+        import cv2
+
+        one, two = (np.ascontiguousarray(self.small(i)[..., 0]) for i in (a, b))
+        window = cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F)
+        (right, down), _ = cv2.phaseCorrelate(one, two, window)
+        return float(right), float(down)
 
     def differ(self, a: int, b: int, levels: float = 8.0) -> bool:
-        """Whether two pictures show different things; by ``levels`` alone if both are plain."""
+        """Whether two pictures show different things.
+
+        They share next to nothing; or little, and most of the picture changes, for a caption
+        leaves more as it was, and not by gain and offset, as light would change it. Without
+        texture, the levels alone must say.
+        """
         shared = self.shared(a, b)
-        return self.distance(a, b) >= levels if shared is None else shared < OTHER
+        if shared is None:
+            return self.distance(a, b) >= levels
+        if shared < LITTLE:
+            return self.still(a, b) < 0.9
+        return shared < SOME and self.still(a, b) < STILL and self.correlation(a, b) < 0.85
+
+    def correlation(self, a: int, b: int) -> float:
+        """Correlation of the luma of two pictures, -1..1."""
+        one, two = (self.small(i)[..., 0] - self.small(i)[..., 0].mean() for i in (a, b))
+        return float(np.vdot(one, two) / (np.sqrt(np.vdot(one, one) * np.vdot(two, two)) + 1e-6))
+
+    def still(self, a: int, b: int) -> float:
+        """Share of the picture that changes by no more than six levels of luma, 0..1.
+
+        Small motion does not count: a pixel may have the level of any of its neighbours.
+        """
+        import cv2
+
+        one, two, near = self.small(a)[..., 0], self.small(b)[..., 0], np.ones((3, 3), np.uint8)
+        within = [
+            (there >= cv2.erode(here, near) - 6) & (there <= cv2.dilate(here, near) + 6)
+            for here, there in ((one, two), (two, one))
+        ]
+        return float(min(share.mean() for share in within))
 
     def distance(self, a: int, b: int) -> float:
         """Mean absolute difference of two pictures, in levels."""
         return float(np.abs(self.flat[a].astype(np.int16) - self.flat[b]).mean())
 
-    def plain(self, index: int) -> Plain | None:
-        """The colour of a picture without content."""
+    def color(self, index: int) -> Plain | None:
+        """The colour of a blank picture."""
         black, white = self.blank[:, index]
         return "black" if black else "white" if white else None
+
+
+def turns(off: Array, times: Array) -> NDArray[np.bool_]:
+    """Where a distance from a blank [k, n] turns round near 0 between two samples [k, n]."""
+    near = max(1, round(TURN_S / float(np.median(np.diff(times))))) if len(times) > 1 else 1
+    padded = np.pad(off, ((0, 0), (near, near)))
+    highest = np.lib.stride_tricks.sliding_window_view(padded, near, axis=1).max(2)
+    count = off.shape[1]
+    sides = np.minimum(highest[:, :count], highest[:, -count:])
+    left, right = padded[:, near - 1 : near - 1 + count], padded[:, near + 1 : near + 1 + count]
+    turned: NDArray[np.bool_] = (off <= 20) & (off <= 0.2 * sides) & (off <= left) & (off <= right)
+    return turned
+
+
+def _texture(luma: Picture) -> Picture:
+    """Standard deviation of each block of a picture [h / BLOCK, w / BLOCK]."""
+    rows, columns = (side // BLOCK for side in luma.shape)
+    blocks = luma[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    deviation: Picture = blocks.std((1, 3))
+    return deviation
 
 
 @lru_cache(4)
@@ -148,32 +226,55 @@ MOTION_S = 0.3  # time over which the motion of a shot is measured
 
 def motion(p: Pictures, a: int, b: int) -> Array:
     """Motion of the camera between two pictures: change per second of the 2 x 3 similarity that
-    maps positions in the small picture; zeros if there is none to be seen.
+    maps positions in the small picture; zeros if there is none to be seen."""
+    if b <= a or (matrix := similarity(p, a, b)) is None:
+        return np.zeros((2, 3))
+    speed: Array = (matrix - np.eye(2, 3)) / (p.times[b] - p.times[a])
+    return speed
 
-    Pyramidal Lucas-Kanade on a lattice, and RANSAC so that a moving subject does not count.
+
+def similarity(p: Pictures, a: int, b: int) -> Array | None:
+    """The 2 x 3 similarity that maps positions in one small picture to those in another.
+
+    Pyramidal Lucas-Kanade on a lattice, and RANSAC so that a moving subject does not count; None
+    if too few points agree.
     """
     import cv2
 
-    still = np.zeros((2, 3))
-    if b <= a:
-        return still
     one, two = (np.ascontiguousarray(p.thumbs.gray(i)) for i in (a, b))
     ys, xs = np.mgrid[4 : one.shape[0] - 3 : 6, 4 : one.shape[1] - 3 : 6]
     points = np.stack([xs.ravel(), ys.ravel()], 1).astype(np.float32)[:, None]
     if len(points) < 8:
-        return still
+        return None
     moved, status, _ = cv2.calcOpticalFlowPyrLK(
         one, two, points, np.empty_like(points), winSize=(11, 11), maxLevel=2
     )
     good = status.ravel() == 1
     if good.sum() < 8:
-        return still
+        return None
     matrix, inliers = cv2.estimateAffinePartial2D(
         points[good], moved[good], method=cv2.RANSAC, ransacReprojThreshold=1.0
     )
     if matrix is None or inliers.mean() < 0.4:
-        return still
-    change = np.asarray(matrix, float) - np.eye(2, 3)
-    change[:, 2] *= p.small(a).shape[1] / one.shape[1]
-    speed: Array = change / (p.times[b] - p.times[a])
-    return speed
+        return None
+    found = np.asarray(matrix, float)
+    found[:, 2] *= p.small(a).shape[1] / one.shape[1]
+    return found
+
+
+def shifted(p: Pictures, a: int, b: int) -> bool:
+    """Whether one picture is the other, shifted or turned as a whole, but not zoomed."""
+    import cv2
+
+    one, two = (np.ascontiguousarray(p.small(i)[..., 0]) for i in (a, b))
+    size = (one.shape[1], one.shape[0])
+    right, down = p.shift(a, b)
+    tries = [np.array([[1.0, 0, right], [0, 1, down]])]
+    if (matrix := similarity(p, a, b)) is not None and abs(np.hypot(*matrix[:, 0]) - 1) < 0.03:
+        tries.append(matrix)
+    for move in tries:
+        seen = cv2.warpAffine(np.ones_like(one), move, size) > 0.99
+        rest = np.abs(cv2.warpAffine(one, move, size) - two)[seen]
+        if seen.mean() > 0.6 and rest.mean() < 0.45 * np.abs(one - two)[seen].mean():
+            return True
+    return False

@@ -12,11 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.likeness import ALIKE, MOTION_S, OTHER, Array, Picture, Pictures, motion
+from tiktok_ray.likeness import ALIKE, MOTION_S, Array, Picture, Pictures, motion, shifted
 
 # --- flashes ---
 
-FLASH_S = 0.21  # longest flash
+FLASH_S = 0.21  # longest flash at full strength
+DAZZLE_S = 0.14  # longest that may show anything, if it is brighter
+DECAY_S = 0.7  # longest flash that dies away
 FLASH = 20.0  # levels of mean luma by which it differs from both sides
 
 
@@ -33,35 +35,49 @@ class Insert:
 
 
 def find_flashes(p: Pictures) -> list[Insert]:
-    """Runs of at most 0.21 s, brighter or darker than both sides.
+    """Short runs of pictures that are brighter, or darker, than both sides from their first on.
 
-    What they show is blank, washed out, or what the picture before shows: an inserted picture of
+    They are blank or nearly so, or show what the picture before shows: an inserted picture of
     something else is no flash.
     """
     found: list[Insert] = []
-    for first in (np.flatnonzero(np.abs(np.diff(p.luma)) >= FLASH) + 1).tolist():
+    sudden = (np.diff(p.plain.astype(int)) > 0).any(0) & (isolation(p.change)[1:] >= 1.8)
+    begins = (np.abs(np.diff(p.luma)) >= FLASH) | sudden
+    for first in (np.flatnonzero(begins) + 1).tolist():
         if found and first <= found[-1].after:
             continue
         after = _flash_end(p, first)
         if after is None:
             continue
+        cut, length = p.differ(first - 1, after), p.times[after] - p.times[first]
         peak = first + int(np.argmax(np.abs(p.luma[first:after] - p.luma[first - 1])))
         contrast = [float(p.small(i)[..., 0].std()) for i in (first - 1, peak, after)]
-        washed = contrast[1] < 0.5 * min(contrast[0], contrast[2])
-        cut = p.differ(first - 1, after)
-        if washed or p.plain(peak) or not (cut or p.differ(first - 1, peak)):
-            found.append(Insert(first, after, cut))
+        faint = contrast[1] < min(8.0, 0.3 * contrast[0], 0.3 * contrast[2])
+        faint &= p.off[:, peak].min() < 50
+        dazzled = length <= DAZZLE_S and p.luma[peak] > p.luma[first - 1]
+        plain = faint or bool(p.plain[:, peak].any())
+        if cut and plain and length <= FLASH_S:
+            found.append(Insert(first, after, True))
+        elif not cut and (plain or dazzled or not p.differ(first - 1, peak)):
+            found.append(Insert(first, after, False))
     return found
 
 
 def _flash_end(p: Pictures, first: int) -> int | None:
     """First picture after a flash that begins at ``first``; None if none does."""
-    sign = np.sign(p.luma[first] - p.luma[first - 1])
+    base = p.luma[first - 1]
+    sign = np.sign(p.luma[first] - base)
     for after in range(first + 1, len(p)):
-        if p.times[after] - p.times[first] > FLASH_S:
+        inside, length = (p.luma[first:after] - base) * sign, p.times[after] - p.times[first]
+        left = (p.luma[after] - base) * sign
+        if length > DECAY_S or inside.min() <= 0:
             break
-        inside = (p.luma[first:after] * sign).min()
-        if inside - max(p.luma[first - 1] * sign, p.luma[after] * sign) >= FLASH:
+        plain = (p.plain[:, first:after].all(1) & ~p.plain[:, [first - 1, after]].any(1)).any()
+        plain &= isolation(p.change)[after] >= 1.8
+        if length <= FLASH_S and (plain or inside.min() - max(0, left) >= FLASH):
+            return after
+        falling = (np.diff(inside[int(np.argmax(inside)) :]) < 1).all()
+        if sign > 0 and falling and abs(left) <= 0.25 * inside.max():
             return after
     return None
 
@@ -100,13 +116,14 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
     ratio, change = isolation(p.change), p.change
     around = np.pad(change, 1)
     peak = (change >= around[:-2]) & (change >= around[2:])
-    spikes = ((change >= 3) & (ratio >= 1.8)) | ((change >= 10) & peak)
+    spikes = ((change >= 3) & (ratio >= 1.8)) | ((change >= 15) & peak)
     flashing = {i for insert in inserts for i in range(insert.first, insert.after + 1)}
     found: list[Instant] = []
     for index in np.flatnonzero(spikes).tolist():
-        if index in flashing or (found and index - found[-1].index == 1):
+        if index in flashing or (found and index <= found[-1].index + 1):
             continue
-        if (new := _hard(p, index, ratio[index] >= 1.8)) is not None:
+        new = _hard(p, index, bool(ratio[index] >= 1.8))
+        if new is not None and not shifted(p, index - 1, new):
             near = change[max(1, new - 2) : new + 3]
             found.append(Instant(new, "hard", bool(change[new] > 2 * np.sort(near)[-2:][0])))
         elif ratio[index] >= 2.5 and _jumps(p, index):
@@ -116,25 +133,21 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
 
 def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
     """First picture of the new shot if one begins at or, blended, just after ``index``."""
-    last = len(p) - 1
+    last, change = len(p) - 1, p.change
     shared = p.shared(index - 1, index)
     if shared is None:
-        return index if isolated and p.change[index] >= 8 else None
-    sides = [p.shared(i, i + 1) for i in (index - 2, index) if 0 <= i < last]
-    known = [side for side in sides if side is not None]
-    if shared < OTHER:
-        steady = min(known, default=1.0) >= 0.5 and shared < 0.5 * min(known, default=1.0)
-        return index if steady or (isolated and shared < 0.6 * max(known, default=1.0)) else None
-    if not isolated or index == last or p.change[index + 1] < 0.3 * p.change[index]:
+        return index if isolated and p.differ(index - 1, index) else None
+    if p.differ(index - 1, index):
+        sides = [p.shared(i, i + 1) for i in (index - 2, index) if 0 <= i < last]
+        known = [side for side in sides if side is not None] or [1.0]
+        steady = min(known) >= 0.5 and shared < 0.6 * min(known)
+        return index if steady or (isolated and shared < 0.6 * max(known)) else None
+    if not isolated or index == last or change[index + 1] < 0.3 * change[index]:
         return None
-    blended = p.shared(index - 1, index + 1)
-    if (
-        blended is None
-        or blended >= OTHER
-        or max(p.change[index - 1], *p.change[index + 2 : index + 3], 0) > 0.3 * p.change[index]
-    ):
+    around = max(change[index - 1], change[min(last, index + 2)] if index + 2 <= last else 0)
+    if around > 0.5 * change[index] or not p.differ(index - 1, index + 1):
         return None
-    return index if p.change[index] > p.change[index + 1] else index + 1
+    return index if change[index] > change[index + 1] else index + 1
 
 
 def _jumps(p: Pictures, index: int) -> bool:
@@ -150,10 +163,10 @@ def _jumps(p: Pictures, index: int) -> bool:
     if p.times[index] - p.times[index - 1] > 1.7 * np.median(steps):
         return False
     back = p.distance(index - 1, min(last, index + 3))
-    if back < 0.6 * p.change[index] or _spread(p, index) < 0.3:
+    if back < 0.6 * p.change[index] or _spread(p, index) < 0.25 or shifted(p, index - 1, index):
         return False
     uneven = [_uneven(*p.matches(i, i + 1)) for i in (index - 2, index - 1, index)]
-    return uneven[1] >= 0.25 + max(uneven[0], uneven[2])
+    return uneven[1] >= 0.3 + max(uneven[0], uneven[2])
 
 
 def _spread(p: Pictures, index: int) -> float:
@@ -171,9 +184,8 @@ def _spread(p: Pictures, index: int) -> float:
 def _uneven(found: Array, moves: Array) -> float:
     """Share of the blocks found again that moved unlike the median block."""
     moves = moves[found >= ALIKE]
-    if len(moves) < 4:
-        return 0.0
-    return float((np.abs(moves - np.median(moves, 0)).max(1) >= 1).mean())
+    unlike = np.abs(moves - np.median(moves, 0)).max(1, initial=0) >= 1
+    return float(unlike.mean()) if unlike.sum() >= 5 else 0.0
 
 
 # --- gradual changes ---
@@ -216,30 +228,66 @@ def blending(times: Array, coarse: Picture, half: float) -> tuple[Array, Array]:
     return score, residual
 
 
-def ramp_of(times: Array, values: Array) -> tuple[float, float, float, float]:
-    """Start and end, and the levels before and after, of the ramp that fits best.
+@dataclass(frozen=True)
+class Shape:
+    """A change from level ``low`` until ``start`` to level ``high`` from ``end`` on.
 
-    Least squares over all pairs of knots at the samples and half-way between, coarse to fine.
+    Straight, or eased in and out by the cubic 3 x^2 - 2 x^3.
+    """
+
+    start: float
+    end: float
+    low: float
+    high: float
+    eased: bool
+
+    def at(self, times: Array) -> Array:
+        share = _ramps(times, np.array([self.start]), np.array([self.end]), self.eased)[0]
+        level: Array = self.low + (self.high - self.low) * share
+        return level
+
+
+def shape_of(times: Array, values: Array) -> Shape:
+    """The shape that fits best, by least squares, with knots at the samples and half-way between.
+
+    Knots are searched coarse to fine, first for a straight change.
     """
     knots = np.sort(np.concatenate([times, (times[1:] + times[:-1]) / 2]))
     step = max(1, len(knots) // 24)
-    start, end = _best_ramp(times, values, knots[::step], knots[::step])
-    i, j = np.searchsorted(knots, (start, end)).tolist()
-    starts, ends = (knots[max(0, k - step) : k + step + 1] for k in (i, j))
-    start, end = _best_ramp(times, values, starts, ends)
-    shape = np.clip((times - start) / (end - start), 0, 1)
-    slope, level = np.polyfit(shape, values, 1).tolist()
-    return start, end, level, level + slope
+    start, end, _ = _best(times, values, knots[::step], knots[::step], False)
+    fits: list[tuple[float, Shape]] = []
+    for eased in (False, True):
+        widen = 0.1 * (end - start) if eased else 0.0
+        i, j = np.searchsorted(knots, (start - widen, end + widen)).tolist()
+        near = [knots[max(0, k - step) : k + step + 1] for k in (i, j)]
+        one, two, error = _best(times, values, near[0], near[1], eased)
+        share = _ramps(times, np.array([one]), np.array([two]), eased)[0]
+        slope, level = np.polyfit(share, values, 1).tolist()
+        fits.append((error, Shape(one, two, level, level + slope, eased)))
+        start, end = one, two
+    (straight, line), (curved, curve) = fits
+    return curve if curved < 0.4 * straight else line
 
 
-def _best_ramp(times: Array, values: Array, starts: Array, ends: Array) -> tuple[float, float]:
+def _ramps(times: Array, starts: Array, ends: Array, eased: bool) -> Array:
+    """Rises from 0 to 1 between each start and end [k], at all times [n]: [k, n]."""
+    share = np.clip((times - starts[:, None]) / (ends - starts)[:, None], 0, 1)
+    curve: Array = share**2 * (3 - 2 * share) if eased else share
+    return curve
+
+
+def _best(
+    times: Array, values: Array, starts: Array, ends: Array, eased: bool
+) -> tuple[float, float, float]:
+    """Start, end and squared error of the rise, between any levels, that fits best."""
     begin, stop = (grid.ravel() for grid in np.meshgrid(starts, ends, indexing="ij"))
     begin, stop = begin[stop - begin > 1e-6], stop[stop - begin > 1e-6]
-    shapes = np.clip((times - begin[:, None]) / (stop - begin)[:, None], 0, 1)
+    shapes = _ramps(times, begin, stop, eased)
     shapes -= shapes.mean(1, keepdims=True)
-    explained = (shapes @ (values - values.mean())) ** 2 / np.maximum((shapes**2).sum(1), 1e-9)
+    rest = values - values.mean()
+    explained = (shapes @ rest) ** 2 / np.maximum((shapes**2).sum(1), 1e-9)
     best = int(np.argmax(explained))
-    return float(begin[best]), float(stop[best])
+    return float(begin[best]), float(stop[best]), float(rest @ rest - explained[best])
 
 
 def find_ramps(
@@ -270,8 +318,9 @@ def find_ramps(
             continue
         first = max((stop for stop in stops if stop <= centre), default=0)
         last = min((stop for stop in stops if stop > centre), default=len(p)) - 1
+        first, last = max(first, _blank_end(p, centre, -1)), min(last, _blank_end(p, centre, 1))
         ramp = _fit(p, t - half, t + half, first, last)
-        if ramp is None or any(ramp.start < r.end and ramp.end > r.start for r in found):
+        if ramp is None or any(_overlap(ramp, other) for other in found):
             refused.append((t - half, t + half))
             continue
         if not any(
@@ -279,6 +328,24 @@ def find_ramps(
         ):
             found.append(ramp)
     return sorted(found, key=lambda ramp: ramp.start)
+
+
+def _overlap(one: Ramp, two: Ramp) -> bool:
+    """Whether two ramps are rather one; two fades may meet in a blank picture."""
+    shared = min(one.end, two.end) - max(one.start, two.start)
+    return shared > 0.2 * min(one.end - one.start, two.end - two.start)
+
+
+def _blank_end(p: Pictures, index: int, step: Literal[-1, 1]) -> int:
+    """Far end of the first blank run met from ``index`` on: another blend may follow there."""
+    ahead = p.blank[:, index::step]
+    ends: list[int] = []
+    for one in ahead:
+        inside = np.flatnonzero(one)
+        if len(inside):
+            gaps = np.flatnonzero(np.diff(inside) > 1)
+            ends.append(int(inside[gaps[0]] if len(gaps) else inside[-1]))
+    return index + step * min(ends, default=ahead.shape[1] - 1)
 
 
 @dataclass(frozen=True)
@@ -305,19 +372,21 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
     for _ in range(4):
         margin = 0.2 + 0.3 * (end - start)
         low, high = np.searchsorted(p.times, (start - margin, end + margin)).tolist()
-        some = np.arange(max(first, low), min(last, high) + 1)[:: 1 + int((end - start) / 1.2)]
+        low, high = max(first, low), min(last, high)
+        some = np.arange(low, high + 1)[:: 1 + (high - low) // 40]
         blend = _mix(p, before, after, some, first, last)
         if len(some) < 5 or blend.residual.mean() > 0.6:
             return None
         times = p.times[some]
-        start, end, floor, top = ramp_of(times, blend.share)
+        shape = shape_of(times, blend.share)
+        start, end = shape.start, shape.end
         one, two = _around(p, start, end, first, last)
         if two - one < 3 or end - start < 0.1:
             return None
         inside = (some >= one) & (some <= two)
-        model = floor + (top - floor) * np.clip((times - start) / (end - start), 0, 1)
-        bend = np.sqrt(np.mean((blend.share - model)[inside] ** 2))
-        good = blend.residual[inside].mean() <= 0.22 and bend <= 0.06 and top - floor > 0.6
+        bend = np.sqrt(np.mean((blend.share - shape.at(times))[inside] ** 2))
+        good = blend.residual[inside].mean() <= 0.22 and bend <= 0.05
+        good &= shape.high - shape.low > 0.6
         seen = blend.overlap[inside].min() >= 0.2 and blend.contrast[inside].mean() >= LEAST
         fitted = Ramp(start, end, one, two) if good and seen else None
         near = 0.1 + 0.15 * (end - start)
@@ -329,9 +398,10 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
     if ramp is None:
         return None
     ramp = _to_blank(p, ramp, first, last)
-    if p.plain(ramp.before) or p.plain(ramp.after) or p.differ(ramp.before, ramp.after, 12):
+    if p.color(ramp.before) or p.color(ramp.after):
         return ramp
-    return None
+    alike = not p.differ(ramp.before, ramp.after, 12) or _same_thing(p, ramp, first, last)
+    return None if alike else ramp
 
 
 def _around(p: Pictures, start: float, end: float, first: int, last: int) -> tuple[int, int]:
@@ -345,35 +415,54 @@ def _mix(
     p: Pictures, before: int, after: int, some: NDArray[np.intp], first: int, last: int
 ) -> Blend:
     """Pictures ``some`` as blends of two, each carried on with the motion of its own shot."""
-    import cv2
-
-    ends = (before, after)
-    reach = np.searchsorted(p.times, (p.times[before] - MOTION_S, p.times[after] + MOTION_S))
-    speeds = (
-        motion(p, max(first, int(reach[0])), before),
-        motion(p, after, min(last, int(reach[1]))),
-    )
-    height, width = p.small(before).shape[:2]
-    whole = np.ones((height, width), np.float32)
+    speeds = _speeds(p, before, after, first, last)
     rows: list[tuple[float, float, float, float]] = []
     for index in some.tolist():
-        sides, known = [], whole
-        for end, speed in zip(ends, speeds, strict=True):
-            picture = p.small(end)
-            if speed.any():
-                move = np.eye(2, 3) + speed * (p.times[index] - p.times[end])
-                picture = cv2.warpAffine(picture, move, (width, height))
-                known = known * cv2.warpAffine(whole, move, (width, height))
-            sides.append(picture)
-        mask = (known > 0.99)[..., None]
-        way, gone = (sides[1] - sides[0]) * mask, (p.small(index) - sides[0]) * mask
+        (one, seen), (two, also) = (
+            _carried(p, end, speed, index)
+            for end, speed in zip((before, after), speeds, strict=True)
+        )
+        mask = (seen & also)[..., None]
+        way, gone = (two - one) * mask, (p.small(index) - one) * mask
         length = float(np.vdot(way, way)) + 1e-6
         share = float(np.vdot(gone, way)) / length
         rest = max(0.0, float(np.vdot(gone, gone)) - share**2 * length)
-        seen = float(mask.mean())
-        contrast = np.sqrt(length / max(1.0, 3 * seen * mask.size))
-        rows.append((share, np.sqrt(rest / length), contrast, seen))
+        contrast = np.sqrt(length / (1 + 3 * int(mask.sum())))
+        rows.append((share, np.sqrt(rest / length), contrast, float(mask.mean())))
     return Blend(*np.array(rows, float).reshape(-1, 4).T)
+
+
+def _speeds(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
+    """Motion of the shot that ends with ``before``, and of that which begins with ``after``."""
+    edges = (p.times[before] - MOTION_S, p.times[after] + MOTION_S)
+    start, stop = np.searchsorted(p.times, edges).tolist()
+    return motion(p, max(first, start), before), motion(p, after, min(last, stop))
+
+
+def _carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
+    """A small picture as it would look at another's time, and where that is known [h, w]."""
+    import cv2
+
+    picture = p.small(index)
+    height, width = picture.shape[:2]
+    if not speed.any():
+        return picture, np.ones((height, width), bool)
+    move = np.eye(2, 3) + speed * (p.times[to] - p.times[index])
+    known = cv2.warpAffine(np.ones((height, width), np.float32), move, (width, height))
+    return np.asarray(cv2.warpAffine(picture, move, (width, height))), known > 0.99
+
+
+def _same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
+    """Whether one side of a ramp, moved on, shows the other in another light."""
+    ends = (ramp.before, ramp.after)
+    speeds = _speeds(p, *ends, first, last)
+    for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
+        picture, known = _carried(p, end, speed, to)
+        one, two = picture[..., 0][known], p.small(to)[..., 0][known]
+        enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
+        if enough and np.corrcoef(one, two)[0, 1] > 0.6:
+            return True
+    return False
 
 
 def _to_blank(p: Pictures, ramp: Ramp, first: int, last: int) -> Ramp:
@@ -385,8 +474,8 @@ def _to_blank(p: Pictures, ramp: Ramp, first: int, last: int) -> Ramp:
             before -= 1
         while after < last and off[after + 1] < off[after] - 0.05:
             after += 1
-        if p.plain(before) and ramp.start - p.times[before] <= reach:
+        if p.color(before) and ramp.start - p.times[before] <= reach:
             ramp = Ramp(min(ramp.start, p.times[before]), ramp.end, before, ramp.after)
-        if p.plain(after) and p.times[after] - ramp.end <= reach:
+        if p.color(after) and p.times[after] - ramp.end <= reach:
             ramp = Ramp(ramp.start, max(ramp.end, p.times[after]), ramp.before, after)
     return ramp
