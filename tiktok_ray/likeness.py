@@ -20,6 +20,7 @@ ALIKE = 0.8  # correlation from which two blocks show the same
 LITTLE, SOME = 0.2, 0.54  # shares of their blocks: different things have less, alike ones more
 STILL = 0.52  # share of the picture that a new caption leaves as it was, at least
 BLACK, WHITE, GREY = 16.0, 235.0, 128.0  # I420, limited range
+SIDE = 5  # pictures on either side with which a change is compared
 TURN_S = 0.5  # time within which a quick fade leads to a blank and from it
 
 Array = NDArray[np.float64]
@@ -30,10 +31,11 @@ Plain = Literal["black", "white"]
 class Pictures:
     """The thumbs and measures of them; indices count thumbs, levels are 0..255.
 
-    ``change``: mean absolute difference to the picture before [n]. ``coarse``: means of the cells
-    of luma (the first ``cells``), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each
-    picture is from plain black and from plain white [2, n]. ``plain``: whether it is that [2, n].
-    ``blank``: whether it is, or is the nearest to it in a fade too quick to show it [2, n].
+    ``change``: mean absolute difference to the picture before [n]; ``isolation``: that over what
+    is usual around it [n]. ``coarse``: means of the cells of luma (the first ``cells``), then of
+    both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
+    black and from plain white [2, n]. ``plain``: whether it is that [2, n]. ``blank``: whether it
+    is, or is the nearest to it in a fade too quick to show it [2, n].
     """
 
     def __init__(self, thumbs: Frames) -> None:
@@ -45,6 +47,7 @@ class Pictures:
         if len(thumbs) > 1:
             steps = cv2.absdiff(self.flat[1:], self.flat[:-1])
             self.change[1:] = cv2.reduce(steps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[:, 0]
+        self.isolation = isolation(self.change)
         self.coarse, self.cells = self._coarse()
         light, color = self.coarse[:, : self.cells], self.coarse[:, self.cells :]
         self.luma: Array = light.mean(1, dtype=float)
@@ -194,6 +197,17 @@ class Pictures:
         """The colour of a blank picture."""
         black, white = self.blank[:, index]
         return "black" if black else "white" if white else None
+
+
+def isolation(change: Array) -> Array:
+    """Each change over what is usual around it [n]: the larger median of five on either side.
+
+    The idea of PySceneDetect's AdaptiveDetector, with medians, and each side for itself.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(change, SIDE), 2 * SIDE + 1)
+    left, right = (np.sort(side)[:, SIDE // 2] for side in (windows[:, :SIDE], windows[:, -SIDE:]))
+    isolated: Array = change / (0.5 + np.maximum(left, right))
+    return isolated
 
 
 def turns(off: Array, times: Array) -> NDArray[np.bool_]:

@@ -12,7 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.likeness import ALIKE, MOTION_S, Array, Picture, Pictures, motion, shifted
+from tiktok_ray.likeness import ALIKE, MOTION_S, SIDE, Array, Picture, Pictures, motion, shifted
+
+APART = 1.8  # isolation from which a change stands out from those around it
 
 # --- flashes ---
 
@@ -41,7 +43,7 @@ def find_flashes(p: Pictures) -> list[Insert]:
     something else is no flash.
     """
     found: list[Insert] = []
-    sudden = (np.diff(p.plain.astype(int)) > 0).any(0) & (isolation(p.change)[1:] >= 1.8)
+    sudden = (np.diff(p.plain.astype(int)) > 0).any(0) & (p.isolation[1:] >= APART)
     begins = (np.abs(np.diff(p.luma)) >= FLASH) | sudden
     for first in (np.flatnonzero(begins) + 1).tolist():
         if found and first <= found[-1].after:
@@ -73,7 +75,7 @@ def _flash_end(p: Pictures, first: int) -> int | None:
         if length > DECAY_S or inside.min() <= 0:
             break
         plain = (p.plain[:, first:after].all(1) & ~p.plain[:, [first - 1, after]].any(1)).any()
-        plain &= isolation(p.change)[after] >= 1.8
+        plain &= p.isolation[after] >= APART
         if length <= FLASH_S and (plain or inside.min() - max(0, left) >= FLASH):
             return after
         falling = (np.diff(inside[int(np.argmax(inside)) :]) < 1).all()
@@ -84,27 +86,17 @@ def _flash_end(p: Pictures, first: int) -> int | None:
 
 # --- changes from one picture to the next ---
 
-SIDE = 5  # pictures on either side with which a change is compared
-
 
 @dataclass(frozen=True)
 class Instant:
-    """A new shot begins with picture ``index``; ``alone``: the change takes but one step."""
+    """A new shot begins with picture ``index``.
+
+    ``alone``: the change takes but one step; if not, it may be the end of a gradual one.
+    """
 
     index: int
     kind: Literal["hard", "jump"]
     alone: bool
-
-
-def isolation(change: Array) -> Array:
-    """Each change over what is usual around it [n]: the larger median of five on either side.
-
-    The idea of PySceneDetect's AdaptiveDetector, with medians, and each side for itself.
-    """
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(change, SIDE), 2 * SIDE + 1)
-    left, right = (np.sort(side)[:, SIDE // 2] for side in (windows[:, :SIDE], windows[:, -SIDE:]))
-    isolated: Array = change / (0.5 + np.maximum(left, right))
-    return isolated
 
 
 def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
@@ -113,20 +105,20 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
     A change is looked at if it stands out from those around it, and is a hard cut if the pictures
     either side share few of their blocks while their neighbours do share theirs.
     """
-    ratio, change = isolation(p.change), p.change
+    apart, change = p.isolation >= APART, p.change
     around = np.pad(change, 1)
     peak = (change >= around[:-2]) & (change >= around[2:])
-    spikes = ((change >= 3) & (ratio >= 1.8)) | ((change >= 15) & peak)
+    spikes = ((change >= 3) & apart) | ((change >= 15) & peak)
     flashing = {i for insert in inserts for i in range(insert.first, insert.after + 1)}
     found: list[Instant] = []
     for index in np.flatnonzero(spikes).tolist():
         if index in flashing or (found and index <= found[-1].index + 1):
             continue
-        new = _hard(p, index, bool(ratio[index] >= 1.8))
+        new = _hard(p, index, bool(apart[index]))
         if new is not None and not shifted(p, index - 1, new):
-            near = change[max(1, new - 2) : new + 3]
-            found.append(Instant(new, "hard", bool(change[new] > 2 * np.sort(near)[-2:][0])))
-        elif ratio[index] >= 2.5 and _jumps(p, index):
+            beside = np.delete(change[max(0, new - 2) : new + 3], min(new, 2))
+            found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
+        elif p.isolation[index] >= 2.5 and _jumps(p, index):
             found.append(Instant(index, "jump", True))
     return found
 
@@ -144,7 +136,7 @@ def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
         return index if steady or (isolated and shared < 0.6 * max(known)) else None
     if not isolated or index == last or change[index + 1] < 0.3 * change[index]:
         return None
-    around = max(change[index - 1], change[min(last, index + 2)] if index + 2 <= last else 0)
+    around = change[[index - 1, min(index + 2, last)]].max() if index + 2 <= last else 0
     if around > 0.5 * change[index] or not p.differ(index - 1, index + 1):
         return None
     return index if change[index] > change[index + 1] else index + 1
