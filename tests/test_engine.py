@@ -60,7 +60,8 @@ async def test_a_whole_report(clip, settings):
     ],
 )
 async def test_a_failure_stays_where_it_is(clip, settings, how, status, words):
-    settings = behaved(settings, how).model_copy(update={"timeout_factor": 2.0})
+    limit = 2.0 if how == "hang" else 60.0
+    settings = behaved(settings, how).model_copy(update={"timeout_factor": limit})
     report = await analyze(
         clip, [fakes.Behaved, fakes.Softly, fakes.Needy, fakes.Listener], settings
     )
@@ -83,6 +84,7 @@ async def test_a_load_that_hangs_is_limited(clip, settings):
 
 async def test_the_next_video_runs_clean_after_a_hang(clip, settings, tmp_path):
     settings = behaved(settings, "hang once", tmp_path / "flag")
+    settings = settings.model_copy(update={"timeout_factor": 3.0})
     engine = engine_for([fakes.Behaved], settings)
     first = await engine.analyze(Source(clip, "a"))
     second = await engine.analyze(Source(clip, "b"))
@@ -91,7 +93,8 @@ async def test_the_next_video_runs_clean_after_a_hang(clip, settings, tmp_path):
 
 
 async def test_memory_that_runs_out_is_tried_with_half_the_batch(clip, settings):
-    report = await analyze(clip, [fakes.Behaved], behaved(settings, "memory"))
+    patient = behaved(settings, "memory").model_copy(update={"timeout_factor": 60.0})
+    report = await analyze(clip, [fakes.Behaved], patient)
     assert report.analyzers["plain"].status == "ok"
 
 
