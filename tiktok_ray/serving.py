@@ -129,17 +129,28 @@ def down(settings: Settings, say: Callable[[str], None]) -> bool:
         say(f"process {serving.pid} is told to stop …")
         serving.terminate()
         found = True
-        try:
-            serving.wait(STOP_S)
-        except psutil.TimeoutExpired:
+        if not _ended(serving, STOP_S):
             say(f"process {serving.pid} did not stop within {STOP_S:g} s and is killed")
             serving.kill()
-            serving.wait(10)
+            _ended(serving, 10)
     address = os.environ.get("RAY_ADDRESS") or ("" if note.get("own_ray") else note.get("ray"))
     if address:
         found = _clear(address, say) or found
     _note(settings).unlink(missing_ok=True)
     return found
+
+
+def _ended(process: psutil.Process, limit_s: float) -> bool:
+    """Wait for a process to end; one that has ended and nobody reaps (no init) counts as ended."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _clear(address: str, say: Callable[[str], None]) -> bool:
