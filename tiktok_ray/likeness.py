@@ -16,7 +16,7 @@ from tiktok_ray.media import Frames
 CELLS = 12  # cells along the short side of the coarse picture
 BLOCK, REACH = 8, 6  # pixels of the small picture: a block, and how far it is looked for
 TEXTURE = 4.0  # least standard deviation of luma at which one block can be told from another
-ALIKE = 0.8  # correlation from which two blocks show the same
+ALIKE, SURE = 0.8, 0.9  # correlations from which two blocks show the same, and surely
 LITTLE, SOME = 0.2, 0.54  # shares of their blocks: different things have less, alike ones more
 STILL = 0.52  # share of the picture that a new caption leaves as it was, at least
 BLACK, WHITE, GREY = 16.0, 235.0, 128.0  # I420, limited range
@@ -123,7 +123,7 @@ class Pictures:
                 )
                 _, best, _, at = cv2.minMaxLoc(scores)
                 # A block that looks as much alike where it was has not moved.
-                stays = shift == (0, 0) and scores[top - first, left - start] > best - 0.03
+                stays = shift == (0, 0) and scores[top - first, left - start] > best - 0.01
                 if stays:
                     at = (left - start, top - first)
                 found.append(best)
@@ -202,11 +202,15 @@ class Pictures:
 def isolation(change: Array) -> Array:
     """Each change over what is usual around it [n]: the larger median of five on either side.
 
-    The idea of PySceneDetect's AdaptiveDetector, with medians, and each side for itself.
+    The idea of PySceneDetect's AdaptiveDetector, with medians, and each side for itself. At either
+    end of the video the changes are mirrored. The first, which is none, has 0.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(change, SIDE), 2 * SIDE + 1)
-    left, right = (np.sort(side)[:, SIDE // 2] for side in (windows[:, :SIDE], windows[:, -SIDE:]))
-    isolated: Array = change / (0.5 + np.maximum(left, right))
+    isolated = np.zeros(len(change))
+    if len(change) > 1:
+        padded = np.pad(change[1:], SIDE, mode="symmetric")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * SIDE + 1)
+        sides = np.stack([windows[:, :SIDE], windows[:, -SIDE:]])
+        isolated[1:] = change[1:] / (0.5 + np.sort(sides)[..., SIDE // 2].max(0))
     return isolated
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.likeness import ALIKE, MOTION_S, SIDE, Array, Picture, Pictures, motion, shifted
+from tiktok_ray.likeness import MOTION_S, SIDE, SURE, Array, Picture, Pictures, motion, shifted
 
 APART = 1.8  # isolation from which a change stands out from those around it
 
@@ -158,7 +158,7 @@ def _jumps(p: Pictures, index: int) -> bool:
     if back < 0.6 * p.change[index] or _spread(p, index) < 0.25 or shifted(p, index - 1, index):
         return False
     uneven = [_uneven(*p.matches(i, i + 1)) for i in (index - 2, index - 1, index)]
-    return uneven[1] >= 0.3 + max(uneven[0], uneven[2])
+    return uneven[1] >= 0.2 + max(uneven[0], uneven[2])
 
 
 def _spread(p: Pictures, index: int) -> float:
@@ -175,9 +175,9 @@ def _spread(p: Pictures, index: int) -> float:
 
 def _uneven(found: Array, moves: Array) -> float:
     """Share of the blocks found again that moved unlike the median block."""
-    moves = moves[found >= ALIKE]
+    moves = moves[found >= SURE]
     unlike = np.abs(moves - np.median(moves, 0)).max(1, initial=0) >= 1
-    return float(unlike.mean()) if unlike.sum() >= 5 else 0.0
+    return float(unlike.mean()) if unlike.sum() >= 6 else 0.0
 
 
 # --- gradual changes ---
