@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ LAB = "CIE 1976 L*a*b* from sRGB, D65"
 GRID = 32
 #: Colours nearer than this look like one (CIEDE2000); a share below the second is no main colour.
 MERGE_DELTA, LEAST_SHARE = 10.0, 0.01
-CHANGE_DELTA, LASTING_S = 20.0, 1.0
-LOCUS_REACH = 0.05
+#: Least share of the picture that a change recolours, for how long, and into what else.
+CHANGE_SHARE, LASTING_S, CHANGE_DELTA = 0.25, 1.0, 10.0
+LOCUS_REACH, LEAST_LIGHT = 0.05, 0.003
 #: Linear sRGB to CIE XYZ, D65 (IEC 61966-2-1).
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
@@ -38,23 +39,31 @@ class Swatch(Model):
     share: float = measured("Share of the picture over the whole video", range="0..1")
 
 
+Kind = Literal["monochrome", "sepia", "strong_grade"]
+
+
 class Filter(Model):
     """A look that a stated test found."""
 
-    kind: Literal["monochrome", "sepia", "strong_grade"] = measured("Which look")
+    kind: Kind = measured("Which look")
     share: float = measured("Share of the sampled frames that pass the test", range="0..1")
     value: float = measured("What the test measured, median over those frames")
     test: str = measured("The test that those frames pass")
 
 
 class ColorChange(Model):
-    """A lasting change of the dominant colour."""
+    """A lasting change of the colours."""
 
-    time: float = measured("First sample of the new colour", unit="s", range="0..duration")
-    before: str = derived("CSS name of the dominant colour until then")
-    after: str = derived("CSS name of the dominant colour from then on")
+    time: float = measured("First sample of the new colours", unit="s", range="0..duration")
+    before: str = derived("CSS name of the colour that loses the largest share")
+    after: str = derived("CSS name of the colour that gains the largest share")
+    share: float = measured(
+        "Share of the picture that takes other colours of the palette",
+        range="0.25..1",
+        method="total variation distance of the palette shares a second after to the median before",
+    )
     difference: float = measured(
-        "Difference between the two", unit="ΔE00", range="0..", method="CIEDE2000"
+        "Difference between the two named", unit="ΔE00", range="10..", method="CIEDE2000"
     )
 
 
@@ -71,7 +80,8 @@ class Colors(Output):
     """The colours of the video."""
 
     palette: list[Swatch] = measured(
-        "Main colours, largest share first", method="k-means in L*a*b*, seeded by median cut"
+        "Main colours, largest share first; those of one name are one",
+        method="k-means in L*a*b*, seeded by median cut",
     )
     brightness: float = measured("Mean L* of all pixels", range="0..100", method=LAB)
     contrast: float = measured(
@@ -80,7 +90,7 @@ class Colors(Output):
     saturation: float = measured("Mean chroma C*ab of all pixels", range="0..", method=LAB)
     temperature_k: float | None = measured(
         "Correlated colour temperature of the mean colour, median over frames; null where it is "
-        "undefined: further than 0.05 from the Planckian locus, or outside 1000..15000 K",
+        "undefined: further than 0.05 from the Planckian locus, outside 1000..15000 K, or black",
         unit="K",
         range="1000..15000",
         method="nearest point of the Planckian locus (Krystek 1985) in CIE 1960 uv",
@@ -91,11 +101,12 @@ class Colors(Output):
         range="0..1",
         method="mean over frames of the intersection of its palette shares with the video's",
     )
-    changes: list[ColorChange] = measured("Lasting changes of the dominant colour")
+    changes: list[ColorChange] = measured("Changes of the colours that last a second at least")
     strip: ColorStrip = measured("Colour over time")
 
     def headline(self) -> str:
-        return ", ".join(dict.fromkeys(swatch.name for swatch in self.palette[:3]))
+        looks = [look.kind.replace("_", " ") for look in self.filters]
+        return "; ".join([", ".join(swatch.name for swatch in self.palette[:3]), *looks])
 
     def events(self) -> Iterator[Event]:
         for change in self.changes:
@@ -116,7 +127,7 @@ class ColorAnalysis(Analyzer):
 
     def analyze(self, frames: Frames) -> Colors:
         labs, linear = samples(frames)
-        centres, labels = palette(labs)
+        centres, labels, names = palette(labs)
         shares = frame_shares(labels, len(centres))
         total = shares.mean(0)
         order = [
@@ -127,7 +138,7 @@ class ColorAnalysis(Analyzer):
         return Colors(
             palette=[
                 Swatch(
-                    name=css_names(centres[k : k + 1])[0],
+                    name=names[k],
                     hex=hexes(centres[k : k + 1])[0],
                     lab=tuple(round(float(v), 2) for v in centres[k]),
                     share=float(total[k]),
@@ -140,7 +151,7 @@ class ColorAnalysis(Analyzer):
             temperature_k=temperature(linear.mean(1)),
             filters=looks(labs),
             consistency=float(np.minimum(shares, total).sum(1).mean()),
-            changes=changes(frames.times, frames.end, dominant),
+            changes=changes(frames.times, frames.end, shares, centres, names),
             strip=ColorStrip(
                 times=[float(t) for t in frames.times],
                 dominant=hexes(dominant),
@@ -164,10 +175,11 @@ def samples(frames: Frames) -> tuple[Array, Array]:
     return np.asarray(labs, np.float64), linear.astype(np.float64)
 
 
-def palette(labs: Array, most: int = 8) -> tuple[Array, NDArray[np.int64]]:
-    """Centres [k, 3] of the colours of all pixels, and each pixel's label, [n, pixels].
+def palette(labs: Array, most: int = 8) -> tuple[Array, NDArray[np.int64], list[str]]:
+    """Centres [k, 3] of the colours of all pixels, each pixel's label [n, pixels], and CSS names.
 
-    k-means from a median cut; centres nearer than ``MERGE_DELTA`` (CIEDE2000) become one.
+    k-means from a median cut; centres nearer than ``MERGE_DELTA`` (CIEDE2000), or of one name,
+    become one.
     """
     import cv2
 
@@ -181,7 +193,7 @@ def palette(labs: Array, most: int = 8) -> tuple[Array, NDArray[np.int64]]:
     merged, joined = merge(
         np.asarray(centres, np.float64), np.bincount(labels.ravel(), minlength=count)
     )
-    return merged, joined[labels.ravel()].reshape(labs.shape[:2])
+    return merged, joined[labels.ravel()].reshape(labs.shape[:2]), css_names(merged)
 
 
 def median_cut(flat: NDArray[np.float32], most: int) -> NDArray[np.int32]:
@@ -208,9 +220,14 @@ def median_cut(flat: NDArray[np.float32], most: int) -> NDArray[np.int32]:
 def merge(centres: Array, counts: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
     """Join centres that look alike; returns the centres left and where each old one went."""
     groups = [[k] for k in range(len(centres)) if counts[k]]
-    while len(groups) > 1:
+    while True:
         means = np.array([np.average(centres[g], axis=0, weights=counts[g]) for g in groups])
-        apart = delta_e(means[:, None], means[None]) + 1e6 * np.eye(len(groups))
+        if len(groups) == 1:
+            break
+        names = np.array(css_names(means))
+        apart = delta_e(means[:, None], means[None])
+        apart[names[:, None] == names] = 0
+        np.fill_diagonal(apart, np.inf)
         i, j = np.unravel_index(int(apart.argmin()), apart.shape)
         if apart[i, j] >= MERGE_DELTA:
             break
@@ -218,7 +235,6 @@ def merge(centres: Array, counts: NDArray[np.int64]) -> tuple[Array, NDArray[np.
     moved = np.zeros(len(centres), np.int64)
     for k, group in enumerate(groups):
         moved[group] = k
-    means = np.array([np.average(centres[g], axis=0, weights=counts[g]) for g in groups])
     return means, moved
 
 
@@ -276,7 +292,7 @@ def temperature(linear: Array) -> float | None:
     """Median correlated colour temperature in kelvin of mean linear RGB colours [n, 3]."""
     xyz = linear @ TO_XYZ.T
     weight = xyz @ (1.0, 15.0, 3.0)
-    lit = weight > 1e-3
+    lit = xyz[:, 1] > LEAST_LIGHT
     if not lit.any():
         return None
     uv = np.stack([4 * xyz[lit, 0], 6 * xyz[lit, 1]], 1) / weight[lit, None]
@@ -301,76 +317,101 @@ def planck(kelvin: Array) -> Array:
     return np.stack([u, v], 1)
 
 
+class Look(NamedTuple):
+    """What the pixels of one picture that are neither dark nor blown out say, in L*a*b*.
+
+    ``high``: 95th percentile of chroma. ``cast``, ``hue``: of their mean colour, hue in degrees.
+    ``off``: mean distance of a*, b* from the line of that hue. ``neutral``: chroma of the mean of
+    the tenth with the least chroma. ``contrast``: standard deviation of L*, of all pixels.
+    """
+
+    high: float
+    cast: float
+    hue: float
+    off: float
+    neutral: float
+    contrast: float
+
+
+def look(lab: Array) -> Look | None:
+    """The look of one picture's pixels [pixels, 3]; None if it shows too little to tell."""
+    contrast = float(lab[:, 0].std())
+    lit = lab[(lab[:, 0] >= 15) & (lab[:, 0] <= 95)]
+    if contrast < 5 or len(lit) < 0.2 * len(lab):
+        return None
+    chroma = np.hypot(lit[:, 1], lit[:, 2])
+    a, b = lit[:, 1:].mean(0)
+    cast = float(np.hypot(a, b))
+    off = float(np.abs(lit[:, 1] * b - lit[:, 2] * a).mean() / max(cast, 1e-6))
+    least = lit[np.argsort(chroma, kind="stable")[: max(1, len(lit) // 10)], 1:].mean(0)
+    hue = float(np.degrees(np.arctan2(b, a)) % 360)
+    high = float(np.percentile(chroma, 95))
+    return Look(high, cast, hue, off, float(np.hypot(*least)), contrast)
+
+
+#: Each look: which, what its value is, whether a picture passes, and the test in words.
+LOOKS: tuple[tuple[Kind, str, Callable[[Look], bool], str], ...] = (
+    ("monochrome", "high", lambda of: of.high < 6, "95th percentile of chroma C*ab below 6"),
+    (
+        "sepia",
+        "off",
+        lambda of: of.high >= 6 and of.off <= 1.2 and 45 <= of.hue <= 100,
+        "one hue, 45 to 100 degrees: a*, b* on average at most 1.2 off its line",
+    ),
+    (
+        "strong_grade",
+        "neutral",
+        lambda of: of.neutral >= 10 and of.cast >= 15 and 1.2 < of.off <= 1.5 * of.cast <= 135
+        and of.contrast >= 7,
+        "even the tenth with the least chroma has a mean colour of C*ab 10 or more, and the whole "
+        "one of 15 to 90; a*, b* on average no more than 1.5 times that off its hue: a cast, of a "
+        "grade or of the light",
+    ),
+)  # fmt: skip
+
+
 def looks(labs: Array) -> list[Filter]:
-    """Filters whose test at least half of the pictures pass."""
-    chroma = np.hypot(labs[..., 1], labs[..., 2])
-    high = np.percentile(chroma, 95, axis=1)
-    mean_a, mean_b = labs[..., 1].mean(1), labs[..., 2].mean(1)
-    cast, hue = np.hypot(mean_a, mean_b), np.degrees(np.arctan2(mean_b, mean_a)) % 360
-    along = (labs[..., 1] * mean_a[:, None] + labs[..., 2] * mean_b[:, None]) / np.maximum(
-        cast, 1e-6
-    )[:, None]
-    spread = np.sqrt(np.maximum(chroma**2 - along**2, 0)).mean(1)
-    one_hue = (high >= 6) & (spread <= 2.5)
-    tests: list[tuple[Any, NDArray[np.bool_], Array, str]] = [
-        (
-            "monochrome",
-            high < 6,
-            high,
-            "95th percentile of chroma C*ab below 6",
-        ),
-        (
-            "sepia",
-            one_hue & (hue >= 45) & (hue <= 100),
-            spread,
-            "one hue, 45 to 100 degrees: mean chroma off the line of that hue at most 2.5",
-        ),
-        (
-            "strong_grade",
-            ~one_hue
-            & (cast >= 15)
-            & (_quarter_cast(labs, 0) >= 10)
-            & (_quarter_cast(labs, 1) >= 10),
-            cast,
-            "mean a*, b* at least 15 from neutral, in the darkest and brightest quarter at least 10",
-        ),
-    ]
-    return [
-        Filter(
-            kind=kind, share=float(passed.mean()), value=float(np.median(value[passed])), test=test
-        )
-        for kind, passed, value, test in tests
-        if 2 * passed.sum() >= len(labs)
-    ]
+    """Looks that at least half of the pictures have; pixels with L* from 15 to 95 count."""
+    seen = [look(lab) for lab in labs]
+    found: list[Filter] = []
+    for kind, value, passes, test in LOOKS:
+        values = [getattr(of, value) for of in seen if of is not None and passes(of)]
+        if 2 * len(values) >= len(labs):
+            share = len(values) / len(labs)
+            found.append(Filter(kind=kind, share=share, value=float(np.median(values)), test=test))
+    return found
 
 
-def _quarter_cast(labs: Array, bright: int) -> Array:
-    """Distance from neutral of the mean colour of each picture's darkest or brightest quarter."""
-    order = np.argsort(labs[..., 0], axis=1, kind="stable")
-    count = max(1, labs.shape[1] // 4)
-    part = order[:, -count:] if bright else order[:, :count]
-    mean = np.take_along_axis(labs[..., 1:], part[..., None], axis=1).mean(1)
-    cast: Array = np.hypot(mean[:, 0], mean[:, 1])
-    return cast
+def changes(
+    times: Array, end: float, shares: Array, centres: Array, names: list[str]
+) -> list[ColorChange]:
+    """Times from which the palette shares [n, k] differ from those until then, and go on to.
 
-
-def changes(times: Array, end: float, dominant: Array) -> list[ColorChange]:
-    """Changes of the dominant colour by at least ``CHANGE_DELTA`` that last ``LASTING_S``."""
+    The total variation distance to the median since the last change is at least ``CHANGE_SHARE``
+    for ``LASTING_S``, and what loses most differs from what gains most by ``CHANGE_DELTA``.
+    """
     edges = np.append(times, end)
     found: list[ColorChange] = []
-    held = 0
+    since = 0
     for k in range(1, len(times)):
-        if delta_e(dominant[held], dominant[k]) < CHANGE_DELTA:
+        before = np.median(shares[since:k], axis=0)
+        apart = np.abs(shares[k:] - before).sum(1) / 2 >= CHANGE_SHARE
+        stays = k + (len(apart) if apart.all() else int(np.argmin(apart)))
+        if edges[stays] - edges[k] < LASTING_S:
             continue
-        last = k
-        while last + 1 < len(times) and delta_e(dominant[k], dominant[last + 1]) < CHANGE_DELTA:
-            last += 1
-        if edges[last + 1] - edges[k] < LASTING_S:
-            continue
-        before, after = css_names(dominant[[held, k]])
-        difference = float(delta_e(dominant[held], dominant[k]))
-        found.append(
-            ColorChange(time=float(times[k]), before=before, after=after, difference=difference)
-        )
-        held = k
+        moved = shares[k : max(k + 1, int(np.searchsorted(times, times[k] + LASTING_S)))].mean(0)
+        moved = moved - before
+        lost, gained = int(moved.argmin()), int(moved.argmax())
+        difference = float(delta_e(centres[lost], centres[gained]))
+        since = k
+        if difference >= CHANGE_DELTA and np.abs(moved).sum() / 2 >= CHANGE_SHARE:
+            found.append(
+                ColorChange(
+                    time=float(times[k]),
+                    before=names[lost],
+                    after=names[gained],
+                    share=float(np.abs(moved).sum() / 2),
+                    difference=difference,
+                )
+            )
     return found

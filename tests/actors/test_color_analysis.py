@@ -7,6 +7,7 @@ from actors import color_analysis as ca
 from actors.color_analysis import ColorAnalysis
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.clips import write_clip
+from tiktok_ray.demo import photo
 from tiktok_ray.media import Frames, decode
 
 SIZE = (64, 48)
@@ -118,9 +119,32 @@ def test_the_locus_passes_through_known_points():
     [(gray, ["monochrome"]), (sepia, ["sepia"]), (graded, ["strong_grade"]), (lambda p: p, [])],
 )
 def test_filters(treatment, expected):
-    out = analyze(*(treatment(noise(k)) for k in range(6)))
+    out = analyze(*(treatment(noise(k, 40, 220)) for k in range(6)))
     assert [f.kind for f in out.filters] == expected
     assert all(f.share == 1.0 for f in out.filters)
+    assert out.headline().endswith("".join(kind.replace("_", " ") for kind in expected))
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "motorcycle_left.png", "rocket.jpg"])
+def test_a_photograph_has_no_look_until_it_is_given_one(name):
+    taken = photo(name)[:320:4, :320:4]
+    violet = (taken * (1.0, 0.7, 1.1)).clip(0, 255).astype(np.uint8)
+    assert analyze(taken).filters == []
+    assert [f.kind for f in analyze(violet).filters] == ["strong_grade"]
+    assert [f.kind for f in analyze(gray(taken)).filters] == ["monochrome"]
+    assert [f.kind for f in analyze(sepia(taken)).filters] == ["sepia"]
+
+
+@pytest.mark.parametrize("name", ["black", "blue", "gray"])
+def test_one_plain_colour_is_no_look(name):
+    assert analyze(plain(NAMED[name])).filters == []
+
+
+def test_black_has_no_temperature_and_one_name():
+    dark = [halves((0, 0, 0), (v, v, v)) for v in (2, 8, 14, 20)]
+    out = analyze(*dark)
+    assert [s.name for s in out.palette] == ["black"]
+    assert analyze(plain((0, 0, 0))).temperature_k is None
 
 
 def test_a_filter_on_a_minority_of_pictures_is_none():
@@ -139,6 +163,24 @@ def test_a_flash_of_colour_is_no_lasting_change():
     red, blue = plain(NAMED["red"]), plain(NAMED["blue"])
     assert analyze(red, red, blue, red, red).changes == []
     assert [c.time for c in analyze(red, red, blue, blue, blue, red, red).changes] == [1.0, 2.5]
+
+
+def test_two_colours_of_nearly_equal_share_do_not_take_turns():
+    pictures = []
+    for k in range(8):
+        picture = plain(NAMED["navy"])
+        picture[:, : 24 + (-1) ** (k // 3) * 2] = NAMED["gold"]
+        pictures.append(picture)
+    assert analyze(*pictures).changes == []
+
+
+def test_a_change_names_what_goes_and_what_comes():
+    """Half stays black; the other half goes from red to teal."""
+    first, second = halves((0, 0, 0), NAMED["red"]), halves((0, 0, 0), NAMED["teal"])
+    [change] = analyze(first, first, first, second, second).changes
+    assert (change.time, change.before, change.after) == (1.5, "red", "teal")
+    assert change.share == pytest.approx(0.5, abs=0.03)
+    assert change.difference > 40
 
 
 def test_median_cut_ends_on_one_colour_and_splits_two():
@@ -173,3 +215,19 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         frames(*(graded(noise(k, 40, 220)) for k in range(3))),
     ]
     return [(ColorAnalysis(), {"frames": case}) for case in cases]
+
+
+@pytest.mark.slow
+def test_colours_of_the_composite(real_media, settings):
+    """Colours change where the shots do, except from one dark picture to another at 9 s; a talking
+    head in front of one wall does not change at all."""
+    path = real_media / "video/short_vertical_composite.mp4"
+    out = ColorAnalysis().analyze(decode(path, {"frames"}, settings).tracks["frames"])
+    assert [c.time for c in out.changes] == pytest.approx([3.0, 6.0, 14.0, 17.0], abs=0.1)
+    assert out.filters == []
+    assert 0 < sum(s.share for s in out.palette) <= 1.0001
+    head = decode(real_media / "video/grid_bbaf2n.mpg", {"frames"}, settings).tracks["frames"]
+    still = ColorAnalysis().analyze(head)
+    assert still.changes == []
+    assert still.consistency > 0.95
+    assert still.palette[0].name == "cadetblue"
