@@ -101,7 +101,9 @@ class Colors(Output):
         range="0..1",
         method="mean over frames of the intersection of its palette shares with the video's",
     )
-    changes: list[ColorChange] = measured("Changes of the colours that last a second at least")
+    changes: list[ColorChange] = measured(
+        "Changes of the colours, from where they are steady again for a second"
+    )
     strip: ColorStrip = measured("Colour over time")
 
     def headline(self) -> str:
@@ -385,26 +387,28 @@ def looks(labs: Array) -> list[Filter]:
 def changes(
     times: Array, end: float, shares: Array, centres: Array, names: list[str]
 ) -> list[ColorChange]:
-    """Times from which the palette shares [n, k] differ from those until then, and go on to.
+    """Times from which the palette shares [n, k] are steady, and others than until then.
 
-    The total variation distance to the median since the last change is at least ``CHANGE_SHARE``
-    for ``LASTING_S``, and what loses most differs from what gains most by ``CHANGE_DELTA``.
+    For ``LASTING_S`` they stay within half of ``CHANGE_SHARE`` (total variation) of their mean,
+    and at least ``CHANGE_SHARE`` from the median since the last change; and what loses most
+    differs from what gains most by ``CHANGE_DELTA``.
     """
     edges = np.append(times, end)
     found: list[ColorChange] = []
     since = 0
     for k in range(1, len(times)):
-        before = np.median(shares[since:k], axis=0)
-        apart = np.abs(shares[k:] - before).sum(1) / 2 >= CHANGE_SHARE
-        stays = k + (len(apart) if apart.all() else int(np.argmin(apart)))
-        if edges[stays] - edges[k] < LASTING_S:
+        until = int(np.searchsorted(edges, times[k] + LASTING_S - 1e-6))
+        if until >= len(edges):
+            break
+        before, now = np.median(shares[since:k], axis=0), shares[k:until]
+        steady = np.abs(now - now.mean(0)).sum(1).max() / 2 <= CHANGE_SHARE / 2
+        if not steady or np.abs(now - before).sum(1).min() / 2 < CHANGE_SHARE:
             continue
-        moved = shares[k : max(k + 1, int(np.searchsorted(times, times[k] + LASTING_S)))].mean(0)
-        moved = moved - before
+        moved = now.mean(0) - before
         lost, gained = int(moved.argmin()), int(moved.argmax())
         difference = float(delta_e(centres[lost], centres[gained]))
         since = k
-        if difference >= CHANGE_DELTA and np.abs(moved).sum() / 2 >= CHANGE_SHARE:
+        if difference >= CHANGE_DELTA:
             found.append(
                 ColorChange(
                     time=float(times[k]),
