@@ -18,6 +18,7 @@ from tests import fakes
 from tiktok_ray import intake
 from tiktok_ray.api import create_app
 from tiktok_ray.graph import Graph
+from tiktok_ray.jobs import Ledger
 from tiktok_ray.local import LocalWorkers
 from tiktok_ray.outbound import Door
 from tiktok_ray.placement import plan
@@ -233,6 +234,26 @@ async def test_a_client_that_goes_away_does_not_end_its_job(clip, settings):
         while not (listed := (await client.get("/jobs")).json()["jobs"]):
             await asyncio.sleep(0.01)
         waiting.cancel()
+        assert (await ended(client, listed[0]["id"]))["state"] == "done"
+
+
+async def test_a_client_that_goes_away_while_its_job_is_written_keeps_its_upload(
+    clip, settings, monkeypatch
+):
+    accept, begun = Ledger.accept, threading.Event()
+
+    def slowly(*args, **kwargs):
+        begun.set()
+        time.sleep(0.3)
+        return accept(*args, **kwargs)
+
+    monkeypatch.setattr(Ledger, "accept", slowly)
+    async with served(settings) as client:
+        sending = asyncio.create_task(client.post("/analyze", **form(clip)))
+        await asyncio.to_thread(begun.wait, 10)
+        sending.cancel()
+        while not (listed := (await client.get("/jobs")).json()["jobs"]):
+            await asyncio.sleep(0.01)
         assert (await ended(client, listed[0]["id"]))["state"] == "done"
 
 

@@ -7,6 +7,7 @@ is not its concern. Handlers never block: disk goes to threads, work to the serv
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import hmac
 import ipaddress
@@ -556,46 +557,59 @@ async def _asked(request: Request, service: Service, key: str | None) -> Job:
 
 
 async def _uploaded(request: Request, service: Service, key: str | None) -> Job:
-    settings = service.settings
     known = key is not None and await asyncio.to_thread(service.ledger.knows_key, key)
     id = logs.correlation.get()
     folder = service.work / id
-    target = upload_path(folder)
     async with service.door:
         open_jobs = await asyncio.to_thread(service.ledger.open_jobs) + len(service.arriving)
         if open_jobs >= service.room() and not known:
             raise _busy(service, open_jobs)
         service.arriving.add(id)
     try:
-        await asyncio.to_thread(folder.mkdir)
-        form = await uploads.receive(
-            request.stream(),
-            request.headers["content-type"],
-            target,
-            max_bytes=settings.max_bytes,
-            timeout_s=settings.upload_timeout_s,
-            silence_s=settings.upload_silence_s,
-        )
-        service.figures.uploaded_bytes += form.bytes
-        wanted = _form_request(form)
-        _refuse_request(wanted, service)
-        with _named(form.name):
-            await take(target, settings, folder)
-        parts = [form.sha256, wanted.model_dump_json()]
-        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        job = await _accept(service, id, wanted, digest, key)
-    except OSError as error:
+        wanted, digest = await _received(request, service, folder)
+    except BaseException as error:
+        service.arriving.discard(id)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_full() from None
         raise
-    except BaseException:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        raise
+    # A client that goes away from here on changes nothing: what was accepted keeps its upload.
+    return await asyncio.shield(_settled(service, id, wanted, digest, key, folder))
+
+
+async def _received(request: Request, service: Service, folder: Path) -> tuple[jobs.Request, str]:
+    """Receive an upload into its folder: what is wanted of it, and a digest of the request."""
+    settings, target = service.settings, upload_path(folder)
+    await asyncio.to_thread(folder.mkdir)
+    form = await uploads.receive(
+        request.stream(),
+        request.headers["content-type"],
+        target,
+        max_bytes=settings.max_bytes,
+        timeout_s=settings.upload_timeout_s,
+        silence_s=settings.upload_silence_s,
+    )
+    service.figures.uploaded_bytes += form.bytes
+    wanted = _form_request(form)
+    _refuse_request(wanted, service)
+    with _named(form.name):
+        await take(target, settings, folder)
+    parts = [form.sha256, wanted.model_dump_json()]
+    return wanted, hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+async def _settled(
+    service: Service, id: str, wanted: jobs.Request, digest: str, key: str | None, folder: Path
+) -> Job:
+    """The job of an upload; its folder stays only if that job is a new one."""
+    job: Job | None = None
+    try:
+        job = await _accept(service, id, wanted, digest, key)
     finally:
         service.arriving.discard(id)
-    if job.id != id:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if job is None or job.id != id:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    service.nudge()
     return job
 
 

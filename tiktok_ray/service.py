@@ -167,6 +167,7 @@ class Service:
             self.troubles["lease"] = "another process works on the jobs"
             await asyncio.sleep(POLL_S)
         self.troubles.pop("lease", None)
+        await asyncio.to_thread(self.store.sweep)
         await asyncio.to_thread(self._tidy)
         again, given_up = await asyncio.to_thread(self.ledger.recover)
         for job in again:
@@ -194,13 +195,14 @@ class Service:
                 await asyncio.sleep(pause_s)
 
     def _tidy(self) -> None:
-        """Remove what a crash left: half results, and folders of jobs that are not open."""
-        self.store.sweep()
+        """Remove the folders of jobs that are not open: what a crash or a lost upload left."""
         for folder in self.work.iterdir():
             job = self.ledger.get(folder.name)
-            fresh = time.time() - folder.stat().st_mtime < ORPHAN_S
-            if (job is None and not fresh) or (job is not None and job.state in ENDED):
-                shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                fresh = time.time() - folder.stat().st_mtime < ORPHAN_S
+                coming = fresh or folder.name in self.arriving
+                if (job is None and not coming) or (job is not None and job.state in ENDED):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     async def _prepare(self) -> None:
         """Make the actors, and load the models where the settings want it."""
@@ -230,7 +232,8 @@ class Service:
         await asyncio.gather(*(load(name) for name in names))
 
     async def _sweep(self) -> None:
-        """Hold results and jobs to the settings' age and size."""
+        """Hold results and jobs to the settings' age and size, and the work folder tidy."""
+        await asyncio.to_thread(self._tidy)
         age = self.settings.keep_days * 86_400
         await asyncio.to_thread(
             self.store.prune, older_than_s=age, max_bytes=self.settings.keep_gib * 2**30
