@@ -13,7 +13,6 @@ import hmac
 import ipaddress
 import json
 import logging
-import re
 import shutil
 import socket
 from base64 import b64decode
@@ -39,7 +38,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiktok_ray import __version__, captions, jobs, logs, uploads
 from tiktok_ray.graph import GraphError
-from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, take
+from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, checked, take
 from tiktok_ray.jobs import ENDED, Entry, Job, KeyReused, QueueFull
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import closed, listed
@@ -663,16 +662,8 @@ def _refuse_address(url: str, settings: Settings) -> None:
 
     Names are not resolved here: the door does that when it connects, and checks what comes.
     """
-    try:
-        parts = urlsplit(url.strip())
-        host = (parts.hostname or "").strip(".")
-        port = parts.port
-    except ValueError as error:
-        raise IntakeError("unsupported", f"this is no address: {error}") from None
-    if parts.scheme.lower() not in ("http", "https"):
-        advice = "give an http(s) address, or upload the file"
-        raise IntakeError("unsupported", "only http and https addresses are fetched", advice)
-    if not host or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\\\]", url.strip()):
+    host = (urlsplit(checked(url.strip())).hostname or "").strip(".")
+    if not host:
         raise IntakeError("unsupported", "this is no valid address")
     if settings.allowed_hosts is not None and not listed(host, settings.allowed_hosts):
         raise IntakeError("refused", f"{host[:200]} is not on the list of allowed hosts")

@@ -200,8 +200,8 @@ def _limit(settings: Settings) -> str:
     return f", the limit is {settings.max_bytes}"
 
 
-def _checked(address: str) -> str:
-    """A well-formed http(s) address without credentials and fragment."""
+def checked(address: str) -> str:
+    """A well-formed http(s) address without credentials and fragment. Raises ``IntakeError``."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -228,7 +228,7 @@ def _canonical(url: str) -> str:
 async def _fetched(
     source: str, settings: Settings, folder: Path, progress: Progress | None
 ) -> Taken:
-    given = _checked(source)
+    given = checked(source)
     url = _canonical(given)
     budget = settings.max_bytes + settings.max_bytes // 10 + PAGES_BYTES
     report = progress or (lambda *_: None)

@@ -170,6 +170,17 @@ class Pictures:
             return self.still(a, b) < 0.9
         return shared < SOME and self.still(a, b) < STILL and self.correlation(a, b) < 0.85
 
+    def unlike(self, a: int, b: int) -> bool:
+        """Whether two pictures are unlike as wholes, though blocks of one are found in the other.
+
+        Straight edges are found anywhere. In another view of one thing most blocks move together.
+        """
+        if self.still(a, b) >= 0.35 or self.correlation(a, b) >= 0.3:
+            return False
+        found, moves = self.matches(a, b)
+        together = np.abs(moves - np.median(moves, 0)).max(1, initial=0) <= 1
+        return bool(((found >= ALIKE) & together).mean() < 0.6)
+
     def correlation(self, a: int, b: int) -> float:
         """Correlation of the luma of two pictures, -1..1."""
         one, two = (self.small(i)[..., 0] - self.small(i)[..., 0].mean() for i in (a, b))
@@ -281,18 +292,24 @@ def similarity(p: Pictures, a: int, b: int) -> Array | None:
 
 
 def shifted(p: Pictures, a: int, b: int) -> bool:
-    """Whether one picture is the other, shifted or turned as a whole, but not zoomed."""
+    """Whether one picture is the other, shifted or turned as a whole, but not zoomed.
+
+    The move leaves less than half of the difference, and no part that stays explains better.
+    """
     import cv2
 
     one, two = (np.ascontiguousarray(p.small(i)[..., 0]) for i in (a, b))
     size = (one.shape[1], one.shape[0])
+    stayed = cv2.blur(np.abs(one - two), (5, 5))
     right, down = p.shift(a, b)
     tries = [np.array([[1.0, 0, right], [0, 1, down]])]
     if (matrix := similarity(p, a, b)) is not None and abs(np.hypot(*matrix[:, 0]) - 1) < 0.03:
         tries.append(matrix)
     for move in tries:
         seen = cv2.warpAffine(np.ones_like(one), move, size) > 0.99
-        rest = np.abs(cv2.warpAffine(one, move, size) - two)[seen]
-        if seen.mean() > 0.6 and rest.mean() < 0.45 * np.abs(one - two)[seen].mean():
+        moved = cv2.blur(np.abs(cv2.warpAffine(one, move, size) - two), (5, 5))
+        better = (stayed < moved - 2)[seen]
+        less = moved[seen].mean() < 0.45 * stayed[seen].mean() if seen.mean() > 0.6 else False
+        if less and better.mean() < 0.15:
             return True
     return False

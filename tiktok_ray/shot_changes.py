@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tiktok_ray.likeness import MOTION_S, SIDE, SURE, Array, Picture, Pictures, motion, shifted
 
 APART = 1.8  # isolation from which a change stands out from those around it
+ALONE = 10.0  # isolation of a change between pictures that rest
 
 # --- flashes ---
 
@@ -129,6 +130,8 @@ def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
     shared = p.shared(index - 1, index)
     if shared is None:
         return index if isolated and p.differ(index - 1, index) else None
+    if p.isolation[index] >= ALONE and p.unlike(index - 1, index):
+        return index
     if p.differ(index - 1, index):
         sides = [p.shared(i, i + 1) for i in (index - 2, index) if 0 <= i < last]
         known = [side for side in sides if side is not None] or [1.0]

@@ -1,16 +1,23 @@
 """Cuts, dissolves, fades and flashes of made clips whose edits are known, and of real ones."""
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from actors.cut_analysis import CutAnalysis, Cuts
 from tiktok_ray.analyzer import Analyzer
+from tiktok_ray.clips import write_clip
 from tiktok_ray.demo import photo
-from tiktok_ray.media import Frames, decode
+from tiktok_ray.likeness import Pictures, isolation, turns
+from tiktok_ray.media import Frames, InputError, decode
+from tiktok_ray.shot_changes import blending, shape_of
 
 FPS = 30
 SIZE = (36, 64)
@@ -125,8 +132,56 @@ def test_a_flash_is_no_cut(length):
     assert [f.start for f in out.flashes] == [pytest.approx(40 / FPS)]
 
 
+@cache
+def large(seed):
+    """A photograph of scikit-image's wheel, its shorter side 320 pixels."""
+    name = PHOTOS[seed % len(PHOTOS)]
+    image = Image.fromarray(photo(name if "." in name else f"{name}.png"))
+    scale = 320 / min(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def view(seed, x=0.5, y=0.5, size=0.6, turn=0.0):
+    """A view of a photograph, centre in shares of it, [128, 72, 3]; ``size``: of its height."""
+    import cv2
+
+    image = large(seed)
+    height, width = image.shape[:2]
+    scale = size * height / 128
+    c, s = scale * np.cos(turn), scale * np.sin(turn)
+    matrix = np.array([[c, -s, x * width - 36 * c + 64 * s], [s, c, y * height - 36 * s - 64 * c]])
+    flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(image, matrix, (72, 128), flags=flags, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(warped, float)
+
+
+def moved(seed, count, speed=0.0, zoom=0.0, shake=0.0, turn=0.0, blur=1, start=0):
+    """A camera that moves: widths and e-folds a second, shake in widths, radians a second."""
+    rng = np.random.default_rng(seed)
+    phase = rng.uniform(0, 6, 4)
+    width = 0.6 * 72 / 128 * large(seed).shape[0] / large(seed).shape[1]
+
+    def at(t):
+        sway = np.sin(2 * np.pi * t * np.array([3.1, 4.3, 2.7, 5.2]) + phase)
+        x = 0.5 + width * (speed * (t - count / FPS / 2) + shake * (sway[0] + sway[1] / 2))
+        y = 0.5 + width * shake * (sway[2] + sway[3] / 2)
+        return view(seed, x, y, 0.6 * np.exp(-zoom * t), turn * t)
+
+    times = [(k + start) / FPS for k in range(count)]
+    return [np.mean([at(t + b / blur / FPS / 2) for b in range(blur)], 0) for t in times]
+
+
 def lit(pictures):
     return [p * (0.6 + 0.4 * np.sin(k / 12)) for k, p in enumerate(pictures)]
+
+
+def switched(pictures, gain):
+    return [p * gain if k >= 40 else p for k, p in enumerate(pictures)]
+
+
+def dimmed(pictures, gain):
+    return [p * (1 + (gain - 1) * np.clip((k - 30) / 20, 0, 1)) for k, p in enumerate(pictures)]
 
 
 def shaken(seed, seconds):
@@ -134,22 +189,50 @@ def shaken(seed, seconds):
     return [scene(seed, 0.3 + 0.03 * rng.standard_normal()) for _ in range(round(seconds * FPS))]
 
 
-def captioned(pictures):
+def written(picture, text, top=84, box=None):
+    """The picture with a caption of three lines, 30 % of its height, in a box or without one."""
+    from PIL import ImageDraw
+
+    image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    if box is not None:
+        draw.rectangle((3, top, 69, top + 38), fill=(box, box, box))
+    ink = (20, 20, 20) if box == 245 else (255, 255, 255)
+    draw.multiline_text((6, top + 2), text, fill=ink, font_size=12, spacing=0)
+    return np.asarray(image, float)
+
+
+def captioned(pictures, box=None, rise=1):
+    """A caption that is there from picture 20 to 60, coming and going within ``rise`` pictures."""
+    made = []
     for k, p in enumerate(pictures):
-        if 20 <= k < 60:
-            p[100:116, 10:62] = 255 if k % 2 else 250
-    return [p.copy() for p in pictures]
+        share = np.clip((k - 19) / rise, 0, 1) * np.clip((60 - k) / rise, 0, 1)
+        made.append(p + share * (written(p, "READY\nFOR THE\nLAUNCH", box=box) - p))
+    return made
 
 
-def passed(pictures):
-    """A dark object crosses the picture within a second."""
+def subtitled(pictures):
+    """A caption whose words change four times a second."""
+    words = ("AND THEN\nHE SAID", "WELL NOW\nLOOK", "THERE IT\nGOES AND", "THAT IS\nALL")
+    return [written(p, words[k // 8 % 4], box=15) for k, p in enumerate(pictures)]
+
+
+def passed(pictures, seconds=1.0, wide=24, seed=None):
+    """Something crosses the picture."""
+    thing = np.full((128, wide, 3), 20.0) if seed is None else view(seed)[:, :wide]
     made = []
     for k, p in enumerate(pictures):
         p = p.copy()
-        left = (k - 30) * 4
-        p[40:128, max(0, left) : max(0, left + 24)] = 20
+        left = round((k - 30) / (seconds * FPS) * (72 + wide)) - wide
+        if -wide < left < 72:
+            p[:, max(0, left) : left + wide] = thing[:, max(0, -left) : 72 - left]
         made.append(p)
     return made
+
+
+def jolted(seed):
+    """A camera that is knocked aside within one picture, and stays there."""
+    return [view(seed, 0.45 if k < 40 else 0.5, 0.5 if k < 40 else 0.53) for k in range(90)]
 
 
 @pytest.mark.parametrize(
@@ -157,17 +240,329 @@ def passed(pictures):
     [
         still(1, 3.0),
         still(2, 3.0, motion=0.6),
+        moved(0, 90, speed=1.5, blur=3),
+        moved(2, 90, speed=3.0, blur=3),
+        moved(4, 90, zoom=0.5),
+        moved(5, 90, turn=0.8, speed=0.3),
+        moved(1, 90, shake=0.08, blur=3),
         lit(still(3, 3.0)),
+        switched(still(0, 3.0), 0.4),
+        switched(moved(2, 90, speed=0.1), (1.5, 1.0, 0.7)),
+        dimmed(moved(1, 90, speed=0.1), 0.35),
+        dimmed(still(4, 3.0), 1.8),
         shaken(4, 3.0),
-        captioned([p.copy() for p in still(5, 3.0)]),
+        jolted(4),
+        captioned(still(5, 3.0)),
+        captioned(still(2, 3.0), box=245),
+        captioned(moved(0, 90, speed=0.3), box=15),
+        captioned(moved(4, 90), box=15, rise=8),
+        subtitled(moved(1, 90, speed=0.2)),
         passed(still(6, 3.0)),
+        passed(still(1, 3.0), seconds=0.7, wide=64, seed=2),
+        passed(moved(2, 90, speed=0.2), seconds=0.4, wide=50, seed=0),
     ],
-    ids=["still", "pan", "light", "shake", "caption", "passer-by"],
-)
+    ids=[
+        "still", "pan", "fast pan", "whip pan", "zoom", "roll", "shake", "light", "light off",
+        "light tinted", "dimmed", "brightened", "jitter", "jolt", "caption", "caption on white",
+        "caption over a pan", "caption faded in", "subtitles", "passer-by", "van", "hand",
+    ],
+)  # fmt: skip
 def test_what_is_no_cut_is_none(pictures):
     out = analyze(pictures, noise=3.0)
     assert out.transitions == []
     assert [s.span for s in out.shots] == [(0.0, pytest.approx(3.0))]
+
+
+@pytest.mark.parametrize("kept", ["half", "pairs"])
+def test_pictures_that_were_dropped_or_repeated_make_no_cut(kept):
+    pictures = moved(4, 90, speed=0.4)
+    index = np.arange(90) // 2 * 2
+    if kept == "half":
+        index = np.sort(np.random.default_rng(3).choice(90, 45, replace=False))
+    times = index / FPS if kept == "half" else np.arange(90) / FPS
+    made = [pictures[k].clip(0, 255).astype(np.uint8) for k in index]
+    assert CutAnalysis().analyze(Frames.of(times - times[0], made, 3.0)).transitions == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 15.0])
+@pytest.mark.parametrize("speed", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("seeds", [(0, 2), (4, 1), (5, 7)])
+def test_hard_cuts_between_moving_cameras(seeds, speed, noise):
+    first, second = (moved(seed, 30, speed=speed, shake=0.02, blur=3) for seed in seeds)
+    [cut] = analyze([*first, *second], noise=noise).transitions
+    assert (cut.kind, cut.start, cut.end) == ("hard", pytest.approx(1.0), pytest.approx(1.0))
+
+
+def test_a_cut_under_a_caption_that_stays():
+    pictures = [*moved(0, 40, speed=0.1), *moved(4, 40, speed=0.1)]
+    held = [written(p, "READY\nFOR THE\nLAUNCH", box=15) for p in pictures]
+    assert [t.start for t in analyze(held, noise=3.0).transitions] == [pytest.approx(40 / FPS)]
+
+
+@pytest.mark.parametrize("each", [4, 6, 10])
+def test_a_quick_run_of_shots(each):
+    order = (0, 2, 4, 1, 5, 3)
+    pictures = [p for k, seed in enumerate(order) for p in still(seed, (each if k else 15) / FPS)]
+    found = analyze([*pictures, *still(3, 0.4)], noise=2.0).transitions
+    cuts = [(15 + each * k) / FPS for k in range(5)]
+    assert [(t.kind, t.start) for t in found] == [("hard", pytest.approx(t)) for t in cuts]
+
+
+def test_a_cut_through_a_blended_picture():
+    """A change of frame rate leaves one picture that is half of either shot."""
+    a, b = still(0, 1.0), still(4, 1.0)
+    [cut] = analyze([*a, 0.5 * a[-1] + 0.5 * b[0], *b], noise=2.0).transitions
+    assert cut.kind == "hard"
+    assert cut.start == pytest.approx(30.5 / FPS, abs=0.6 / FPS)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_cut_between_pictures_of_nothing_but_straight_edges(seed):
+    blocks = np.random.default_rng(seed).integers(0, 256, (2, 8, 6, 3)).astype(float)
+    one, two = (np.kron(picture, np.ones((16, 12, 1))) for picture in blocks)
+    [cut] = analyze([one] * 30 + [two] * 30).transitions
+    assert (cut.kind, cut.start) == ("hard", pytest.approx(1.0))
+
+
+def test_plain_pictures_of_two_colours():
+    pictures = [
+        np.full((128, 72, 3), c, float) for c in ((255, 0, 0), (0, 0, 255)) for _ in range(30)
+    ]
+    assert [t.start for t in analyze(pictures).transitions] == [pytest.approx(1.0)]
+
+
+@pytest.mark.parametrize("speed", [0.1, 0.2])
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 1.0, 1.5])
+@pytest.mark.parametrize("seeds", [(0, 2), (4, 1)])
+def test_a_dissolve_between_moving_cameras(seeds, seconds, speed):
+    count = round((2 + seconds) * FPS)
+    a, b = moved(seeds[0], count, speed, zoom=0.05), moved(seeds[1], count, -speed)
+    mix = np.clip((np.arange(count) / FPS - 1) / seconds, 0, 1)
+    pictures = [(1 - m) * p + m * q for m, p, q in zip(mix, a, b, strict=True)]
+    [found] = analyze(pictures, noise=3.0).transitions
+    assert found.kind == "dissolve"
+    assert found.start == pytest.approx(1.0, abs=0.15)
+    assert found.end == pytest.approx(1.0 + seconds, abs=0.15)
+    assert found.new_shot == pytest.approx((found.start + found.end) / 2)
+
+
+def test_an_eased_dissolve_has_its_whole_extent():
+    a, b = still(0, 3.0), still(4, 3.0)
+    x = np.clip((np.arange(90) / FPS - 1) / 1.0, 0, 1)
+    mix = x * x * (3 - 2 * x)
+    pictures = [(1 - m) * p + m * q for m, p, q in zip(mix, a, b, strict=True)]
+    [found] = analyze(pictures, noise=2.0).transitions
+    assert (found.start, found.end) == (pytest.approx(1.0, abs=0.1), pytest.approx(2.0, abs=0.1))
+
+
+@pytest.mark.parametrize(("level", "through"), [(0.0, "black"), (255.0, "white")])
+@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5])
+def test_fades_that_open_and_close_begin_no_shot(level, through, seconds):
+    n = round(seconds * FPS)
+    pictures = moved(4, 60 + 2 * n, speed=0.1)
+    up = np.clip((np.arange(len(pictures)) - 6) / n, 0, 1)
+    mix = np.minimum(up, up[::-1])
+    opens, closes = analyze(
+        [m * p + (1 - m) * level for m, p in zip(mix, pictures, strict=True)], noise=2.0
+    ).transitions
+    end = len(pictures) / FPS
+    assert [(t.kind, t.through, t.new_shot) for t in (opens, closes)] == [
+        ("fade", through, None)
+    ] * 2
+    assert opens.start == pytest.approx(6 / FPS, abs=0.15)
+    assert opens.end == pytest.approx(6 / FPS + seconds, abs=0.15)
+    assert closes.start == pytest.approx(end - 7 / FPS - seconds, abs=0.15)
+    assert closes.end == pytest.approx(end - 7 / FPS, abs=0.15)
+
+
+def test_a_hard_cut_to_black_begins_the_shot_that_fades_in():
+    black = [np.zeros((128, 72, 3))] * 20
+    pictures = [*still(1, 1.0), *black, *fade(still(2, 1.5), 0.5, 0.0, out=False)]
+    out = analyze(pictures, noise=2.0)
+    assert [(t.kind, t.start) for t in out.transitions] == [
+        ("hard", pytest.approx(1.0)),
+        ("fade", pytest.approx(50 / FPS, abs=0.15)),
+    ]
+    assert out.boundaries == [0.0, pytest.approx(1.0)]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0])
+def test_a_blank_held_long_parts_two_fades(seconds):
+    black = [np.zeros((128, 72, 3))] * round(seconds * FPS)
+    first, second = fade(still(1, 1.5), 0.5, 0.0, True), fade(still(2, 1.5), 0.5, 0.0, False)
+    out = analyze([*first, *black, *second], noise=2.0)
+    assert len(out.transitions) == (1 if seconds < 2 else 2)
+    assert len(out.shots) == 2
+
+
+@pytest.mark.parametrize(("count", "gain"), [(1, 1.6), (2, 3.0), (3, 4.0)])
+def test_an_overexposed_flash_is_no_cut(count, gain):
+    pictures = moved(0, 80, speed=0.1)
+    pictures[40 : 40 + count] = [p * gain for p in pictures[40 : 40 + count]]
+    out = analyze(pictures, noise=2.0)
+    assert out.transitions == []
+    [flash] = out.flashes
+    assert flash.span == (pytest.approx(40 / FPS), pytest.approx((40 + count) / FPS))
+    assert flash.brightness > 0.1
+
+
+def test_a_flash_that_dies_away_is_no_cut():
+    pictures = still(4, 3.0)
+    for k, share in enumerate((1.0, 0.7, 0.5, 0.33, 0.2, 0.12, 0.06), 40):
+        pictures[k] = (1 - share) * pictures[k] + share * 255
+    out = analyze(pictures, noise=2.0)
+    assert out.transitions == []
+    assert [f.start for f in out.flashes] == [pytest.approx(40 / FPS)]
+
+
+def test_a_black_blink_is_no_cut():
+    pictures = still(4, 3.0)
+    pictures[40:43] = [np.zeros_like(pictures[0])] * 3
+    out = analyze(pictures, noise=2.0)
+    assert out.transitions == []
+    assert [f.brightness < 0 for f in out.flashes] == [True]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_flash_that_hides_a_cut_is_one(count):
+    white = [np.full((128, 72, 3), 252.0)] * count
+    out = analyze([*still(0, 1.0), *white, *still(2, 1.0)], noise=2.0)
+    assert [(t.kind, t.through) for t in out.transitions] == [("flash", "white")]
+    assert out.boundaries == [0.0, pytest.approx(1.0 + count / FPS)]
+    assert out.flashes == []
+
+
+def speaker(x):
+    """Somebody before a wall, ``x`` pixels from the left edge."""
+    picture = view(1, 0.5, 0.5, 0.9).copy()
+    head = Image.fromarray(photo("astronaut.png")[:300, 80:330]).resize((48, 80))
+    picture[48:, x : x + 48] = np.asarray(head, float)
+    return picture
+
+
+def test_a_jump_within_one_setting():
+    """The speaker leaps aside by a twelfth of the picture; the wall stays."""
+    pictures = [speaker(16 if k < 40 else 10) for k in range(80)]
+    [jump] = analyze(pictures, noise=2.0).transitions
+    assert (jump.kind, jump.start) == ("jump", pytest.approx(40 / FPS))
+    steady = [speaker(16) for _ in range(80)]
+    assert analyze(steady, noise=2.0).transitions == []
+
+
+def test_the_same_way_walked_is_no_jump():
+    pictures = [speaker(16 - round(np.clip((k - 40) / 12, 0, 1) * 6)) for k in range(80)]
+    assert analyze(pictures, noise=2.0).transitions == []
+
+
+@pytest.mark.parametrize("zoom", [1.1, 1.3])
+def test_a_punch_in_is_a_jump(zoom):
+    pictures = [view(0, size=0.6 if k < 40 else 0.6 / zoom) for k in range(80)]
+    [jump] = analyze(pictures, noise=2.0).transitions
+    assert (jump.kind, jump.start) == ("jump", pytest.approx(40 / FPS))
+
+
+@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    lengths=st.lists(st.integers(6, 30), min_size=1, max_size=5),
+    first=st.integers(0, 7),
+    rate=st.sampled_from([12.0, 25.0, 60.0]),
+)
+def test_shots_tile_the_video_whatever_its_cuts(lengths, first, rate):
+    seeds = [(first + 3 * k) % 8 for k in range(len(lengths))]
+    made = [
+        p.round().astype(np.uint8)
+        for seed, count in zip(seeds, lengths, strict=True)
+        for p in [scene(seed, 0.3)] * count
+    ]
+    end = len(made) / rate
+    out = CutAnalysis().analyze(Frames.of([k / rate for k in range(len(made))], made, end))
+    assert out.boundaries == pytest.approx([0.0, *(np.cumsum(lengths)[:-1] / rate)])
+    edges = [s.start for s in out.shots] + [out.shots[-1].end]
+    assert all(a < b for a, b in pairwise(edges))
+    assert [s.end for s in out.shots] == pytest.approx(edges[1:])
+    assert out.shots[-1].end == pytest.approx(end)
+    assert out.times == out.boundaries[1:]
+    assert out.longest_shot_s >= out.median_shot_s >= out.shortest_shot_s > 0
+
+
+def test_through_a_real_file(tmp_path, settings):
+    """Encoded and decoded: a cut at 1 s, a dissolve from 2 to 2.6 s."""
+    a, b, c = moved(0, 30, 0.2), moved(2, 48, 0.2), moved(4, 48, 0.1)
+    pictures = [*a, *dissolve(b, c, 0.6)]
+    full = [
+        np.asarray(Image.fromarray(p.clip(0, 255).astype(np.uint8)).resize((216, 384)))
+        for p in pictures
+    ]
+    clip = write_clip(tmp_path / "c.mp4", full, fps=FPS)
+    hard, soft = (
+        CutAnalysis().analyze(decode(clip, {"thumbs"}, settings).tracks["thumbs"]).transitions
+    )
+    assert (hard.kind, hard.start) == ("hard", pytest.approx(1.0, abs=0.001))
+    assert (soft.kind, soft.start, soft.end) == (
+        "dissolve", pytest.approx(2.0, abs=0.1), pytest.approx(2.6, abs=0.1),
+    )  # fmt: skip
+
+
+def test_isolation_tells_a_spike_from_motion_and_from_its_beginning():
+    change = np.full(40, 1.0)
+    change[20:] = 10.0
+    change[10] = 10.0
+    found = isolation(change)
+    assert found[10] == pytest.approx(10 / 1.5)
+    assert found[20] < 1
+    assert found[0] == 0
+    assert isolation(np.zeros(1)).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("eased", [False, True])
+def test_shape_of_a_change_is_found_under_noise(eased):
+    times = np.arange(60) / 30
+    share = np.clip((times - 0.5) / 0.8, 0, 1)
+    share = share**2 * (3 - 2 * share) if eased else share
+    noisy = 0.2 + 0.6 * share + np.random.default_rng(0).normal(0, 0.004, 60)
+    shape = shape_of(times, noisy)
+    assert (shape.start, shape.end) == (pytest.approx(0.5, abs=0.04), pytest.approx(1.3, abs=0.04))
+    assert (shape.low, shape.high) == (pytest.approx(0.2, abs=0.02), pytest.approx(0.8, abs=0.02))
+    assert shape.eased is eased
+    np.testing.assert_allclose(shape.at(times), 0.2 + 0.6 * share, atol=0.02)
+
+
+def test_blending_scores_blends_and_neither_cuts_nor_wipes():
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0, 255, (2, 100)).astype(np.float32)
+    share = np.clip((np.arange(40) - 10) / 20, 0, 1)[:, None].astype(np.float32)
+    times = np.arange(40) / 30
+    score, residual = blending(times, (1 - share) * a + share * b, 0.25)
+    assert score[20] > 10
+    assert residual[20] < 0.01
+    wiped = np.where(np.arange(100) < 100 * share, b, a)
+    found = blending(times, wiped, 0.33)
+    assert found[0].max() < 0.1 * score[20]
+    assert found[1][found[0] > 0].min() > 0.35
+    assert blending(times, np.where(share < 0.5, a, b), 0.25)[0].max() == 0
+
+
+def test_turns_are_where_a_fade_goes_through_a_blank_between_two_samples():
+    times = np.arange(20) / 10
+    off = np.full((2, 20), 90.0)
+    off[0, 8:13] = [60, 30, 7, 30, 60]
+    assert np.argwhere(turns(off, times)).tolist() == [[0, 10]]
+    off[0, 10] = 25.0
+    assert not turns(off, times).any()
+
+
+def test_likeness_survives_motion_light_and_noise_but_not_another_thing():
+    rng = np.random.default_rng(0)
+    here = view(0)
+    pictures = [
+        here, view(0, 0.53), view(0, size=0.57), here * 0.5, here + rng.normal(0, 8, here.shape),
+        view(2), view(4), here * 0,
+    ]  # fmt: skip
+    p = Pictures(frames(pictures))
+    assert [p.differ(0, k) for k in range(1, 8)] == [False] * 4 + [True] * 3
+    assert p.shared(6, 7) == 0.0
+    assert p.color(7) == "black"
+    assert p.color(0) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -191,6 +586,12 @@ def test_timeline_events():
 
 REAL = {
     "video/short_vertical_composite.mp4": [3.0, 6.0, 9.0, 14.0, 17.0],
+    "odd/truncated_half_faststart.mp4": [20 / 29.97, 82 / 29.97],
+    "video/bigbuckbunny_51.mp4": [],
+    "video/exo_face_1s.mp4": [],
+    "video/laptop_desk.mp4": [],
+    "odd/rotated180_dog.mp4": [],
+    "odd/pigs.gif": [],
     "video/psd_counter.mp4": [],
     "video/grid_bbaf2n.mpg": [],
     "video/grid_swwp2s.mpg": [],
@@ -240,6 +641,62 @@ def test_times_of_a_variable_rate_come_from_timestamps(real_media, settings):
     thumbs = decode(real_media / "odd/vfr_nasa.mp4", {"thumbs"}, settings).tracks["thumbs"]
     hard = [t for t in CutAnalysis().analyze(thumbs).transitions if t.kind == "hard"]
     assert [t.start for t in hard] == [pytest.approx(8.108, abs=0.002)]
+
+
+@pytest.mark.slow
+def test_an_animation(real_media, settings):
+    """It opens from black; a title that fades in and out over a still picture is no dissolve."""
+    thumbs = decode(real_media / "video/bbb_0_30_vp8.webm", {"thumbs"}, settings).tracks["thumbs"]
+    out = CutAnalysis().analyze(thumbs)
+    assert [t.kind for t in out.transitions] == ["fade", "hard", "hard", "hard"]
+    assert out.transitions[0].new_shot is None
+    assert out.times == pytest.approx([283 / 24, 376 / 24, 551 / 24], abs=1 / 24)
+
+
+@pytest.mark.slow
+def test_a_real_dissolve_has_the_same_extent_at_a_variable_rate(real_media, settings):
+    """The same film whole and with half of its pictures dropped."""
+    extents = []
+    for name in ("hevc_hdr_nasa", "vfr_nasa"):
+        thumbs = decode(real_media / f"odd/{name}.mp4", {"thumbs"}, settings).tracks["thumbs"]
+        soft, hard = CutAnalysis().analyze(thumbs).transitions
+        assert (soft.kind, hard.kind) == ("dissolve", "hard")
+        extents.append(soft.span)
+    assert extents[0] == pytest.approx(extents[1], abs=0.15)
+
+
+@pytest.mark.slow
+def test_every_awkward_file(real_media, settings):
+    seen = 0
+    for path in sorted((real_media / "odd").iterdir()):
+        try:
+            thumbs = decode(path, {"thumbs"}, settings).tracks["thumbs"]
+        except InputError:
+            continue
+        out = CutAnalysis().analyze(thumbs)
+        assert out.shots[0].start == 0, path.name
+        assert out.shots[-1].end == pytest.approx(thumbs.end), path.name
+        seen += 1
+    assert seen > 10
+
+
+@pytest.mark.slow
+def test_hard_cuts_are_those_of_pyscenedetect(real_media, settings):
+    """Its AdaptiveDetector, on the same thumbs."""
+    import cv2
+    from scenedetect import AdaptiveDetector, FrameTimecode
+
+    path = real_media / "video/short_vertical_composite.mp4"
+    thumbs = decode(path, {"thumbs"}, settings).tracks["thumbs"]
+    detector = AdaptiveDetector()
+    theirs = [
+        cut.frame_num
+        for k, (_, rgb) in enumerate(thumbs.rgbs())
+        for cut in detector.process_frame(
+            FrameTimecode(k, fps=30.0), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        )
+    ]
+    assert CutAnalysis().analyze(thumbs).times == pytest.approx([k / 30 for k in theirs])
 
 
 def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
