@@ -23,7 +23,7 @@ NAME = "tiktok_ray"
 
 def make_service(settings: Settings) -> Any:
     """The service over a detached fleet."""
-    from actors import ANALYZERS, UNBUILT
+    from actors import ANALYZERS
     from tiktok_ray import logs
     from tiktok_ray.fleet import Fleet
     from tiktok_ray.graph import Graph
@@ -33,7 +33,7 @@ def make_service(settings: Settings) -> Any:
     logs.write_to(logs.log_file(settings.home))
     graph = Graph(ANALYZERS)
     made = plan(graph.analyzers.values(), settings)
-    return Service(graph, Fleet(graph, made, settings, detached=True), settings, unbuilt=UNBUILT)
+    return Service(graph, Fleet(graph, made, settings, detached=True), settings)
 
 
 def application(settings: Settings, make: Callable[[Settings], Any] = make_service) -> Any:

@@ -1,50 +1,18 @@
-"""The nineteen analyzers. ``import actors`` loads neither Ray nor a model library."""
+"""The nineteen analyzers, one a module. ``import actors`` loads none of them.
 
-from actors.age_estimation import AgeEstimation
-from actors.audio_analysis import AudioAnalysis
-from actors.audio_environment import AudioEnvironment
-from actors.background_segmentation import BackgroundSegmentation
-from actors.body_pose import BodyPose
-from actors.camera_analysis import CameraAnalysis
-from actors.color_analysis import ColorAnalysis
-from actors.content_quality import ContentQuality
-from actors.cross_analyzer_intelligence import CrossAnalyzerIntelligence
-from actors.cut_analysis import CutAnalysis
-from actors.eye_tracking import EyeTracking
-from actors.object_detection import ObjectDetection
-from actors.qwen2_vl_temporal import Qwen2VlTemporal
-from actors.scene_segmentation import SceneSegmentation
-from actors.speech_emotion import SpeechEmotion
-from actors.speech_flow import SpeechFlow
-from actors.speech_transcription import SpeechTranscription
-from actors.temporal_flow import TemporalFlow
-from actors.text_overlay import TextOverlay
-from tiktok_ray.analyzer import Analyzer
+A worker's process so imports the one that it runs, and what that one leads to.
+"""
 
-#: Every analyzer that is built; the graph is read from their signatures.
-ANALYZERS: tuple[type[Analyzer], ...] = (
-    AgeEstimation,
-    AudioAnalysis,
-    AudioEnvironment,
-    BackgroundSegmentation,
-    BodyPose,
-    CameraAnalysis,
-    ColorAnalysis,
-    ContentQuality,
-    CrossAnalyzerIntelligence,
-    CutAnalysis,
-    EyeTracking,
-    ObjectDetection,
-    Qwen2VlTemporal,
-    SceneSegmentation,
-    SpeechEmotion,
-    SpeechFlow,
-    SpeechTranscription,
-    TemporalFlow,
-    TextOverlay,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-#: The names of all; those without an analyzer are reported as not implemented.
+if TYPE_CHECKING:
+    from tiktok_ray.analyzer import Analyzer
+
+    #: The class of each; the graph is read from their signatures.
+    ANALYZERS: tuple[type[Analyzer], ...]
+
+#: Their names, which are those of their modules too.
 NAMES = (
     "qwen2_vl_temporal",
     "object_detection",
@@ -67,4 +35,15 @@ NAMES = (
     "cross_analyzer_intelligence",
 )
 
-UNBUILT = tuple(name for name in NAMES if name not in {a.name for a in ANALYZERS})
+
+def __getattr__(name: str) -> "tuple[type[Analyzer], ...]":
+    if name == "ANALYZERS":
+        return tuple(_analyzer(module) for module in sorted(NAMES))
+    raise AttributeError(name)
+
+
+def _analyzer(name: str) -> "type[Analyzer]":
+    """``cut_analysis`` is ``CutAnalysis`` in its module."""
+    words = (word.capitalize() for word in name.split("_"))
+    found: type[Analyzer] = getattr(import_module(f"actors.{name}"), "".join(words))
+    return found

@@ -31,13 +31,12 @@ def behaved(settings, how, flag=""):
 
 
 async def test_a_whole_report(clip, settings):
-    engine = engine_for([fakes.Plain, fakes.Softly, fakes.Needy], settings, unbuilt=["later"])
+    engine = engine_for([fakes.Plain, fakes.Softly, fakes.Needy], settings)
     seen = []
     report = await engine.analyze(Source(clip, "clip.mp4"), listen=seen.append)
     assert report.analyzers["plain"].output == fakes.Count(n=60)
     assert report.analyzers["softly"].output == fakes.Sum(n=60)
     assert report.analyzers["needy"].output == fakes.Sum(n=61)
-    assert report.analyzers["later"].reason == "not implemented in this version"
     assert report.analyzers["plain"].coverage.samples == 60
     assert report.video.id == report.video.sha256[:16]
     [event] = report.timeline
@@ -204,7 +203,7 @@ async def test_cores_are_never_exceeded_and_go_to_the_most_urgent():
 
     async def work(threads, urgency):
         nonlocal running, most
-        async with cores.hold(threads, urgency):
+        async with cores.hold(f"w{urgency}", threads, urgency):
             running += threads
             most = max(most, running)
             order.append(urgency)
@@ -222,16 +221,29 @@ async def test_cores_are_never_exceeded_and_go_to_the_most_urgent():
 async def test_cancelled_waiters_give_their_turn_back():
     cores = Cores(1)
 
-    async def hold():
-        async with cores.hold(1, 1.0):
+    async def hold(k):
+        async with cores.hold(f"w{k % 2}", 1, 1.0):
             await asyncio.sleep(0.02)
 
-    tasks = [asyncio.create_task(hold()) for _ in range(5)]
+    tasks = [asyncio.create_task(hold(k)) for k in range(5)]
     await asyncio.sleep(0.001)
     for task in tasks[1:4]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert cores.free == 1
+
+
+async def test_who_waits_for_a_busy_worker_holds_no_core():
+    cores, order = Cores(2), []
+
+    async def work(worker, urgency):
+        async with cores.hold(worker, 1, urgency):
+            order.append(worker)
+            await asyncio.sleep(0.02)
+
+    await asyncio.gather(*(work(w, u) for w, u in (("a", 9.0), ("a", 8.0), ("b", 1.0), ("c", 0.5))))
+    assert order == ["a", "b", "a", "c"]
+    assert cores.free == 2
 
 
 async def test_several_videos_in_flight_do_not_mix(settings, tmp_path):

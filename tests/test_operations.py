@@ -590,7 +590,6 @@ def test_the_token_is_shown_to_the_service_and_to_nobody_else(service, run, monk
     [
         ({}, 0, None),
         ({"reasons": ["body_pose: weights not here"], "fleet": {"planned": 1, "loaded": [], "unavailable": ["body_pose"]}}, 0, None),
-        ({"reasons": ["age: not implemented in this version"]}, 0, None),
         ({"reasons": ["body_pose could not be loaded: too slow"]}, 1, "trouble"),
         ({"ready": False}, 5, "service"),
         ({"ready": False, "since": 4e9}, 0, None),

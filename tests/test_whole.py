@@ -44,7 +44,6 @@ def leftovers():
 
 
 async def test_every_odd_file_ends_in_a_report_or_a_typed_error(real_media, real_models, tmp_path):
-    from actors import UNBUILT
     from tiktok_ray.cli import make_graph, make_workers
     from tiktok_ray.engine import Engine, Source
     from tiktok_ray.media import InputError
@@ -53,7 +52,7 @@ async def test_every_odd_file_ends_in_a_report_or_a_typed_error(real_media, real
     settings = Settings(models=real_models, home=tmp_path)
     graph = make_graph()
     workers = make_workers(graph, settings)
-    engine = Engine(graph, workers, settings, unbuilt=UNBUILT)
+    engine = Engine(graph, workers, settings)
     refused, failed, slow = {}, {}, {}
     try:
         await engine.warm()

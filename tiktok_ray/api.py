@@ -1010,10 +1010,6 @@ def described(service: Service) -> list[dict[str, Any]]:
                 "lacks": list(place.variant.lacks) if place else [],
             }
         )
-    rows += [
-        {"name": n, "available": False, "reason": "not implemented in this version"}
-        for n in service.unbuilt
-    ]
     return rows
 
 

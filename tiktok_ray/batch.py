@@ -585,7 +585,6 @@ def make_runner(
     Where ``RAY_ADDRESS`` names a cluster there is a fleet on each of its nodes, with copies of what
     is slowest by ``seconds``.
     """
-    from actors import UNBUILT
     from tiktok_ray.cache import DiskCache
     from tiktok_ray.cli import make_graph, make_workers
 
@@ -605,10 +604,10 @@ def make_runner(
 
         open_ray(settings)
         nodes = nodes or max(1, len(working_nodes()))
-        more: dict[str, Any] = {"unbuilt": UNBUILT, "cache": cache, "seconds": seconds}
+        more: dict[str, Any] = {"cache": cache, "seconds": seconds}
         return Cluster(graph, settings, only, without, nodes=nodes, **more)
     workers = make_workers(graph, settings)
-    engine = Engine(graph, workers, settings, unbuilt=UNBUILT, cache=cache)
+    engine = Engine(graph, workers, settings, cache=cache)
     return OwnFleet(engine, settings.in_flight, only, without)
 
 

@@ -129,13 +129,12 @@ async def analyze_source(
 
     ``keep`` is called with the report and the video's file, which may be gone afterwards.
     """
-    from actors import UNBUILT
     from tiktok_ray.intake import take
 
     graph = make_graph()
     graph.select(only, without)
     workers = make_workers(graph, settings)
-    engine = Engine(graph, workers, settings, unbuilt=UNBUILT)
+    engine = Engine(graph, workers, settings)
     with tempfile.TemporaryDirectory(prefix="tiktok-ray-") as folder:
         try:
             starting = asyncio.create_task(engine.warm(only, without))
@@ -311,7 +310,6 @@ def weights_wanted_gib(report: VideoReport, settings: Settings) -> float | None:
 @app.command()
 def analyzers(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the analyzers: what each reads, and how it would run here."""
-    from actors import UNBUILT
     from tiktok_ray.placement import plan
 
     graph = make_graph()
@@ -323,10 +321,6 @@ def analyzers(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         reads = [e.source + ("?" if e.soft else "") for e in graph.edges[name]]
         here = f"{place.variant.name} on {place.device}" if place else made.unavailable[name]
         rows.append({"analyzer": name, "finds": about, "reads": ", ".join(reads), "here": here})
-    rows += [
-        {"analyzer": name, "finds": "", "reads": "", "here": "not implemented in this version"}
-        for name in UNBUILT
-    ]
     _show(rows, as_json)
 
 

@@ -26,8 +26,8 @@ from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tiktok_ray import placement
-from tiktok_ray.engine import Cache, CapacityError, Engine, Source, Tracks, Workers
-from tiktok_ray.fleet import DECODER, Fleet, open_ray
+from tiktok_ray.engine import DECODER, Cache, CapacityError, Engine, Source, Tracks, Workers
+from tiktok_ray.fleet import Fleet, open_ray
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Plan
@@ -108,9 +108,13 @@ class Spread:
         with self._least(self._fleets, DECODER) as fleet:
             return await fleet.decode(path, want)
 
+    def copies(self, name: str) -> int:
+        return len(self._fleets) if name == DECODER else len(self._having(name))
+
     async def load(self, name: str) -> Reply:
-        replies = await asyncio.gather(*(f.load(name) for f in self._having(name)))
-        return next((r for r in replies if r.status != "ok"), replies[0])
+        wanting = [f for f in self._having(name) if not f.has_loaded(name)]
+        replies = await asyncio.gather(*(f.load(name) for f in wanting))
+        return next((r for r in replies if r.status != "ok"), Reply("ok"))
 
     async def run(self, name: str, inputs: Mapping[str, Any], timeout_s: float) -> Reply:
         with self._least(self._having(name), name) as fleet:
@@ -205,7 +209,6 @@ async def open_cell(
     graph: Graph,
     settings: Settings,
     *,
-    unbuilt: Collection[str],
     cache: Cache | None,
     seconds: Mapping[str, float],
 ) -> Cell:
@@ -226,7 +229,7 @@ async def open_cell(
         for number in range(1, max(copies.values(), default=1))
     ]
     workers: Workers = Spread(first, others) if others else first
-    return Cell(name, depot, Engine(graph, workers, settings, unbuilt=unbuilt, cache=cache))
+    return Cell(name, depot, Engine(graph, workers, settings, cache=cache))
 
 
 def only_those(plan: Plan, copies: Mapping[str, int], number: int) -> Plan:
@@ -249,14 +252,13 @@ class Cluster:
         without: list[str],
         *,
         nodes: int,
-        unbuilt: Collection[str] = (),
         cache: Cache | None = None,
         seconds: Mapping[str, float] | None = None,
     ) -> None:
         self.slots = settings.in_flight * nodes
         self.graph, self.settings, self.nodes = graph, settings, nodes
         self._only, self._without = only, without
-        self._more: dict[str, Any] = {"unbuilt": unbuilt, "cache": cache, "seconds": seconds or {}}
+        self._more: dict[str, Any] = {"cache": cache, "seconds": seconds or {}}
         self.cells: dict[str, Cell] = {}
         self.lost: list[str] = []
         self._free = asyncio.Condition()

@@ -17,11 +17,12 @@ it is hard.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import hashlib
-import heapq
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ from tiktok_ray.weights import revision_of
 from tiktok_ray.worker import Reply
 
 T = TypeVar("T")
-DECODE_URGENCY = float("inf")
+DECODER, DECODE_URGENCY = "decoder", float("inf")
 
 
 class CapacityError(Exception):
@@ -71,6 +72,9 @@ class Workers(Protocol):
 
     async def decode(self, path: Path, want: Collection[str]) -> Tracks:
         """Decode once. Raises ``InputError``, ``TimeoutError`` or ``WorkerDied``."""
+
+    def copies(self, name: str) -> int:
+        """How many calls of this worker may run at once."""
 
     async def load(self, name: str) -> Reply:
         """Load a model unless it is loaded. Raises ``TimeoutError`` or ``WorkerDied``."""
@@ -117,46 +121,66 @@ class Cache(Protocol):
     def put(self, key: str, output: Output) -> None: ...
 
 
-class Cores:
-    """The CPU cores that analyzers share; the most urgent waiter goes first."""
+@dataclass(order=True)
+class _Waiter:
+    """Who waits for cores; ordered by urgency, then by coming."""
 
-    def __init__(self, count: int) -> None:
+    rank: tuple[float, int]
+    worker: str = field(compare=False)
+    threads: int = field(compare=False)
+    turn: asyncio.Future[None] = field(compare=False)
+
+
+class Cores:
+    """The CPU cores that workers share. The most urgent goes first whose worker is free.
+
+    ``copies`` says how many calls of a worker may run at once: who waits for it holds no core.
+    """
+
+    def __init__(self, count: int, copies: Callable[[str], int] = lambda _: 1) -> None:
         self.count = self.free = count
-        self._waiting: list[tuple[float, int, int, asyncio.Future[None]]] = []
+        self._copies = copies
+        self._busy: Counter[str] = Counter()
+        self._waiting: list[_Waiter] = []
         self._order = itertools.count()
 
     @asynccontextmanager
-    async def hold(self, threads: int, urgency: float) -> AsyncIterator[None]:
-        """Hold so many cores (at most all of them) while the block runs."""
+    async def hold(self, worker: str, threads: int, urgency: float) -> AsyncIterator[None]:
+        """Hold a worker and so many cores (at most all of them) while the block runs."""
         threads = min(threads, self.count)
-        if threads <= self.free and not self._waiting:
-            self.free -= threads
-        else:
-            turn = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (-urgency, next(self._order), threads, turn))
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._give_back(threads)
-                raise
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter((-urgency, next(self._order)), worker, threads, turn)
+        bisect.insort(self._waiting, waiter)
+        self._grant()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting = [other for other in self._waiting if other is not waiter]
+            else:
+                self._give_back(waiter)
+            self._grant()
+            raise
         try:
             yield
         finally:
-            self._give_back(threads)
+            self._give_back(waiter)
+            self._grant()
 
-    def _give_back(self, threads: int) -> None:
-        self.free += threads
-        while self._waiting:
-            _, _, wanted, turn = self._waiting[0]
-            if turn.cancelled():
-                heapq.heappop(self._waiting)
-            elif wanted <= self.free:
-                heapq.heappop(self._waiting)
-                self.free -= wanted
-                turn.set_result(None)
-            else:
-                return
+    def _give_back(self, waiter: _Waiter) -> None:
+        self.free += waiter.threads
+        self._busy[waiter.worker] -= 1
+
+    def _grant(self) -> None:
+        for waiter in list(self._waiting):
+            if waiter.turn.cancelled() or self._busy[waiter.worker] >= self._copies(waiter.worker):
+                continue
+            if waiter.threads > self.free:
+                return  # or who wants several cores would wait for ever
+            self._waiting.remove(waiter)
+            self.free -= waiter.threads
+            self._busy[waiter.worker] += 1
+            waiter.turn.set_result(None)
 
 
 @dataclass
@@ -203,15 +227,13 @@ class Engine:
         workers: Workers,
         settings: Settings,
         *,
-        unbuilt: Collection[str] = (),
         cache: Cache | None = None,
     ) -> None:
         self.graph = graph
-        self.unbuilt = unbuilt
         self.workers = workers
         self.settings = settings
         self.cache = cache
-        self.cores = Cores(settings.cores)
+        self.cores = Cores(settings.cores, workers.copies)
 
     async def analyze(
         self,
@@ -244,10 +266,6 @@ class Engine:
     def _settle_before_start(self, job: _Job) -> list[str]:
         """Sections that need no work: not selected, or unavailable. Returns the rest."""
         plan = self.workers.plan
-        for name in self.unbuilt:
-            job.sections[name] = Section(
-                status="unavailable", reason="not implemented in this version"
-            )
         for name in self.graph.order:
             if name not in job.names:
                 job.end(name, Section(status="skipped", reason="not selected"))
@@ -259,7 +277,7 @@ class Engine:
         job.listen(Progress("phase", "decode", "running"))
         want = self.graph.tracks(runnable)
         job.sha256 = await asyncio.to_thread(media.fingerprint, job.source.path)
-        async with self.cores.hold(1, DECODE_URGENCY):
+        async with self.cores.hold(DECODER, 1, DECODE_URGENCY):
             try:
                 tracks = await self._decode_with_retry(job.source.path, want)
             except TimeoutError:
@@ -331,7 +349,7 @@ class Engine:
         """Load the model; the section if that failed, else None."""
         urgency = self.graph.urgency[name]
         try:
-            async with self.cores.hold(1, urgency):
+            async with self.cores.hold(name, 1, urgency):
                 job.listen(Progress("analyzer", name, "loading"))
                 reply = await twice(lambda: self.workers.load(name))
         except TimeoutError:
@@ -358,7 +376,7 @@ class Engine:
             else job.sections[edge.source].output
             for edge in self.graph.edges[name]
         }
-        async with self.cores.hold(needs.threads, self.graph.urgency[name]):
+        async with self.cores.hold(name, needs.threads, self.graph.urgency[name]):
             at = job.elapsed()
             job.listen(Progress("analyzer", name, "running"))
             try:
@@ -460,7 +478,7 @@ class Engine:
                 "plan": self.workers.plan.table(job.names),
                 "waits_for": {name: sorted(self.graph.producers[name]) for name in job.names},
                 "over_plan": over_plan(job.memory) if self.settings.workers == "ray" else [],
-                "memory": {"decoder": {"peak_gib": job.tracks.pss_gib}, **job.memory},
+                "memory": {DECODER: {"peak_gib": job.tracks.pss_gib}, **job.memory},
                 "versions": {"tiktok_ray": __version__},
             },
         )

@@ -32,7 +32,7 @@ from ray import exceptions
 
 from tiktok_ray import logs, media
 from tiktok_ray.analyzer import Analyzer, Options
-from tiktok_ray.engine import CapacityError, Tracks, WorkerDied, options_for
+from tiktok_ray.engine import DECODER, CapacityError, Tracks, WorkerDied, options_for
 from tiktok_ray.graph import Graph, code_digest
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment, Plan
@@ -49,7 +49,6 @@ from tiktok_ray.worker import (
 log = logging.getLogger("tiktok_ray.fleet")
 
 NAMESPACE = "tiktok_ray"
-DECODER = "decoder"
 RESTARTS = 10
 #: What loads quicker was loaded before: the log is spared that.
 LOADED_S = 0.001
@@ -296,6 +295,13 @@ class Fleet:
             envelope["seconds"],
             envelope["pss_gib"],
         )
+
+    def copies(self, name: str) -> int:
+        return 1
+
+    def has_loaded(self, name: str) -> bool:
+        """Whether the model was loaded, as far as is known: its process may have died since."""
+        return name in self._loaded
 
     async def load(self, name: str) -> Reply:
         async with self._locks[name]:

@@ -56,6 +56,9 @@ class LocalWorkers:
             memory_now().pss_gib,
         )
 
+    def copies(self, name: str) -> int:
+        return 1
+
     async def load(self, name: str) -> Reply:
         async with self._locks[name]:
             worker = self._workers[name]

@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -106,19 +106,16 @@ class Figures:
 class Service:
     """Accepts, runs and publishes jobs. Make it, ``start`` it, ``stop`` it; all in one loop."""
 
-    def __init__(
-        self, graph: Graph, workers: Workers, settings: Settings, *, unbuilt: Collection[str] = ()
-    ) -> None:
+    def __init__(self, graph: Graph, workers: Workers, settings: Settings) -> None:
         home = settings.home
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
         self.graph = graph
-        self.unbuilt = unbuilt
         self.ledger = Ledger(home / "jobs.sqlite")
         self.store = Store(home / "results")
         size = round(settings.cache_gib * 2**30)
         self.cache = DiskCache(home / "cache", size) if size else None
-        self.engine = Engine(graph, workers, settings, unbuilt=unbuilt, cache=self.cache)
+        self.engine = Engine(graph, workers, settings, cache=self.cache)
         self.lease = Lease(home / "jobs.lock")
         self.work = home / "work"
         self.work.mkdir(exist_ok=True)
@@ -219,7 +216,7 @@ class Service:
 
         async def load(name: str) -> None:
             try:
-                async with self.engine.cores.hold(1, self.graph.urgency[name]):
+                async with self.engine.cores.hold(name, 1, self.graph.urgency[name]):
                     reply = await workers.load(name)
             except (TimeoutError, CapacityError, WorkerDied) as error:
                 self.troubles[name] = f"{name} could not be loaded: {error or 'too slow'}"
@@ -521,7 +518,6 @@ class Service:
         if free < self.settings.disk_reserve_gib:
             reasons.append(f"only {free:.1f} GiB of disk are free")
         reasons += [f"{name}: {reason}" for name, reason in sorted(plan.unavailable.items())]
-        reasons += [f"{name}: not implemented in this version" for name in self.unbuilt]
         ready = self.lease.held and "capacity" not in self.troubles
         return {
             "status": "degraded" if reasons else "ready",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 Boxes = NDArray[np.float64]
 
@@ -58,6 +57,8 @@ def follow(
     ``iou_min`` is the least sum that joins. A track lives on for ``gap_s`` seconds without a box,
     and ends at each time in ``breaks`` (cuts). Returned in order of first appearance.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     done: list[Followed] = []
     live: list[Followed] = []
     edges = sorted(breaks)

@@ -304,7 +304,7 @@ def _troubles(health: Mapping[str, Any]) -> Iterable[Verdict]:
     """The service's reasons: what lacks weights or is not built is a note, the rest is bad."""
     fleet = health["fleet"]
     settled = tuple(f"{name}: " for name in fleet["unavailable"])
-    lacking = [r for r in health["reasons"] if r.startswith(settled) or "not implemented" in r]
+    lacking = [r for r in health["reasons"] if r.startswith(settled)]
     troubles = [r for r in health["reasons"] if r not in lacking]
     found = f"{fleet['planned']} analyzers planned, {len(fleet['loaded'])} loaded"
     if lacking:
