@@ -598,7 +598,7 @@ def make_runner(
             return Through(address, settings, only, without)
     size = round(settings.cache_gib * 2**30)
     cache = DiskCache(settings.home / "cache", size) if size else None
-    if settings.workers == "ray" and os.environ.get("RAY_ADDRESS"):
+    if settings.workers != "threads" and os.environ.get("RAY_ADDRESS"):
         from tiktok_ray.cluster import Cluster, working_nodes
         from tiktok_ray.fleet import open_ray
 

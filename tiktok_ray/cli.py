@@ -81,12 +81,13 @@ def make_graph() -> Graph:
     return Graph(ANALYZERS)
 
 
-def make_workers(graph: Graph, settings: Settings) -> Workers:
-    """Workers as the settings say: Ray actors, or threads of this process."""
+def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> Workers:
+    """Workers as the settings say, for many videos or a single one."""
     from tiktok_ray.placement import plan
 
     made = plan(graph.analyzers.values(), settings)
-    if settings.workers == "threads":
+    auto = "threads" if single and not made.cards and "RAY_ADDRESS" not in os.environ else "ray"
+    if (auto if settings.workers == "auto" else settings.workers) == "threads":
         from tiktok_ray.local import LocalWorkers
 
         return LocalWorkers(graph, made, settings)
@@ -133,7 +134,7 @@ async def analyze_source(
 
     graph = make_graph()
     graph.select(only, without)
-    workers = make_workers(graph, settings)
+    workers = make_workers(graph, settings, single=True)
     engine = Engine(graph, workers, settings)
     with tempfile.TemporaryDirectory(prefix="tiktok-ray-") as folder:
         try:
@@ -205,7 +206,7 @@ def analyze(
     as_html: Annotated[bool, typer.Option("--html", help="Write a page to look at too")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
     decoder: Annotated[str | None, typer.Option("--decoder", help="pyav or decord")] = None,
-    workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
+    workers: Annotated[str | None, typer.Option("--workers", help="auto, ray or threads")] = None,
     describer: Annotated[
         str | None, typer.Option("--describer", help="qwen2-vl, blip2, auroracap or small")
     ] = None,
@@ -251,7 +252,7 @@ def analyze(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
-    workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
+    workers: Annotated[str | None, typer.Option("--workers", help="auto, ray or threads")] = None,
 ) -> None:
     """Make a clip whose truth is known, analyze it, and compare the report with the truth."""
     from tiktok_ray.demo import compare, demo_clip

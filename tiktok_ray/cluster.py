@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray import exceptions
@@ -91,6 +91,8 @@ def bottleneck(seconds: Mapping[str, float], made: Mapping[str, int]) -> tuple[s
 
 class Spread:
     """Several fleets as one: what exists more than once goes to the one with least to do."""
+
+    kind: Literal["ray", "threads"] = "ray"
 
     def __init__(self, first: Fleet, others: Collection[Fleet]) -> None:
         self.plan = first.plan

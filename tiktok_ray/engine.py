@@ -65,6 +65,7 @@ class Tracks:
 class Workers(Protocol):
     """Where analyzers run. Two implementations: threads (here) and Ray actors (``fleet``)."""
 
+    kind: Literal["ray", "threads"]
     plan: Plan
 
     async def start(self, names: Collection[str]) -> None:
@@ -473,11 +474,11 @@ class Engine:
                 "decode_s": job.tracks.seconds,
                 "realtime_factor": wall / video.duration_s if video.duration_s else 0.0,
                 "cores": self.settings.cores,
-                "workers": self.settings.workers,
+                "workers": self.workers.kind,
                 "decoder": self.settings.decoder,
                 "plan": self.workers.plan.table(job.names),
                 "waits_for": {name: sorted(self.graph.producers[name]) for name in job.names},
-                "over_plan": over_plan(job.memory) if self.settings.workers == "ray" else [],
+                "over_plan": over_plan(job.memory) if self.workers.kind == "ray" else [],
                 "memory": {DECODER: {"peak_gib": job.tracks.pss_gib}, **job.memory},
                 "versions": {"tiktok_ray": __version__},
             },

@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import ray
@@ -186,6 +186,8 @@ class Fleet:
 
     ``where`` are Ray's options that say on which node its actors are.
     """
+
+    kind: Literal["ray", "threads"] = "ray"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tiktok_ray import media
 from tiktok_ray.engine import Tracks, options_for
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 class LocalWorkers:
     """Implements ``Workers`` with one thread per call, one call at a time per analyzer."""
+
+    kind: Literal["ray", "threads"] = "threads"
 
     def __init__(self, graph: Graph, plan: Plan, settings: Settings) -> None:
         self.graph = graph

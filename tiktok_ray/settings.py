@@ -47,7 +47,11 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("tiktok_ray")),
         description="Folder of results, jobs and made clips",
     )
-    workers: Literal["ray", "threads"] = Field("ray", description="Where analyzers run")
+    workers: Literal["auto", "ray", "threads"] = Field(
+        "auto",
+        description="Where analyzers run: Ray actors, threads of one process, or (auto) threads "
+        "for a single video where there is no card, since they start in half the time, else Ray",
+    )
     decoder: Literal["pyav", "decord"] = Field("pyav", description="Decoder of video files")
     tracks: TrackSettings = TrackSettings()
     cores: int = Field(
