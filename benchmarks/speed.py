@@ -295,37 +295,43 @@ def longest_path(graph: Graph, seconds: dict[str, float]) -> float:
 
 
 def slow_down(name: str) -> float:
-    """How much slower one analyzer is while a second copy of it runs beside it."""
+    """How much slower one analyzer is while a second copy of it runs beside it.
+
+    Alone and together in turn, so that a machine that others use weighs on both alike.
+    """
     code = (
         "import sys, time; from benchmarks.speed import Solo, Settings; from tiktok_ray import media;"
         "s = Solo(Settings()); w = s.workers[sys.argv[1]];"
         "t = media.decode(s.path, s.graph.tracks([sys.argv[1]]), s.settings).tracks;"
         "g = {e.source: t.get(e.source) for e in s.graph.edges[sys.argv[1]]};"
-        "w.run(g); print('ready', flush=True); input();"
-        "b = time.perf_counter(); [w.run(g) for _ in range(3)];"
-        "print((time.perf_counter() - b) / 3, flush=True)"
+        "w.run(g); print('ready', flush=True)\n"
+        "for _ in sys.stdin: b = time.perf_counter(); w.run(g); print(time.perf_counter() - b, flush=True)"
     )
-
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, name], text=True,
+    copies = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name], text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert process.stdout is not None
-        while process.stdout.readline().strip() != "ready":
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+
+    def seconds(some: list[subprocess.Popen[str]]) -> float:
+        for copy in some:
+            assert copy.stdin is not None
+            copy.stdin.write("go\n")
+        return statistics.mean(float(answer(copy)) for copy in some)
+
+    def answer(copy: subprocess.Popen[str]) -> str:
+        assert copy.stdout is not None
+        return copy.stdout.readline()
+
+    for copy in copies:
+        while answer(copy).strip() != "ready":
             pass
-        return process
-
-    def measure(count: int) -> float:
-        processes = [start() for _ in range(count)]
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
-        found = [float(p.communicate()[0].strip().splitlines()[-1]) for p in processes]
-        return max(found)
-
-    return measure(2) / measure(1)
+    rounds = [(seconds(copies[:1]), seconds(copies)) for _ in range(RUNS)]
+    for copy in copies:
+        copy.communicate()
+    return statistics.median(together / alone for alone, together in rounds)
 
 
 async def measure_cd(settings: Settings, which: str) -> None:

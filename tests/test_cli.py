@@ -5,7 +5,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tiktok_ray.cli import app
+from tiktok_ray import placement
+from tiktok_ray.cli import app, make_graph, make_workers
+from tiktok_ray.settings import Settings
 
 ONLY = ["--workers", "threads", "--only", "cut_analysis,audio_analysis"]
 
@@ -19,6 +21,27 @@ def run(tmp_path, monkeypatch):
         return CliRunner().invoke(app, [str(w) for w in words])
 
     return invoke
+
+
+@pytest.mark.parametrize(
+    ("chosen", "single", "cards", "address", "kind"),
+    [
+        ("auto", True, 0, None, "threads"),
+        ("auto", True, 1, None, "ray"),
+        ("auto", False, 0, None, "ray"),
+        ("auto", True, 0, "127.0.0.1:6379", "ray"),
+        ("ray", True, 0, None, "ray"),
+        ("threads", False, 1, None, "threads"),
+    ],
+)
+def test_where_analyzers_run(monkeypatch, tmp_path, chosen, single, cards, address, kind):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    here = [placement.Card(n, 16.0) for n in range(cards)]
+    monkeypatch.setattr(placement, "cards_here", lambda settings: here)
+    settings = Settings(models=tmp_path, workers=chosen)
+    assert make_workers(make_graph(), settings, single=single).kind == kind
 
 
 def test_analyze_writes_the_report_and_json_stands_alone_on_stdout(run, clip, tmp_path):

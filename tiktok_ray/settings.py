@@ -26,7 +26,7 @@ class TrackSettings(BaseModel):
     dense_short: int = Field(320, ge=16, description="Its short side in pixels, at most")
     dense_max: int = Field(600, ge=1, description="Its number of frames, at most")
     thumbs_short: int = Field(64, ge=16, description="Short side of `thumbs` in pixels, at most")
-    thumbs_mib: int = Field(64, ge=1, description="Bytes of `thumbs`; smaller pictures keep to it")
+    thumbs_mib: int = Field(48, ge=1, description="Bytes of `thumbs`; smaller pictures keep to it")
     thumbs_max: int = Field(36_000, ge=1, description="Number of `thumbs`, at most")
     stills_max: int = Field(6, ge=1, description="Number of `stills`")
     stills_mib: int = Field(128, ge=1, description="Bytes of `stills`; fewer stills keep to it")
