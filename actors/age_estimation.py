@@ -12,7 +12,8 @@ from pydantic import Field
 from actors.cut_analysis import Cuts
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant, Vram
-from tiktok_ray.face_tracks import (
+from tiktok_ray.media import Frames
+from tiktok_ray.methods.face_tracks import (
     Sighting,
     best_moment,
     largest,
@@ -21,10 +22,9 @@ from tiktok_ray.face_tracks import (
     pick,
     sighting,
 )
-from tiktok_ray.faces import Array, FaceModel, Guess, InsightFace, Sex
-from tiktok_ray.media import Frames
+from tiktok_ray.methods.faces import Array, FaceModel, Guess, InsightFace, Sex
+from tiktok_ray.methods.sampling import holds
 from tiktok_ray.report import Event, Missing, Model, Output, Timed, estimated, measured, setting
-from tiktok_ray.sampling import holds
 from tiktok_ray.tracks import Followed, follow
 from tiktok_ray.weights import Asset
 

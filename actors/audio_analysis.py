@@ -14,13 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray import rhythm, spans
+from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
-from tiktok_ray.loudness import fitted, integrated, loudness_range, lufs, silent_spans, windowed
 from tiktok_ray.media import LEVEL_STEP_S, Audio
+from tiktok_ray.methods import rhythm
+from tiktok_ray.methods.loudness import (
+    fitted,
+    integrated,
+    loudness_range,
+    lufs,
+    silent_spans,
+    windowed,
+)
+from tiktok_ray.methods.spectra import ShortFrames, frame_times, magnitudes, short_frames, within
 from tiktok_ray.report import Event, Model, Output, Timed, derived, measured, setting
 from tiktok_ray.spans import Span
-from tiktok_ray.spectra import ShortFrames, frame_times, magnitudes, short_frames, within
 
 Array = NDArray[Any]
 

@@ -10,15 +10,16 @@ import numpy as np
 from pydantic import Field
 
 from actors.cut_analysis import Cuts
-from tiktok_ray import poses, spans
+from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Frames
-from tiktok_ray.poses import GestureKind, Points, Posture, Seen, Side
+from tiktok_ray.methods import poses
+from tiktok_ray.methods.poses import GestureKind, Points, Posture, Seen, Side
+from tiktok_ray.methods.sampling import holds, thin
+from tiktok_ray.methods.yolo import Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
-from tiktok_ray.sampling import holds, thin
 from tiktok_ray.spans import Span
 from tiktok_ray.tracks import Followed, follow
-from tiktok_ray.yolo import Eyes, Found, Yolo, checkpoint
 
 Box = tuple[float, float, float, float]
 
@@ -30,13 +31,17 @@ SHORTEST_S = 0.3
 class PostureSpan(Timed):
     """A stretch in which one person keeps one posture."""
 
-    posture: Posture = derived("Posture by angles between keypoints; see `tiktok_ray.poses`")
+    posture: Posture = derived(
+        "Posture by angles between keypoints; see `tiktok_ray.methods.poses`"
+    )
 
 
 class Gesture(Timed):
     """A gesture of one person."""
 
-    gesture: GestureKind = derived("Gesture by the place of keypoints; see `tiktok_ray.poses`")
+    gesture: GestureKind = derived(
+        "Gesture by the place of keypoints; see `tiktok_ray.methods.poses`"
+    )
     side: Side = derived("The person's own side")
 
 

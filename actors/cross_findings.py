@@ -11,8 +11,8 @@ import numpy as np
 from actors.cross_sources import Finding, Sources, cite, collected, counted, quoted
 from actors.text_overlay import Overlay
 from tiktok_ray import spans
-from tiktok_ray.alignment import aligned, tokens
-from tiktok_ray.coincidence import DRAWS, LEAST_INSTANTS, LEAST_MARKS, coincidence
+from tiktok_ray.methods.alignment import aligned, tokens
+from tiktok_ray.methods.coincidence import DRAWS, LEAST_INSTANTS, LEAST_MARKS, coincidence
 from tiktok_ray.report import Evidence, Timed, derived, setting
 from tiktok_ray.spans import Span
 

@@ -10,7 +10,7 @@ from actors.cross_findings import BeatMatch, TextMatch, Voice
 from actors.cross_sources import Finding, Sources, cite, collected, counted, extent
 from actors.cross_subjects import Subject
 from tiktok_ray import spans
-from tiktok_ray.alignment import aligned, tokens
+from tiktok_ray.methods.alignment import aligned, tokens
 from tiktok_ray.report import Evidence, Timed, derived
 
 About = Literal[

@@ -10,7 +10,7 @@ from typing import Literal
 from actors.cross_sources import Finding, Sources, cite, collected
 from actors.qwen2_vl_temporal import WindowDescription
 from tiktok_ray import spans
-from tiktok_ray.object_tracks import GROUPS
+from tiktok_ray.methods.object_tracks import GROUPS
 from tiktok_ray.report import Evidence, Timed, derived
 from tiktok_ray.spans import Span
 

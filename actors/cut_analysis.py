@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 
 from tiktok_ray.analyzer import Analyzer, Needs
-from tiktok_ray.likeness import BLACK, WHITE, Array, Pictures
 from tiktok_ray.media import Frames
-from tiktok_ray.report import Event, Output, Timed, derived, measured
-from tiktok_ray.shot_changes import (
+from tiktok_ray.methods.likeness import BLACK, WHITE, Array, Pictures
+from tiktok_ray.methods.shot_changes import (
     Insert,
     Instant,
     Ramp,
@@ -20,6 +19,7 @@ from tiktok_ray.shot_changes import (
     find_instants,
     find_ramps,
 )
+from tiktok_ray.report import Event, Output, Timed, derived, measured
 
 
 class Transition(Timed):

@@ -13,11 +13,11 @@ from actors.cut_analysis import Cuts
 from tiktok_ray import spans, tracks
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
 from tiktok_ray.media import Frames
-from tiktok_ray.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
+from tiktok_ray.methods.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
+from tiktok_ray.methods.sampling import holds, thin
+from tiktok_ray.methods.yolo import Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
-from tiktok_ray.sampling import holds, thin
 from tiktok_ray.spans import Span
-from tiktok_ray.yolo import Eyes, Found, Yolo, checkpoint
 
 Box = tuple[float, float, float, float]
 

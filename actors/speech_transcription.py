@@ -14,10 +14,10 @@ from pydantic import Field
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Audio, Speech
-from tiktok_ray.pitch import HOP_S, pitch_track
+from tiktok_ray.methods.pitch import HOP_S, pitch_track
+from tiktok_ray.methods.whisper import Heard, HeardWord, Recogniser, Whisper, checkpoint, windows
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
-from tiktok_ray.whisper import Heard, HeardWord, Recogniser, Whisper, checkpoint, windows
 
 NAME = "speech_transcription"
 

@@ -22,8 +22,8 @@ from actors.speech_emotion import VoiceEmotion
 from actors.speech_transcription import Transcript
 from actors.text_overlay import Overlays
 from tiktok_ray.analyzer import Analyzer, Needs, Partial
-from tiktok_ray.appeals import appeals
 from tiktok_ray.media import Frames, Speech, Video
+from tiktok_ray.methods.appeals import appeals
 from tiktok_ray.report import (
     Event,
     Evidence,

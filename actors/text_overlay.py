@@ -15,8 +15,7 @@ from pydantic import Field
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
 from tiktok_ray.media import Frames
-from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
-from tiktok_ray.text_lines import (
+from tiktok_ray.methods.text_lines import (
     DRAWN,
     STILL,
     Line,
@@ -42,7 +41,8 @@ from tiktok_ray.text_lines import (
     unchanged,
     unread,
 )
-from tiktok_ray.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
+from tiktok_ray.methods.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
+from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
 
 NAME = "text_overlay"
 OWNER = re.compile(r"©|\(c\)|copyright|(?:^|\s)@\w|\bwww\.|\b\w+\.(?:com|de|org|net|tv|io)\b", re.I)

@@ -29,10 +29,10 @@ from actors.speech_transcription import Segment, Transcript, Word
 from actors.temporal_flow import CallToAction, Flow, Hook, Loop
 from actors.text_overlay import Overlay, Overlays
 from tiktok_ray import spans
-from tiktok_ray.emphasis import EmphasisedWord
-from tiktok_ray.fillers import Filler
 from tiktok_ray.media import Speech, Video
-from tiktok_ray.pauses import Pause
+from tiktok_ray.methods.emphasis import EmphasisedWord
+from tiktok_ray.methods.fillers import Filler
+from tiktok_ray.methods.pauses import Pause
 from tiktok_ray.report import Timed
 from tiktok_ray.spans import Span
 

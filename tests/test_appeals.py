@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiktok_ray.appeals import PATTERNS, appeals
+from tiktok_ray.methods.appeals import PATTERNS, appeals
 
 SAID = {
     "follow": ["Follow me for more!", "like and follow", "Folge mir für mehr", "Folgt uns jetzt", "Lass gerne ein Abo da", "Follow @chef"],

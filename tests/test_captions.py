@@ -23,8 +23,8 @@ from tiktok_ray.captions import (
     srt,
     vtt,
 )
+from tiktok_ray.methods.whisper import Heard, HeardWord
 from tiktok_ray.spans import Span
-from tiktok_ray.whisper import Heard, HeardWord
 
 HOSTILE = [
     "a --> b",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tiktok_ray.media import Frames
-from tiktok_ray.text_lines import (
+from tiktok_ray.methods.text_lines import (
     DRAWN,
     Line,
     Stay,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktok_ray.yolo import GREY, Yolo, checkpoint, pack, unpack
+from tiktok_ray.methods.yolo import GREY, Yolo, checkpoint, pack, unpack
 
 
 def grey(height: int, width: int) -> np.ndarray:

@@ -12,15 +12,14 @@ import os
 import re
 import shutil
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tiktok_ray.records import Records
 from tiktok_ray.report import VideoReport
 
 REPORT, VIDEO, POSTER = "report.json", "video", "poster.jpg"
@@ -65,41 +64,14 @@ class Result(BaseModel):
     has_poster: bool = False
 
 
-class Store:
+class Store(Records):
     """Results by identifier, which is 8 to 64 hexadecimal digits."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._clock = clock
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(
-            folder / "index.sqlite", check_same_thread=False, isolation_level=None, timeout=30
-        )
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
+        super().__init__(folder / "index.sqlite", SCHEMA, "NORMAL")
         self._reconcile()
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
 
     def _reconcile(self) -> None:
         """Index the folders that are not, and forget entries whose folder is gone."""

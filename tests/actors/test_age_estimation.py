@@ -24,7 +24,8 @@ from actors.age_estimation import (
 from actors.cut_analysis import Cuts, Shot
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.clips import write_clip
-from tiktok_ray.face_tracks import (
+from tiktok_ray.media import Frames, decode
+from tiktok_ray.methods.face_tracks import (
     Sighting,
     best_moment,
     frontality,
@@ -33,8 +34,7 @@ from tiktok_ray.face_tracks import (
     persons,
     pick,
 )
-from tiktok_ray.faces import Detections, Guess, InsightFace, input_size
-from tiktok_ray.media import Frames, decode
+from tiktok_ray.methods.faces import Detections, Guess, InsightFace, input_size
 from tiktok_ray.settings import Settings
 
 SIZE = (160, 96)

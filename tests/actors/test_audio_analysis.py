@@ -39,9 +39,9 @@ from tests.sounds import (
     tone,
     voice,
 )
-from tiktok_ray import loudness, rhythm, spectra
 from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import AUDIO_RATE
+from tiktok_ray.methods import loudness, rhythm, spectra
 from tiktok_ray.report import undeclared
 
 

@@ -17,8 +17,8 @@ from tests.test_poses import CHIN_R, STANDING, UP_L, UP_R, moved
 from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
+from tiktok_ray.methods.sampling import holds
 from tiktok_ray.report import undeclared
-from tiktok_ray.sampling import holds
 from tiktok_ray.settings import Settings
 from tiktok_ray.tracks import iou
 

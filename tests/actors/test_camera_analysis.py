@@ -20,8 +20,8 @@ from actors.camera_analysis import (
 )
 from tests.cameras import HEIGHT, WIDTH, cuts_at, filmed, photo, tracks
 from tiktok_ray.analyzer import Analyzer, Skip
-from tiktok_ray.camera_motion import Steps, active, fit, similarity, spread, weights
 from tiktok_ray.media import Frames
+from tiktok_ray.methods.camera_motion import Steps, active, fit, similarity, spread, weights
 
 X, Y = 600.0, 600.0
 STILL = (X, Y, 1.0, 0.0)

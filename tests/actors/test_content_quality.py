@@ -29,7 +29,7 @@ from actors.content_quality import (
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Audio, Frames, Levels, decode
-from tiktok_ray.picture_quality import blocking, detail, edge_blur, noise, sharpness
+from tiktok_ray.methods.picture_quality import blocking, detail, edge_blur, noise, sharpness
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span

@@ -31,11 +31,11 @@ from actors.text_overlay import TextOverlay
 from tests import made_outputs as made
 from tests.conftest import scene
 from tests.sounds import clicks, read
-from tiktok_ray.alignment import aligned, tokens
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.clips import write_clip
-from tiktok_ray.coincidence import coincidence
 from tiktok_ray.media import AUDIO_RATE, Frames, Speech, decode
+from tiktok_ray.methods.alignment import aligned, tokens
+from tiktok_ray.methods.coincidence import coincidence
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span

@@ -15,9 +15,9 @@ from actors.cut_analysis import CutAnalysis, Cuts
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.clips import write_clip
 from tiktok_ray.demo import photo
-from tiktok_ray.likeness import Pictures, isolation, turns
 from tiktok_ray.media import Frames, InputError, decode
-from tiktok_ray.shot_changes import blending, shape_of
+from tiktok_ray.methods.likeness import Pictures, isolation, turns
+from tiktok_ray.methods.shot_changes import blending, shape_of
 
 FPS = 30
 SIZE = (36, 64)

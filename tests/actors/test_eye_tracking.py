@@ -22,7 +22,8 @@ from benchmarks.accuracy.eye_tracking import AWAY, BLINKS, agreement, labelled
 from tests.actors.test_age_estimation import analyzer as age_analyzer
 from tests.actors.test_age_estimation import cuts, faces_of, still, video
 from tiktok_ray.analyzer import Analyzer, Skip
-from tiktok_ray.eyes import (
+from tiktok_ray.media import Frames, decode
+from tiktok_ray.methods.eyes import (
     EYES,
     IRIS_HEIGHT,
     IRIS_RADIUS,
@@ -40,8 +41,13 @@ from tiktok_ray.eyes import (
     measure,
     true_runs,
 )
-from tiktok_ray.faces import Landmarker, Landmarks, closed_door, face_landmarker, orthonormal
-from tiktok_ray.media import Frames, decode
+from tiktok_ray.methods.faces import (
+    Landmarker,
+    Landmarks,
+    closed_door,
+    face_landmarker,
+    orthonormal,
+)
 from tiktok_ray.settings import Settings, TrackSettings
 
 SIZE = (160, 96)

@@ -18,9 +18,9 @@ from actors.object_detection import ObjectDetection, ObjectOptions, Objects, des
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
-from tiktok_ray.object_tracks import GROUPS, Seen, byte_track, covered, join, shots
+from tiktok_ray.methods.object_tracks import GROUPS, Seen, byte_track, covered, join, shots
+from tiktok_ray.methods.sampling import holds
 from tiktok_ray.report import undeclared
-from tiktok_ray.sampling import holds
 from tiktok_ray.settings import Settings
 
 SIZE = (160, 96)

@@ -26,9 +26,7 @@ from tests.tiny_whisper import tiny_whisper
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import Audio
-from tiktok_ray.report import undeclared
-from tiktok_ray.spans import Span
-from tiktok_ray.whisper import (
+from tiktok_ray.methods.whisper import (
     WINDOW_S,
     Heard,
     HeardWord,
@@ -38,6 +36,8 @@ from tiktok_ray.whisper import (
     silent,
     windows,
 )
+from tiktok_ray.report import undeclared
+from tiktok_ray.spans import Span
 
 
 class Ear:

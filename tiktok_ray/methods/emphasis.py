@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tiktok_ray.fillers import Said, syllables_of
-from tiktok_ray.pauses import Floats, levels_in
+from tiktok_ray.methods.fillers import Said, syllables_of
+from tiktok_ray.methods.pauses import Floats, levels_in
 from tiktok_ray.report import Timed, derived, measured
 
 #: Words needed to know how a speaker speaks, and what makes one stand out.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.spectra import frame_times
+from tiktok_ray.methods.spectra import frame_times
 
 Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.faces import Array, Landmarks, Picture
+from tiktok_ray.methods.faces import Array, Landmarks, Picture
 from tiktok_ray.spans import Span
 from tiktok_ray.tracks import iou
 

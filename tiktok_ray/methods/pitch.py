@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tiktok_ray import spans
 from tiktok_ray.media import AUDIO_RATE
-from tiktok_ray.pyin import pyin
+from tiktok_ray.methods.pyin import pyin
 
 MIN_HZ, MAX_HZ = 65.0, 600.0
 FRAME, HOP = 2048, 320

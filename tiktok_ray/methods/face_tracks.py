@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiktok_ray import spans
-from tiktok_ray.faces import Array, Detections, Guess
+from tiktok_ray.methods.faces import Array, Detections, Guess
 from tiktok_ray.tracks import Followed, area
 
 

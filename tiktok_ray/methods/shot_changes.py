@@ -12,7 +12,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.likeness import MOTION_S, SIDE, SURE, Array, Picture, Pictures, motion, shifted
+from tiktok_ray.methods.likeness import (
+    MOTION_S,
+    SIDE,
+    SURE,
+    Array,
+    Picture,
+    Pictures,
+    motion,
+    shifted,
+)
 
 APART = 1.8  # isolation from which a change stands out from those around it
 ALONE = 10.0  # isolation of a change between pictures that rest

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media import AUDIO_RATE
-from tiktok_ray.spectra import resampled
+from tiktok_ray.methods.spectra import resampled
 
 Array = NDArray[Any]
 

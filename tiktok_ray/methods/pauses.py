@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tiktok_ray import spans
 from tiktok_ray.media import AUDIO_RATE, Audio
-from tiktok_ray.pitch import harmonicity
+from tiktok_ray.methods.pitch import harmonicity
 from tiktok_ray.report import Timed, derived, measured
 from tiktok_ray.spans import Span
 
