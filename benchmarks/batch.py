@@ -1,6 +1,7 @@
-"""A batch in its steady part: ``python -m benchmarks.batch [VIDEOS] [--seconds 2] [--in-flight 4]``.
+"""A batch in its steady part: ``python -m benchmarks.batch [VIDEOS] [--in-flight 4]``.
 
-Short clips of different contents go through one warm fleet of Ray actors, several in flight, and then
+Short clips of different contents (made, of so many ``--seconds``; with ``--media`` those of
+``TIKTOK_RAY_TEST_MEDIA``, each several times with other bytes) go through one warm fleet of Ray actors, several in flight, and then
 some of them again one at a time. Printed are the cores' share of work in the steady part (CPU time
 of this process and all it started, over wall time and cores), the slope of their memory, and the
 throughput of both ways beside the bound: cores over the CPU seconds that one video takes alone.
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from tiktok_ray import media
 from tiktok_ray.batch import Batch, OwnFleet
 from tiktok_ray.cli import make_graph, make_workers
 from tiktok_ray.clips import write_clip
@@ -46,6 +48,17 @@ def make_clips(folder: Path, count: int, seconds: float) -> None:
         t = np.arange(round(48_000 * seconds)) / 48_000
         tone = (0.1 * np.sin(2 * np.pi * (200 + 10 * number) * t)).astype(np.float32)
         write_clip(folder / f"{number:03}.mp4", pictures, audio=tone)
+
+
+def copy_clips(folder: Path, count: int) -> None:
+    """Real clips of at most 12 s, in turn; zeros at the end make each a file of its own."""
+    given = Path(os.environ["TIKTOK_RAY_TEST_MEDIA"]) / "video"
+    settings = Settings()
+    short = [p for p in sorted(given.glob("*.mp4")) if media.probe(p, settings).duration_s <= 12]
+    folder.mkdir(parents=True)
+    for number in range(count):
+        data = short[number % len(short)].read_bytes()
+        (folder / f"{number:03}.mp4").write_bytes(data + bytes(number))
 
 
 class Watch:
@@ -94,27 +107,30 @@ def slope(samples: list[tuple[float, float, float]]) -> float:
     return float(np.polyfit((times - times[0]) / 60, memory, 1)[0])
 
 
-async def measure(count: int, seconds: float, in_flight: int) -> None:
+async def measure(count: int, seconds: float | None, in_flight: int, only: list[str]) -> None:
     settings = Settings(cache_gib=0.0, in_flight=in_flight, object_store_gib=1.0)
     graph = make_graph()
     workers = make_workers(graph, settings)
     engine = Engine(graph, workers, settings)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_clips(folder / "clips", count, seconds)
+        if seconds is None:
+            copy_clips(folder / "clips", count)
+        else:
+            make_clips(folder / "clips", count, seconds)
         first = sorted((folder / "clips").iterdir())[0]
         for _ in range(2):
-            await engine.analyze(Source(first, "warm"), only=ONLY)
+            await engine.analyze(Source(first, "warm"), only=only)
 
         ten = sorted((folder / "clips").iterdir())[:10]
         with Watch() as alone:
             begin = time.perf_counter()
             for path in ten:
-                await engine.analyze(Source(path, path.name), only=ONLY)
+                await engine.analyze(Source(path, path.name), only=only)
             one_at_a_time = len(ten) / (time.perf_counter() - begin)
         cpu_each = (alone.samples[-1][1] - alone.samples[0][1]) / len(ten)
 
-        runner = OwnFleet(engine, in_flight, ONLY, [])
+        runner = OwnFleet(engine, in_flight, only, [])
         manifest = list(entries(str(folder / "clips")))
         batch = Batch(manifest, Destination(folder / "out"), runner, settings)
         machine0, all0 = psutil.cpu_times(), time.perf_counter()
@@ -129,7 +145,8 @@ async def measure(count: int, seconds: float, in_flight: int) -> None:
     idle = (machine1.idle - machine0.idle) / (all1 - all0) / (os.cpu_count() or 1)
     rate = tally.done / (all1 - all0)
     bound = settings.cores / cpu_each
-    print(f"videos: {count} of {seconds:g} s, {tally.done} reports, {in_flight} in flight")
+    kind = "real" if seconds is None else f"of {seconds:g} s"
+    print(f"videos: {count} {kind}, {tally.done} reports, {in_flight} in flight")
     print(f"steady part: {steady[-1][0] - steady[0][0]:.1f} s of {all1 - all0:.1f} s")
     print(f"cores busy with the batch: {busy(steady, settings.cores):.0%} of {settings.cores}")
     print(f"machine: {1 - idle:.0%} busy in all")
@@ -152,8 +169,11 @@ def main() -> None:
     parser.add_argument("videos", nargs="?", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--in-flight", type=int, default=4)
+    parser.add_argument("--media", action="store_true", help="real clips instead of made ones")
+    parser.add_argument("--all", action="store_true", help="all analyzers instead of three")
     given = parser.parse_args()
-    asyncio.run(measure(given.videos, given.seconds, given.in_flight))
+    seconds = None if given.media else given.seconds
+    asyncio.run(measure(given.videos, seconds, given.in_flight, [] if given.all else ONLY))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import typer
 import typer.core
 from starlette.routing import Match
 
-from tiktok_ray import systemd
+from tiktok_ray import placement, systemd
 from tiktok_ray.api import create_app
-from tiktok_ray.cli import app
+from tiktok_ray.cli import app, make_graph
 from tiktok_ray.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +54,56 @@ def settings_table():
             told = "" if plain is None else f"`{plain}`"
             rows.append(f"| `{variable}` | {special.get(name, told)} | {one.description} |")
     return "\n".join(rows)
+
+
+MACHINES = {
+    "no card": (),
+    "4 GiB": (4,),
+    "8 GiB": (8,),
+    "12 GiB": (12,),
+    "16 GiB": (16,),
+    "24 GiB": (24,),
+    "80 GiB": (80,),
+    "2 × 16 GiB": (16, 16),
+}
+
+
+def plan_table():
+    """Where each analyzer that may use a card runs, by machine; the others are on the CPU always."""
+    graph = make_graph()
+    plans = {
+        name: placement.plan(
+            graph.analyzers.values(),
+            Settings(),
+            cards=[placement.Card(k, float(size)) for k, size in enumerate(sizes)],
+            assume_weights=True,
+        )
+        for name, sizes in MACHINES.items()
+    }
+
+    def cell(plan, analyzer):
+        place = plan.assignments[analyzer]
+        where = "CPU" if place.card is None else f"{place.vram_gib:.2f}"
+        card = f" on {place.card}" if len(plan.cards) > 1 and place.card is not None else ""
+        return f"{place.variant.name}: {where}{card}"
+
+    rows = [["analyzer", *plans], ["---"] * (len(plans) + 1)]
+    placed = [
+        name
+        for name in graph.order
+        if any(p.assignments[name].card is not None for p in plans.values())
+    ]
+    rows += [[f"`{name}`", *(cell(p, name) for p in plans.values())] for name in placed]
+    sums = [
+        " + ".join(f"{p.used_gib(c.index):.2f} of {c.usable_gib:g}" for c in p.cards) or "none"
+        for p in plans.values()
+    ]
+    rows.append(["planned of usable", *sums])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def test_the_plans_of_the_docs_are_the_planners():
+    assert plan_table() in (ROOT / "docs" / "placement.md").read_text()
 
 
 def test_deployment_lists_all_settings():

@@ -132,3 +132,14 @@ def test_plan_command_speaks_json_and_words():
     assert len(spoken["analyzers"]) == len(ANALYZERS)
     assert "usable_gib" in CliRunner().invoke(app, ["plan", "--vram", "8", "--gpus", "2"]).stdout
     assert "cuda" not in CliRunner().invoke(app, ["plan", "--cpu"]).stdout
+
+
+def test_what_is_free_in_the_end_goes_to_who_leaves_last():
+    made = plan(ANALYZERS, Settings(), cards=[Card(0, 8.0)], assume_weights=True)
+    on_card = {n: a.variant.name for n, a in made.assignments.items() if a.card is not None}
+    assert on_card == {
+        "qwen2_vl_temporal": "qwen2-vl-2b",
+        "object_detection": "yolov8m",
+        "body_pose": "yolov8n-pose",
+    }
+    assert made.used_gib(0) <= 7.0

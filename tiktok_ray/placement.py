@@ -3,7 +3,7 @@
 Needs are declared in GiB and turned into Ray's GPU fractions against the card that is there. The
 planner keeps everything resident: it begins with the best variant of everything on the cards, and
 while that does not fit, the analyzer that stands first in ``LEAVES_FIRST`` takes its next smaller
-step, down to the CPU.
+step, down to the CPU. What is free in the end goes back to who stands last and can use it.
 """
 
 from __future__ import annotations
@@ -169,10 +169,10 @@ def plan(
                 f" and it cannot run on the CPU; leave it out: --without {name}"
             )
         chosen[name] = fitting
-    where = _fit(chosen, cards)
+    steps_taken, where = _fit(chosen, cards)
     assignments = {
-        name: _assignment(by_name[name], variants[name], steps[0], where.get(name), cards)
-        for name, steps in chosen.items()
+        name: _assignment(by_name[name], variants[name], step, where.get(name), cards)
+        for name, step in steps_taken.items()
     }
     here = {n: all(p.exists() for p in a.files.values()) for n, a in assignments.items()}
     return Plan(assignments, unavailable, cards, here)
@@ -205,21 +205,35 @@ def _steps(
     return falling
 
 
-def _fit(chosen: dict[str, list[_Step]], cards: Sequence[Card]) -> dict[str, int]:
-    """Step down in ``chosen`` until all fits; returns the card of each that has one."""
-    while True:
-        packed = _pack({n: steps[0].gib for n, steps in chosen.items()}, cards)
-        if packed is not None:
-            return packed
-        movable = [n for n, steps in chosen.items() if steps[0].gib > 0 and len(steps) > 1]
+def _fit(
+    chosen: Mapping[str, Sequence[_Step]], cards: Sequence[Card]
+) -> tuple[dict[str, _Step], dict[str, int]]:
+    """The step of each analyzer so that all fits, and the card of each that has one.
+
+    Who leaves first steps down until all fits; what is free then goes to those who leave last.
+    """
+    level = dict.fromkeys(chosen, 0)
+
+    def packed(**other: int) -> dict[str, int] | None:
+        return _pack({n: chosen[n][k].gib for n, k in {**level, **other}.items()}, cards)
+
+    while (where := packed()) is None:
+        movable = [n for n, k in level.items() if chosen[n][k].gib > 0 and k + 1 < len(chosen[n])]
         if not movable:
-            stuck = [f"{n} ({steps[0].gib:.2f} GiB)" for n, steps in chosen.items() if steps[0].gib]
+            held = {n: chosen[n][k].gib for n, k in level.items() if chosen[n][k].gib}
+            stuck = ", ".join(f"{n} ({gib:.2f} GiB)" for n, gib in sorted(held.items()))
             room = sum(c.usable_gib for c in cards)
             raise DoesNotFit(
-                f"{', '.join(sorted(stuck))} do not fit together into {room:.2f} GiB usable and "
+                f"{stuck} do not fit together into {room:.2f} GiB usable and "
                 "cannot run on the CPU; leave one out with --without"
             )
-        chosen[min(movable, key=_staying)].pop(0)
+        level[min(movable, key=_staying)] += 1
+    for name in sorted(level, key=_staying, reverse=True):
+        for better in range(level[name]):
+            if (found := packed(**{name: better})) is not None:
+                level[name], where = better, found
+                break
+    return {name: chosen[name][k] for name, k in level.items()}, where
 
 
 def _staying(name: str) -> int:
