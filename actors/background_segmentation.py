@@ -131,7 +131,7 @@ class BackgroundSegmentation(Analyzer):
                 )
             },
             vram=Vram(0.01, 0.3),
-            ram_gib=1.5,
+            ram_gib=1.6,
         ),
     )
     options_type = BackgroundOptions
