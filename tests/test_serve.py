@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -255,6 +256,24 @@ async def test_a_client_that_goes_away_while_its_job_is_written_keeps_its_upload
         while not (listed := (await client.get("/jobs")).json()["jobs"]):
             await asyncio.sleep(0.01)
         assert (await ended(client, listed[0]["id"]))["state"] == "done"
+
+
+async def test_the_work_folder_is_swept_of_what_nobody_works_on(clip, settings):
+    async with served(settings.model_copy(update={"keep_videos": False})) as client:
+        id = (await client.post("/analyze", **form(clip))).json()["id"]
+        await ended(client, id)
+        work = client.service.work
+        while (work / id).exists():
+            await asyncio.sleep(0.01)
+        lost, coming, new = (work / name for name in ("1" * 24, "2" * 24, "3" * 24))
+        for folder in (lost, coming, new):
+            folder.mkdir()
+        (poster := work / f"{id}.jpg").touch()
+        for folder in (lost, coming):
+            os.utime(folder, (time.time() - 7200,) * 2)
+        client.service.arriving.add(coming.name)
+        await client.service._sweep()
+        assert sorted(work.iterdir()) == sorted([coming, new, poster])
 
 
 async def test_a_service_that_stops_and_starts_ends_what_it_accepted(clip, settings):

@@ -441,7 +441,6 @@ def _add_jobs(app: FastAPI) -> None:
                 "the body must be application/json or multipart/form-data",
                 'send {"url": …}, or a form with a part named file',
             )
-        service.nudge()
         if wait:
             return await _waited(service, job.id)
         answer = await _job_answer(service, job)
@@ -608,7 +607,6 @@ async def _settled(
         service.arriving.discard(id)
         if job is None or job.id != id:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    service.nudge()
     return job
 
 
@@ -695,6 +693,7 @@ async def _accept(
         raise _busy(service, await asyncio.to_thread(service.ledger.open_jobs)) from None
     if job.id != id:
         log.info("the key was used before: this is job %s", job.id)
+    service.nudge()
     return job
 
 

@@ -165,7 +165,7 @@ class Service:
             await asyncio.sleep(POLL_S)
         self.troubles.pop("lease", None)
         await asyncio.to_thread(self.store.sweep)
-        await asyncio.to_thread(self._tidy)
+        await asyncio.to_thread(self._tidy, 0.0)
         again, given_up = await asyncio.to_thread(self.ledger.recover)
         for job in again:
             log.warning("job %s runs again: the process that worked on it died", job.id)
@@ -191,15 +191,11 @@ class Service:
                 self.troubles.pop(name, None)
                 await asyncio.sleep(pause_s)
 
-    def _tidy(self) -> None:
-        """Remove the folders of jobs that are not open: what a crash or a lost upload left."""
-        for folder in self.work.iterdir():
-            job = self.ledger.get(folder.name)
-            with contextlib.suppress(FileNotFoundError):
-                fresh = time.time() - folder.stat().st_mtime < ORPHAN_S
-                coming = fresh or folder.name in self.arriving
-                if (job is None and not coming) or (job is not None and job.state in ENDED):
-                    shutil.rmtree(folder, ignore_errors=True)
+    def _tidy(self, ended_s: float = ORPHAN_S) -> None:
+        """Remove what is left in the work folder of no open job."""
+        for path in orphans(self.work, self.ledger, ended_s):
+            if path.name not in self.arriving:
+                discard(path)
 
     async def _prepare(self) -> None:
         """Make the actors, and load the models where the settings want it."""
@@ -559,6 +555,29 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+def orphans(work: Path, ledger: Ledger, ended_s: float = ORPHAN_S) -> list[Path]:
+    """What lies in the work folder for nobody: of no job for an hour, or of one that has ended.
+
+    ``ended_s``: how old what belongs to an ended job must be; its poster may be in the making.
+    """
+    found = []
+    for path in sorted(work.glob("*")):
+        with contextlib.suppress(FileNotFoundError):  # its job ended meanwhile
+            job = ledger.get(path.stem)  # a folder, or a picture in the making
+            age = time.time() - path.stat().st_mtime
+            if age > ORPHAN_S if job is None else job.state in ENDED and age > ended_s:
+                found.append(path)
+    return found
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def upload_path(folder: Path) -> Path:

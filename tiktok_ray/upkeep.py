@@ -225,18 +225,13 @@ def abandoned_semaphores(folder: Path = Path("/dev/shm"), older_s: float = 3600.
 
 def orphans(settings: Settings) -> list[Path]:
     """What work left whose process died, such as uploads that were never accepted; an hour old."""
-    from tiktok_ray.jobs import ENDED, Ledger
-    from tiktok_ray.service import ORPHAN_S
+    from tiktok_ray import service
+    from tiktok_ray.jobs import Ledger
 
     if not (settings.home / LEDGER).is_file():
         return []
-    ledger, found = Ledger(settings.home / LEDGER), []
-    for folder in sorted((settings.home / WORK).glob("*")):
-        with contextlib.suppress(FileNotFoundError):  # its job ended meanwhile
-            job = ledger.get(folder.stem)  # a folder, or a picture in the making
-            old = time.time() - folder.stat().st_mtime > ORPHAN_S
-            if old and (job is None or job.state in ENDED):
-                found.append(folder)
+    ledger = Ledger(settings.home / LEDGER)
+    found = service.orphans(settings.home / WORK, ledger)
     ledger.close()
     return found
 
@@ -380,9 +375,10 @@ def restore(settings: Settings, backup: Path) -> dict[str, int]:
 def retain(settings: Settings) -> dict[str, Any]:
     """Hold results, jobs, leftovers and logs to their age and size; what was removed.
 
-    The service does the same with results and jobs by itself; this works without it too.
+    The service does the same with all but logs by itself; this works without it too.
     """
     from tiktok_ray.jobs import Ledger
+    from tiktok_ray.service import discard
     from tiktok_ray.store import Store
 
     home, age = settings.home, settings.keep_days * 86_400
@@ -398,10 +394,7 @@ def retain(settings: Settings) -> dict[str, Any]:
         ledger.close()
     lost = orphans(settings)
     for path in lost:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        discard(path)
     gone["leftovers"] = len(lost)
     gone["logs"] = len(logs.forget(home / logs.FOLDER, keep_days=settings.keep_days))
     return gone
