@@ -15,8 +15,8 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
+from tiktok_ray.doors import close_doors
 from tiktok_ray.settings import Settings
-from tiktok_ray.worker import close_doors
 
 NAME = "tiktok_ray"
 

@@ -50,6 +50,22 @@ def test_the_watch_sees_a_name_lookup():
     assert watched(sys.executable, "-c", code) > 0
 
 
+def test_native_code_meets_a_closed_door_and_python_keeps_its_proxy():
+    code = """
+import ctypes, os
+from tiktok_ray.doors import close_native_door
+close_native_door()
+native = ctypes.CDLL(None).getenv
+native.restype = ctypes.c_char_p
+print(os.environ["https_proxy"], native(b"https_proxy").decode(), native(b"no_proxy").decode())
+"""
+    env = {**os.environ, "https_proxy": "http://proxy.example:1", "no_proxy": "*"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    kept, closed, local = done.stdout.split()
+    assert (kept, closed) == ("http://proxy.example:1", "http://127.0.0.1:9")
+    assert local == "localhost,127.0.0.1,::1"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["threads", "ray"])
 def test_a_whole_analysis_sends_nothing(clip, tmp_path, workers):

@@ -32,6 +32,7 @@ from ray import exceptions
 
 from tiktok_ray import logs, media
 from tiktok_ray.analyzer import Analyzer, Options
+from tiktok_ray.doors import close_doors, doors_closed
 from tiktok_ray.engine import DECODER, CapacityError, Tracks, WorkerDied, options_for
 from tiktok_ray.graph import Graph, code_digest
 from tiktok_ray.media import InputError
@@ -40,8 +41,6 @@ from tiktok_ray.settings import Settings
 from tiktok_ray.worker import (
     Reply,
     Worker,
-    close_doors,
-    doors_closed,
     limit_threads,
     memory_now,
 )

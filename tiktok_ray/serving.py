@@ -21,10 +21,10 @@ import psutil
 import ray
 from ray import serve
 
+from tiktok_ray.doors import doors_closed
 from tiktok_ray.fleet import NAMESPACE, open_ray, remove_actors
 from tiktok_ray.placement import cards_here
 from tiktok_ray.settings import Settings
-from tiktok_ray.worker import doors_closed
 
 STOP_S = 40.0
 APP = "tiktok_ray"

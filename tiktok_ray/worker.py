@@ -7,8 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +15,6 @@ from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
 from tiktok_ray.placement import Assignment
 from tiktok_ray.report import Missing, Output, Status
 
-#: Where a library that ignores every other setting would send statistics: nowhere.
-CLOSED_DOOR = "http://127.0.0.1:9"
 MEMORY_STEP_S = 0.25
 
 
@@ -100,30 +97,6 @@ class Worker:
             seconds=time.perf_counter() - begin,
             started=started,
         )
-
-
-def close_doors(own_address: str = "") -> None:
-    """Send every proxy-aware library of this process to a closed door; local addresses stay open.
-
-    MediaPipe reports statistics and offers no switch; a proxy that nobody answers is one.
-    """
-    local = ",".join(("localhost", "127.0.0.1", "::1", own_address)).rstrip(",")
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        os.environ[name] = os.environ[name.upper()] = CLOSED_DOOR
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = local
-
-
-@contextmanager
-def doors_closed(own_address: str = "") -> Iterator[None]:
-    """``close_doors`` for the processes that are started inside the block."""
-    before = dict(os.environ)
-    close_doors(own_address)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def limit_threads(threads: int) -> None:

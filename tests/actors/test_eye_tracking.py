@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +43,6 @@ from tiktok_ray.methods.eyes import (
 from tiktok_ray.methods.faces import (
     Landmarker,
     Landmarks,
-    closed_door,
     face_landmarker,
     orthonormal,
 )
@@ -504,17 +502,6 @@ def test_one_picture_is_enough():
     found = analyzer().analyze(Frames.of([0.0], [picture(OPEN)], 0.04), None, None)
     assert only(found).blinks == []
     assert only(found).observed_s == pytest.approx(0.04)
-
-
-def test_the_door_is_closed_and_opened_again(monkeypatch):
-    monkeypatch.setenv("https_proxy", "http://proxy.example:1")
-    with closed_door():
-        assert os.environ["https_proxy"] == "http://127.0.0.1:9"
-    assert os.environ["https_proxy"] == "http://proxy.example:1"
-    monkeypatch.delenv("https_proxy")
-    with closed_door():
-        assert "https_proxy" in os.environ
-    assert "https_proxy" not in os.environ
 
 
 # The real landmarker on real media

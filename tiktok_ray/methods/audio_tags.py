@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.doors import close_native_door
 from tiktok_ray.media import AUDIO_RATE
 from tiktok_ray.methods.spectra import resampled
 
@@ -125,13 +126,14 @@ class Spectrogrammer:
 
 @contextmanager
 def yamnet(path: Path) -> Iterator[Tagger]:
-    """YAMNet by MediaPipe, open as long as the context."""
+    """YAMNet by MediaPipe, open as long as the context. Its reports end at a closed door."""
     from mediapipe.tasks.python import BaseOptions, audio
 
     options = audio.AudioClassifierOptions(
         base_options=BaseOptions(model_asset_path=str(path)),
         running_mode=audio.RunningMode.AUDIO_CLIPS,
     )
+    close_native_door()
     with audio.AudioClassifier.create_from_options(options) as classifier:
         yield Yamnet(classifier)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tiktok_ray.doors import close_native_door
 
 Sex = Literal["female", "male"]
 Array = NDArray[np.float64]
@@ -23,7 +24,6 @@ AGE_MODELS = {
 }
 RECOGNIZERS = ("w600k_r50.onnx", "w600k_mbf.onnx")
 CUDA_OPTIONS = {"gpu_mem_limit": 512 * 2**20, "arena_extend_strategy": "kSameAsRequested"}
-CLOSED_DOOR = "http://127.0.0.1:9"
 
 
 class Detections(NamedTuple):
@@ -157,8 +157,7 @@ class Landmarker(Protocol):
 def face_landmarker(model: Path) -> Iterator[Landmarker]:
     """MediaPipe's FaceLandmarker without memory of earlier pictures (IMAGE mode), closed at the end.
 
-    After a minute, or on closing, MediaPipe reports statistics to its maker and offers no switch;
-    meanwhile this process's HTTPS goes to a proxy that nobody answers.
+    MediaPipe's own reports to its maker end at a closed door.
     """
     from mediapipe import Image, ImageFormat
     from mediapipe.tasks.python import BaseOptions, vision
@@ -169,43 +168,29 @@ def face_landmarker(model: Path) -> Iterator[Landmarker]:
         output_face_blendshapes=True,
         output_facial_transformation_matrixes=True,
     )
-    with closed_door():
-        landmarker = vision.FaceLandmarker.create_from_options(options)
+    close_native_door()
+    landmarker = vision.FaceLandmarker.create_from_options(options)
 
-        def find(picture: Picture) -> list[Landmarks]:
-            found = landmarker.detect(Image(image_format=ImageFormat.SRGB, data=picture))
-            return [
-                Landmarks(
-                    np.array([(p.x, p.y, p.z) for p in points]),
-                    orthonormal(np.asarray(matrix, float)[:3, :3]),
-                    {shape.category_name: float(shape.score) for shape in shapes},
-                )
-                for points, shapes, matrix in zip(
-                    found.face_landmarks,
-                    found.face_blendshapes,
-                    found.facial_transformation_matrixes,
-                    strict=True,
-                )
-            ]
+    def find(picture: Picture) -> list[Landmarks]:
+        found = landmarker.detect(Image(image_format=ImageFormat.SRGB, data=picture))
+        return [
+            Landmarks(
+                np.array([(p.x, p.y, p.z) for p in points]),
+                orthonormal(np.asarray(matrix, float)[:3, :3]),
+                {shape.category_name: float(shape.score) for shape in shapes},
+            )
+            for points, shapes, matrix in zip(
+                found.face_landmarks,
+                found.face_blendshapes,
+                found.facial_transformation_matrixes,
+                strict=True,
+            )
+        ]
 
-        try:
-            yield find
-        finally:
-            landmarker.close()
-
-
-@contextmanager
-def closed_door() -> Iterator[None]:
-    """Send this process's HTTPS connections to a proxy that nobody answers."""
-    before = os.environ.get("https_proxy")
-    os.environ["https_proxy"] = CLOSED_DOOR
     try:
-        yield
+        yield find
     finally:
-        if before is None:
-            del os.environ["https_proxy"]
-        else:
-            os.environ["https_proxy"] = before
+        landmarker.close()
 
 
 def orthonormal(matrix: Array) -> Array:

@@ -147,6 +147,7 @@ export function makeTimeline(model, clock) {
     head = Number.parseFloat(sideways) || 0;
     sheet.style.setProperty("--view", `${width()}px`);
     sheet.style.width = `${head + content()}px`;
+    movePlayhead(); // at its old place it would hold the sheet as wide as before
     redraw();
   }
 

@@ -1,0 +1,52 @@
+"""Doors closed to libraries that report home and offer no switch: a proxy that nobody answers.
+
+What this project itself fetches goes through ``outbound.Door``, which asks no environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+#: Where a library that ignores every other setting sends its statistics: nowhere.
+CLOSED_DOOR = "http://127.0.0.1:9"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def close_doors(own_address: str = "") -> None:
+    """Send every proxy-aware library of this process to a closed door; local addresses stay open.
+
+    For processes that are this project's own: actors, Ray's helpers, replicas.
+    """
+    local = ",".join((*_LOCAL, own_address)).rstrip(",")
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ[name] = os.environ[name.upper()] = CLOSED_DOOR
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = local
+
+
+@contextmanager
+def doors_closed(own_address: str = "") -> Iterator[None]:
+    """``close_doors`` for the processes that are started inside the block."""
+    before = dict(os.environ)
+    close_doors(own_address)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@cache  # once: native threads may be reading the environment later
+def close_native_door() -> None:
+    """The same for native code alone, in a process that may be someone else's; for good.
+
+    MediaPipe posts statistics from a thread of its own, a minute after a task was made, when it
+    is closed or later: there is no moment at which the door could be opened again. Its libcurl
+    reads the C environment, which ``os.putenv`` sets; Python code goes by ``os.environ``, which
+    keeps the user's proxies.
+    """
+    os.putenv("https_proxy", CLOSED_DOOR)
+    os.putenv("no_proxy", ",".join(_LOCAL))
