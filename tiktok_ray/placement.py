@@ -155,11 +155,12 @@ def plan(
     unavailable: dict[str, str] = {}
     variants: dict[str, tuple[Variant, ...]] = {}
     by_name = {a.name: a for a in analyzers}
+    wanted = {} if assume_weights else _with_all_weights(by_name, settings, cards)
     for name, analyzer in by_name.items():
         variants[name] = variants_of(analyzer, settings)
         steps = _steps(variants[name], settings.models, bool(cards), assume_weights)
         if not steps:
-            unavailable[name] = lacking(analyzer, variants[name], with_card=bool(cards))
+            unavailable[name] = lacking(analyzer, wanted.get(name), variants[name])
             continue
         fitting = [s for s in steps if s.gib <= largest]
         if not fitting:
@@ -171,7 +172,13 @@ def plan(
         chosen[name] = fitting
     steps_taken, where = _fit(chosen, cards)
     assignments = {
-        name: _assignment(by_name[name], variants[name], step, where.get(name), cards)
+        name: _assignment(
+            by_name[name],
+            step,
+            where.get(name),
+            cards,
+            lacking(by_name[name], wanted.get(name), variants[name]),
+        )
         for name, step in steps_taken.items()
     }
     here = {n: all(p.exists() for p in a.files.values()) for n, a in assignments.items()}
@@ -263,12 +270,11 @@ def gpu_share(gib: float, card: Card) -> float:
 
 def _assignment(
     analyzer: type[Analyzer],
-    variants: Sequence[Variant],
     step: _Step,
     card: int | None,
     cards: Sequence[Card],
+    reason: str,
 ) -> Assignment:
-    reason = lacking(analyzer, variants, with_card=bool(cards))
     share = 0.0
     if card is not None:
         share = round(gpu_share(step.gib, next(c for c in cards if c.index == card)), 4)
@@ -284,26 +290,28 @@ def _assignment(
     )
 
 
+def _with_all_weights(
+    analyzers: Mapping[str, type[Analyzer]], settings: Settings, cards: Sequence[Card]
+) -> dict[str, Variant]:
+    """The variants that ``models pull`` fetches for these cards; none where not all would fit."""
+    try:
+        ideal = plan(analyzers.values(), settings, cards=cards, assume_weights=True)
+    except DoesNotFit:
+        return {}
+    return {name: a.variant for name, a in ideal.assignments.items()}
+
+
 def lacking(
     analyzer: type[Analyzer],
+    wanted: Variant | None = None,
     variants: Sequence[Variant] | None = None,
-    *,
-    with_card: bool = False,
 ) -> str:
-    """Why the weights of an analyzer are wanted, with the command that gets them.
+    """Which weights of an analyzer are wanted, with the command that gets them.
 
-    ``variants``: those that the settings choose among; None: all.
+    ``wanted``: the variant they are for; where it needs none, or is None, the first of
+    ``variants`` (None: all) that does.
     """
-    wanted = wanted_variant(analyzer, variants, with_card=with_card)
-    names = ", ".join(w.id for w in wanted.weights.values())
+    if wanted is None or not wanted.weights:
+        wanted = next((v for v in variants or analyzer.variants if v.weights), wanted)
+    names = ", ".join(w.id for w in wanted.weights.values()) if wanted else "none known"
     return f"weights not on this machine: {names}; get them: tiktok-ray models pull {analyzer.name}"
-
-
-def wanted_variant(
-    analyzer: type[Analyzer], variants: Sequence[Variant] | None = None, *, with_card: bool
-) -> Variant:
-    """The variant with weights that ``models pull`` fetches for a machine of this kind."""
-    variants = variants or analyzer.variants
-    weighty = [v for v in variants if v.weights]
-    fitting = [v for v in weighty if (v.vram if with_card else v.cpu)] or weighty
-    return fitting[0] if fitting else variants[-1]

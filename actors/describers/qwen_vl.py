@@ -127,17 +127,13 @@ def load(variant: Variant, device: str, folder: Path, pixels: int) -> QwenVl:
     return QwenVl(folder, device, bits_of(variant), pixels=pixels)
 
 
-_2B, _RESEARCH = _hub("Qwen2-VL-2B-Instruct", 4.12), "Qwen Research License (non-commercial)"
+_7B, _2B = _hub("Qwen2-VL-7B-Instruct", 15.44), _hub("Qwen2-VL-2B-Instruct", 4.12)
+_RESEARCH = "Qwen Research License (non-commercial)"
 
 QWEN2 = Family(
     (
-        Variant(
-            "qwen2-vl-7b-nf4",
-            _hub("Qwen2-VL-7B-Instruct", 15.44),
-            ram_gib=2.0,
-            vram=Vram(6.4, 1.1),
-            cpu=False,
-        ),
+        Variant("qwen2-vl-7b", _7B, ram_gib=2.0, vram=Vram(15.5, 1.1), cpu=False),
+        Variant("qwen2-vl-7b-nf4", _7B, ram_gib=2.0, vram=Vram(6.4, 1.1), cpu=False),
         Variant("qwen2-vl-2b", _2B, ram_gib=1.5, vram=Vram(4.1, 0.8), cpu=False),
         Variant("qwen2-vl-2b-nf4", _2B, ram_gib=1.5, vram=Vram(2.3, 0.8), cpu=False),
         # On a CPU, quantising takes a minute at every start: about what it saves on a clip.

@@ -482,6 +482,15 @@ def test_the_option_chooses_the_variants_of_the_plan(
     assert wanted.weights["describer"].id in lacking.unavailable["qwen2_vl_temporal"]
 
 
+@pytest.mark.parametrize(("total", "size"), [(8.0, "2B"), (16.0, "7B"), (80.0, "7B")])
+def test_the_weights_named_as_wanted_are_those_that_fit_the_card(
+    total: float, size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    found = plan([Qwen2VlTemporal], Settings(models=tmp_path), cards=[Card(0, total)])
+    assert f"Qwen/Qwen2-VL-{size}-Instruct;" in found.unavailable["qwen2_vl_temporal"]
+
+
 @pytest.mark.parametrize("describer", DESCRIBERS)
 def test_plan_list_and_report_agree_on_names_and_sizes(
     describer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -494,7 +503,9 @@ def test_plan_list_and_report_agree_on_names_and_sizes(
     used = model_used(assignment)
     assert used is not None
     listed = {row.id: row for row in rows([Qwen2VlTemporal], tmp_path)}
-    assert row["variant"] == used.variant == DESCRIBERS[describer].variants[0].name
+    own = DESCRIBERS[describer].variants
+    fitting = next(v for v in own if sum(v.vram or ()) + CONTEXT_GIB <= 15)
+    assert row["variant"] == used.variant == fitting.name
     assert f"qwen2_vl_temporal ({used.variant})" in listed[used.id].needed_by
     weights = assignment.variant.weights["describer"]
     assert listed[used.id].size_gib == weights.size_gib
