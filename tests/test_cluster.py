@@ -245,16 +245,33 @@ def test_the_image_has_no_rights_and_holds_what_it_needs():
 # The real thing
 
 
-@pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.timeout(500)
-def test_ray_job_submit(tmp_path):
-    """A batch as a job of a Ray of its own, on its own ports and in its own folder."""
-    clips = make_clips(tmp_path / "clips", 4)
-    manifest = tmp_path / "m.txt"
-    manifest.write_text("\n".join(str(p) for p in sorted(clips.iterdir())) + "\nnowhere.mp4\n")
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+class Jobs:
+    """The jobs of a Ray of its own, through its command line."""
+
+    def __init__(self, address, env):
+        self.address, self.env = address, env
+
+    def __call__(self, verb, *words):
+        command = [RAY, "job", verb, "--address", self.address, *map(str, words)]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=400)
+        return done.returncode, done.stdout + done.stderr
+
+    def submit(self, manifest, out, *options, only="cut_analysis,audio_analysis"):
+        excluded = json.dumps({"excludes": [".venv", ".git", "uv.lock", "docs"]})
+        return self(
+            "submit", "--working-dir", ROOT, "--runtime-env-json", excluded, *options,
+            "--", sys.executable, "-m", "tiktok_ray.batch", manifest, "--out", out,
+            "--only", only,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """A Ray of its own, on its own ports and in its own folder, that takes jobs."""
     port, dashboard, agent, client, metrics = free_ports(5)
-    ray_bin = str(Path(sys.executable).with_name("ray"))
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     env |= {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -265,7 +282,7 @@ def test_ray_job_submit(tmp_path):
     }
     temp = Path(f"/tmp/tr-{os.getpid()}")
     head = subprocess.Popen(
-        [ray_bin, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}",
+        [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}",
          "--dashboard-host=127.0.0.1", f"--dashboard-agent-listen-port={agent}",
          f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}",
          "--num-cpus=2", "--object-store-memory=200000000", f"--temp-dir={temp}",
@@ -273,36 +290,12 @@ def test_ray_job_submit(tmp_path):
         env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        address = f"http://127.0.0.1:{dashboard}"
-        out = tmp_path / "out"
-        command = [
-            ray_bin, "job", "submit", "--address", address, "--working-dir", str(ROOT),
-            "--runtime-env-json", json.dumps({"excludes": [".venv", ".git", "uv.lock", "docs"]}),
-            "--", sys.executable, "-m", "tiktok_ray.batch", str(manifest), "--out", str(out),
-            "--only", "cut_analysis,audio_analysis",
-        ]  # fmt: skip
-        done = None
-        for _ in range(30):
-            time.sleep(3)
-            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
-            if "onnection" not in done.stderr:
-                break
-        assert done is not None
-        told = done.stdout + done.stderr
-        assert done.returncode != 0, told
-        assert "failed: nowhere.mp4: not_found" in told
-        assert re.search(r"ended: 5 of 5, 4 reports, 1 failed", told), told
-        assert "exit code 3" in told, told
-        from tiktok_ray.dataset import Destination
-
-        where = Destination(out)
-        assert {r["source"] for r in read(where, "videos")} == {
-            str(p) for p in sorted(clips.iterdir())
-        }
-        manifest.write_text("\n".join(str(p) for p in sorted(clips.iterdir())) + "\n")
-        again = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
-        assert again.returncode == 0, again.stdout + again.stderr
-        assert "ended: 4 of 4, 4 reports" in again.stdout + again.stderr
+        made = Jobs(f"http://127.0.0.1:{dashboard}", env)
+        end = time.monotonic() + 90
+        while made("list")[0]:
+            assert time.monotonic() < end, "Ray takes no jobs"
+            time.sleep(2)
+        yield made
     finally:
         ours = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
         session = [
@@ -314,3 +307,58 @@ def test_ray_job_submit(tmp_path):
                 process.kill()
         head.wait()
         shutil.rmtree(temp, ignore_errors=True)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_ray_job_submit(tmp_path, jobs):
+    """A batch as a job: what is not there is a failure, and the same command again mends it."""
+    clips = sorted(make_clips(tmp_path / "clips", 4).iterdir())
+    manifest, out = tmp_path / "m.txt", tmp_path / "out"
+    manifest.write_text("\n".join(map(str, clips)) + "\nnowhere.mp4\n")
+    code, told = jobs.submit(manifest, out)
+    assert code != 0, told
+    assert "failed: nowhere.mp4: not_found" in told
+    assert re.search(r"ended: 5 of 5, 4 reports, 1 failed", told), told
+    assert "exit code 3" in told, told
+    from tiktok_ray.dataset import Destination
+
+    assert {r["source"] for r in read(Destination(out), "videos")} == {str(p) for p in clips}
+    manifest.write_text("\n".join(map(str, clips)) + "\n")
+    code, told = jobs.submit(manifest, out)
+    assert code == 0, told
+    assert "ended: 4 of 4, 4 reports" in told
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_ray_job_stop(tmp_path, jobs):
+    """A stopped job leaves what was done and nothing half done; the same command goes on."""
+    clips, out = make_clips(tmp_path / "clips", 60, seconds=4.0), tmp_path / "out"
+    only = "cut_analysis,camera_analysis,color_analysis,audio_analysis"
+    code, told = jobs.submit(clips, out, "--submission-id", "stopped", "--no-wait", only=only)
+    assert code == 0, told
+    end = time.monotonic() + 200
+    while len(done := list((out / "reports").glob("*.json"))) < 3:
+        assert time.monotonic() < end, jobs("logs", "stopped")
+        time.sleep(0.05)
+    code, told = jobs("stop", "stopped")
+    assert code == 0, told
+    assert "was stopped" in jobs("status", "stopped")[1]
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "reports").glob("*.json")}
+    assert len(done) <= len(before) < 60
+    code, told = jobs.submit(clips, out, only=only)
+    assert code == 0, told
+    assert "60 reports" in told, told
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "reports").glob("*.json")}
+    assert len(after) == 60
+    assert before.items() <= after.items(), "what was done was done again"
+    from tiktok_ray.dataset import Destination
+
+    sources = sorted(row["source"] for row in read(Destination(out), "videos"))
+    assert sources == sorted(map(str, clips.iterdir()))
+    left = {path.name for path in (out / "state").rglob("*") if path.is_file()}
+    assert left == {"lock", "progress.json"}
+    assert not any((tmp_path / "home/batch").iterdir())
