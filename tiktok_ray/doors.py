@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 #: Where a library that ignores every other setting sends its statistics: nowhere.
 CLOSED_DOOR = "http://127.0.0.1:9"
@@ -39,7 +38,6 @@ def doors_closed(own_address: str = "") -> Iterator[None]:
         os.environ.update(before)
 
 
-@cache  # once: native threads may be reading the environment later
 def close_native_door() -> None:
     """The same for native code alone, in a process that may be someone else's; for good.
 
