@@ -25,14 +25,14 @@ def make_service(settings: Settings) -> Any:
     """The service over a detached fleet."""
     from actors import ANALYZERS
     from tiktok_ray import logs
-    from tiktok_ray.fleet import Fleet
+    from tiktok_ray.fleet import Fleet, cards_of_node
     from tiktok_ray.graph import Graph
     from tiktok_ray.placement import plan
     from tiktok_ray.service import Service
 
     logs.write_to(logs.log_file(settings.home))
     graph = Graph(ANALYZERS)
-    made = plan(graph.analyzers.values(), settings)
+    made = plan(graph.analyzers.values(), settings, cards=cards_of_node(settings))
     return Service(graph, Fleet(graph, made, settings, detached=True), settings)
 
 

@@ -1,4 +1,6 @@
 import json
+import sys
+import types
 
 import pytest
 from hypothesis import given
@@ -119,6 +121,67 @@ def test_shares_are_rounded_up_to_rays_grain(gib, total):
 def test_the_set_size_replaces_the_card():
     assert [c.total_gib for c in cards_here(Settings(vram_gib=16))] == [16]
     assert cards_here(Settings(vram_gib=0)) == ()
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    """NVML with three cards, of 24, 24 and 8 GiB."""
+    sizes = (24, 24, 8)
+    made = types.SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: "570.1",
+        nvmlDeviceGetCount=lambda: len(sizes),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda index: f"card {index}",
+        nvmlDeviceGetUUID=lambda index: f"GPU-{index}a{index}",
+        nvmlDeviceGetMemoryInfo=lambda index: types.SimpleNamespace(total=sizes[index] * 2**30),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", made)
+
+
+@pytest.mark.usefixtures("nvml")
+@pytest.mark.parametrize(
+    ("named", "seen"),
+    [
+        (None, [0, 1, 2]), ("", []), ("-1", []), ("1", [1]), ("2,0", [2, 0]), ("0, 7, 1", [0]),
+        ("GPU-1", [1]), ("GPU-2a2,0", [2, 0]), ("GPU-9", []),
+    ],
+)  # fmt: skip
+def test_only_cards_that_cuda_would_show_are_planned_for(monkeypatch, named, seen):
+    if named is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert [card.index for card in cards_here(Settings())] == seen
+
+
+@pytest.mark.usefixtures("nvml")
+def test_in_ray_its_count_of_cards_holds(monkeypatch):
+    """Ray empties CUDA_VISIBLE_DEVICES for processes that asked for no card."""
+    import ray
+
+    from tiktok_ray.fleet import cards_of_node
+
+    nodes = [
+        {"NodeID": "there", "Resources": {"GPU": 3.0}},
+        {"NodeID": "here", "Resources": {"GPU": 2.0, "CPU": 8.0}},
+    ]
+    context = types.SimpleNamespace(get_node_id=lambda: "here")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert [card.index for card in cards_of_node(Settings())] == [0, 1]
+
+
+def test_cards_of_different_sizes_count_as_the_smallest():
+    cards = [Card(0, 24.0, "large"), Card(1, 11.9, "small"), Card(2, 12.0, "small")]
+    p = plan(ANALYZERS, Settings(), cards=cards, assume_weights=True)
+    assert [card.total_gib for card in p.cards] == [11.9, 11.9, 12.0]
+    assert p.cards[0].name == "large of 24.0 GiB, as the smallest"
+    for a in p.assignments.values():
+        assert a.card is None or a.gpu_share * 10.9 >= a.vram_gib - 0.1
 
 
 def test_plan_command_speaks_json_and_words():

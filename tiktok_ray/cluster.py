@@ -27,7 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tiktok_ray import placement
 from tiktok_ray.engine import DECODER, Cache, CapacityError, Engine, Source, Tracks, Workers
-from tiktok_ray.fleet import Fleet, open_ray
+from tiktok_ray.fleet import Fleet, cards_of_node, open_ray
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Plan
@@ -156,7 +156,7 @@ class Depot:
 
     def plan(self, analyzers: Collection[Any], settings: Settings) -> Plan:
         """What fits this node, by its own cards and weights."""
-        return placement.plan(analyzers, settings)
+        return placement.plan(analyzers, settings, cards=cards_of_node(settings))
 
 
 def on_node(node: str) -> dict[str, Any]:

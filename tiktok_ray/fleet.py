@@ -36,7 +36,7 @@ from tiktok_ray.doors import close_doors, doors_closed
 from tiktok_ray.engine import DECODER, CapacityError, Tracks, WorkerDied, options_for
 from tiktok_ray.graph import Graph, code_digest
 from tiktok_ray.media import InputError
-from tiktok_ray.placement import Assignment, Plan
+from tiktok_ray.placement import Assignment, Card, Plan, cards_here
 from tiktok_ray.settings import Settings
 from tiktok_ray.worker import (
     Reply,
@@ -149,6 +149,14 @@ def limit_memory(gib: float) -> None:
 
         taken = psutil.Process().memory_info().data
         resource.setrlimit(resource.RLIMIT_DATA, (taken + round(gib * 2**30),) * 2)
+
+
+def cards_of_node(settings: Settings) -> tuple[Card, ...]:
+    """The cards that Ray counts on the node of this process, for one of Ray's own processes: there
+    ``CUDA_VISIBLE_DEVICES`` says what the process may use, not what the node has."""
+    here = ray.get_runtime_context().get_node_id()
+    counts = {n["NodeID"]: int(n["Resources"].get("GPU", 0)) for n in ray.nodes()}
+    return cards_here(settings, counts.get(here, 0))
 
 
 def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> None:

@@ -9,8 +9,9 @@ step, down to the CPU. What is free in the end goes back to who stands last and 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tiktok_ray.settings import Settings
 RESERVED_GIB = 1.0
 #: What a process pays for its CUDA context before its first tensor.
 CONTEXT_GIB = 0.45
+#: Cards whose sizes differ by less are of one size.
+ALIKE_GIB = 0.25
 #: Ray's granularity of fractional GPUs.
 GRAIN = 1e-4
 
@@ -115,8 +118,10 @@ class _Step:
     files: Mapping[str, Path]
 
 
-def cards_here(settings: Settings) -> tuple[Card, ...]:
-    """The cards of this machine, by NVML; or one of the size that ``settings.vram_gib`` states."""
+def cards_here(settings: Settings, counted: int | None = None) -> tuple[Card, ...]:
+    """The cards of this machine by NVML: the first ``counted``, or those that
+    ``CUDA_VISIBLE_DEVICES`` leaves. ``settings.vram_gib`` replaces them all by one of that size.
+    """
     if settings.vram_gib is not None:
         return (Card(0, settings.vram_gib, "as set"),) if settings.vram_gib > 0 else ()
     import pynvml
@@ -127,14 +132,42 @@ def cards_here(settings: Settings) -> tuple[Card, ...]:
         return ()
     try:
         driver = str(pynvml.nvmlSystemGetDriverVersion())
-        found = []
+        found: dict[str, Card] = {}
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             total = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
-            found.append(Card(index, total, str(pynvml.nvmlDeviceGetName(handle)), driver))
-        return tuple(found)
+            card = Card(index, total, str(pynvml.nvmlDeviceGetName(handle)), driver)
+            found[str(pynvml.nvmlDeviceGetUUID(handle))] = card
     finally:
         pynvml.nvmlShutdown()
+    return _visible(found) if counted is None else tuple(found.values())[:counted]
+
+
+def _visible(cards: Mapping[str, Card]) -> tuple[Card, ...]:
+    """Cards, by UUID, that ``CUDA_VISIBLE_DEVICES`` leaves, read as CUDA does: numbers or
+    beginnings of UUIDs, up to the first that names no card."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return tuple(cards.values())
+    seen: list[Card] = []
+    for word in (part.strip() for part in named.split(",")):
+        fits = [c for uuid, c in cards.items() if word == str(c.index) or uuid.startswith(word)]
+        if not word or not fits:
+            break
+        seen.append(fits[0])
+    return tuple(seen)
+
+
+def _alike(cards: Sequence[Card]) -> tuple[Card, ...]:
+    """Cards of different sizes, each taken for the smallest: Ray gives a share of whichever has
+    room, so that a share must be enough on any of them."""
+    least = min((c.total_gib for c in cards), default=0.0)
+    return tuple(
+        c
+        if c.total_gib - least < ALIKE_GIB
+        else replace(c, total_gib=least, name=f"{c.name} of {c.total_gib:.1f} GiB, as the smallest")
+        for c in cards
+    )
 
 
 def plan(
@@ -149,7 +182,7 @@ def plan(
     Only variants whose weights are at hand count, unless ``assume_weights``. Raises ``DoesNotFit``
     when an analyzer can run neither on a card nor on the CPU although its weights are there.
     """
-    cards = tuple(cards if cards is not None else cards_here(settings))
+    cards = _alike(cards if cards is not None else cards_here(settings))
     largest = max((c.usable_gib for c in cards), default=0.0)
     chosen: dict[str, list[_Step]] = {}
     unavailable: dict[str, str] = {}
