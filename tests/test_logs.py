@@ -5,6 +5,8 @@ import json
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -137,3 +139,26 @@ def test_an_empty_log_is_not_rotated_and_old_ones_are_forgotten(tmp_path):
     assert logs.forget(path.parent, keep_days=1) == []
     assert logs.forget(path.parent, keep_days=1, now=time.time() + 2 * 86_400) == [packed]
     assert not packed.exists()
+
+
+def test_what_native_libraries_say_goes_aside(tmp_path):
+    code = f"""
+import os, pathlib, sys
+from tiktok_ray import logs
+with logs.native_aside(pathlib.Path({str(tmp_path)!r})):
+    os.write(2, b"W0000 chatter\\n")
+    print("progress", file=sys.stderr)
+os.write(2, b"after\\n")
+print("the end", file=sys.stderr)
+"""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stderr.splitlines() == ["progress", "after", "the end"]
+        assert (tmp_path / logs.FOLDER / logs.NATIVE).read_text() == "W0000 chatter\n"
+
+
+def test_without_a_place_for_it_everything_is_said(tmp_path, capfd):
+    (tmp_path / logs.FOLDER).write_text("not a folder")
+    with logs.native_aside(tmp_path):
+        os.write(2, b"chatter\n")
+    assert capfd.readouterr().err == "chatter\n"

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 import typer
 from typer.core import TyperGroup
 
-from tiktok_ray import media
+from tiktok_ray import logs, media
 from tiktok_ray.engine import CapacityError, Engine, Source
 from tiktok_ray.intake import URL, Taken, take
 from tiktok_ray.jobs import POISON, Lease
@@ -695,7 +695,9 @@ def run_command(
     from tiktok_ray.dataset import Destination, measured_seconds
     from tiktok_ray.metrics import listener
 
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, handlers=[logs.Words()], format="%(asctime)s %(message)s"
+    )
     log.setLevel(logging.INFO)
     with _explained():
         given = {"in_flight": in_flight, "workers": workers}
@@ -708,7 +710,7 @@ def run_command(
         runner = make_runner(settings, *chosen, nodes, through=through, seconds=seconds)
         more = {"retry_quarantined": retry_quarantined, "heard": listener()}
         try:
-            with alone_at(where):
+            with alone_at(where), logs.native_aside(settings.home):
                 batch = asyncio.run(run_batch(wanted, where, runner, settings, **more))
         except Busy as error:
             problem(str(error))

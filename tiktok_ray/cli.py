@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tiktok_ray import __version__, operations
+from tiktok_ray import __version__, logs, operations
 from tiktok_ray.batch import app as batch_app
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
 from tiktok_ray.engine import CapacityError, Engine, Source, Workers
@@ -229,7 +229,7 @@ def analyze(
             if as_html:
                 pages.append(write_page(report, out, video))
 
-        with display:
+        with logs.native_aside(settings.home), display:
             report = asyncio.run(
                 analyze_source(
                     source,
@@ -262,7 +262,8 @@ def demo(
         begin = time.perf_counter()
         clip = demo_clip(settings)
         console.print(f"clip: {clip} ({time.perf_counter() - begin:.1f} s)", soft_wrap=True)
-        with Display("demo", make_graph().order) as display:
+        display = Display("demo", make_graph().order)
+        with logs.native_aside(settings.home), display:
             report = asyncio.run(
                 analyze_source(str(clip), settings, only=[], without=[], listen=display)
             )

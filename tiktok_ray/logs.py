@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import threading
 import time
 import traceback
@@ -23,9 +24,11 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 FOLDER, FILE = "logs", "service.jsonl"
+#: What native libraries write to standard error while one command runs, in the same folder.
+NATIVE = "native.log"
 #: A line is shortened to so many characters of message, and of traceback.
 LONGEST = 8000
 #: Bytes of a file at which its writer rotates it, whatever the hour.
@@ -142,6 +145,13 @@ class SharedFile(logging.Handler):
         super().close()
 
 
+class Words(logging.Handler):
+    """Lines on ``sys.stderr`` as it is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 _lock = threading.Lock()
 
 
@@ -162,6 +172,43 @@ def write_to(path: Path, level: int = logging.INFO) -> None:
                 handler.close()
         logger.addHandler(SharedFile(path))
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def native_aside(home: Path) -> Iterator[None]:
+    """Keep what native libraries write to standard error out of a command's own words.
+
+    It goes to ``logs/native.log``, which each command makes anew; ``sys.stderr`` stays where it
+    was. Nothing changes where there is no standard error, or no such file can be written.
+    """
+    path = home / FOLDER / NATIVE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sink = path.open("wb", buffering=0)
+        own = os.dup(2)
+    except OSError:
+        yield
+        return
+    before = sys.stderr
+    with sink, os.fdopen(own, "w", buffering=1, encoding="utf-8", errors="replace") as words:
+        before.flush()
+        os.dup2(sink.fileno(), 2)
+        if _is_standard_error(before):
+            sys.stderr = words
+        try:
+            yield
+        finally:
+            words.flush()
+            sys.stderr = before
+            os.dup2(own, 2)
+
+
+def _is_standard_error(stream: TextIO) -> bool:
+    """Whether a stream is the process's own, and not one that somebody put in its place."""
+    try:
+        return stream.fileno() == 2
+    except OSError:  # it has no number
+        return False
 
 
 def rotate(path: Path, now: float | None = None) -> Path | None:
