@@ -130,6 +130,11 @@ class Behaved(Analyzer):
             raise MemoryError("too large a batch")
         if how == "memory always":
             raise MemoryError("never enough")
+        if how == "starved process":
+            if not flag.exists():
+                flag.write_text(str(os.getpid()))
+            if flag.read_text() == str(os.getpid()):
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return Count(n=len(thumbs))
 
 

@@ -6,13 +6,14 @@ import time
 import pytest
 
 from tests import fakes
+from tiktok_ray.analyzer import Variant
 from tiktok_ray.engine import Cores, Engine, Source, Tracks, WorkerDied
 from tiktok_ray.graph import Graph
 from tiktok_ray.local import LocalWorkers
 from tiktok_ray.media import InputError
-from tiktok_ray.placement import plan
+from tiktok_ray.placement import Assignment, plan
 from tiktok_ray.report import VideoReport
-from tiktok_ray.worker import Reply
+from tiktok_ray.worker import Reply, Worker
 
 
 def engine_for(analyzers, settings, **more):
@@ -89,6 +90,37 @@ async def test_the_next_video_runs_clean_after_a_hang(clip, settings, tmp_path):
     second = await engine.analyze(Source(clip, "b"))
     assert first.analyzers["plain"].status == "timed_out"
     assert second.analyzers["plain"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("error", "exhausted"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("Unable to allocate memory for the graph"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("can't start new thread"), True),
+        (ValueError("broken inside"), False),
+        (OSError(28, "No space left on device"), False),
+    ],
+)
+def test_that_memory_ran_out_is_told_from_other_failures(error, exhausted):
+    class Failing(fakes.Behaved):
+        def analyze(self, thumbs):
+            raise error
+
+    worker = Worker(Failing, None, Assignment("plain", Variant("none"), "cpu", {}))
+    reply = worker.run({"thumbs": None})
+    assert (reply.status, reply.exhausted) == ("failed", exhausted)
+
+
+async def test_a_model_without_memory_is_loaded_anew(clip, settings):
+    patient = behaved(settings, "memory always").model_copy(update={"timeout_factor": 60.0})
+    engine = engine_for([fakes.Behaved], patient)
+    await engine.analyze(Source(clip, "a"))
+    assert not engine.workers._workers["plain"].loaded
 
 
 async def test_memory_that_runs_out_is_tried_with_half_the_batch(clip, settings):

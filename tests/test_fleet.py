@@ -94,6 +94,15 @@ async def test_a_hang_is_killed_and_the_next_video_runs_clean(clip, settings, tm
     assert second.analyzers["plain"].status == "ok"
 
 
+async def test_a_process_without_memory_is_replaced(clip, settings, tmp_path):
+    settings = behaved(settings, "starved process", tmp_path / "flag")
+    (first, second), _ = await run_with([fakes.Behaved, fakes.Softly], settings, clip, videos=2)
+    assert first.analyzers["plain"].status == "failed"
+    assert "can't allocate memory" in first.analyzers["plain"].reason
+    assert first.analyzers["softly"].status == "ok"
+    assert second.analyzers["plain"].status == "ok"
+
+
 async def test_a_death_is_tried_once_more(clip, settings, tmp_path):
     settings = behaved(settings, "die once", tmp_path / "flag")
     [report], _ = await run_with([fakes.Behaved], settings, clip)

@@ -323,6 +323,8 @@ class Fleet:
         reply: Reply = await self._reply(name, ref, limit, wanted_by_others=True)
         if reply.status == "ok":
             self._loaded.add(name)
+        elif reply.exhausted:
+            self._restart(name)
         return reply
 
     async def _wait_ready(self, name: str) -> None:
@@ -375,6 +377,8 @@ class Fleet:
                 list(inputs), *inputs.values(), correlation=logs.correlation.get()
             )
             result: Reply = await self._reply(name, ref, timeout_s)
+            if result.exhausted:
+                self._restart(name)
             return result
 
     async def _reply(

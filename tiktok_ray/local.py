@@ -78,7 +78,10 @@ class LocalWorkers:
                 if reply.status != "ok":
                     return reply
             try:
-                return await in_thread(lambda: worker.run(inputs), timeout_s)
+                reply = await in_thread(lambda: worker.run(inputs), timeout_s)
+                if reply.exhausted:
+                    self._workers[name] = self._make(name)
+                return reply
             except (TimeoutError, asyncio.CancelledError):
                 self._workers[name] = self._make(name)
                 raise

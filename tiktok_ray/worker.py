@@ -16,6 +16,17 @@ from tiktok_ray.placement import Assignment
 from tiktok_ray.report import Missing, Output, Status
 
 MEMORY_STEP_S = 0.25
+#: How libraries say that memory ran out: CUDA and CTranslate2, torch and the system, C++, OpenCV,
+#: ONNX Runtime, Python's threads.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "outofmemory",
+    "allocate memory",
+    "bad_alloc",
+    "insufficient memory",
+    "failed to allocate",
+    "can't start new thread",
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one call. Never an exception: those do not survive every transport."""
+    """What came of one call. Never an exception: those do not survive every transport.
+
+    ``exhausted``: memory ran out, so that its process is better replaced than asked again.
+    """
 
     status: Status
     output: Output | None = None
@@ -38,6 +52,7 @@ class Reply:
     started: float = 0.0
     memory: Memory = field(default_factory=Memory)
     trace: str | None = None
+    exhausted: bool = False
 
 
 class Worker:
@@ -70,7 +85,7 @@ class Worker:
         begin, started = time.perf_counter(), time.time()
         with _MemoryWatch() as watch:
             reply = self._call(inputs, begin, started)
-            if reply.reason and _is_out_of_memory(reply.reason) and self.analyzer.batch > 1:
+            if reply.exhausted and self.analyzer.batch > 1:
                 self.analyzer.batch = max(1, self.analyzer.batch // 2)
                 _free_device_memory()
                 reply = self._call(inputs, begin, started)
@@ -196,11 +211,13 @@ def _failure(error: BaseException, prefix: str, begin: float, started: float) ->
         seconds=time.perf_counter() - begin,
         started=started,
         trace="".join(traceback.format_exception(error))[-4000:],
+        exhausted=_is_out_of_memory(error),
     )
 
 
-def _is_out_of_memory(reason: str) -> bool:
-    return reason.startswith(("OutOfMemoryError", "MemoryError")) or "out of memory" in reason
+def _is_out_of_memory(error: BaseException) -> bool:
+    words = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or any(said in words for said in OUT_OF_MEMORY)
 
 
 def _free_device_memory() -> None:
