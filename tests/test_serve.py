@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import contextlib
+import errno
 import hashlib
 import hmac
 import json
 import os
+import sqlite3
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -297,6 +299,51 @@ async def test_what_a_dead_process_left_runs_again_and_is_published_once(clip, s
         job = await ended(client, id)
         assert (job["state"], job["deaths"], job["attempts"]) == ("done", 1, 2)
         assert len((await client.get("/results")).json()["results"]) == 1
+
+
+async def test_what_the_disk_does_not_take_is_kept_until_it_does(clip, settings, monkeypatch):
+    """The disk is full when the report is written, then when the ledger is: both come later."""
+    monkeypatch.setattr("tiktok_ray.service.FULL_S", 0.05)
+    fulls = {
+        "publish": OSError(errno.ENOSPC, "no space"),
+        "finish": sqlite3.OperationalError("full"),
+    }
+    refused = []
+
+    def full_once(owner, name):
+        real = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            if refused.count(name) < 3:
+                refused.append(name)
+                raise fulls[name]
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    async with served(settings) as client:
+        full_once(client.service.store, "publish")
+        full_once(client.service.ledger, "finish")
+        job = await ended(client, (await client.post("/analyze", **form(clip))).json()["id"])
+        assert refused == ["publish"] * 3 + ["finish"] * 3
+        assert job["state"] == "done"
+        assert (await client.get(job["links"]["report"])).status_code == 200
+        assert "disk" not in client.service.troubles
+
+
+async def test_what_the_disk_did_not_take_runs_again_after_a_stop(clip, settings, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "no space")
+
+    async with served(settings) as client:
+        monkeypatch.setattr(client.service.store, "publish", full)
+        id = (await client.post("/analyze", **form(clip))).json()["id"]
+        while "disk" not in client.service.troubles:
+            await asyncio.sleep(0.01)
+        health = (await client.get("/health")).json()
+        assert any("the disk takes nothing" in reason for reason in health["reasons"])
+    async with served(settings) as client:
+        assert (await ended(client, id))["state"] == "done"
 
 
 async def test_poison_is_given_up(clip, settings):

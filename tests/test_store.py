@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -90,6 +91,20 @@ def test_no_name_leads_out_of_the_folder(store, id):
     assert not store.delete(id)
     with pytest.raises(ValueError, match="no identifier"):
         store.publish(id, report())
+
+
+def test_a_full_disk_while_publishing_leaves_nothing(store):
+    wide = report("full", title="x" * 20_000)
+    [[pages]] = store._db.execute("PRAGMA page_count").fetchall()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.publish(id_of(1), wide)
+        assert store.report_path(id_of(1)) is None
+        assert store.count() == 0
+    store._db.execute("PRAGMA max_page_count = 100000")
+    assert store.publish(id_of(1), wide)
+    assert store.count() == 1
 
 
 def test_a_crash_while_publishing_leaves_nothing(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import hashlib
 import hmac
 import itertools
@@ -50,6 +51,8 @@ POSTER_S = 20.0
 #: Those who wait for a report are answered before its poster is begun.
 POSTER_PAUSE_S = 0.2
 WEBHOOK_S = 15.0
+#: How often a full disk is tried again.
+FULL_S = 1.0
 #: Most entries of the timeline that a job's event carries.
 SHOWN = 200
 #: Statuses of what decoding finds wrong; the rest is in ``intake.STATUS``.
@@ -275,7 +278,9 @@ class Service:
         trouble: dict[str, Any] | None = None
         try:
             report, video = work.result()
-            await asyncio.to_thread(self.store.publish, job.id, report, video)
+            await self._on_disk(
+                lambda: asyncio.to_thread(self.store.publish, job.id, report, video)
+            )
             state, result = "done", job.id
             self._count(report)
         except InputError as error:
@@ -289,22 +294,18 @@ class Service:
             words = f"{type(error).__name__}: {error}"[:500]
             trouble = problem("internal", 500, words, "the log of the service says more")
         released = state == "cancelled" and self._stopping
-        while True:
-            try:
-                await self._flush()
-                if released:
-                    await asyncio.to_thread(self.ledger.release, job.id)
-                    return
-                await asyncio.to_thread(
+        try:
+            await self._on_disk(self._flush)
+            if released:
+                await self._on_disk(lambda: asyncio.to_thread(self.ledger.release, job.id))
+                return
+            await self._on_disk(
+                lambda: asyncio.to_thread(
                     self.ledger.finish, job.id, state, result=result, problem=trouble
                 )
-                break
-            except sqlite3.OperationalError as error:  # a full disk: nothing is lost meanwhile
-                self.troubles["ledger"] = f"the ledger cannot be written: {error}"
-                if self._stopping:
-                    return
-                await asyncio.sleep(1.0)
-        self.troubles.pop("ledger", None)
+            )
+        except asyncio.CancelledError:  # it stands as running, and runs again after the next start
+            return
         self.figures.ended[state] += 1
         seconds = round(time.perf_counter() - begin, 3)
         log.info("job ends: %s", state, extra={"seconds": seconds, "problem": trouble})
@@ -314,6 +315,25 @@ class Service:
         if state == "done":
             self._posters.put_nowait(job.id)
         await asyncio.to_thread(shutil.rmtree, self.work / job.id, ignore_errors=True)
+
+    async def _on_disk(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Write as soon as the disk takes it: while it is full, nothing is lost.
+
+        Raises ``CancelledError`` if the service stops before that.
+        """
+        while True:
+            try:
+                await write()
+            except (sqlite3.OperationalError, OSError) as error:
+                if not _is_of_the_disk(error):
+                    raise
+                self.troubles["disk"] = f"the disk takes nothing: {error}"
+                if self._stopping:
+                    raise asyncio.CancelledError from error
+                await asyncio.sleep(FULL_S)
+            else:
+                self.troubles.pop("disk", None)
+                return
 
     async def _work_on(self, job: Job) -> tuple[VideoReport, Path | None]:
         """Fetch and analyze: the report, and the video that is kept with it."""
@@ -548,6 +568,12 @@ class Service:
             "cache": self.cache.facts() if self.cache else None,
             "since": self.figures.begun,
         }
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether a write failed for lack of room, or because the database cannot be written now."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or isinstance(error, sqlite3.OperationalError)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

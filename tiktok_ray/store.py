@@ -89,7 +89,8 @@ class Store(Records):
     def publish(self, id: str, report: VideoReport, video: Path | None = None) -> bool:
         """Put a report there; its ``video`` is moved or copied to it. False if ``id`` is there.
 
-        A crash at any moment leaves the whole result or none.
+        A crash at any moment, or a full disk, leaves the whole result or none. Raises ``OSError``
+        and ``sqlite3.OperationalError`` where it cannot be written.
         """
         place = self._place(id)
         if place.exists():
@@ -102,8 +103,12 @@ class Store(Records):
             _bring(video, part / VIDEO)
         _sync(part)
         part.rename(place)
-        _sync(self.folder)
-        self._index(id, report, self._clock())
+        try:
+            _sync(self.folder)
+            self._index(id, report, self._clock())
+        except BaseException:
+            shutil.rmtree(place)
+            raise
         return True
 
     def _index(self, id: str, report: VideoReport, created: float) -> None:
