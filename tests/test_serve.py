@@ -331,6 +331,29 @@ async def test_what_the_disk_does_not_take_is_kept_until_it_does(clip, settings,
         assert "disk" not in client.service.troubles
 
 
+async def test_a_job_that_cannot_be_written_is_not_accepted(clip, settings):
+    """The ledger's own database is full: nothing is accepted, and nothing of it stays."""
+    async with served(settings) as client:
+        ledger = client.service.ledger
+        [[pages]] = ledger._db.execute("PRAGMA page_count").fetchall()
+        ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+        answers = [await client.post("/analyze", **form(clip)) for _ in range(40)]
+        refused = [a for a in answers if a.status_code != 202]
+        assert {a.status_code for a in answers} <= {202, 429, 507}
+        assert [a for a in refused if a.status_code == 507]
+        is_problem(next(a for a in refused if a.status_code == 507), 507, "disk_full")
+        accepted = [a.json()["id"] for a in answers if a.status_code == 202]
+        ledger._db.execute("PRAGMA max_page_count = 100000")
+        for id in accepted:
+            assert (await ended(client, id))["state"] == "done"
+        listed = (await client.get("/jobs?limit=500")).json()["jobs"]
+        assert sorted(job["id"] for job in listed) == sorted(accepted)
+        await asyncio.sleep(0.1)
+        assert list(client.service.work.iterdir()) == []
+        after = await client.post("/analyze?wait=true", **form(clip))
+        assert after.status_code == 200
+
+
 async def test_what_the_disk_did_not_take_runs_again_after_a_stop(clip, settings, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "no space")

@@ -7,7 +7,6 @@ is not its concern. Handlers never block: disk goes to threads, work to the serv
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import hmac
 import ipaddress
@@ -15,6 +14,7 @@ import json
 import logging
 import shutil
 import socket
+import sqlite3
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -43,6 +43,7 @@ from tiktok_ray.jobs import ENDED, Entry, Job, KeyReused, QueueFull
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import closed, listed
 from tiktok_ray.placement import Plan
+from tiktok_ray.records import no_room
 from tiktok_ray.report import VideoReport
 from tiktok_ray.service import (
     Service,
@@ -353,6 +354,13 @@ def _handle_errors(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         return say(request, Problem(word, error.status_code, str(error.detail), headers=headers))
 
+    @app.exception_handler(sqlite3.OperationalError)
+    @app.exception_handler(OSError)
+    async def unwritten(request: Request, error: Exception) -> JSONResponse:
+        if no_room(error):
+            return say(request, _disk_full())
+        raise error
+
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
         return say(request, Problem("internal", 500, f"{type(error).__name__}; the log says more"))
@@ -565,11 +573,9 @@ async def _uploaded(request: Request, service: Service, key: str | None) -> Job:
         service.arriving.add(id)
     try:
         wanted, digest = await _received(request, service, folder)
-    except BaseException as error:
+    except BaseException:
         service.arriving.discard(id)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _disk_full() from None
         raise
     # A client that goes away from here on changes nothing: what was accepted keeps its upload.
     return await asyncio.shield(_settled(service, id, wanted, digest, key, folder))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import errno
 import hashlib
 import hmac
 import itertools
@@ -37,6 +36,7 @@ from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
 from tiktok_ray.jobs import ENDED, SUSPECT, Delivery, Entry, Job, Lease, Ledger, State
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import Door, trust
+from tiktok_ray.records import no_room
 from tiktok_ray.report import Output, VideoReport, rounded
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Store
@@ -325,7 +325,7 @@ class Service:
             try:
                 await write()
             except (sqlite3.OperationalError, OSError) as error:
-                if not _is_of_the_disk(error):
+                if not (no_room(error) or isinstance(error, sqlite3.OperationalError)):
                     raise
                 self.troubles["disk"] = f"the disk takes nothing: {error}"
                 if self._stopping:
@@ -568,12 +568,6 @@ class Service:
             "cache": self.cache.facts() if self.cache else None,
             "since": self.figures.begun,
         }
-
-
-def _is_of_the_disk(error: Exception) -> bool:
-    """Whether a write failed for lack of room, or because the database cannot be written now."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or isinstance(error, sqlite3.OperationalError)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
