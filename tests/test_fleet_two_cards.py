@@ -1,12 +1,11 @@
 """Two cards of 16 GiB that Ray only counts: each analyzer lands on the card of its plan."""
 
-import asyncio
-
 import pytest
 
 ray = pytest.importorskip("ray")
 
 from actors import ANALYZERS  # noqa: E402
+from tests.test_fleet_card import give_back  # noqa: E402
 from tiktok_ray.fleet import Fleet, open_ray  # noqa: E402
 from tiktok_ray.graph import Graph  # noqa: E402
 from tiktok_ray.placement import Card, plan  # noqa: E402
@@ -33,10 +32,4 @@ async def test_ray_packs_the_cards_as_the_plan_does(settings, gib):
     planned = {n: [a.card] for n, a in made.assignments.items() if a.card is not None}
     assert {n: [int(g) for g in facts[n]["gpus"]] for n in planned} == planned
     assert {card for [card] in planned.values()} == {0, 1}
-    for actor in fleet._actors.values():
-        ray.kill(actor)
-    for _ in range(100):
-        if ray.available_resources().get("GPU") == 2.0:
-            break
-        await asyncio.sleep(0.1)
-    assert ray.available_resources().get("GPU") == 2.0
+    await give_back(fleet, 2.0)

@@ -334,17 +334,13 @@ def _with_all_weights(
     return {name: a.variant for name, a in ideal.assignments.items()}
 
 
-def lacking(
-    analyzer: type[Analyzer],
-    wanted: Variant | None = None,
-    variants: Sequence[Variant] | None = None,
-) -> str:
+def lacking(analyzer: type[Analyzer], wanted: Variant | None, variants: Sequence[Variant]) -> str:
     """Which weights of an analyzer are wanted, with the command that gets them.
 
     ``wanted``: the variant they are for; where it needs none, or is None, the first of
-    ``variants`` (None: all) that does.
+    ``variants`` that does.
     """
     if wanted is None or not wanted.weights:
-        wanted = next((v for v in variants or analyzer.variants if v.weights), wanted)
+        wanted = next((v for v in variants if v.weights), wanted)
     names = ", ".join(w.id for w in wanted.weights.values()) if wanted else "none known"
     return f"weights not on this machine: {names}; get them: tiktok-ray models pull {analyzer.name}"

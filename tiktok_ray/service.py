@@ -325,7 +325,7 @@ class Service:
             try:
                 await write()
             except (sqlite3.OperationalError, OSError) as error:
-                if not (no_room(error) or isinstance(error, sqlite3.OperationalError)):
+                if isinstance(error, OSError) and not no_room(error):
                     raise
                 self.troubles["disk"] = f"the disk takes nothing: {error}"
                 if self._stopping:
