@@ -177,6 +177,7 @@ class AgeEstimation(Analyzer):
 
     name = "age_estimation"
     needs = Needs(threads=1, timeout_s=120, cost=3.0)
+    imports = ("cv2", "onnxruntime", "scipy.optimize", "insightface.model_zoo")
     options_type = AgeOptions
     variants = (
         Variant(

@@ -230,6 +230,7 @@ class AudioAnalysis(Analyzer):
 
     name = NAME
     needs = Needs(threads=1, timeout_s=120, cost=0.3)
+    imports = ("scipy.fft", "scipy.ndimage")
     variants = (Variant("cpu", ram_gib=0.2, basis="measured"),)
     options_type = AudioOptions
 

@@ -148,6 +148,7 @@ class AudioEnvironment(Analyzer):
             },
             vram=Vram(0.17, 0.4),
             cpu=False,
+            imports=("torch", "transformers"),
         ),
         Variant(
             "yamnet",
@@ -161,6 +162,7 @@ class AudioEnvironment(Analyzer):
                 )
             },
             ram_gib=0.25,
+            imports=("mediapipe",),
             basis="measured",
         ),
     )

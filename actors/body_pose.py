@@ -122,6 +122,7 @@ class BodyPose(Analyzer):
 
     name = "body_pose"
     needs = Needs(threads=1, timeout_s=180, cost=16)
+    imports = ("cv2", "scipy.optimize", "torch", "ultralytics")
     variants = (
         Variant(
             "yolov8m-pose",

@@ -350,6 +350,7 @@ class CameraAnalysis(Analyzer):
 
     name = "camera_analysis"
     needs = Needs(threads=1, timeout_s=90, cost=1.5)
+    imports = ("cv2", "scipy.signal")
 
     def analyze(self, dense: Frames, thumbs: Frames, cut_analysis: Cuts | None) -> Camera:
         """Measured on ``dense``, or on ``thumbs`` where a long video has thinned ``dense`` out."""

@@ -126,6 +126,7 @@ class ColorAnalysis(Analyzer):
 
     name = "color_analysis"
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
+    imports = ("cv2", "PIL.ImageColor", "skimage.color.colorconv", "skimage.color.delta_e")
 
     def analyze(self, frames: Frames) -> Colors:
         labs, linear = samples(frames)

@@ -208,6 +208,7 @@ class ContentQuality(Analyzer):
 
     name = NAME
     needs = Needs(threads=1, timeout_s=180, cost=9)
+    imports = ("cv2",)
     variants = (
         Variant(
             "clip-vit-base-patch32",
@@ -222,6 +223,7 @@ class ContentQuality(Analyzer):
             },
             ram_gib=1.5,
             vram=Vram(0.3, 0.2),
+            imports=("torch", "transformers"),
         ),
         Variant("signal", ram_gib=0.4, lacks=("aesthetic", "embeddings"), basis="measured"),
     )

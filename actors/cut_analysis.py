@@ -129,6 +129,7 @@ class CutAnalysis(Analyzer):
 
     name = "cut_analysis"
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
+    imports = ("cv2",)
 
     def analyze(self, thumbs: Frames) -> Cuts:
         pictures = Pictures(thumbs)

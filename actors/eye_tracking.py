@@ -191,6 +191,7 @@ class EyeTracking(Analyzer):
 
     name = "eye_tracking"
     needs = Needs(threads=1, timeout_s=180, cost=5.0)
+    imports = ("cv2", "scipy.signal", "scipy.optimize", "mediapipe")
     options_type = EyeOptions
     variants = (
         Variant(

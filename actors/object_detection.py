@@ -117,6 +117,7 @@ class ObjectDetection(Analyzer):
 
     name = "object_detection"
     needs = Needs(threads=1, timeout_s=180, cost=15)
+    imports = ("cv2", "scipy.optimize", "torch", "ultralytics")
     variants = (
         Variant(
             "yolov8m",

@@ -141,6 +141,7 @@ class Qwen2VlTemporal(Analyzer):
 
     name = NAME
     needs = Needs(threads=2, timeout_s=600, cost=120)
+    imports = ("cv2", "torch", "transformers")
     variants = tuple(variant for family in DESCRIBERS.values() for variant in family.variants)
     options_type = DescriptionOptions
     batch = 4

@@ -215,6 +215,7 @@ class SceneSegmentation(Analyzer):
 
     name = "scene_segmentation"
     needs = Needs(threads=1, timeout_s=90, cost=0.5)
+    imports = ("cv2",)
 
     def analyze(
         self, thumbs: Frames, cut_analysis: Cuts, content_quality: Quality | None

@@ -179,6 +179,7 @@ class SpeechEmotion(Analyzer):
 
     name = NAME
     needs = Needs(threads=1, timeout_s=240, cost=12.0)
+    imports = ("scipy.fft", "scipy.signal", "scipy.special")
     variants = (
         Variant(
             "wav2vec2-er",
@@ -193,6 +194,7 @@ class SpeechEmotion(Analyzer):
             },
             vram=Vram(0.18, 0.4),
             ram_gib=1.6,
+            imports=("torch", "transformers"),
         ),
         Variant("prosody", ram_gib=0.3, lacks=("emotion",), basis="measured"),
     )

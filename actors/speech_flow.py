@@ -123,6 +123,7 @@ class SpeechFlow(Analyzer):
 
     name = NAME
     needs = Needs(cost=1)
+    imports = ("scipy.signal",)
     variants = (Variant("cpu"),)
 
     def analyze(

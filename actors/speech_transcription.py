@@ -140,6 +140,7 @@ class SpeechTranscription(Analyzer):
 
     name = NAME
     needs = Needs(threads=2, timeout_s=600, cost=8)
+    imports = ("faster_whisper",)
     variants = (
         Variant(
             "large-v3-turbo",

@@ -145,9 +145,22 @@ class TextOverlay(Analyzer):
 
     name = NAME
     needs = Needs(threads=1, timeout_s=180, cost=12)
+    imports = ("cv2", "scipy.optimize")
     variants = (
-        Variant("rapidocr", weights=PP_OCR, ram_gib=0.4, basis="measured"),
-        Variant("easyocr", weights=EASY_OCR, ram_gib=1.2, vram=Vram(0.1, 0.7)),
+        Variant(
+            "rapidocr",
+            weights=PP_OCR,
+            ram_gib=0.4,
+            imports=("onnxruntime", "rapidocr"),
+            basis="measured",
+        ),
+        Variant(
+            "easyocr",
+            weights=EASY_OCR,
+            ram_gib=1.2,
+            vram=Vram(0.1, 0.7),
+            imports=("torch", "easyocr"),
+        ),
     )
     options_type = TextOptions
     _reader: Reader

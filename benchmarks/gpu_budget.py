@@ -217,7 +217,10 @@ class Measured:
             return {}
         from tiktok_ray.worker import memory_now
 
-        taken, reserved = memory_now().vram_gib, torch.cuda.memory_reserved() / 2**30
+        taken, reserved = (
+            memory_now(on_card=True, torch=True).vram_gib,
+            torch.cuda.memory_reserved() / 2**30,
+        )
         return {
             "weights_gib": torch.cuda.memory_allocated() / 2**30,
             "peak_gib": torch.cuda.max_memory_allocated() / 2**30,

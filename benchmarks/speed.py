@@ -409,8 +409,8 @@ def decoder_memory(path: Path) -> tuple[float, float]:
     """Peak PSS of a fresh process that decodes all tracks, and the tracks' bytes, in GiB."""
     code = (
         "import sys, json; from pathlib import Path; from tiktok_ray import media;"
-        "from tiktok_ray.settings import Settings; from tiktok_ray.worker import _MemoryWatch\n"
-        "with _MemoryWatch() as watch:\n"
+        "from tiktok_ray.settings import Settings; from tiktok_ray.worker import _MemoryWatch, memory_now\n"
+        "with _MemoryWatch(memory_now) as watch:\n"
         "    d = media.decode(Path(sys.argv[1]), {'frames','dense','thumbs','stills','audio'}, Settings())\n"
         "size = sum(t.i420.nbytes for t in d.tracks.values() if isinstance(t, media.Frames))\n"
         "size += d.tracks['audio'].samples.nbytes\n"

@@ -51,8 +51,9 @@ class Variant:
 
     ``vram`` None means that it has no use for a card; ``cpu`` says whether it can do without one.
     ``ram_gib`` is the memory of its process on the CPU. ``lacks`` names the parts of the output
-    that this variant cannot make, so that a report made with it is ``partial``. ``basis`` says
-    whether the figures were ``estimated`` or ``measured``.
+    that this variant cannot make, so that a report made with it is ``partial``. ``imports`` are
+    the libraries it needs beside those of its analyzer. ``basis`` says whether the figures were
+    ``estimated`` or ``measured``.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Variant:
     vram: Vram | None = None
     cpu: bool = True
     lacks: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
     basis: str = "estimated"
 
 
@@ -81,7 +83,9 @@ class Analyzer(ABC):
     """Base class of the nineteen.
 
     Class attributes: ``name`` is the key in the report; ``variants`` are all there are, best first
-    (``variants_for`` says which of them some options choose among); ``batch`` is how many samples
+    (``variants_for`` says which of them some options choose among); ``imports`` are the libraries
+    that any of them needs, imported before ``load``: neither ``load`` nor ``analyze`` may be the
+    first to import one, since others of the process may import too; ``batch`` is how many samples
     go through a model at once (halved by the worker after the device ran out of memory).
     ``options`` are the settings it was made with.
     """
@@ -90,6 +94,7 @@ class Analyzer(ABC):
     needs: ClassVar[Needs] = Needs()
     variants: ClassVar[tuple[Variant, ...]] = (Variant("cpu"),)
     options_type: ClassVar[type[Options]] = Options
+    imports: ClassVar[tuple[str, ...]] = ()
     batch: int = 8
 
     def __init__(self, options: Options | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tiktok_ray import __version__, logs, operations
 from tiktok_ray.batch import app as batch_app
@@ -24,20 +26,23 @@ from tiktok_ray.graph import Graph, GraphError
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import DoesNotFit
 from tiktok_ray.report import VideoReport
-from tiktok_ray.settings import Settings
+from tiktok_ray.report_files import (
+    CannotWrite,
+    Written,
+    check_folder,
+    file_name,
+    write_report,
+    write_whole,
+)
+from tiktok_ray.settings import Settings, UnknownSetting
 from tiktok_ray.weights import Weights
 
-app = typer.Typer(
-    name="tiktok-ray",
-    help="One true, complete JSON about a short video.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
-app.add_typer(models_app, name="models", no_args_is_help=True)
-operations.register(app)
-app.add_typer(batch_app, name="batch", no_args_is_help=True)
+log = logging.getLogger("tiktok_ray.cli")
+
+#: What Typer itself reports; it has no public name for the class of them all.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+#: How long a source may take to be refused before processes are started for it.
+REFUSED_S = 0.3
 
 
 class Exit(IntEnum):
@@ -49,13 +54,81 @@ class Exit(IntEnum):
     STRICT = 4
 
 
+@contextlib.contextmanager
+def _explained(*, answering: bool = False) -> Iterator[None]:
+    """Turn whatever is raised into words and an exit code: no user sees a traceback.
+
+    Only while ``answering`` does anything reach stdout.
+    """
+    from pydantic import ValidationError
+
+    try:
+        # Ray prints what its nodes report on stdout, which is the answer's alone.
+        with contextlib.nullcontext() if answering else contextlib.redirect_stdout(sys.stderr):
+            yield
+    except InputError as error:
+        problem(f"{error.type}: {error}", error.advice)
+        raise typer.Exit(Exit.INPUT) from None
+    except (GraphError, CapacityError, DoesNotFit) as error:
+        problem(str(error))
+        raise typer.Exit(Exit.USAGE) from None
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        problem("a setting does not fit: " + "; ".join(lines))
+        raise typer.Exit(Exit.USAGE) from None
+    except UnknownSetting as error:
+        problem(str(error))
+        raise typer.Exit(Exit.USAGE) from None
+    except CannotWrite as error:
+        problem(str(error), error.advice)
+        raise typer.Exit(Exit.USAGE) from None
+    except (typer.Exit, typer.Abort, UsageError):
+        raise
+    except Exception as error:
+        log.error("the command failed", exc_info=error)
+        words = f"internal: {type(error).__name__}: {error}"[:500]
+        problem(words, f"this is a fault of tiktok-ray; {_where_logged()}")
+        raise typer.Exit(Exit.INPUT) from None
+
+
+def _where_logged() -> str:
+    files = [
+        h.path for h in logging.getLogger("tiktok_ray").handlers if isinstance(h, logs.SharedFile)
+    ]
+    return f"the log has the traceback: {files[0]}" if files else "there is no log"
+
+
+class Guarded(TyperGroup):
+    """Commands in which whatever is raised ends in words and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with _explained(answering=True):
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="tiktok-ray",
+    cls=Guarded,
+    help="One true, complete JSON about a short video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
+app.add_typer(models_app, name="models", no_args_is_help=True)
+operations.register(app)
+app.add_typer(batch_app, name="batch", no_args_is_help=True)
+
+
 def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _settings(**changes: Any) -> Settings:
-    changes = {key: value for key, value in changes.items() if value is not None}
-    return Settings(**changes)
+    """The settings; from now on this process logs where they say."""
+    settings = Settings(**{key: value for key, value in changes.items() if value is not None})
+    logs.write_to(logs.log_file(settings.home), logging.WARNING)
+    return settings
 
 
 def _options(pairs: list[str]) -> dict[str, dict[str, Any]]:
@@ -87,34 +160,14 @@ def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> W
 
     made = plan(graph.analyzers.values(), settings)
     auto = "threads" if single and not made.cards and "RAY_ADDRESS" not in os.environ else "ray"
-    if (auto if settings.workers == "auto" else settings.workers) == "threads":
-        from tiktok_ray.local import LocalWorkers
+    kind = auto if settings.workers == "auto" else settings.workers
+    if kind != "ray":
+        from tiktok_ray.processes import ProcessWorkers
 
-        return LocalWorkers(graph, made, settings)
+        return ProcessWorkers(graph, made, settings, shared=kind == "threads")
     from tiktok_ray.fleet import Fleet
 
     return Fleet(graph, made, settings)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what a user can mend into words and an exit code."""
-    from pydantic import ValidationError
-
-    try:
-        # Ray prints what its nodes report on stdout, which is the answer's alone.
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except InputError as error:
-        problem(f"{error.type}: {error}", error.advice)
-        raise typer.Exit(Exit.INPUT) from None
-    except (GraphError, CapacityError, DoesNotFit) as error:
-        problem(str(error))
-        raise typer.Exit(Exit.USAGE) from None
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        problem("a setting does not fit: " + "; ".join(lines))
-        raise typer.Exit(Exit.USAGE) from None
 
 
 async def analyze_source(
@@ -136,11 +189,16 @@ async def analyze_source(
     graph.select(only, without)
     workers = make_workers(graph, settings, single=True)
     engine = Engine(graph, workers, settings)
-    with tempfile.TemporaryDirectory(prefix="tiktok-ray-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tiktok-ray-", ignore_cleanup_errors=True) as folder:
+        taking = asyncio.create_task(take(source, settings, Path(folder)))
+        # What is refused at once is refused before any process is started for it.
+        await asyncio.wait([taking], timeout=REFUSED_S)
+        if taking.done():
+            taking.result()
         try:
             starting = asyncio.create_task(engine.warm(only, without))
             try:
-                taken = await take(source, settings, Path(folder))
+                taken = await taking
             except BaseException:
                 starting.cancel()
                 raise
@@ -155,38 +213,17 @@ async def analyze_source(
             await workers.close()
 
 
-def write_report(report: VideoReport, folder: Path) -> Path:
-    """Write ``<video id>.json``; returns its path."""
-    path = folder / f"{_file_name(report)}.json"
-    _write_whole(path, report.to_json() + "\n")
-    return path
-
-
 def write_page(report: VideoReport, folder: Path, video: Path) -> Path:
     """Write ``<video id>.html``, with the video inside where it fits; returns its path."""
     from tiktok_ray.viewer import page
 
-    path = folder / f"{_file_name(report)}.html"
     made = json.loads(report.to_json())
     try:
         text = page(made, video)
     except ValueError as error:
         problem(str(error), "the page is written without it")
         text = page(made)
-    _write_whole(path, text)
-    return path
-
-
-def _file_name(report: VideoReport) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in report.video.id)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    return write_whole(folder / f"{file_name(report)}.html", text)
 
 
 Only = Annotated[str | None, typer.Option("--only", help="Names, joined by commas")]
@@ -219,6 +256,9 @@ def analyze(
         if describer:
             pairs.append(f"qwen2_vl_temporal.describer={describer}")
         settings = _settings(decoder=decoder, workers=workers, options=_options(pairs))
+        if not source.strip():
+            raise typer.BadParameter("name a file, or give a link")
+        check_folder(out)
         if pull:
             chosen = list(make_graph().select(_names(only), _names(without)))
             _pull(_wanted_weights(chosen, settings, False), settings)
@@ -240,8 +280,8 @@ def analyze(
                     keep=keep,
                 )
             )
-        path = write_report(report, out)
-    _finish(report, path, as_json, settings)
+    with _explained(answering=True):
+        _finish(report, write_report(report, out), as_json, settings)
     for page in pages:
         console.print(f"page: {page}", soft_wrap=True)
     if strict and report.failed():
@@ -259,6 +299,7 @@ def demo(
 
     with _explained():
         settings = _settings(workers=workers)
+        check_folder(out)
         begin = time.perf_counter()
         clip = demo_clip(settings)
         console.print(f"clip: {clip} ({time.perf_counter() - begin:.1f} s)", soft_wrap=True)
@@ -267,8 +308,8 @@ def demo(
             report = asyncio.run(
                 analyze_source(str(clip), settings, only=[], without=[], listen=display)
             )
-        path = write_report(report, out)
-    _finish(report, path, as_json, settings)
+    with _explained(answering=True):
+        _finish(report, write_report(report, out), as_json, settings)
     lines = compare(json.loads(report.to_json()))
     console.print(table_of([line.__dict__ for line in lines], "Against the truth"))
     wrong = [line for line in lines if line.verdict == "wrong"]
@@ -277,7 +318,7 @@ def demo(
     console.print(f"{right} right, {len(wrong)} wrong, {unmeasured} not measured")
 
 
-def _finish(report: VideoReport, path: Path, as_json: bool, settings: Settings) -> None:
+def _finish(report: VideoReport, written: Written, as_json: bool, settings: Settings) -> None:
     if as_json:
         sys.stdout.write(report.to_json() + "\n")
     console.print(
@@ -290,7 +331,11 @@ def _finish(report: VideoReport, path: Path, as_json: bool, settings: Settings) 
         f"(realtime factor {run['realtime_factor']:.2f}; decode {run['decode_s']:.1f} s, "
         f"models loaded after {run['startup_s']:.1f} s)"
     )
-    console.print(f"report: {path}", soft_wrap=True)
+    for part in report.run.get("lost", ()):
+        problem(f"not made: {part['part']}: {part['reason']}")
+    console.print(f"report: {written.path}", soft_wrap=True)
+    if written.remark:
+        console.print(written.remark, soft_wrap=True)
 
 
 def weights_wanted_gib(report: VideoReport, settings: Settings) -> float | None:
@@ -574,7 +619,7 @@ def report_page(
     except ValueError as error:
         problem(str(error))
         raise typer.Exit(Exit.INPUT) from None
-    _write_whole(out, text)
+    write_whole(out, text)
     console.print(f"page: {out}", soft_wrap=True)
 
 

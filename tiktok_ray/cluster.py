@@ -19,14 +19,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tiktok_ray import placement
-from tiktok_ray.engine import DECODER, Cache, CapacityError, Engine, Source, Tracks, Workers
+from tiktok_ray.engine import DECODER, Cache, CapacityError, Engine, Kind, Source, Tracks, Workers
 from tiktok_ray.fleet import Fleet, cards_of_node, open_ray
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
@@ -92,7 +92,7 @@ def bottleneck(seconds: Mapping[str, float], made: Mapping[str, int]) -> tuple[s
 class Spread:
     """Several fleets as one: what exists more than once goes to the one with least to do."""
 
-    kind: Literal["ray", "threads"] = "ray"
+    kind: Kind = "ray"
 
     def __init__(self, first: Fleet, others: Collection[Fleet]) -> None:
         self.plan = first.plan
@@ -109,6 +109,9 @@ class Spread:
     async def decode(self, path: Path, want: Collection[str]) -> Tracks:
         with self._least(self._fleets, DECODER) as fleet:
             return await fleet.decode(path, want)
+
+    def loading(self, name: str) -> tuple[str, float]:
+        return self._having(name)[0].loading(name)
 
     def copies(self, name: str) -> int:
         return len(self._fleets) if name == DECODER else len(self._having(name))

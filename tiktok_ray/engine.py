@@ -9,6 +9,8 @@
 | ``analyze`` or ``load`` raised | ``failed``, with type and message |
 | past its time limit | ``timed_out``; its worker is replaced |
 | its worker died | tried once more, then ``failed`` |
+| anything else was raised around it | ``failed``, ``internal``; the log has the traceback |
+| the summary, or events of one analyzer, could not be made | named in ``run.lost`` |
 
 Dependants of what did not end well run without it where the edge is soft and are ``skipped`` where
 it is hard.
@@ -21,6 +23,7 @@ import bisect
 import hashlib
 import itertools
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -34,10 +37,12 @@ from tiktok_ray.analyzer import Options
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError, Video
 from tiktok_ray.placement import Assignment, Plan
-from tiktok_ray.report import ModelUsed, Output, Section, VideoInfo, VideoReport
+from tiktok_ray.report import Missing, ModelUsed, Output, Section, VideoInfo, VideoReport, headline
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import revision_of
-from tiktok_ray.worker import Reply
+from tiktok_ray.worker import Decoding, Reply
+
+log = logging.getLogger("tiktok_ray.engine")
 
 T = TypeVar("T")
 DECODER, DECODE_URGENCY = "decoder", float("inf")
@@ -62,10 +67,22 @@ class Tracks:
     pss_gib: float = 0.0
 
 
-class Workers(Protocol):
-    """Where analyzers run. Two implementations: threads (here) and Ray actors (``fleet``)."""
+def tracks_of(done: Decoding, handles: Mapping[str, Any]) -> Tracks:
+    """A decoding as the engine wants it. Raises its ``InputError``."""
+    if done.error is not None:
+        raise done.error
+    assert done.decoded is not None
+    return Tracks(done.decoded.video, handles, done.coverage, done.seconds, done.pss_gib)
 
-    kind: Literal["ray", "threads"]
+
+Kind = Literal["ray", "threads", "processes"]
+
+
+class Workers(Protocol):
+    """Where analyzers run: Ray actors (``fleet``), child processes (``processes``), or threads of
+    this process (``local``)."""
+
+    kind: Kind
     plan: Plan
 
     async def start(self, names: Collection[str]) -> None:
@@ -76,6 +93,9 @@ class Workers(Protocol):
 
     def copies(self, name: str) -> int:
         """How many calls of this worker may run at once."""
+
+    def loading(self, name: str) -> tuple[str, float]:
+        """Whose turn it takes to load, one load at a time, and how urgent that is."""
 
     async def load(self, name: str) -> Reply:
         """Load a model unless it is loaded. Raises ``TimeoutError`` or ``WorkerDied``."""
@@ -206,17 +226,17 @@ class _Job:
     def end(self, name: str, section: Section) -> None:
         self.sections[name] = section
         self.done[name].set()
-        found = section.output.headline() if isinstance(section.output, Output) else ""
-        self.listen(
-            Progress(
-                "analyzer",
-                name,
-                section.status,
-                section.seconds,
-                found or section.reason or "",
-                section,
-            )
-        )
+        output = section.output
+        found = headline(name, output) if isinstance(output, Output) else ""
+        said = found or section.reason or ""
+        self.tell(Progress("analyzer", name, section.status, section.seconds, said, section))
+
+    def tell(self, progress: Progress) -> None:
+        """Tell the listener, whose failure is not the video's."""
+        try:
+            self.listen(progress)
+        except Exception as error:
+            log.warning("the listener failed at %s", progress.name, exc_info=error)
 
 
 class Engine:
@@ -244,17 +264,19 @@ class Engine:
         without: Collection[str] = (),
         listen: Listener = lambda _: None,
     ) -> VideoReport:
-        """The report of one video. Raises ``InputError`` when it cannot be analyzed at all."""
+        """The report of one video. Raises ``InputError`` when it cannot be analyzed at all, and
+        ``CapacityError`` when there is no room for what analyzes it.
+        """
         names = self.graph.select(only, without)
         job = _Job(source, names, listen, time.perf_counter())
         job.done = {name: asyncio.Event() for name in self.graph.order}
-        runnable = self._settle_before_start(job)
+        runnable = [name for name in job.names if name in self.workers.plan.assignments]
         try:
             async with asyncio.TaskGroup() as group:
                 decoding = group.create_task(self._decode(job, runnable))
                 started = group.create_task(self.workers.start(runnable))
                 for name in runnable:
-                    group.create_task(self._analyze(name, job, decoding, started))
+                    group.create_task(self._section_of(name, job, decoding, started))
         except BaseExceptionGroup as several:
             raise first_of(several) from several
         return self._report(job)
@@ -264,18 +286,17 @@ class Engine:
         names = self.graph.select(only, without)
         await self.workers.start([n for n in names if n in self.workers.plan.assignments])
 
-    def _settle_before_start(self, job: _Job) -> list[str]:
-        """Sections that need no work: not selected, or unavailable. Returns the rest."""
+    def _settle_the_rest(self, job: _Job) -> None:
+        """Sections that need no work: not selected, or unavailable."""
         plan = self.workers.plan
         for name in self.graph.order:
             if name not in job.names:
                 job.end(name, Section(status="skipped", reason="not selected"))
             elif name in plan.unavailable:
                 job.end(name, Section(status="unavailable", reason=plan.unavailable[name]))
-        return [name for name in job.names if name in plan.assignments]
 
     async def _decode(self, job: _Job, runnable: Collection[str]) -> Tracks:
-        job.listen(Progress("phase", "decode", "running"))
+        job.tell(Progress("phase", "decode", "running"))
         want = self.graph.tracks(runnable)
         job.sha256 = await asyncio.to_thread(media.fingerprint, job.source.path)
         async with self.cores.hold(DECODER, 1, DECODE_URGENCY):
@@ -288,7 +309,8 @@ class Engine:
                     "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S",
                 ) from None
         job.tracks = tracks
-        job.listen(Progress("phase", "decode", "done", tracks.seconds))
+        job.tell(Progress("phase", "decode", "done", tracks.seconds))
+        self._settle_the_rest(job)
         return tracks
 
     async def _decode_with_retry(self, path: Path, want: Collection[str]) -> Tracks:
@@ -301,14 +323,25 @@ class Engine:
                 "the file may be hostile, or memory too short",
             ) from None
 
-    async def _analyze(
+    async def _section_of(
         self,
         name: str,
         job: _Job,
         decoding: asyncio.Task[Tracks],
         started: asyncio.Task[None],
     ) -> None:
+        """One analyzer to its section, whatever is raised on the way."""
         await started
+        try:
+            await self._analyze(name, job, decoding)
+        except (InputError, CapacityError):
+            raise
+        except Exception as error:
+            log.error("%s: its section could not be made", name, exc_info=error)
+            if not job.done[name].is_set():
+                job.end(name, Section(status="failed", reason=f"internal: {said(error)}"))
+
+    async def _analyze(self, name: str, job: _Job, decoding: asyncio.Task[Tracks]) -> None:
         failed = await self._load(name, job)
         tracks = await asyncio.shield(decoding)
         for producer in self.graph.producers[name]:
@@ -322,18 +355,36 @@ class Engine:
             return
         ready = job.elapsed()
         key = self._cache_key(name, job)
-        known = self.cache.get(key, self.graph.outputs[name]) if self.cache and key else None
+        known = self._from_cache(name, key)
         if known is not None:
             section = self._section(name, Reply("ok", output=known), tracks)
             job.end(name, section.model_copy(update={"cached": True}))
             return
         reply, queued, at = await self._run(name, job, tracks, ready)
-        if self.cache and key and reply.status == "ok" and reply.output is not None:
-            self.cache.put(key, reply.output)
+        if reply.status == "ok" and reply.output is not None:
+            self._into_cache(key, reply.output)
         if reply.memory.pss_gib:
             job.memory[name] = self._memory(name, reply)
         section = self._section(name, reply, tracks)
         job.end(name, section.model_copy(update={"queued_s": queued, "started_s": at}))
+
+    def _from_cache(self, name: str, key: str | None) -> Output | None:
+        """What the cache has. A cache that fails has nothing."""
+        if self.cache is None or key is None:
+            return None
+        try:
+            return self.cache.get(key, self.graph.outputs[name])
+        except Exception as error:
+            log.warning("the cache could not be read", exc_info=error)
+            return None
+
+    def _into_cache(self, key: str | None, output: Output) -> None:
+        if self.cache is None or key is None:
+            return
+        try:
+            self.cache.put(key, output)
+        except Exception as error:
+            log.warning("the cache could not be written", exc_info=error)
 
     def _memory(self, name: str, reply: Reply) -> dict[str, float]:
         """Peak memory of a worker's process beside what was planned for it, in GiB."""
@@ -348,10 +399,10 @@ class Engine:
 
     async def _load(self, name: str, job: _Job) -> Section | None:
         """Load the model; the section if that failed, else None."""
-        urgency = self.graph.urgency[name]
+        whose, urgency = self.workers.loading(name)
         try:
-            async with self.cores.hold(name, 1, urgency):
-                job.listen(Progress("analyzer", name, "loading"))
+            async with self.cores.hold(whose, 1, urgency):
+                job.tell(Progress("analyzer", name, "loading"))
                 reply = await twice(lambda: self.workers.load(name))
         except TimeoutError:
             limit = self.settings.load_timeout_s
@@ -362,7 +413,7 @@ class Engine:
         job.loaded_at = job.elapsed()
         if reply.status != "ok":
             return Section(status=reply.status, reason=reply.reason, seconds=reply.seconds)
-        job.listen(Progress("analyzer", name, "waiting"))
+        job.tell(Progress("analyzer", name, "waiting"))
         return None
 
     async def _run(
@@ -379,7 +430,7 @@ class Engine:
         }
         async with self.cores.hold(name, needs.threads, self.graph.urgency[name]):
             at = job.elapsed()
-            job.listen(Progress("analyzer", name, "running"))
+            job.tell(Progress("analyzer", name, "running"))
             try:
                 reply = await twice(lambda: self.workers.run(name, inputs, limit))
             except TimeoutError:
@@ -446,8 +497,6 @@ class Engine:
         return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
     def _report(self, job: _Job) -> VideoReport:
-        from tiktok_ray.summary import summarize  # imports the types of all analyzers
-
         assert job.tracks is not None
         video, source = job.tracks.video, job.source
         info = VideoInfo(
@@ -461,12 +510,14 @@ class Engine:
         )
         sections = {name: job.sections[name] for name in sorted(job.sections)}
         wall = job.elapsed()
-        events = timeline.merge(sections, video.duration_s)
+        lost: list[Missing] = []
+        events = timeline.merge(sections, video.duration_s, lost)
+        summary = _summary(info, sections, lost)
         return VideoReport(
             video=info,
             analyzers=sections,
             timeline=events,
-            summary=summarize(info, sections),
+            summary=summary,
             run={
                 "wall_s": wall,
                 "startup_s": job.loaded_at,
@@ -478,11 +529,31 @@ class Engine:
                 "decoder": self.settings.decoder,
                 "plan": self.workers.plan.table(job.names),
                 "waits_for": {name: sorted(self.graph.producers[name]) for name in job.names},
-                "over_plan": over_plan(job.memory) if self.workers.kind == "ray" else [],
+                "over_plan": over_plan(job.memory) if self.workers.kind != "threads" else [],
                 "memory": {DECODER: {"peak_gib": job.tracks.pss_gib}, **job.memory},
                 "versions": {"tiktok_ray": __version__},
+                **({"lost": [part.model_dump() for part in lost]} if lost else {}),
             },
         )
+
+
+def _summary(
+    info: VideoInfo, sections: Mapping[str, Section], lost: list[Missing]
+) -> dict[str, Any]:
+    """The summary; empty, and named in ``lost``, when it could not be made."""
+    from tiktok_ray.summary import summarize  # imports the types of all analyzers
+
+    try:
+        return summarize(info, sections, lost)
+    except Exception as error:
+        log.error("the summary could not be made", exc_info=error)
+        lost.append(Missing(part="summary", reason=said(error)))
+        return {}
+
+
+def said(error: BaseException) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {error}"[:500]
 
 
 async def twice(call: Callable[[], Awaitable[T]]) -> T:

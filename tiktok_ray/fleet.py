@@ -20,29 +20,39 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import psutil
 import ray
 from ray import exceptions
 
-from tiktok_ray import logs, media
+from tiktok_ray import logs
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.doors import close_doors, doors_closed
-from tiktok_ray.engine import DECODER, CapacityError, Tracks, WorkerDied, options_for
+from tiktok_ray.engine import (
+    DECODER,
+    CapacityError,
+    Kind,
+    Tracks,
+    WorkerDied,
+    options_for,
+    tracks_of,
+)
 from tiktok_ray.graph import Graph, code_digest
-from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment, Card, Plan, cards_here
 from tiktok_ray.settings import Settings
 from tiktok_ray.worker import (
+    CallFailed,
     Reply,
     Worker,
+    decode,
+    failure,
+    limit_memory,
     limit_threads,
-    memory_now,
 )
 
 log = logging.getLogger("tiktok_ray.fleet")
@@ -51,6 +61,7 @@ NAMESPACE = "tiktok_ray"
 RESTARTS = 10
 #: What loads quicker was loaded before: the log is spared that.
 LOADED_S = 0.001
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 #: How often an actor that restarts is asked whether it is back.
 RESTART_STEP_S = 0.2
 
@@ -113,42 +124,20 @@ class DecoderActor:
         limit_threads(threads)
         close_doors(ray.util.get_node_ip_address())
         limit_memory(memory_gib)
-        self.memory_gib = memory_gib
 
     def decode(self, path: str, want: Sequence[str], settings: Settings) -> tuple[Any, ...]:
-        """An envelope, then one value for each track in ``want`` (None where there is none)."""
-        begin = time.perf_counter()
-        try:
-            decoded = media.decode(Path(path), want, settings)
-        except InputError as error:
-            return ({"error": error}, *[None] * len(want))
-        except MemoryError:
-            words = f"decoding takes more than {self.memory_gib:g} GiB of memory"
-            advice = "raise the setting TIKTOK_RAY_DECODER_GIB"
-            return ({"error": InputError("too_large", words, advice)}, *[None] * len(want))
-        envelope = {
-            "video": decoded.video,
-            "coverage": decoded.coverage(),
-            "present": [name for name in want if name in decoded.tracks],
-            "seconds": time.perf_counter() - begin,
-            "pss_gib": memory_now().pss_gib,
-        }
-        return (envelope, *[decoded.tracks.get(name) for name in want])
+        """What came of it, then one value for each track in ``want`` (None where there is none)."""
+        done = decode(Path(path), want, settings)
+        tracks = done.decoded.tracks if done.decoded else {}
+        present = [name for name in want if name in tracks]
+        told = done.without_tracks() if done.decoded else done
+        return ((told, present), *[tracks.get(name) for name in want])
 
     def __repr__(self) -> str:
         return DECODER
 
     def facts(self) -> dict[str, Any]:
         return {"pid": os.getpid()}
-
-
-def limit_memory(gib: float) -> None:
-    """Let this process take so much more private memory than now; shared memory is not counted."""
-    if sys.platform == "linux":
-        import resource
-
-        taken = psutil.Process().memory_info().data
-        resource.setrlimit(resource.RLIMIT_DATA, (taken + round(gib * 2**30),) * 2)
 
 
 def cards_of_node(settings: Settings) -> tuple[Card, ...]:
@@ -194,7 +183,7 @@ class Fleet:
     ``where`` are Ray's options that say on which node its actors are.
     """
 
-    kind: Literal["ray", "threads"] = "ray"
+    kind: Kind = "ray"
 
     def __init__(
         self,
@@ -293,17 +282,15 @@ class Fleet:
             method = self._actors[DECODER].decode.options(num_returns=1 + len(names))
             refs = method.remote(str(path), names, self.settings)
             first, *rest = refs if names else [refs]
-            envelope = await self._reply(DECODER, first, limit)
-        if "error" in envelope:
-            raise envelope["error"]
+            try:
+                done, present = await self._reply(DECODER, first, limit)
+            except CallFailed as failed:
+                raise CapacityError(f"the tracks could not be handed over: {failed}") from None
         handles = dict(zip(names, rest, strict=True))
-        return Tracks(
-            envelope["video"],
-            {name: handles[name] for name in envelope["present"]},
-            envelope["coverage"],
-            envelope["seconds"],
-            envelope["pss_gib"],
-        )
+        return tracks_of(done, {name: handles[name] for name in present})
+
+    def loading(self, name: str) -> tuple[str, float]:
+        return name, self.graph.urgency[name]
 
     def copies(self, name: str) -> int:
         return 1
@@ -320,7 +307,7 @@ class Fleet:
         await self._wait_ready(name)
         ref = self._actors[name].load.remote(logs.correlation.get())
         limit = self.settings.load_timeout_s
-        reply: Reply = await self._reply(name, ref, limit, wanted_by_others=True)
+        reply = await self._answer(name, ref, limit, wanted_by_others=True)
         if reply.status == "ok":
             self._loaded.add(name)
         elif reply.exhausted:
@@ -376,10 +363,18 @@ class Fleet:
             ref = self._actors[name].run.remote(
                 list(inputs), *inputs.values(), correlation=logs.correlation.get()
             )
-            result: Reply = await self._reply(name, ref, timeout_s)
+            result = await self._answer(name, ref, timeout_s)
             if result.exhausted:
                 self._restart(name)
             return result
+
+    async def _answer(self, name: str, ref: Any, limit_s: float, **more: bool) -> Reply:
+        """A worker's reply, also to a call that raised where it should have replied."""
+        try:
+            reply: Reply = await self._reply(name, ref, limit_s, **more)
+        except CallFailed as failed:
+            return failed.reply
+        return reply
 
     async def _reply(
         self, name: str, ref: Any, limit_s: float, *, wanted_by_others: bool = False
@@ -397,6 +392,8 @@ class Fleet:
             if not wanted_by_others:
                 self._restart(name)
             raise
+        except exceptions.RayTaskError as error:
+            raise CallFailed(failure(error.cause, "")) from None
         except exceptions.RayError as error:
             raise self._died(name, error) from None
 
@@ -410,8 +407,7 @@ class Fleet:
         self._forget(name)
         if isinstance(error, exceptions.ActorDiedError):
             self._actors[name] = self._create(name)
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return WorkerDied(f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300])
+        return WorkerDied(f"{type(error).__name__}: {plain(str(error))}"[:300])
 
     def _forget(self, name: str) -> None:
         self._ready.discard(name)
@@ -446,6 +442,12 @@ def remove_actors(except_for: Collection[str] = ()) -> list[str]:
                 ray.kill(actor, no_restart=True)
                 gone.append(name)
     return gone
+
+
+def plain(words: str) -> str:
+    """The first line of what Ray says, without colours and the names of processes."""
+    lines = [line.strip() for line in COLOUR.sub("", words).splitlines() if line.strip()]
+    return re.sub(r"^ray::\S+ \(.*?\)\s*", "", lines[0]) if lines else "no message"
 
 
 def _living(called: str) -> Any | None:

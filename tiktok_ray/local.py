@@ -1,4 +1,4 @@
-"""Analyzers in threads of this process, without Ray: for tests, and where Ray is not wanted.
+"""Analyzers in threads of this process: for tests and benchmarks. What crashes takes it along.
 
 A thread cannot be killed: one that runs past its limit is abandoned with its analyzer and ends
 when it ends; the next call gets a fresh one.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from tiktok_ray import media
-from tiktok_ray.engine import Tracks, options_for
+from tiktok_ray.engine import Kind, Tracks, options_for, tracks_of
 from tiktok_ray.graph import Graph
+from tiktok_ray.imports import leave_behind
 from tiktok_ray.placement import Plan
 from tiktok_ray.settings import Settings
-from tiktok_ray.worker import Reply, Worker, memory_now
+from tiktok_ray.worker import Reply, Worker, decode
 
 T = TypeVar("T")
 
@@ -26,7 +25,7 @@ T = TypeVar("T")
 class LocalWorkers:
     """Implements ``Workers`` with one thread per call, one call at a time per analyzer."""
 
-    kind: Literal["ray", "threads"] = "threads"
+    kind: Kind = "threads"
 
     def __init__(self, graph: Graph, plan: Plan, settings: Settings) -> None:
         self.graph = graph
@@ -46,17 +45,13 @@ class LocalWorkers:
         return Worker(self.graph.analyzers[name], options, self.plan.assignments[name])
 
     async def decode(self, path: Path, want: Collection[str]) -> Tracks:
-        begin = time.perf_counter()
-        decoded = await in_thread(
-            lambda: media.decode(path, want, self.settings), self.settings.decode_timeout_s
+        done = await in_thread(
+            lambda: decode(path, want, self.settings), self.settings.decode_timeout_s
         )
-        return Tracks(
-            decoded.video,
-            decoded.tracks,
-            decoded.coverage(),
-            time.perf_counter() - begin,
-            memory_now().pss_gib,
-        )
+        return tracks_of(done, done.decoded.tracks if done.decoded else {})
+
+    def loading(self, name: str) -> tuple[str, float]:
+        return name, self.graph.urgency[name]
 
     def copies(self, name: str) -> int:
         return 1
@@ -67,6 +62,7 @@ class LocalWorkers:
             try:
                 return await in_thread(worker.load, self.settings.load_timeout_s)
             except TimeoutError:
+                leave_behind()
                 self._workers[name] = self._make(name)
                 raise
 

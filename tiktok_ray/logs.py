@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 FOLDER, FILE = "logs", "service.jsonl"
 #: What native libraries write to standard error while one command runs, in the same folder.
@@ -161,17 +161,27 @@ def log_file(home: Path) -> Path:
 
 
 def write_to(path: Path, level: int = logging.INFO) -> None:
-    """Let what tiktok_ray logs in this process go to ``path``; once per process and file."""
+    """Let what tiktok_ray logs in this process from ``level`` on go to ``path`` alone."""
     logger = logging.getLogger("tiktok_ray")
     with _lock:
         for handler in list(logger.handlers):
             if isinstance(handler, SharedFile):
-                if handler.path == path:
-                    return
                 logger.removeHandler(handler)
                 handler.close()
-        logger.addHandler(SharedFile(path))
+        handler = SharedFile(path)
+        handler.setLevel(level)
+        logger.addHandler(handler)
         logger.setLevel(level)
+
+
+def native_log(home: Path) -> BinaryIO:
+    """Where what native libraries say goes, opened to add to; nowhere if it cannot be written."""
+    path = home / FOLDER / NATIVE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab", buffering=0)
+    except OSError:
+        return open(os.devnull, "ab", buffering=0)
 
 
 @contextlib.contextmanager

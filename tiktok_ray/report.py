@@ -9,12 +9,15 @@ same names below; a test refuses an output field that says nothing.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+
+log = logging.getLogger("tiktok_ray.report")
 
 SCHEMA_VERSION = "1.0"
 
@@ -124,6 +127,15 @@ class Output(Model):
     def events(self) -> Iterable[Event]:
         """Contributions to the merged timeline, in any order."""
         return ()
+
+
+def headline(name: str, output: Output) -> str:
+    """What an output says of itself in a line; nothing where it fails to."""
+    try:
+        return output.headline()
+    except Exception as error:
+        log.error("%s has no headline", name, exc_info=error)
+        return ""
 
 
 class Missing(Model):

@@ -5,7 +5,9 @@ Nested settings are joined by two underscores: ``TIKTOK_RAY_TRACKS__DENSE_FPS=5`
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +34,17 @@ class TrackSettings(BaseModel):
     stills_mib: int = Field(128, ge=1, description="Bytes of `stills`; fewer stills keep to it")
 
 
+PREFIX = "TIKTOK_RAY_"
+#: Variables with our prefix that are no settings: what sets up, tests and starts processes.
+NO_SETTINGS = ("EXTRA", "VENV", "TEST_MEDIA", "OWNER")
+
+
+class UnknownSetting(Exception):
+    """The environment holds variables that look like settings and are none."""
+
+
 class Settings(BaseSettings):
-    """All settings of tiktok_ray."""
+    """All settings of tiktok_ray. Raises ``UnknownSetting`` and ``pydantic.ValidationError``."""
 
     model_config = SettingsConfigDict(
         env_prefix="TIKTOK_RAY_", env_nested_delimiter="__", frozen=True, extra="ignore"
@@ -47,10 +58,11 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("tiktok_ray")),
         description="Folder of results, jobs and made clips",
     )
-    workers: Literal["auto", "ray", "threads"] = Field(
+    workers: Literal["auto", "ray", "threads", "processes"] = Field(
         "auto",
-        description="Where analyzers run: Ray actors, threads of one process, or (auto) threads "
-        "for a single video where there is no card, since they start in half the time, else Ray",
+        description="Where analyzers run: Ray actors, threads of one child process, a child "
+        "process each, or (auto) threads for a single video where there is no card, since they "
+        "start in half the time, else Ray",
     )
     decoder: Literal["pyav", "decord"] = Field("pyav", description="Decoder of video files")
     tracks: TrackSettings = TrackSettings()
@@ -110,3 +122,28 @@ class Settings(BaseSettings):
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of single analyzers, by name"
     )
+
+    def __init__(self, **given: Any) -> None:
+        _refuse_unknown(os.environ)
+        if unknown := [name for name in given if name not in type(self).model_fields]:
+            raise UnknownSetting(_guess(unknown[0], type(self).model_fields))
+        super().__init__(**given)
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    tracks = (f"tracks__{name}" for name in TrackSettings.model_fields)
+    known = [PREFIX + name.upper() for name in (*Settings.model_fields, *tracks)]
+    fine = {*known, *(PREFIX + name for name in NO_SETTINGS)}
+    for name in environment:
+        upper = name.upper()
+        # Options of analyzers are checked by their analyzers.
+        ours = upper.startswith(PREFIX) and not upper.startswith(f"{PREFIX}OPTIONS__")
+        if ours and upper not in fine:
+            raise UnknownSetting(_guess(name, known))
+
+
+def _guess(name: str, known: Collection[str]) -> str:
+    """That there is no such setting, and the one that was probably meant."""
+    near = difflib.get_close_matches(name.upper(), [k.upper() for k in known], 1, cutoff=0.0)
+    written = near[0] if name.upper().startswith(PREFIX) else near[0].lower()
+    return f"there is no setting {name}; did you mean {written}?"

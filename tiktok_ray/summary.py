@@ -6,6 +6,7 @@ of which nothing was measured is left out, and named with the reason.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ from actors.speech_transcription import Transcript
 from actors.temporal_flow import Flow
 from actors.text_overlay import Overlays
 from tiktok_ray import spans
-from tiktok_ray.report import Output, Section, Timed, VideoInfo
+from tiktok_ray.report import Missing, Output, Section, Timed, VideoInfo, headline
+
+log = logging.getLogger("tiktok_ray.summary")
 
 T = TypeVar("T", bound=Output)
 
@@ -84,15 +87,17 @@ class Report:
 Sentences = Iterator[tuple[str, Sequence[Source]]]
 
 
-def summarize(video: VideoInfo, sections: Mapping[str, Section]) -> dict[str, Any]:
+def summarize(
+    video: VideoInfo, sections: Mapping[str, Section], lost: list[Missing] | None = None
+) -> dict[str, Any]:
     """The summary of a report.
 
     ``text`` has a paragraph a topic; ``statements`` are its sentences with what each rests on;
     ``topics_not_measured`` names the topics left out. ``measured`` of ``of`` analyzers gave
     something: ``found`` has a line of each of them; ``not_measured`` says what the others, and
-    the missing parts of these, lack.
+    the missing parts of these, lack. A topic that cannot be told is named in ``lost``.
     """
-    made = statements(Report(video, sections))
+    made = statements(Report(video, sections), lost)
     counts = Counter(section.status for section in sections.values())
     return {
         "measured": counts["ok"] + counts["partial"],
@@ -108,21 +113,31 @@ def summarize(video: VideoInfo, sections: Mapping[str, Section]) -> dict[str, An
         ],
         "topics_not_measured": _topics_left_out(made, sections),
         "found": {
-            name: section.output.headline()
+            name: line
             for name, section in sections.items()
-            if isinstance(section.output, Output)
+            if isinstance(section.output, Output) and (line := headline(name, section.output))
         },
         "not_measured": _not_measured(sections),
     }
 
 
-def statements(report: Report) -> list[Statement]:
-    """All sentences, topic by topic."""
-    return [
-        Statement(topic.about, text, tuple(sources[:CITED]))
-        for topic in TOPICS
-        for text, sources in topic.tell(report)
-    ]
+def statements(report: Report, lost: list[Missing] | None = None) -> list[Statement]:
+    """All sentences, topic by topic. A topic that raises is named in ``lost``, if that is given."""
+    made: list[Statement] = []
+    for topic in TOPICS:
+        try:
+            told = [
+                Statement(topic.about, text, tuple(at[:CITED])) for text, at in topic.tell(report)
+            ]
+        except Exception as error:
+            if lost is None:
+                raise
+            log.error("the summary's topic %s could not be told", topic.about, exc_info=error)
+            reason = f"{type(error).__name__}: {error}"[:500]
+            lost.append(Missing(part=f"summary of {topic.about}", reason=reason))
+        else:
+            made += told
+    return made
 
 
 def _topics_left_out(made: Sequence[Statement], sections: Mapping[str, Section]) -> dict[str, str]:
@@ -157,12 +172,12 @@ def _why(section: Section) -> str:
 
 
 def listed(things: Iterable[str], most: int = LISTED) -> str:
-    """Things in a row, ``and 3 more`` where there are more than ``most``."""
+    """Things in a row, ``and 3 more`` where there are more than ``most``; nothing for none."""
     all_of = list(things)
     shown = all_of[:most]
     more = [f"{len(all_of) - most} more"] if len(all_of) > most else []
-    words = [*shown, *more]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    *before, last = [*shown, *more] or [""]
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def counted(number: int, thing: str, several: str = "") -> str:
@@ -177,7 +192,7 @@ def quoted(text: str, most: int = WORDS) -> str:
 def sentence(text: str) -> str:
     """A text with one full stop and a capital."""
     text = text.strip().rstrip(".;, ")
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _at(name: str, timed: Iterable[Timed]) -> list[Source]:
@@ -425,9 +440,9 @@ def _people(r: Report) -> Sentences:
         if known:
             ages = listed(f"{face.age:.0f}" for face in known)
             sexes = Counter(face.sex for face in known if face.sex)
-            sex = f"; sex: {listed(f'{n} {name}' for name, n in sexes.most_common())}"
+            sex = listed(f"{n} {name}" for name, n in sexes.most_common())
             yield (
-                f"Estimated ages, face by face: {ages}{sex if sexes else ''}.",
+                f"Estimated ages, face by face: {ages}{f'; sex: {sex}' if sex else ''}.",
                 _at("age_estimation", known),
             )
     if eyes := r.get("eye_tracking", Eyes):

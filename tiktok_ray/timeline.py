@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
-from tiktok_ray.report import Event, Output, Section
+from tiktok_ray.report import Event, Missing, Output, Section
+
+log = logging.getLogger("tiktok_ray.timeline")
 
 
-def merge(sections: Mapping[str, Section], duration_s: float) -> list[Event]:
+def merge(
+    sections: Mapping[str, Section], duration_s: float, lost: list[Missing] | None = None
+) -> list[Event]:
     """Events of all outputs by start, kept within the video's 0..``duration_s`` seconds.
 
-    A person is a ``person``, never also an ``object``.
+    A person is a ``person``, never also an ``object``. An output whose events cannot be told
+    contributes none, and is named in ``lost``.
     """
-    events = [
-        _within(event, duration_s)
-        for section in sections.values()
-        if isinstance(section.output, Output)
-        for event in section.output.events()
-        if not (event.kind == "object" and event.label == "person")
-    ]
+    events: list[Event] = []
+    for name, section in sections.items():
+        if not isinstance(section.output, Output):
+            continue
+        try:
+            events += [_within(event, duration_s) for event in section.output.events()]
+        except Exception as error:
+            if lost is None:
+                raise
+            log.error("the events of %s could not be told", name, exc_info=error)
+            reason = f"{type(error).__name__}: {error}"[:500]
+            lost.append(Missing(part=f"timeline of {name}", reason=reason))
+    events = [e for e in events if not (e.kind == "object" and e.label == "person")]
     return sorted(events, key=lambda e: (e.start, e.end, e.kind, e.analyzer, e.label))
 
 

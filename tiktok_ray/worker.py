@@ -1,19 +1,27 @@
-"""One analyzer at work: the same code in an actor's process and in a thread."""
+"""One analyzer, or the decoder, at work: the same code in an actor, a child process and a thread."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from tiktok_ray import media
 from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
+from tiktok_ray.imports import alone, import_first
+from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment
-from tiktok_ray.report import Missing, Output, Status
+from tiktok_ray.report import Coverage, Missing, Output, Status
+from tiktok_ray.settings import Settings
+
+log = logging.getLogger("tiktok_ray.worker")
 
 MEMORY_STEP_S = 0.25
 #: How libraries say that memory ran out: CUDA and CTranslate2, torch and the system, C++, OpenCV,
@@ -55,6 +63,14 @@ class Reply:
     exhausted: bool = False
 
 
+class CallFailed(Exception):
+    """A call raised in a worker's process where it should have replied; ``reply`` says what."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.reason)
+        self.reply = reply
+
+
 class Worker:
     """Holds one analyzer, loads it once and calls it. Every failure becomes a ``Reply``."""
 
@@ -71,23 +87,34 @@ class Worker:
         if not self.loaded:
             a = self.assignment
             try:
-                self.analyzer.load(a.variant, a.device, a.files)
-                limit_loaded(self.analyzer.needs.threads)
-                cap_device_memory(a)
-            except Exception as error:  # noqa: BLE001 - every failure is reported, none is lost
-                return _failure(error, "load: ", begin, started)
+                import_first(self.imports)
+                with alone():
+                    self.analyzer.load(a.variant, a.device, a.files)
+                    limit_loaded(self.imports, self.analyzer.needs.threads)
+                    cap_device_memory(a, self.imports)
+            except BaseException as error:  # noqa: BLE001 - every failure is reported, none is lost
+                return failure(error, "load: ", begin, started)
             self.loaded = True
         seconds = time.perf_counter() - begin
-        return Reply("ok", seconds=seconds, started=started, memory=memory_now())
+        return Reply("ok", seconds=seconds, started=started, memory=self._memory())
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Libraries that this analyzer needs in the variant it runs."""
+        return (*self.analyzer.imports, *self.assignment.variant.imports)
+
+    def _memory(self) -> Memory:
+        return memory_now(on_card=self.assignment.device == "cuda", torch="torch" in self.imports)
 
     def run(self, inputs: Mapping[str, Any]) -> Reply:
         """Analyze one video. After memory ran out it is tried once more with half the batch."""
         begin, started = time.perf_counter(), time.time()
-        with _MemoryWatch() as watch:
+        limit_loaded(self.imports, self.analyzer.needs.threads)
+        with _MemoryWatch(self._memory) as watch:
             reply = self._call(inputs, begin, started)
             if reply.exhausted and self.analyzer.batch > 1:
                 self.analyzer.batch = max(1, self.analyzer.batch // 2)
-                _free_device_memory()
+                _free_device_memory(self.imports)
                 reply = self._call(inputs, begin, started)
         return Reply(**{**reply.__dict__, "memory": watch.peak})
 
@@ -97,8 +124,8 @@ class Worker:
         except Skip as skip:
             seconds = time.perf_counter() - begin
             return Reply("skipped", reason=str(skip), seconds=seconds, started=started)
-        except Exception as error:  # noqa: BLE001 - every failure is reported, none is lost
-            return _failure(error, "", begin, started)
+        except BaseException as error:  # noqa: BLE001 - every failure is reported, none is lost
+            return failure(error, "", begin, started)
         missing = tuple(Missing(part=p, reason=r) for p, r in self.assignment.missing)
         output: Output
         if isinstance(result, Partial):
@@ -114,49 +141,69 @@ class Worker:
         )
 
 
+def thread_limits(threads: int) -> dict[str, str]:
+    """Environment variables that keep numeric libraries to so many threads."""
+    libraries = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
+    return {f"{name}_NUM_THREADS": str(threads) for name in libraries}
+
+
 def limit_threads(threads: int) -> None:
     """Keep numeric libraries of this process to so many threads. Call before they are imported."""
-    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
-        os.environ[f"{name}_NUM_THREADS"] = str(threads)
+    os.environ.update(thread_limits(threads))
 
 
-def limit_loaded(threads: int) -> None:
-    """Keep those libraries to so many threads that take no notice of the environment."""
-    if (cv2 := sys.modules.get("cv2")) is not None:
+def limit_loaded(imports: Collection[str], threads: int) -> None:
+    """Keep those of the imported libraries to so many threads that ignore the environment."""
+    if "cv2" in imports:
+        import cv2
+
         cv2.setNumThreads(threads)
-    if (torch := sys.modules.get("torch")) is not None:
+    if "torch" in imports:
+        import torch
+
         torch.set_num_threads(threads)
 
 
-def cap_device_memory(assignment: Assignment) -> None:
+def cap_device_memory(assignment: Assignment, imports: Collection[str]) -> None:
     """Hold torch's allocator to what the plan gave this process, the context apart."""
-    torch = sys.modules.get("torch")
-    if assignment.device != "cuda" or assignment.variant.vram is None or torch is None:
+    variant = assignment.variant
+    if assignment.device != "cuda" or variant.vram is None or "torch" not in imports:
         return
+    import torch
+
     total = torch.cuda.get_device_properties(0).total_memory / 2**30
-    torch.cuda.set_per_process_memory_fraction(min(1.0, sum(assignment.variant.vram) / total))
+    torch.cuda.set_per_process_memory_fraction(min(1.0, sum(variant.vram) / total))
 
 
-def memory_now() -> Memory:
-    """Memory of this process now; without ``/proc`` the resident size stands for the PSS."""
+def memory_now(*, on_card: bool = False, torch: bool = False) -> Memory:
+    """Memory of this process now; without ``/proc`` the resident size stands for the PSS.
+
+    ``on_card``: whether it uses a card; ``torch``: whether it does so through torch. What cannot
+    be told counts as 0: bookkeeping must not fail the work.
+    """
     import psutil
 
-    full = psutil.Process().memory_full_info()
-    return Memory(pss_gib=(getattr(full, "pss", 0) or full.rss) / 2**30, vram_gib=_vram_gib())
+    try:
+        full = psutil.Process().memory_full_info()
+        pss = (getattr(full, "pss", 0) or full.rss) / 2**30
+        return Memory(pss_gib=pss, vram_gib=_vram_gib(torch) if on_card else 0.0)
+    except Exception as error:
+        log.warning("the memory of this process could not be told", exc_info=error)
+        return Memory()
 
 
-def _vram_gib() -> float:
-    """What this process takes of its card by NVML, context included; 0 without a card.
+def _vram_gib(by_torch: bool) -> float:
+    """What this process takes of its card by NVML, context included.
 
     Where NVML cannot tell processes apart (some containers), torch's own peak stands for it.
     """
-    torch = sys.modules.get("torch")
-    by_torch = 0.0
-    if torch is not None and torch.cuda.is_initialized():
-        by_torch = float(torch.cuda.max_memory_reserved()) / 2**30
-    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return by_torch
-    return max(by_torch, _vram_by_nvml())
+    reserved = 0.0
+    if by_torch:
+        import torch
+
+        if torch.cuda.is_initialized():
+            reserved = float(torch.cuda.max_memory_reserved()) / 2**30
+    return max(reserved, _vram_by_nvml())
 
 
 def _vram_by_nvml() -> float:
@@ -178,13 +225,14 @@ def _vram_by_nvml() -> float:
 class _MemoryWatch:
     """Samples the memory of this process while something runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Callable[[], Memory]) -> None:
         self.peak = Memory()
+        self._measure = measure
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _sample(self) -> None:
-        now = memory_now()
+        now = self._measure()
         self.peak = Memory(
             max(self.peak.pss_gib, now.pss_gib), max(self.peak.vram_gib, now.vram_gib)
         )
@@ -203,12 +251,18 @@ class _MemoryWatch:
         self._sample()
 
 
-def _failure(error: BaseException, prefix: str, begin: float, started: float) -> Reply:
-    words = str(error).strip() or "no message"
+def failure(
+    error: BaseException, prefix: str, begin: float | None = None, started: float = 0.0
+) -> Reply:
+    """The reply that says what was raised; ``begin`` and ``started`` are when the call began."""
+    try:
+        words = str(error).strip() or "no message"
+    except Exception:  # noqa: BLE001 - an error that cannot say what it is
+        words = "its message cannot be read"
     return Reply(
         "failed",
         reason=f"{prefix}{type(error).__name__}: {words[:500]}",
-        seconds=time.perf_counter() - begin,
+        seconds=time.perf_counter() - begin if begin is not None else 0.0,
         started=started,
         trace="".join(traceback.format_exception(error))[-4000:],
         exhausted=_is_out_of_memory(error),
@@ -220,10 +274,57 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(said in words for said in OUT_OF_MEMORY)
 
 
-def _free_device_memory() -> None:
+def _free_device_memory(imports: Collection[str]) -> None:
     import gc
 
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if "torch" in imports:
+        import torch
+
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What came of decoding: the ``error`` of the request, or the tracks and what is known of them."""
+
+    error: InputError | None = None
+    decoded: media.Decoded | None = None
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    seconds: float = 0.0
+    pss_gib: float = 0.0
+
+    def without_tracks(self) -> Decoding:
+        """The same with the video's facts alone, for tracks that travel apart."""
+        assert self.decoded is not None
+        return replace(self, decoded=replace(self.decoded, tracks={}))
+
+
+def decode(path: Path, want: Collection[str], settings: Settings) -> Decoding:
+    """Decode one file. Whatever that raises becomes an ``InputError`` in the answer."""
+    begin = time.perf_counter()
+    try:
+        decoded = media.decode(path, want, settings)
+        coverage = decoded.coverage()
+    except InputError as error:
+        return Decoding(error)
+    except MemoryError:
+        words = f"decoding takes more than {settings.decoder_gib:g} GiB of memory"
+        return Decoding(InputError("too_large", words, "raise the setting TIKTOK_RAY_DECODER_GIB"))
+    except BaseException as error:
+        log.error("decoding %s raised", path.name, exc_info=error)
+        words = f"{path.name} cannot be decoded: {type(error).__name__}: {error}"[:500]
+        return Decoding(InputError("undecodable", words, "export it again in a usual format"))
+    return Decoding(None, decoded, coverage, time.perf_counter() - begin, memory_now().pss_gib)
+
+
+def limit_memory(gib: float) -> None:
+    """Let this process take so much more private memory than now; shared memory is not counted."""
+    if sys.platform == "linux":
+        import resource
+
+        import psutil
+
+        taken = psutil.Process().memory_info().data
+        resource.setrlimit(resource.RLIMIT_DATA, (taken + round(gib * 2**30),) * 2)

@@ -1,0 +1,113 @@
+"""A child process of ours: it decodes, or holds analyzers and runs each call in a thread.
+
+``python -m tiktok_ray.child FD`` answers calls that come over the socket with that number until it
+is closed, which also happens when the parent dies. Native code that crashes takes the child with it
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tiktok_ray import logs
+from tiktok_ray.analyzer import Analyzer, Options
+from tiktok_ray.doors import close_doors
+from tiktok_ray.imports import alone
+from tiktok_ray.placement import Assignment
+from tiktok_ray.settings import Settings
+from tiktok_ray.track_files import TrackFile, write
+from tiktok_ray.worker import Decoding, Reply, Worker, decode, failure, limit_memory
+
+
+class Child:
+    """What a child process knows: its workers, and the tracks it has open."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, Worker] = {}
+        self._limited = False
+
+    def make(
+        self, name: str, analyzer: type[Analyzer], options: Options, assignment: Assignment
+    ) -> None:
+        """A fresh worker of that name; a former one ends when its calls do."""
+        self.workers[name] = Worker(analyzer, options, assignment)
+
+    def load(self, name: str) -> Reply:
+        return self.workers[name].load()
+
+    def run(self, name: str, inputs: Mapping[str, Any]) -> Reply:
+        worker = self.workers[name]
+        if not worker.loaded and (reply := worker.load()).status != "ok":
+            return reply
+        given = {k: v.open() if isinstance(v, TrackFile) else v for k, v in inputs.items()}
+        return worker.run(given)
+
+    def decode(
+        self, path: Path, want: Sequence[str], settings: Settings, folder: Path
+    ) -> tuple[Decoding, dict[str, TrackFile]]:
+        """What came of decoding, and the tracks as files in ``folder``."""
+        if not self._limited:
+            limit_memory(settings.decoder_gib)
+            self._limited = True
+        done = decode(path, want, settings)
+        if done.decoded is None:
+            return done, {}
+        files = {name: write(track, folder) for name, track in done.decoded.tracks.items()}
+        return done.without_tracks(), files
+
+    def ping(self) -> bool:
+        return True
+
+
+def serve(connection: Connection) -> None:
+    """Answer calls until the other side is closed."""
+    child, sending = Child(), threading.Lock()
+
+    def answer(number: int, call: str, packed: bytes) -> None:
+        try:
+            values, correlation = pickle.loads(packed)
+            with logs.correlated(correlation):
+                reply = pickle.dumps((True, getattr(child, call)(*values)), protocol=5)
+        except BaseException as error:  # noqa: BLE001 - the parent decides what it means
+            reply = pickle.dumps((False, failure(error, "")))
+        with sending:
+            connection.send((number, reply))
+
+    while True:
+        try:
+            number, call, packed = connection.recv()
+        except (EOFError, OSError):
+            return
+        if call == "make":
+            # What names an analyzer imports its module, so that no later call is the first to.
+            with alone():
+                answer(number, call, packed)
+        else:
+            threading.Thread(target=answer, args=(number, call, packed), daemon=True).start()
+
+
+def main() -> None:
+    """Serve the parent. Ends without a look at threads that still run: their work is not wanted."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    close_doors()
+    connection = Connection(int(sys.argv[1]))
+    logs.write_to(Path(sys.argv[2]))
+    try:
+        serve(connection)
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

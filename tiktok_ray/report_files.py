@@ -1,0 +1,113 @@
+"""Reports and pages as files. Nothing is lost and nothing is overwritten by less.
+
+A report has the name of its video. Where a report of the same video stands that tells of analyzers
+which the new one left out, or a file that is no report, the new one is written beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tiktok_ray.report import VideoReport
+
+NOT_SELECTED = "not selected"
+
+
+class CannotWrite(Exception):
+    """A folder cannot be written to; the message says why, ``advice`` what to do."""
+
+    def __init__(self, message: str, advice: str = "name another folder with --out") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+class Written(NamedTuple):
+    """Where something was written, and what is worth saying of the place; empty for nothing."""
+
+    path: Path
+    remark: str = ""
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder unless it is there, and try to write in it. Raises ``CannotWrite``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise CannotWrite(f"{folder} cannot be written to: {error.strerror}") from None
+
+
+def write_report(report: VideoReport, folder: Path) -> Written:
+    """Write ``<video id>.json``, or a numbered one beside a fuller report of the same video.
+
+    Where the folder cannot be written to any more, the report goes to the system's temporary
+    folder. Raises ``CannotWrite`` when that is impossible too.
+    """
+    text = report.to_json() + "\n"
+    name = file_name(report)
+    path, remark = _free_place(report, folder, name)
+    try:
+        return Written(write_whole(path, text), remark)
+    except OSError as error:
+        aside = Path(tempfile.mkdtemp(prefix="tiktok-ray-report-")) / f"{name}.json"
+        with suppress(OSError):
+            remark = f"{path} cannot be written: {error.strerror}; the report is kept here instead"
+            return Written(write_whole(aside, text), remark)
+        raise CannotWrite(f"{path} cannot be written: {error.strerror}") from None
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file whole or not at all; returns its path. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def file_name(report: VideoReport) -> str:
+    """The name, without suffix, of what is written about a video."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in report.video.id)
+
+
+def _free_place(report: VideoReport, folder: Path, name: str) -> tuple[Path, str]:
+    """The first place whose report, if any, tells of no analyzer that this one leaves out."""
+    remark = ""
+    for path in _places(folder, name):
+        lacking = _told_of(path) - _selected(report) if path.exists() else set()
+        if not lacking:
+            return path, remark
+        more = ", ".join(sorted(lacking))
+        remark = remark or f"{path} is left as it is: it also has {more}"
+    raise AssertionError("there is always another number")
+
+
+def _places(folder: Path, name: str) -> Iterator[Path]:
+    yield folder / f"{name}.json"
+    number = 2
+    while True:
+        yield folder / f"{name}-{number}.json"
+        number += 1
+
+
+def _selected(report: VideoReport) -> set[str]:
+    return {n for n, s in report.analyzers.items() if s.reason != NOT_SELECTED}
+
+
+def _told_of(path: Path) -> set[str]:
+    """The analyzers that a report at this path tells of; what is no report tells of the unknown."""
+    try:
+        sections = json.loads(path.read_text(encoding="utf-8"))["analyzers"]
+        return {n for n, s in sections.items() if s.get("reason") != NOT_SELECTED}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {"something that is no report"}
