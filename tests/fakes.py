@@ -162,3 +162,46 @@ class Tracked(Analyzer):
         time.sleep(self.options.seconds)
         self.note("end")
         return Count(n=len(thumbs))
+
+
+def fault(how):
+    """Go wrong in that way."""
+    if how == "raises":
+        raise ValueError("broken inside")
+    if how == "asks to exit":
+        raise SystemExit(3)
+    if how == "exits":
+        os._exit(3)
+    if how == "aborts":
+        os.abort()
+    if how == "hangs":
+        time.sleep(600)
+
+
+class Faulty(Analyzer):
+    """Goes wrong at `where`, each subclass in its own way."""
+
+    where = how = ""
+    needs = Needs(timeout_s=6.0)
+
+    def load(self, variant, device, files):
+        if self.where == "load":
+            fault(self.how)
+
+    def analyze(self, thumbs: Frames) -> Count:
+        if self.where == "analyze":
+            fault(self.how)
+        return Count(n=len(thumbs))
+
+
+HOW = ("raises", "asks to exit", "exits", "aborts", "hangs")
+FAULTS = {}
+for _where in ("load", "analyze"):
+    for _how in HOW:
+        _name = f"{_where}_{_how.replace(' ', '_')}"
+        # Children find them by name in this module.
+        FAULTS[_name] = globals()[_name] = type(
+            _name,
+            (Faulty,),
+            {"name": _name, "where": _where, "how": _how, "__module__": __name__, "__doc__": _how},
+        )

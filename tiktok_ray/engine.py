@@ -502,7 +502,7 @@ class Engine:
         info = VideoInfo(
             id=source.id or job.sha256[:16],
             sha256=job.sha256,
-            source=source.source,
+            source=readable(source.source),
             title=source.title,
             uploader=source.uploader,
             metadata=source.metadata,
@@ -549,6 +549,11 @@ def _summary(
         log.error("the summary could not be made", exc_info=error)
         lost.append(Missing(part="summary", reason=said(error)))
         return {}
+
+
+def readable(name: str) -> str:
+    """A file's name as text that can be written; bytes that are not UTF-8 become ``\\xNN``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def said(error: BaseException) -> str:

@@ -1,0 +1,174 @@
+"""Child processes: what goes wrong in one stays there, and the next video runs clean."""
+
+import asyncio
+import os
+import signal
+
+import numpy as np
+import psutil
+import pytest
+
+from tests import fakes
+from tiktok_ray import track_files
+from tiktok_ray.engine import Engine, Source
+from tiktok_ray.graph import Graph
+from tiktok_ray.media import Frames, InputError
+from tiktok_ray.placement import plan
+from tiktok_ray.processes import ProcessWorkers, how_it_ended
+
+MODES = pytest.mark.parametrize("mode", ["threads", "processes"])
+INNOCENT = (fakes.Plain, fakes.Softly, fakes.Needy, fakes.Listener)
+
+
+def engine_for(analyzers, settings, mode):
+    graph = Graph(analyzers)
+    made = plan(graph.analyzers.values(), settings)
+    return Engine(graph, ProcessWorkers(graph, made, settings, shared=mode == "threads"), settings)
+
+
+@MODES
+async def test_a_video_through_child_processes(clip, settings, mode):
+    engine = engine_for(INNOCENT, settings, mode)
+    try:
+        report = await engine.analyze(Source(clip, "clip.mp4"))
+    finally:
+        await engine.workers.close()
+    assert {s.status for s in report.analyzers.values()} == {"ok"}
+    assert report.analyzers["needy"].output == fakes.Sum(n=61)
+    assert report.run["workers"] == mode
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.parametrize("mode", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+async def test_every_fault_stays_with_whom_it_belongs_to(clip, settings, mode):
+    settings = settings.model_copy(update={"load_timeout_s": 6.0})
+    engine = engine_for((*INNOCENT, *fakes.FAULTS.values()), settings, mode)
+    try:
+        for _ in range(2):
+            report = await engine.analyze(Source(clip, "clip.mp4"))
+            told = {name: (s.status, s.reason) for name, s in report.analyzers.items()}
+            assert {told[a.name][0] for a in INNOCENT} == {"ok"}, told
+            assert told["analyze_raises"] == ("failed", "ValueError: broken inside")
+            assert told["analyze_asks_to_exit"] == ("failed", "SystemExit: 3")
+            assert told["analyze_hangs"] == ("timed_out", "took longer than its limit of 6 s")
+            assert told["load_raises"] == ("failed", "load: ValueError: broken inside")
+            assert told["load_asks_to_exit"] == ("failed", "load: SystemExit: 3")
+            assert told["load_hangs"] == ("failed", "load: took longer than 6 s")
+            for where, said in (
+                ("load", "load: its process died"),
+                ("analyze", "its process died"),
+            ):
+                for how, end in (("exits", "with exit status 3"), ("aborts", "by SIGABRT")):
+                    status, reason = told[f"{where}_{how}"]
+                    assert (status, reason) == ("failed", f"{said} twice: ended {end}")
+    finally:
+        await engine.workers.close()
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "type", "words"),
+    [
+        ("raise ValueError('no such layout')", "undecodable", "ValueError: no such layout"),
+        ("raise SystemExit(1)", "undecodable", "SystemExit: 1"),
+        ("os._exit(3)", "decoder_died", "ended with exit status 3"),
+        ("os.abort()", "decoder_died", "ended by SIGABRT"),
+        ("time.sleep(600)", "decode_timeout", "decoding took longer than 3 s"),
+    ],
+)
+async def test_a_decoder_that_goes_wrong_is_the_requests_error_and_no_more(
+    clip, settings, tmp_path, monkeypatch, fault, type, words
+):
+    """The fault is put into the child by a module that Python imports as it starts."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\n"
+        "from tiktok_ray import media\n"
+        "whole = media.decode\n"
+        "def decode(path, *more, **named):\n"
+        f"    if path.name == 'bad.mp4':\n        {fault}\n"
+        "    return whole(path, *more, **named)\n"
+        "media.decode = decode\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(clip.read_bytes())
+    settings = settings.model_copy(update={"decode_timeout_s": 3.0})
+    engine = engine_for([fakes.Plain], settings, "threads")
+    try:
+        with pytest.raises(InputError) as raised:
+            await engine.analyze(Source(bad, "bad.mp4"))
+        assert raised.value.type == type
+        assert words in str(raised.value)
+        report = await engine.analyze(Source(clip, "clip.mp4"))
+        assert report.analyzers["plain"].status == "ok"
+    finally:
+        await engine.workers.close()
+
+
+async def test_children_end_with_their_parent(tmp_path):
+    """Also when that is killed in the middle of the work."""
+    program = (
+        "import asyncio\n"
+        "from pathlib import Path\n"
+        "from tests import fakes\n"
+        "from tests.test_processes import engine_for\n"
+        "from tiktok_ray.settings import Settings\n"
+        "async def main():\n"
+        f"    settings = Settings(home=Path({str(tmp_path)!r}))\n"
+        "    engine = engine_for([fakes.Plain], settings, 'processes')\n"
+        "    await engine.workers.start(['plain'])\n"
+        "    await engine.workers.load('plain')\n"
+        "    print('ready', flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "asyncio.run(main())\n"
+    )
+    import sys
+
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    assert await parent.stdout.readline() == b"ready\n"
+    children = psutil.Process(parent.pid).children()
+    assert len(children) == 2
+    parent.send_signal(signal.SIGKILL)
+    await parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+
+
+async def test_a_file_whose_name_is_not_utf_8(clip, settings, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    os.link(clip, odd)
+    engine = engine_for([fakes.Plain], settings, "threads")
+    try:
+        report = await engine.analyze(Source(type(clip)(odd), odd))
+    finally:
+        await engine.workers.close()
+    assert report.analyzers["plain"].status == "ok"
+    assert report.video.source.endswith("caf\\xe9.mp4")
+    assert "caf\\\\xe9.mp4" in report.to_json()
+
+
+def test_tracks_survive_the_way_through_a_file_and_are_read_only(tmp_path):
+    i420 = np.arange(3 * 6 * 4, dtype=np.uint8).reshape(3, 6, 4)
+    track = Frames(np.array([0.0, 0.5, 1.0]), i420, 1.5)
+    written = track_files.write(track, tmp_path)
+    read = written.open()
+    assert np.array_equal(read.i420, i420)
+    assert read.times.tolist() == [0.0, 0.5, 1.0]
+    assert not read.i420.flags.writeable
+    assert track_files.write(Frames(np.zeros(0), i420[:0], 0.0), tmp_path).open().i420.shape == (
+        0, 6, 4,
+    )  # fmt: skip
+    path = written.path
+    del written
+    assert path.exists(), "only who keeps it removes it"
+    track_files.TrackFile(path).keep()
+    assert not path.exists()
+
+
+def test_how_a_process_ended_is_said_in_words():
+    assert how_it_ended(-signal.SIGSEGV) == "ended by SIGSEGV"
+    assert how_it_ended(3) == "ended with exit status 3"
+    assert how_it_ended(-63) == "ended by signal 63"
