@@ -173,7 +173,7 @@ class Measured:
 
         limit_threads(threads)
         import actors
-        from tiktok_ray.worker import Worker, limit_loaded
+        from tiktok_ray.worker import Worker
 
         kind = {a.name: a for a in actors.ANALYZERS}[job.analyzer]
         options: Any = None
@@ -181,12 +181,12 @@ class Measured:
             options = kind.options_type.model_validate(
                 {"tokens": TOKENS, "whole_tokens": WHOLE_TOKENS, "seconds": 3600}
             )
-        self.worker, self.threads = Worker(kind, options, assignment), threads
-        self.inputs, self.limit = inputs_of(kind), limit_loaded
+        self.worker = Worker(kind, options, assignment)
+        self.worker.threads = threads
+        self.inputs = inputs_of(kind)
 
     def load(self) -> dict[str, Any]:
         reply = self.worker.load()
-        self.limit(self.threads)
         if reply.status != "ok":
             raise RuntimeError(reply.reason)
         return {

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tiktok_ray import placement
 from tiktok_ray.cli import app, make_graph, make_workers
-from tiktok_ray.settings import Settings
+from tiktok_ray.settings import Settings, UnknownSetting
 
 ONLY = ["--workers", "threads", "--only", "cut_analysis,audio_analysis"]
 
@@ -86,19 +86,81 @@ def test_bad_input_exits_3_and_names_the_cause(run, tmp_path, make, words):
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        ["analyze"],
-        ["analyze", "x.mp4", "--only", "cut_anlysis"],
-        ["analyze", "x.mp4", "--set", "nonsense"],
-        ["analyze", "x.mp4", "--workers", "elves"],
-        ["frobnicate"],
+        (["analyze"], "missing argument"),
+        (["analyze", ""], "name a file"),
+        (["analyze", "  "], "name a file"),
+        (["analyze", "CLIP", "CLIP"], "unexpected extra argument"),
+        (["analyze", "CLIP", "--onyl", "cut_analysis"], "no such option"),
+        (["analyze", "CLIP", "--only", "cut_anlysis"], "no analyzer 'cut_anlysis'; there are: "),
+        (["analyze", "CLIP", "--set", "nonsense"], "not of the form"),
+        (["analyze", "CLIP", "--workers", "elves"], "'ray'"),
+        (["analyze", "CLIP", "--describer", "gpt"], "'qwen2-vl', 'qwen2.5-vl'"),
+        (["analyze", "CLIP", "--out", "CLIP/below"], "cannot be written to"),
+        (["frobnicate"], "no such command"),
     ],
 )
-def test_bad_usage_exits_2(run, words):
-    done = run(*words)
+def test_bad_usage_exits_2_before_any_work(run, clip, monkeypatch, words, said):
+    def refuse(*_, **__):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr("tiktok_ray.processes._spawn", refuse)
+    done = run(*(word.replace("CLIP", str(clip)) for word in words))
     assert done.exit_code == 2
+    assert said in " ".join(done.stderr.lower().split())
+    assert "traceback" not in done.stderr.lower()
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TIKTOK_RAY_CROES", "TIKTOK_RAY_CORES"),
+        ("TIKTOK_RAY_MODEL", "TIKTOK_RAY_MODELS"),
+        ("TIKTOK_RAY_TRACKS__DENSE_FSP", "TIKTOK_RAY_TRACKS__DENSE_FPS"),
+        ("tiktok_ray_max_pixel", "TIKTOK_RAY_MAX_PIXELS"),
+    ],
+)
+@pytest.mark.parametrize("command", [["plan", "--cpu"], ["models", "list"], ["doctor"]])
+def test_a_misspelt_setting_is_an_error_that_names_the_nearest(
+    run, monkeypatch, command, name, meant
+):
+    monkeypatch.setenv(name, "1")
+    done = run(*command)
+    assert done.exit_code == 2
+    assert done.stderr == f"error: there is no setting {name}; did you mean {meant}?\n"
+
+
+def test_settings_given_by_name_are_checked_too():
+    with pytest.raises(UnknownSetting, match="no setting core; did you mean cores"):
+        Settings(core=2)
+
+
+def test_whatever_is_raised_ends_in_words_and_a_traceback_in_the_log(
+    run, clip, tmp_path, monkeypatch
+):
+    def broken(*_, **__):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("tiktok_ray.cli.make_workers", broken)
+    done = run("analyze", clip, "--out", tmp_path)
+    assert done.exit_code == 3
+    assert "error: internal: ZeroDivisionError: by zero" in done.stderr
     assert "Traceback" not in done.stderr
+    [line] = (tmp_path / "home" / "logs" / "service.jsonl").read_text().splitlines()
+    assert "in broken" in json.loads(line)["trace"]
+
+
+def test_a_smaller_report_never_replaces_a_fuller_one(run, clip, tmp_path):
+    run("analyze", clip, *ONLY, "--out", tmp_path / "out")
+    [full] = (tmp_path / "out").iterdir()
+    before = full.read_text()
+    done = run("analyze", clip, *ONLY[:2], "--only", "cut_analysis", "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert full.read_text() == before
+    assert (tmp_path / "out" / f"{full.stem}-2.json").is_file()
+    assert "is left as it is: it also has audio_analysis" in done.stderr
 
 
 def test_strict_exits_4_when_something_failed(run, clip, tmp_path, monkeypatch):

@@ -178,6 +178,24 @@ def test_a_report_that_reached_no_part_is_taken_in(where):
     again.flush()
     assert len(read(where, "videos")) == 2
     assert "torn.json" not in where.files("reports")
+    assert where.read("set-aside/torn.json") == b'{"video": {'
+
+
+def test_what_is_no_report_is_set_aside_and_never_deleted(where):
+    strangers = (b"words", b"[]", b'{"mine": 1}', b'{"video": null, "analyzers": {}}', b"\xff\xfe")
+    for round in range(2):
+        for number, data in enumerate(strangers):
+            where.write(f"reports/notes{number}.json", data)
+        where.write("dataset/videos/part-broken.parquet", b"no parquet")
+        where.write("dataset/words/mine.parquet", b"a stranger's")
+        made = Dataset(where)
+        assert made.open() == 0
+        assert len(made.set_aside) == len(strangers) + 1, made.set_aside
+        assert len(where.files("set-aside")) == (len(strangers) + 1) * (round + 1)
+    for number, data in enumerate(strangers):
+        assert where.read(f"set-aside/notes{number}.json") == data
+        assert where.read(f"set-aside/notes{number}-2.json") == data
+    assert where.read("dataset/words/mine.parquet") == b"a stranger's"
 
 
 @pytest.mark.parametrize("table_at_death", IN_PARTS)

@@ -10,10 +10,18 @@ from tiktok_ray.analyzer import Variant
 from tiktok_ray.engine import Cores, Engine, Source, Tracks, WorkerDied
 from tiktok_ray.graph import Graph
 from tiktok_ray.local import LocalWorkers
-from tiktok_ray.media import InputError
+from tiktok_ray.media import Frames, InputError
 from tiktok_ray.placement import Assignment, plan
-from tiktok_ray.report import VideoReport
+from tiktok_ray.report import VideoReport, readable
 from tiktok_ray.worker import Reply, Worker
+
+
+class Speechless(fakes.Count):
+    def headline(self):
+        raise ValueError("nothing to say")
+
+    def events(self):
+        raise ValueError("no events either")
 
 
 def engine_for(analyzers, settings, **more):
@@ -314,3 +322,75 @@ def test_who_took_more_than_planned_is_named():
         },
     }  # fmt: skip
     assert over_plan(memory) == ["over", "card_over"]
+
+
+class Broken(fakes.Plain):
+    """Its output cannot say what it is."""
+
+    name = "broken"
+
+    def analyze(self, thumbs: Frames) -> Speechless:
+        return Speechless(n=len(thumbs))
+
+
+async def test_what_is_raised_around_a_section_stays_where_it_is(clip, settings):
+    class Cache:
+        def get(self, key, kind):
+            raise OSError("the disk is gone")
+
+        def put(self, key, output):
+            raise OSError("the disk is gone")
+
+    def deaf(_):
+        raise BrokenPipeError("nobody listens")
+
+    engine = engine_for([fakes.Plain, fakes.Needy, Broken], settings, cache=Cache())
+    report = await engine.analyze(Source(clip, "clip.mp4"), listen=deaf)
+    assert {s.status for s in report.analyzers.values()} == {"ok"}
+    assert [event.label for event in report.timeline] == ["counted"]
+    assert report.run["lost"] == [
+        {"part": "timeline of broken", "reason": "ValueError: no events either"}
+    ]
+    assert "broken" not in report.summary["found"]
+    assert report.summary["found"]["plain"] == "60 pictures"
+    VideoReport.model_validate_json(report.to_json())
+
+
+async def test_a_summary_that_fails_loses_no_report(clip, settings, monkeypatch):
+    def broken(*_):
+        raise LookupError("a summary's fault")
+
+    monkeypatch.setattr("tiktok_ray.summary.summarize", broken)
+    report = await analyze(clip, [fakes.Plain], settings)
+    assert report.analyzers["plain"].status == "ok"
+    assert report.summary == {}
+    assert report.run["lost"] == [{"part": "summary", "reason": "LookupError: a summary's fault"}]
+
+
+async def test_bookkeeping_that_fails_fails_one_section(clip, settings, monkeypatch):
+    engine = engine_for([fakes.Plain, fakes.Softly, fakes.Listener], settings)
+    whole = engine._section
+
+    def broken(name, *more):
+        if name == "plain":
+            raise KeyError("nowhere")
+        return whole(name, *more)
+
+    monkeypatch.setattr(engine, "_section", broken)
+    report = await engine.analyze(Source(clip, "clip.mp4"))
+    told = {n: (s.status, s.reason) for n, s in report.analyzers.items()}
+    assert told["plain"] == ("failed", "internal: KeyError: 'nowhere'")
+    assert told["listener"][0] == told["softly"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("clip.mp4", "clip.mp4"),
+        ("caf\u00e9.mp4", "caf\u00e9.mp4"),
+        ("caf\udce9.mp4", "caf\\xe9.mp4"),
+        ("\ud800.mp4", "\\ud800.mp4"),
+    ],
+)
+def test_names_become_text_that_can_be_written(name, written):
+    assert readable(name) == written

@@ -14,13 +14,13 @@ from tiktok_ray.fleet import (  # noqa: E402
     NAMESPACE,
     RESTARTS,
     Fleet,
-    limit_memory,
     open_ray,
     remove_actors,
 )
 from tiktok_ray.graph import Graph  # noqa: E402
 from tiktok_ray.placement import plan  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
+from tiktok_ray.worker import limit_memory  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -208,3 +208,38 @@ def test_words():
     assert quoted("one two three", most=2) == "“one two …”"
     assert sentence("at 3 s: cut. ") == "At 3 s: cut."
     assert set(SAID) == {"spoken", "partly spoken", "not spoken", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("things", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
+)
+def test_things_in_a_row(things, text):
+    assert listed(things) == text
+
+
+def test_ages_without_an_agreed_sex_lose_no_summary():
+    sections = world()
+    faces = sections["age_estimation"].output
+    unsexed = faces.model_copy(
+        update={"faces": [f.model_copy(update={"sex": None, "age": 30.0}) for f in faces.faces]}
+    )
+    sections["age_estimation"] = sections["age_estimation"].model_copy(update={"output": unsexed})
+    text = summarize(info(), sections)["text"]
+    assert "Estimated ages, face by face: 30" in text
+    assert "sex:" not in text
+
+
+def test_a_topic_that_cannot_be_told_is_named_and_the_others_are_told(monkeypatch):
+    def broken(_):
+        raise ZeroDivisionError("by zero")
+        yield
+
+    topics = tuple(t._replace(tell=broken) if t.about == "pace" else t for t in TOPICS)
+    monkeypatch.setattr("tiktok_ray.summary.TOPICS", topics)
+    lost = []
+    told = {s["about"] for s in summarize(info(), world(), lost)["statements"]}
+    assert told == {t.about for t in TOPICS} - {"pace"}
+    assert [(part.part, part.reason) for part in lost] == [
+        ("summary of pace", "ZeroDivisionError: by zero")
+    ]

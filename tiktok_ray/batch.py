@@ -39,6 +39,7 @@ from tiktok_ray.intake import URL, Taken, take
 from tiktok_ray.jobs import POISON, Lease
 from tiktok_ray.manifest import Entry, entries, item_of
 from tiktok_ray.media import InputError
+from tiktok_ray.report import readable
 from tiktok_ray.settings import Settings
 
 if TYPE_CHECKING:
@@ -238,6 +239,8 @@ class Batch:
         mended = self.dataset.open()
         if mended:
             log.info("%d reports were in no part of the dataset yet", mended)
+        for place in self.dataset.set_aside:
+            log.warning("no report of ours, so it was set aside: %s", place)
         self.failures = {
             row["item"]: row
             for row in self.dataset.failures()
@@ -249,7 +252,10 @@ class Batch:
     def _blame(self) -> None:
         """Count the deaths of entries that a dead driver left at work."""
         if self.where.has(DEATHS):
-            self._deaths = json.loads(self.where.read(DEATHS))
+            try:
+                self._deaths = json.loads(self.where.read(DEATHS))
+            except ValueError:
+                log.warning("set aside, unreadable: %s", self.where.put_aside(DEATHS))
         left = self.where.files(RUNNING)
         for file in left:
             item = file.removesuffix(".json")
@@ -400,7 +406,7 @@ class Batch:
             # No room, or a disk that fails: going on would only fail one entry after another.
             self._ruin = self._ruin or error
         except Exception as error:
-            log.error("%s", entry.source, exc_info=error)
+            log.error("%s: unforeseen", entry.source, exc_info=error)
             words = f"{type(error).__name__}: {error}"[:500]
             self._fail(entry, "internal", words, "the log says more", deaths=before)
         finally:
@@ -476,7 +482,7 @@ class Batch:
             "position": entry.position,
             "source": entry.source,
             "type": type,
-            "reason": reason,
+            "reason": readable(reason),
             "advice": advice,
             "attempts": before + 1,
             "deaths": deaths,
@@ -598,7 +604,7 @@ def make_runner(
             return Through(address, settings, only, without)
     size = round(settings.cache_gib * 2**30)
     cache = DiskCache(settings.home / "cache", size) if size else None
-    if settings.workers != "threads" and os.environ.get("RAY_ADDRESS"):
+    if settings.workers in ("auto", "ray") and os.environ.get("RAY_ADDRESS"):
         from tiktok_ray.cluster import Cluster, working_nodes
         from tiktok_ray.fleet import open_ray
 
@@ -675,7 +681,9 @@ def run_command(
     nodes: Annotated[
         int | None, typer.Option("--nodes", min=1, help="Nodes of a cluster; more are asked for")
     ] = None,
-    workers: Annotated[str | None, typer.Option("--workers", help="ray or threads")] = None,
+    workers: Annotated[
+        str | None, typer.Option("--workers", help="ray, threads or processes")
+    ] = None,
     own_fleet: Annotated[
         bool, typer.Option("--own-fleet", help="Leave a service that runs here alone")
     ] = False,

@@ -243,7 +243,9 @@ def analyze(
     as_html: Annotated[bool, typer.Option("--html", help="Write a page to look at too")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
     decoder: Annotated[str | None, typer.Option("--decoder", help="pyav or decord")] = None,
-    workers: Annotated[str | None, typer.Option("--workers", help="auto, ray or threads")] = None,
+    workers: Annotated[
+        str | None, typer.Option("--workers", help="auto, ray, threads or processes")
+    ] = None,
     describer: Annotated[
         str | None, typer.Option("--describer", help="qwen2-vl, blip2, auroracap or small")
     ] = None,
@@ -292,7 +294,9 @@ def analyze(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
-    workers: Annotated[str | None, typer.Option("--workers", help="auto, ray or threads")] = None,
+    workers: Annotated[
+        str | None, typer.Option("--workers", help="auto, ray, threads or processes")
+    ] = None,
 ) -> None:
     """Make a clip whose truth is known, analyze it, and compare the report with the truth."""
     from tiktok_ray.demo import compare, demo_clip

@@ -29,6 +29,7 @@ PART_VIDEOS = 4096
 #: Stores where a file appears when its writer is closed and never before.
 WHOLE_ON_CLOSE = frozenset(("s3", "gcs", "abfs"))
 REPLACES = b"tiktok_ray.replaces"
+PART = re.compile(r"part-.*\.parquet")
 
 _TIME = pa.timestamp("us", tz="UTC")
 _BOX = pa.list_(pa.float32(), 4)
@@ -351,11 +352,26 @@ class Destination:
         if self.has(path):
             self.fs.delete_file(path)
 
+    def put_aside(self, path: str) -> str:
+        """Move a file to ``set-aside/``, over nothing that is there; returns its new place."""
+        self._ensure(ASIDE)
+        name, number = PurePosixPath(path), 1
+        place = f"{ASIDE}/{name.name}"
+        while self.has(place):
+            number += 1
+            place = f"{ASIDE}/{name.stem}-{number}{name.suffix}"
+        self.fs.move(path, place)
+        return place
+
     def sweep(self) -> None:
         """Remove what a crash left half written. Only where nobody else writes."""
         if self.fs.get_file_info(["tmp"])[0].type == fs.FileType.Directory:
             self.fs.delete_dir("tmp")
         self._folders.discard("tmp")
+
+
+#: Where files go that stand where reports should, and are none.
+ASIDE = "set-aside"
 
 
 def _report_path(video_id: str) -> str:
@@ -376,6 +392,7 @@ class Dataset:
         self._parts: dict[str, int] = {}
         self._waiting: dict[str, list[pa.Table]] = {name: [] for name in IN_PARTS}
         self._videos: set[str] = set()
+        self.set_aside: list[str] = []
 
     @property
     def waiting(self) -> int:
@@ -394,7 +411,8 @@ class Dataset:
     def open(self) -> int:
         """Mend what a crash left, and learn what is there; returns how many reports were mended.
 
-        Reports that reached no part are read and added; a report that cannot be read is removed.
+        Reports that reached no part are read and added; what cannot be read as a report is moved to
+        ``set-aside/``, and its new place is in ``set_aside``.
         """
         self.where.sweep()
         self._mend_parts()
@@ -410,8 +428,8 @@ class Dataset:
             try:
                 report = json.loads(self.where.read(f"reports/{file}"))
                 self._take(report)
-            except (ValueError, KeyError, pa.ArrowException):
-                self.where.remove(f"reports/{file}")
+            except (ValueError, LookupError, TypeError, AttributeError, pa.ArrowException):
+                self.set_aside.append(self.where.put_aside(f"reports/{file}"))
             else:
                 mended += 1
         return mended
@@ -419,8 +437,13 @@ class Dataset:
     def _mend_parts(self) -> None:
         self._parts, replaced = {}, set()
         for file in self.where.files("dataset/videos"):
-            with self.where.fs.open_input_file(f"dataset/videos/{file}") as opened:
-                facts = pq.read_metadata(opened)
+            try:
+                with self.where.fs.open_input_file(f"dataset/videos/{file}") as opened:
+                    facts = pq.read_metadata(opened)
+            except pa.ArrowException:
+                # Its videos come back from their reports.
+                self.set_aside.append(self.where.put_aside(f"dataset/videos/{file}"))
+                continue
             self._parts[file] = facts.num_rows
             replaced |= set(json.loads((facts.metadata or {}).get(REPLACES, b"[]")))
         for file in replaced & set(self._parts):
@@ -428,7 +451,7 @@ class Dataset:
             del self._parts[file]
         for name in IN_PARTS[:-1]:
             for file in self.where.files(f"dataset/{name}"):
-                if file not in self._parts:
+                if file not in self._parts and PART.fullmatch(file):
                     self.where.remove(f"dataset/{name}/{file}")
 
     def _know(self, video: str, item: str | None, sha256: str) -> None:

@@ -37,7 +37,16 @@ from tiktok_ray.analyzer import Options
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError, Video
 from tiktok_ray.placement import Assignment, Plan
-from tiktok_ray.report import Missing, ModelUsed, Output, Section, VideoInfo, VideoReport, headline
+from tiktok_ray.report import (
+    Missing,
+    ModelUsed,
+    Output,
+    Section,
+    VideoInfo,
+    VideoReport,
+    headline,
+    readable,
+)
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import revision_of
 from tiktok_ray.worker import Decoding, Reply
@@ -549,11 +558,6 @@ def _summary(
         log.error("the summary could not be made", exc_info=error)
         lost.append(Missing(part="summary", reason=said(error)))
         return {}
-
-
-def readable(name: str) -> str:
-    """A file's name as text that can be written; bytes that are not UTF-8 become ``\\xNN``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def said(error: BaseException) -> str:

@@ -146,10 +146,11 @@ class SharedFile(logging.Handler):
 
 
 class Words(logging.Handler):
-    """Lines on ``sys.stderr`` as it is at that moment."""
+    """Lines on ``sys.stderr`` as it is at that moment. Tracebacks are for the log file."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        plain = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
+        print(self.format(plain), file=sys.stderr, flush=True)
 
 
 _lock = threading.Lock()

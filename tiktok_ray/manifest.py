@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tiktok_ray.intake import MEDIA_SUFFIX, URL
 from tiktok_ray.media import InputError
+from tiktok_ray.report import readable
 
 #: Columns and keys that hold the source, the first that there is.
 COLUMNS = ("source", "url", "path", "video", "file", "link")
@@ -20,7 +21,7 @@ ROWS_AT_ONCE = 10_000
 
 
 class Entry(NamedTuple):
-    """One entry: its place from 1, what is written there, and where that is."""
+    """One entry: its place from 1, what is written there (readably), and where that is."""
 
     position: int
     source: str
@@ -63,7 +64,7 @@ def entries(manifest: str, column: str | None = None) -> Iterator[Entry]:
 def _placed(sources: Iterable[str], beside: Path) -> Iterator[Entry]:
     for position, source in enumerate(sources, 1):
         text = source.strip()
-        yield Entry(position, text, _place(text, beside))
+        yield Entry(position, readable(text), _place(text, beside))
 
 
 def _place(source: str, beside: Path) -> str:

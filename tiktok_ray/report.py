@@ -236,6 +236,15 @@ class VideoReport(Model):
         return [name for name, section in self.analyzers.items() if section.status in bad]
 
 
+def readable(text: str) -> str:
+    """The text as it can be written; bytes of file names that are not UTF-8 become ``\\xNN``."""
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a surrogate pair that stands for no byte
+        raw = text.encode("utf-8", "backslashreplace")
+    return raw.decode("utf-8", "backslashreplace")
+
+
 def rounded(value: Any, digits: int = 4) -> Any:
     """The same JSON value with every float rounded to ``digits`` decimals."""
     if isinstance(value, float):

@@ -56,8 +56,8 @@ def write_report(report: VideoReport, folder: Path) -> Written:
     try:
         return Written(write_whole(path, text), remark)
     except OSError as error:
-        aside = Path(tempfile.mkdtemp(prefix="tiktok-ray-report-")) / f"{name}.json"
         with suppress(OSError):
+            aside = Path(tempfile.mkdtemp(prefix="tiktok-ray-report-")) / f"{name}.json"
             remark = f"{path} cannot be written: {error.strerror}; the report is kept here instead"
             return Written(write_whole(aside, text), remark)
         raise CannotWrite(f"{path} cannot be written: {error.strerror}") from None

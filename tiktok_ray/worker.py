@@ -79,6 +79,7 @@ class Worker:
     ) -> None:
         self.assignment = assignment
         self.analyzer = analyzer(options)
+        self.threads = analyzer.needs.threads
         self.loaded = False
 
     def load(self) -> Reply:
@@ -90,7 +91,7 @@ class Worker:
                 import_first(self.imports)
                 with alone():
                     self.analyzer.load(a.variant, a.device, a.files)
-                    limit_loaded(self.imports, self.analyzer.needs.threads)
+                    limit_loaded(self.imports, self.threads)
                     cap_device_memory(a, self.imports)
             except BaseException as error:  # noqa: BLE001 - every failure is reported, none is lost
                 return failure(error, "load: ", begin, started)
@@ -109,7 +110,7 @@ class Worker:
     def run(self, inputs: Mapping[str, Any]) -> Reply:
         """Analyze one video. After memory ran out it is tried once more with half the batch."""
         begin, started = time.perf_counter(), time.time()
-        limit_loaded(self.imports, self.analyzer.needs.threads)
+        limit_loaded(self.imports, self.threads)
         with _MemoryWatch(self._memory) as watch:
             reply = self._call(inputs, begin, started)
             if reply.exhausted and self.analyzer.batch > 1:
