@@ -105,8 +105,9 @@ async def test_a_decoder_that_goes_wrong_is_the_requests_error_and_no_more(
         await engine.workers.close()
 
 
-async def test_children_end_with_their_parent(tmp_path):
-    """Also when that is killed in the middle of the work."""
+async def test_children_end_with_their_parent(clip, tmp_path, monkeypatch):
+    """Also when that is killed in the middle of the work, and they take the tracks along."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     program = (
         "import asyncio\n"
         "from pathlib import Path\n"
@@ -118,6 +119,7 @@ async def test_children_end_with_their_parent(tmp_path):
         "    engine = engine_for([fakes.Plain], settings, 'processes')\n"
         "    await engine.workers.start(['plain'])\n"
         "    await engine.workers.load('plain')\n"
+        f"    tracks = await engine.workers.decode(Path({str(clip)!r}), ['thumbs'])\n"
         "    print('ready', flush=True)\n"
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
@@ -131,10 +133,12 @@ async def test_children_end_with_their_parent(tmp_path):
     assert await parent.stdout.readline() == b"ready\n"
     children = psutil.Process(parent.pid).children()
     assert len(children) == 2
+    assert len(list(tmp_path.glob("tiktok-ray-tracks-*/*.track"))) == 1
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
+    assert list(tmp_path.glob("tiktok-ray-tracks-*")) == []
 
 
 async def test_a_file_whose_name_is_not_utf_8(clip, settings, tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -33,7 +34,7 @@ class Child:
 
     def __init__(self) -> None:
         self.workers: dict[str, Worker] = {}
-        self._limited = False
+        self.folder: Path | None = None
 
     def make(
         self, name: str, analyzer: type[Analyzer], options: Options, assignment: Assignment
@@ -55,9 +56,9 @@ class Child:
         self, path: Path, want: Sequence[str], settings: Settings, folder: Path
     ) -> tuple[Decoding, dict[str, TrackFile]]:
         """What came of decoding, and the tracks as files in ``folder``."""
-        if not self._limited:
+        if self.folder is None:
             limit_memory(settings.decoder_gib)
-            self._limited = True
+            self.folder = folder
         done = decode(path, want, settings)
         if done.decoded is None:
             return done, {}
@@ -68,9 +69,9 @@ class Child:
         return True
 
 
-def serve(connection: Connection) -> None:
+def serve(child: Child, connection: Connection) -> None:
     """Answer calls until the other side is closed."""
-    child, sending = Child(), threading.Lock()
+    sending = threading.Lock()
 
     def answer(number: int, call: str, packed: bytes) -> None:
         try:
@@ -102,9 +103,13 @@ def main() -> None:
     close_doors()
     connection = Connection(int(sys.argv[1]))
     logs.write_to(Path(sys.argv[2]))
+    child = Child()
     try:
-        serve(connection)
+        serve(child, connection)
     finally:
+        if child.folder is not None:
+            # A parent that was killed could not remove the tracks.
+            shutil.rmtree(child.folder, ignore_errors=True)
         sys.stderr.flush()
         os._exit(0)
 
