@@ -133,7 +133,7 @@ async def test_children_end_with_their_parent(clip, tmp_path, monkeypatch):
     assert await parent.stdout.readline() == b"ready\n"
     children = psutil.Process(parent.pid).children()
     assert len(children) == 2
-    assert len(list(tmp_path.glob("tiktok-ray-tracks-*/*.track"))) == 1
+    assert len(list(tmp_path.glob("tiktok-ray-tracks-*/*.track"))) == 2  # thumbs, video
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
     _, alive = psutil.wait_procs(children, timeout=60)
