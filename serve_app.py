@@ -1,13 +1,16 @@
 """The HTTP ingress of tiktok_ray on Ray Serve: ``serve run serve_app:app``.
 
 One replica serves requests, and works on the jobs with the fleet's detached actors: when it dies,
-the next one finds their models warm.
+the next one finds their models warm. It has a socket of its own, past Serve's proxy, which would
+hold whole uploads in memory: ``tiktok-ray serve`` has no other, and ``serve run`` has it beside
+Serve's (port 8000, or as Serve's configuration says) where ``TIKTOK_RAY_PORT`` is set.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +39,34 @@ def make_service(settings: Settings) -> Any:
     return Service(graph, Fleet(graph, made, settings, detached=True), settings)
 
 
-def application(settings: Settings, make: Callable[[Settings], Any] = make_service) -> Any:
-    """The Serve application with these settings, which the replica is given as they are."""
+def application(
+    settings: Settings,
+    make: Callable[[Settings], Any] = make_service,
+    *,
+    listens: bool = True,
+) -> Any:
+    """The Serve application with these settings, which the replica is given as they are.
+
+    ``listens``: it answers on the settings' host and port itself.
+    """
 
     def build() -> FastAPI:
         from tiktok_ray.api import create_app
+        from tiktok_ray.listener import listening
 
-        return create_app(lambda: make(settings))
+        @asynccontextmanager
+        async def beside(app: FastAPI) -> AsyncIterator[None]:
+            async with listening(app, settings) as app.state.listener:
+                yield
+
+        return create_app(lambda: make(settings), beside if listens else nullcontext)
 
     @serve.deployment(
         name="ingress",
         num_replicas=1,
         ray_actor_options={"num_cpus": 0},
-        max_ongoing_requests=256,
+        # Streams and waiting requests never take the place of others.
+        max_ongoing_requests=settings.streams + 256,
         max_queued_requests=256,
         graceful_shutdown_timeout_s=10,
     )
@@ -63,6 +81,9 @@ def application(settings: Settings, make: Callable[[Settings], Any] = make_servi
             service = getattr(self.app.state, "service", None)
             if service is not None and not service.alive():
                 raise RuntimeError("the worker has ended")
+            listener = getattr(self.app.state, "listener", None)
+            if listener is not None and listener.done():
+                raise RuntimeError("nobody listens any more")
 
         async def analyze(
             self, path: str, only: Sequence[str] = (), without: Sequence[str] = ()
@@ -82,4 +103,5 @@ def application(settings: Settings, make: Callable[[Settings], Any] = make_servi
 if not ray.is_initialized():
     # Ray's own processes inherit this: one of them would ask where it runs.
     close_doors(ray.util.get_node_ip_address())
-app = application(Settings())
+_settings = Settings()
+app = application(_settings, listens="port" in _settings.model_fields_set)

@@ -22,10 +22,11 @@ from tiktok_ray import intake
 from tiktok_ray.api import create_app
 from tiktok_ray.graph import Graph
 from tiktok_ray.jobs import Ledger
+from tiktok_ray.listener import marked
 from tiktok_ray.local import LocalWorkers
 from tiktok_ray.outbound import Door
 from tiktok_ray.placement import plan
-from tiktok_ray.service import Service
+from tiktok_ray.service import Arriving, Service
 
 HANG = {"plain": {"how": "hang"}}
 
@@ -36,7 +37,10 @@ class Client(httpx.AsyncClient):
 
 @contextlib.asynccontextmanager
 async def served(settings, analyzers=(fakes.Plain, fakes.Softly, fakes.Needy), **client):
-    """A client of a service that runs until the block ends; the service is ``client.service``."""
+    """A client of a service that runs until the block ends; the service is ``client.service``.
+
+    ``direct``: its requests come by the service's own socket, not through Ray Serve's proxy.
+    """
     graph = Graph(analyzers)
 
     def make():
@@ -46,7 +50,8 @@ async def served(settings, analyzers=(fakes.Plain, fakes.Softly, fakes.Needy), *
     app = create_app(make)
     address = client.pop("address", ("127.0.0.1", 50_000))
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app, client=address, raise_app_exceptions=False)
+        door = marked(app) if client.pop("direct", True) else app
+        transport = httpx.ASGITransport(door, client=address, raise_app_exceptions=False)
         options = {"base_url": "http://127.0.0.1:8000", "timeout": 60, **client}
         async with Client(transport=transport, **options) as made:
             made.service = app.state.service
@@ -273,7 +278,7 @@ async def test_the_work_folder_is_swept_of_what_nobody_works_on(clip, settings):
         (poster := work / f"{id}.jpg").touch()
         for folder in (lost, coming):
             os.utime(folder, (time.time() - 7200,) * 2)
-        client.service.arriving.add(coming.name)
+        client.service.arriving[coming.name] = Arriving(0, direct=True)
         await client.service._sweep()
         assert sorted(work.iterdir()) == sorted([coming, new, poster])
 

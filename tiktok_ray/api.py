@@ -16,8 +16,14 @@ import shutil
 import socket
 import sqlite3
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,12 +46,14 @@ from tiktok_ray import __version__, captions, jobs, logs, uploads
 from tiktok_ray.graph import GraphError
 from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, checked, take
 from tiktok_ray.jobs import ENDED, Entry, Job, KeyReused, QueueFull
+from tiktok_ray.listener import DIRECT
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import closed, listed
 from tiktok_ray.placement import Plan
 from tiktok_ray.records import no_room
 from tiktok_ray.report import VideoReport
 from tiktok_ray.service import (
+    Arriving,
     Service,
     doors_of_service,
     exposition,
@@ -62,6 +70,9 @@ BODY_BYTES = 64 * 1024
 HEARTBEAT_S = 15.0
 LARGEST = 2**62
 PROBLEM = "application/problem+json"
+#: While an upload comes, the disk is looked at after so many bytes.
+LOOK_BYTES = 16 * 2**20
+NO_ROOM = ("there is not enough room on the disk", "delete results, or lower TIKTOK_RAY_KEEP_GIB")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "testserver")
 
 
@@ -161,14 +172,15 @@ def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
         408: "The request came too slowly",
         409: "It has ended already",
         410: "The video was removed",
+        411: "The length must be said",
         413: "Too large",
         415: "Not a video, or not a form that is understood",
         416: "The range is not there",
         422: "The request does not fit",
-        429: "The queue is full; see Retry-After",
+        429: "The queue is full, or what comes in is; see Retry-After",
         500: "Something went wrong here",
         502: "The platform gave no video",
-        503: "There is no room for the analyzers",
+        503: "There is no room for the analyzers, or for one more who waits",
         504: "The video was not fetched in time",
         507: "The disk is full",
     }
@@ -176,16 +188,29 @@ def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {c: {"description": about[c], "content": {PROBLEM: body}} for c in (*codes, 401, 403)}
 
 
-def create_app(make: Callable[[], Service]) -> FastAPI:
-    """The application; ``make`` is called when it starts, in its event loop."""
+def create_app(
+    make: Callable[[], Service],
+    beside: Callable[[FastAPI], AbstractAsyncContextManager[Any]] = nullcontext,
+) -> FastAPI:
+    """The application. ``make`` is called when it starts, in a thread; ``beside`` is entered then,
+    in its event loop, and left before the service stops.
+    """
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service = await asyncio.to_thread(make)
-        app.state.guard.settings = service.settings
-        await service.start()
-        yield
-        await service.stop()
+        try:
+            app.state.service = service = await asyncio.to_thread(make)
+            app.state.guard.settings = service.settings
+            await service.start()
+        except Exception as error:
+            # Whoever runs the application may say no more than that it did not start.
+            log.error("the service cannot start: %s", error, exc_info=error)
+            raise
+        try:
+            async with beside(app):
+                yield
+        finally:
+            await service.stop()
 
     app = FastAPI(
         title="tiktok_ray",
@@ -413,7 +438,7 @@ def _add_jobs(app: FastAPI) -> None:
                 "description": "With `wait=true`: the report",
                 "content": {"application/json": {"schema": {"type": "object"}}},
             },
-            **_errors(400, 404, 408, 410, 413, 415, 422, 429, 500, 502, 503, 504, 507),
+            **_errors(400, 404, 408, 410, 411, 413, 415, 422, 429, 500, 502, 503, 504, 507),
         },
         openapi_extra={
             "requestBody": {
@@ -436,21 +461,10 @@ def _add_jobs(app: FastAPI) -> None:
         The job is on disk before the answer leaves. A client that goes away does not end it.
         """
         service = _service(request)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        _refuse_length(request, service)
-        if kind == "multipart/form-data":
-            job = await _uploaded(request, service, key)
-        elif kind == "application/json":
-            job = await _asked(request, service, key)
-        else:
-            raise Problem(
-                "unsupported_media_type",
-                415,
-                "the body must be application/json or multipart/form-data",
-                'send {"url": …}, or a form with a part named file',
-            )
-        if wait:
-            return await _waited(service, job.id)
+        with _watching(service) if wait else nullcontext():
+            job = await _submitted(request, service, key)
+            if wait:
+                return await _waited(service, job.id)
         answer = await _job_answer(service, job)
         response.headers["Location"] = answer.links["self"]
         return answer
@@ -499,7 +513,7 @@ def _add_jobs(app: FastAPI) -> None:
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
             204: {"description": "The job has ended and every event was read"},
-            **_errors(404, 422),
+            **_errors(404, 422, 503),
         },
     )
     async def job_events(
@@ -512,32 +526,75 @@ def _add_jobs(app: FastAPI) -> None:
         job = await _job(service, id)
         if job.state in ENDED and not await asyncio.to_thread(service.ledger.events, id, last, 1):
             return Response(status_code=204)
-        return StreamingResponse(
-            _stream(service, id, last),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        return _Watched(service, _stream(service, id, last))
+
+
+@contextmanager
+def _watching(service: Service) -> Iterator[None]:
+    """One of the streams and waiting requests that there may be at once."""
+    most = service.settings.streams
+    if service.watching >= most:
+        raise Problem(
+            "too_many_streams",
+            503,
+            f"{most} streams of events and waiting requests are open, which is all there may be",
+            "ask GET /jobs/{id} instead, or raise TIKTOK_RAY_STREAMS",
+            headers={"Retry-After": "5", "Connection": "close"},
         )
+    service.watching += 1
+    try:
+        yield
+    finally:
+        service.watching -= 1
 
 
-def _refuse_length(request: Request, service: Service) -> None:
-    """Refuse by its announced length what is too large, or what the disk does not hold."""
+class _Watched(StreamingResponse):
+    """A stream of events, which counts as one as long as it is sent."""
+
+    def __init__(self, service: Service, content: AsyncIterator[str]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(content, media_type="text/event-stream", headers=headers)
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with _watching(self._service):
+                await super().__call__(scope, receive, send)
+        except Problem as error:
+            self._service.figures.refused[error.word] += 1
+            await _answer(error)(scope, receive, send)
+
+
+async def _submitted(request: Request, service: Service, key: str | None) -> Job:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    announced = _announced(request, service.settings)
+    if kind == "multipart/form-data":
+        return await _uploaded(request, service, key, announced)
+    if service.lacks(announced):
+        raise _disk_full()
+    if kind == "application/json":
+        return await _asked(request, service, key)
+    raise Problem(
+        "unsupported_media_type",
+        415,
+        "the body must be application/json or multipart/form-data",
+        'send {"url": …}, or a form with a part named file',
+    )
+
+
+def _announced(request: Request, settings: Settings) -> int:
+    """Bytes of the body as its head says, 0 where it does not. Refuses what is too large."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() and len(length) < 19 else 0
     if length and not announced and length.strip("0"):
         raise Problem("bad_request", 400, "the content length is no number")
-    if announced > service.settings.max_bytes + uploads.FORM_BYTES:
-        raise uploads.too_large(service.settings.max_bytes)
-    if service.free_gib() - announced / 2**30 < service.settings.disk_reserve_gib:
-        raise _disk_full()
+    if announced > settings.max_bytes + uploads.FORM_BYTES:
+        raise uploads.too_large(settings.max_bytes)
+    return announced
 
 
 def _disk_full() -> Problem:
-    return Problem(
-        "disk_full",
-        507,
-        "there is not enough room on the disk",
-        "delete results, or lower TIKTOK_RAY_KEEP_GIB",
-    )
+    return Problem("disk_full", 507, *NO_ROOM)
 
 
 async def _asked(request: Request, service: Service, key: str | None) -> Job:
@@ -562,7 +619,7 @@ async def _asked(request: Request, service: Service, key: str | None) -> Job:
     return await _accept(service, id, wanted, digest, key)
 
 
-async def _uploaded(request: Request, service: Service, key: str | None) -> Job:
+async def _uploaded(request: Request, service: Service, key: str | None, announced: int) -> Job:
     known = key is not None and await asyncio.to_thread(service.ledger.knows_key, key)
     id = logs.correlation.get()
     folder = service.work / id
@@ -570,21 +627,71 @@ async def _uploaded(request: Request, service: Service, key: str | None) -> Job:
         open_jobs = await asyncio.to_thread(service.ledger.open_jobs) + len(service.arriving)
         if open_jobs >= service.room() and not known:
             raise _busy(service, open_jobs)
-        service.arriving.add(id)
+        arriving = Arriving(announced, direct=DIRECT in request.scope)
+        _refuse_bytes(service, arriving)
+        service.arriving[id] = arriving
     try:
-        wanted, digest = await _received(request, service, folder)
+        wanted, digest = await _received(request, service, folder, arriving)
     except BaseException:
-        service.arriving.discard(id)
+        service.arriving.pop(id, None)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         raise
     # A client that goes away from here on changes nothing: what was accepted keeps its upload.
     return await asyncio.shield(_settled(service, id, wanted, digest, key, folder))
 
 
-async def _received(request: Request, service: Service, folder: Path) -> tuple[jobs.Request, str]:
+def _refuse_bytes(service: Service, upload: Arriving) -> None:
+    """Refuse an upload that the disk does not hold beside those that come already, and one that
+    Ray Serve's proxy would have to hold: it reads on whether or not anybody takes what it read.
+    """
+    if service.lacks(upload.announced):
+        raise _disk_full()
+    if service.lacks(upload.announced, beside_arriving=True):
+        raise Problem(
+            "uploads_full",
+            429,
+            "the uploads that are coming in take what the disk has left",
+            "come again when they have ended, or free some disk",
+            headers={"Retry-After": "10", "Connection": "close"},
+        )
+    if upload.direct:
+        return
+    most = service.settings.proxied_mib * 2**20
+    if not upload.announced:
+        detail = "through Ray Serve's proxy an upload must say its length"
+        raise uploads.UploadError("length_required", 411, detail, "send Content-Length")
+    if upload.announced > most:
+        raise uploads.UploadError(
+            "too_large",
+            413,
+            f"through Ray Serve's proxy an upload may have {most} bytes",
+            "send it to the service's own port (TIKTOK_RAY_PORT), "
+            "or raise the setting TIKTOK_RAY_PROXIED_MIB",
+        )
+    proxied = sum(one.announced for one in service.arriving.values() if not one.direct)
+    if proxied + upload.announced > most:
+        raise Problem(
+            "uploads_full",
+            429,
+            f"the uploads that are coming in through Ray Serve's proxy have {proxied} bytes; "
+            f"all at once may have {most}",
+            "come again when they have ended, or use the service's own port (TIKTOK_RAY_PORT)",
+            headers={"Retry-After": "5", "Connection": "close"},
+        )
+
+
+async def _received(
+    request: Request, service: Service, folder: Path, arriving: Arriving
+) -> tuple[jobs.Request, str]:
     """Receive an upload into its folder: what is wanted of it, and a digest of the request."""
     settings, target = service.settings, upload_path(folder)
-    await asyncio.to_thread(folder.mkdir)
+    await asyncio.to_thread(folder.mkdir, mode=0o700)
+
+    def came(count: int) -> None:
+        arriving.came = count
+        if arriving.looks(LOOK_BYTES) and service.lacks(0):
+            raise uploads.UploadError("disk_full", 507, *NO_ROOM)
+
     form = await uploads.receive(
         request.stream(),
         request.headers["content-type"],
@@ -592,6 +699,7 @@ async def _received(request: Request, service: Service, folder: Path) -> tuple[j
         max_bytes=settings.max_bytes,
         timeout_s=settings.upload_timeout_s,
         silence_s=settings.upload_silence_s,
+        came=came,
     )
     service.figures.uploaded_bytes += form.bytes
     wanted = _form_request(form)
@@ -610,7 +718,7 @@ async def _settled(
     try:
         job = await _accept(service, id, wanted, digest, key)
     finally:
-        service.arriving.discard(id)
+        service.arriving.pop(id, None)
         if job is None or job.id != id:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     return job
@@ -687,7 +795,7 @@ async def _accept(
     """Put a job into the queue. The places of uploads that are still coming are kept."""
     try:
         async with service.door:
-            service.arriving.discard(id)
+            service.arriving.pop(id, None)
             room = service.room() - len(service.arriving)
             job, _ = await asyncio.to_thread(
                 service.ledger.accept, id, wanted, digest=digest, key=key, room=room
@@ -696,7 +804,8 @@ async def _accept(
         advice = "use a new key for a new request"
         raise Problem("key_reused", 422, str(error)[:300], advice) from None
     except QueueFull:
-        raise _busy(service, await asyncio.to_thread(service.ledger.open_jobs)) from None
+        open_jobs = await asyncio.to_thread(service.ledger.open_jobs) + len(service.arriving)
+        raise _busy(service, open_jobs) from None
     if job.id != id:
         log.info("the key was used before: this is job %s", job.id)
     service.nudge()
@@ -708,7 +817,7 @@ def _busy(service: Service, open_jobs: int) -> Problem:
     return Problem(
         "queue_full",
         429,
-        f"{open_jobs} jobs are queued or running, which is all there may be",
+        f"{open_jobs} jobs are queued, running or being received; there may be {service.room()}",
         f"come again in {seconds} s",
         headers={"Retry-After": str(seconds), "Connection": "close"},
     )

@@ -45,6 +45,7 @@ log = logging.getLogger("tiktok_ray.service")
 
 POLL_S = 0.5
 GATHER_S = 0.02
+NEWS_S = 5.0
 SWEEP_S = 600.0
 ORPHAN_S = 3600.0
 POSTER_S = 20.0
@@ -106,6 +107,31 @@ class Figures:
         return sum(self.job_s) / len(self.job_s) if self.job_s else 10.0
 
 
+@dataclass
+class Arriving:
+    """An upload that comes in: its bytes as announced (0: not said), and those that came.
+
+    ``direct``: it comes by the service's own socket, not through Ray Serve's proxy.
+    """
+
+    announced: int
+    direct: bool
+    came: int = 0
+    looked: int = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that are still to come, as far as that is known."""
+        return max(0, self.announced - self.came)
+
+    def looks(self, every: int) -> bool:
+        """Whether so many bytes came since the last time that this was true."""
+        due = self.came - self.looked >= every
+        if due:
+            self.looked = self.came
+        return due
+
+
 class Service:
     """Accepts, runs and publishes jobs. Make it, ``start`` it, ``stop`` it; all in one loop."""
 
@@ -125,7 +151,8 @@ class Service:
         self.figures = Figures()
         self.troubles: dict[str, str] = {}
         self.loaded: set[str] = set()
-        self.arriving: set[str] = set()
+        self.arriving: dict[str, Arriving] = {}
+        self.watching = 0
         self.door = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._work: dict[str, asyncio.Task[tuple[VideoReport, Path | None]]] = {}
@@ -133,7 +160,7 @@ class Service:
         self._posters: asyncio.Queue[str] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._news: dict[str, asyncio.Event] = {}
         self._entries: list[tuple[str, float, str, dict[str, Any]]] = []
         self._writing = asyncio.Lock()
         self._stopping = False
@@ -253,12 +280,13 @@ class Service:
             task = asyncio.create_task(self._run(job), name=f"job-{job.id}")
             self._running[job.id] = task
             task.add_done_callback(partial(self._ended, job.id))
-            self._tell()
+            self._tell(job.id)
         await _until(self._wake, POLL_S)
 
     def _ended(self, id: str, _: asyncio.Task[None]) -> None:
         self._running.pop(id, None)
         self._work.pop(id, None)
+        self._tell(id)
         self.nudge()
 
     def nudge(self) -> None:
@@ -311,7 +339,7 @@ class Service:
         log.info("job ends: %s", state, extra={"seconds": seconds, "problem": trouble})
         if state == "done":
             self.figures.took(time.perf_counter() - begin)
-        self._tell()
+        self._tell(job.id)
         if state == "done":
             self._posters.put_nowait(job.id)
         await asyncio.to_thread(shutil.rmtree, self.work / job.id, ignore_errors=True)
@@ -407,18 +435,18 @@ class Service:
             await asyncio.wait([self._running[id]], timeout=5.0)
             return await asyncio.to_thread(self.ledger.get, id)
         if job is not None and job.state == "cancelled":
-            self._tell()
+            self._tell(id)
             await asyncio.to_thread(shutil.rmtree, self.work / id, ignore_errors=True)
         return job
 
     async def ended(self, id: str) -> Job | None:
         """The job once it has ended; None when it is not there any more."""
         while True:
-            changed = self._changed
+            news = self._next_news(id)
             job = await asyncio.to_thread(self.ledger.get, id)
             if job is None or job.state in ENDED:
                 return job
-            await _until(changed, POLL_S)
+            await _until(news, self._news_s)
 
     # Events
 
@@ -451,12 +479,22 @@ class Service:
                 entries = self._entries[:]
                 await asyncio.to_thread(self.ledger.record, entries)
                 del self._entries[: len(entries)]
-                self._tell()
+                self._tell(*{id for id, *_ in entries})
 
-    def _tell(self) -> None:
-        """Wake who waits for news."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+    def _tell(self, *ids: str) -> None:
+        """Wake who waits for news of these jobs."""
+        for id in ids:
+            if (news := self._news.pop(id, None)) is not None:
+                news.set()
+
+    def _next_news(self, id: str) -> asyncio.Event:
+        """Set when something happens in that job; ask for it before looking at the job."""
+        return self._news.setdefault(id, asyncio.Event())
+
+    @property
+    def _news_s(self) -> float:
+        """How long to wait for news before looking again: another process tells none."""
+        return NEWS_S if self.lease.held else POLL_S
 
     async def follow(self, id: str, after: int, quiet_s: float) -> AsyncIterator[Entry | None]:
         """A job's events after number ``after`` as they come, up to its end.
@@ -465,7 +503,7 @@ class Service:
         """
         last = time.monotonic()
         while True:
-            changed = self._changed
+            news = self._next_news(id)
             job = await asyncio.to_thread(self.ledger.get, id)
             entries = await asyncio.to_thread(self.ledger.events, id, after, 500)
             for entry in entries:
@@ -478,7 +516,7 @@ class Service:
             if time.monotonic() - last >= quiet_s:
                 last = time.monotonic()
                 yield None
-            await _until(changed, POLL_S)
+            await _until(news, min(quiet_s, self._news_s))
 
     # Webhooks
 
@@ -515,6 +553,15 @@ class Service:
     def free_gib(self) -> float:
         """Free space on the disk of results and jobs, in GiB."""
         return shutil.disk_usage(self.settings.home).free / 2**30
+
+    def lacks(self, bytes_: int, *, beside_arriving: bool = False) -> bool:
+        """Whether the disk cannot take so many bytes and keep its reserve.
+
+        ``beside_arriving``: beside what is still to come of other uploads.
+        """
+        if beside_arriving:
+            bytes_ += sum(one.left for one in list(self.arriving.values()))
+        return self.free_gib() - bytes_ / 2**30 < self.settings.disk_reserve_gib
 
     def room(self) -> int:
         """How many jobs may be queued and running together."""

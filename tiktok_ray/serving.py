@@ -59,9 +59,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
         )
         from serve_app import application
 
-        serve.start(
-            proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port}
-        )
+        serve.start(proxy_location="Disabled")
         serve.run(application(settings), name=APP, route_prefix="/")
         say(f"serving at http://{settings.host}:{settings.port} (docs: /docs)")
         while not stop.wait(0.5):

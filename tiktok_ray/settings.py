@@ -92,6 +92,15 @@ class Settings(BaseSettings):
     queue: int = Field(100, ge=0, description="Jobs that may wait beside those")
     upload_timeout_s: float = Field(600.0, gt=0, description="Limit of receiving one upload")
     upload_silence_s: float = Field(20.0, gt=0, description="Longest silence within an upload")
+    head_timeout_s: float = Field(
+        20.0, ge=1, description="Longest wait for the head of a client's next request"
+    )
+    proxied_mib: int = Field(
+        64, ge=1, description="Bytes of uploads at once that come through Ray Serve's own proxy"
+    )
+    streams: int = Field(
+        200, ge=1, description="Streams of events and requests that wait for a report, at once"
+    )
     disk_reserve_gib: float = Field(1.0, ge=0, description="Disk space the service leaves free")
     keep_days: float = Field(30.0, gt=0, description="Age at which results and jobs are removed")
     keep_gib: float = Field(20.0, gt=0, description="Size of all results; the oldest make room")

@@ -6,17 +6,23 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
+from typing import Any, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+T = TypeVar("T")
 FIELDS, FIELD_BYTES = 20, 16 * 1024
 #: What boundaries, headers and fields may add to the bytes of the file.
 FORM_BYTES = 1024**2
+#: Bodies are parsed, hashed and written here: neither the event loop nor the threads that answer
+#: everything else wait for the disk.
+WRITERS = ThreadPoolExecutor(4, thread_name_prefix="upload")
 
 
 class UploadError(Exception):
@@ -45,7 +51,8 @@ class _Receiver:
     def __init__(self, target: Path, max_bytes: int) -> None:
         self.form = Form()
         self.done = False
-        self._out = target.open("xb")
+        only_new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._out = os.fdopen(os.open(target, only_new, 0o600), "wb")
         self._hash = hashlib.sha256()
         self._max = max_bytes
         self._header = self._value = b""
@@ -134,28 +141,38 @@ async def receive(
     max_bytes: int,
     timeout_s: float,
     silence_s: float,
+    came: Callable[[int], None] = lambda count: None,
 ) -> Form:
-    """Read a form; its file is written to ``target``. Raises ``UploadError``; leaves no half file."""
-    receiver = _Receiver(target, max_bytes)
+    """Read a form; its file is written to ``target``. Raises ``UploadError``; leaves no half file.
+
+    Nothing more is read before what came is written. ``came`` is told the bytes so far, in a thread
+    of its own, and may raise to refuse the rest.
+    """
+    receiver = await _in_writers(_Receiver, target, max_bytes)
     try:
         parser = MultipartParser(_boundary(content_type), receiver.callbacks())  # type: ignore[arg-type]
-        came = 0
+        count = 0
+
+        def take(chunk: bytes) -> None:
+            came(count)
+            parser.write(chunk)
+
         async with asyncio.timeout(timeout_s):
             while True:
                 chunk = await _next(chunks, silence_s)
                 if chunk is None:
                     break
-                came += len(chunk)
-                if came > max_bytes + FORM_BYTES:
+                count += len(chunk)
+                if count > max_bytes + FORM_BYTES:
                     raise too_large(max_bytes)
-                parser.write(chunk)
+                await _in_writers(take, chunk)
         if not receiver.done:
             raise UploadError("bad_form", 400, "the form ends in the middle")
         if receiver.form.name is None:
             raise UploadError("bad_form", 422, "the form has no part named file")
-        return await asyncio.to_thread(receiver.finish)
+        return await _in_writers(receiver.finish)
     except BaseException as error:
-        target.unlink(missing_ok=True)
+        await _in_writers(target.unlink, True)  # a large file takes a while
         if isinstance(error, FormParserError):
             raise UploadError("bad_form", 400, f"this is no form: {error}") from None
         if isinstance(error, TimeoutError):
@@ -164,6 +181,18 @@ async def receive(
         raise
     finally:
         receiver.close()
+
+
+async def _in_writers(work: Callable[..., T], *given: Any) -> T:
+    """Work in a thread of the writers. It has ended when this has, even if that is cancelled."""
+    future = asyncio.get_running_loop().run_in_executor(WRITERS, work, *given)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()
+        raise
 
 
 async def read_all(
