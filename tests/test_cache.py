@@ -1,5 +1,7 @@
 """The cache of outputs: what goes in comes out, or nothing does; and it keeps to its size."""
 
+import errno
+import io
 import os
 
 import pytest
@@ -87,3 +89,36 @@ def test_it_keeps_to_its_size_and_never_lies(tmp_path_factory, steps, limit):
             assert found in (None, Count(n=put.get(k, -1)))
         on_disk = sum(p.stat().st_size for p in folder.iterdir())
         assert on_disk == cache.total_bytes <= limit
+
+
+def test_what_the_disk_does_not_take_is_not_kept_and_fails_nothing(tmp_path, monkeypatch):
+    cache = DiskCache(tmp_path, 10_000)
+    cache.put(key(1), Count(n=1))
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("builtins.open", lambda path, *_, **__: path.touch() or Full())
+        cache.put(key(2), Count(n=2))
+    assert cache.get(key(2), Count) is None
+    assert cache.get(key(1), Count) == Count(n=1)
+    assert cache.facts()["failures"] == 1
+    assert [p.suffix for p in tmp_path.iterdir()] == [".json"], "no half file is left"
+
+
+def test_what_cannot_be_read_is_computed_again(tmp_path):
+    cache = DiskCache(tmp_path, 10_000)
+    (tmp_path / f"{key(1)}.json").mkdir()
+    assert cache.get(key(1), Count) is None
+
+
+def test_it_can_be_emptied(tmp_path):
+    cache = DiskCache(tmp_path, 10_000)
+    for k in range(3):
+        cache.put(key(k), Count(n=k))
+    (tmp_path / "left.part").write_text("half")
+    assert cache.empty() > 0
+    assert cache.total_bytes == 0
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,9 @@
 """The ledger: accepted on disk, executed to one end, never lost, and poison given up."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -15,12 +17,14 @@ from tiktok_ray.jobs import (
     ENDED,
     POISON,
     RETRIES_S,
+    SCHEMA,
     KeyReused,
     Lease,
     Ledger,
     QueueFull,
     Request,
 )
+from tiktok_ray.records import NewerRecords, set_aside, trouble
 
 
 class Clock:
@@ -282,6 +286,48 @@ def test_one_process_has_the_lease_until_it_dies(tmp_path):
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize("damage", ["junk", "cut", "another"])
+def test_a_broken_ledger_is_set_aside_and_a_new_one_begun(tmp_path, damage):
+    path = tmp_path / "jobs.sqlite"
+    first = Ledger(path)
+    for k in range(100):
+        first.accept(f"{k:024x}", Request(url="http://x/"), digest="d")
+    first.close()
+    if damage == "junk":
+        path.write_bytes(b"this is no database" * 100)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("ALTER TABLE jobs RENAME COLUMN deaths TO lives")
+    assert trouble(path, SCHEMA)
+    again = Ledger(path)
+    assert again.open_jobs() == 0
+    assert len(set_aside(tmp_path)) == 1
+    assert trouble(path, SCHEMA) is None
+
+
+def test_a_newer_ledger_is_left_alone(tmp_path):
+    path = tmp_path / "jobs.sqlite"
+    Ledger(path).close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(NewerRecords, match="newer version"):
+        Ledger(path)
+    assert set_aside(tmp_path) == []
+
+
+def test_an_entry_that_cannot_be_read_ends_and_holds_nothing_up(ledger, tmp_path):
+    for k in range(2):
+        ledger.accept(f"{k:024x}", Request(url="http://x/"), digest="d")
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)) as db:
+        db.execute("UPDATE jobs SET request = '{ broken' WHERE id = ?", (f"{0:024x}",))
+    assert [job.id for job in ledger.page()[0]] == [f"{1:024x}", f"{0:024x}"]
+    assert ledger.claim(alone=True).id == f"{1:024x}"
+    broken = ledger.get(f"{0:024x}")
+    assert (broken.state, broken.problem["type"]) == ("failed", "urn:tiktok-ray:unreadable")
 
 
 class AnyOrder(RuleBasedStateMachine):

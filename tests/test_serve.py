@@ -860,3 +860,184 @@ async def test_upload_names_are_never_paths(clip, settings, tmp_path, name):
             is_problem(answer, 400)
     after = {p for p in tmp_path.parent.rglob("*") if settings.home not in p.parents}
     assert after - before <= {settings.home}
+
+
+def full_disk():
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+async def test_streams_have_a_number_of_their_own(clip, settings):
+    settings = settings.model_copy(update={"streams": 2, "options": HANG})
+    async with served(settings, [fakes.Behaved]) as client:
+        id = (await client.post("/analyze", **form(clip))).json()["id"]
+        streams = [asyncio.create_task(client.get(f"/jobs/{id}/events")) for _ in range(2)]
+        while client.service.watching < 2:
+            await asyncio.sleep(0.01)
+        refused = await client.get(f"/jobs/{id}/events")
+        is_problem(refused, 503, "too_many_streams")
+        assert refused.headers["retry-after"]
+        is_problem(await client.post("/analyze?wait=true", **form(clip)), 503, "too_many_streams")
+        assert (await client.get("/health")).status_code == 200
+        assert (await client.post("/analyze", **form(clip))).status_code == 202
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+        await client.delete(f"/jobs/{id}")
+        while client.service.watching:
+            await asyncio.sleep(0.01)
+        assert (await client.get(f"/jobs/{id}/events")).status_code == 200
+
+
+async def test_uploads_that_come_at_once_share_the_room(clip, settings, monkeypatch):
+    gate = asyncio.Event()
+
+    async def slowly(data):
+        yield data[:100]
+        await gate.wait()
+        yield data[100:]
+
+    async with served(settings) as client:
+        settled = httpx.Request("POST", "http://x/", **form(clip))
+        data, size = settled.read(), int(settled.headers["content-length"])
+        headers = {name: settled.headers[name] for name in ("content-type", "content-length")}
+        free = settings.disk_reserve_gib + 1.5 * size / 2**30
+        monkeypatch.setattr(client.service, "free_gib", lambda: free)
+        first = asyncio.create_task(client.post("/analyze", content=slowly(data), headers=headers))
+        while not client.service.arriving:
+            await asyncio.sleep(0.01)
+        second = await client.post("/analyze", content=data, headers=headers)
+        is_problem(second, 429, "uploads_full")
+        gate.set()
+        assert (await first).status_code == 202
+        assert (await client.post("/analyze", content=data, headers=headers)).status_code == 202
+        free = settings.disk_reserve_gib + 0.5 * size / 2**30
+        is_problem(await client.post("/analyze", content=data, headers=headers), 507, "disk_full")
+
+
+async def test_an_upload_is_refused_as_soon_as_it_has_filled_the_disk(settings, monkeypatch):
+    async def endless():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+        for _ in range(100):
+            yield bytes(2**20)
+
+    async with served(settings) as client:
+        free = iter([9.0] * 2)
+        monkeypatch.setattr(client.service, "free_gib", lambda: next(free, 0.5))
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        answer = await client.post("/analyze", content=endless(), headers=headers)
+        is_problem(answer, 507, "disk_full")
+        assert list(client.service.work.iterdir()) == []
+
+
+async def test_serves_proxy_is_given_little_to_hold(clip, settings):
+    settings = settings.model_copy(update={"proxied_mib": 1})
+    async with served(settings, direct=False) as client:
+        assert (await client.post("/analyze", **form(clip))).status_code == 202
+        large = {"files": {"file": ("x.mp4", bytes(2**20 + 1))}}
+        is_problem(await client.post("/analyze", **large), 413, "too_large")
+
+        async def unsaid():
+            yield b"--x\r\n"
+
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        answer = await client.post("/analyze", content=unsaid(), headers=headers)
+        is_problem(answer, 411, "length_required")
+
+
+async def test_no_job_fails_of_a_cache_without_room(clip, settings, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with served(settings) as client:
+        with monkeypatch.context() as disk:
+            disk.setattr("pathlib.Path.replace", refuse)
+            report = (await client.post("/analyze?wait=true", **form(clip))).json()
+        assert report["analyzers"]["needy"]["status"] == "ok"
+        assert client.service.cache.facts()["failures"] == 3
+
+
+async def test_a_waiting_job_is_cancelled_on_a_full_disk(clip, settings, monkeypatch):
+    settings = settings.model_copy(update={"options": HANG, "in_flight": 1})
+    async with served(settings, [fakes.Behaved]) as client:
+        ids = [(await client.post("/analyze", **form(clip))).json()["id"] for _ in range(2)]
+        while not (await client.get(f"/jobs/{ids[0]}")).json()["started"]:
+            await asyncio.sleep(0.01)
+        cancel, upload = client.service.ledger.cancel, client.service.work / ids[1]
+
+        def until_there_is_room(id):
+            if upload.exists():
+                raise full_disk()
+            return cancel(id)
+
+        monkeypatch.setattr(client.service.ledger, "cancel", until_there_is_room)
+        assert (await client.delete(f"/jobs/{ids[1]}")).json()["state"] == "cancelled"
+        assert (await client.delete(f"/jobs/{ids[0]}")).status_code == 200
+        assert (await ended(client, ids[0]))["state"] == "cancelled"
+
+
+async def test_a_download_waits_for_the_disk(clip, settings, monkeypatch):
+    tries = []
+
+    async def fetch(url, _, folder, *__, **___):
+        tries.append(url)
+        if len(tries) == 1:
+            client.service.free_gib = lambda: 0.0
+            asyncio.get_running_loop().call_later(0.3, delattr, client.service, "free_gib")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if url.endswith("never"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        target = folder / "video"
+        target.write_bytes(clip.read_bytes())
+        return intake.Taken(target, url)
+
+    monkeypatch.setattr("tiktok_ray.service.take", fetch)
+    monkeypatch.setattr("tiktok_ray.service.FULL_S", 0.05)
+    async with served(settings) as client:
+        url = "https://www.tiktok.com/@a/video/1"
+        id = (await client.post("/analyze", json={"url": url})).json()["id"]
+        assert (await ended(client, id))["state"] == "done"
+        assert len(tries) == 2
+        id = (await client.post("/analyze", json={"url": f"{url}never"})).json()["id"]
+        job = await ended(client, id)
+        assert (job["state"], job["problem"]["type"]) == ("failed", "urn:tiktok-ray:disk_full")
+
+
+async def test_everything_in_the_home_is_for_its_owner_alone(clip, settings):
+    settings.home.mkdir(mode=0o755)
+    (settings.home / "results").mkdir(mode=0o755)
+    (settings.home / "results" / "old").write_text("readable")
+    (settings.home / "results" / "old").chmod(0o644)
+    before = os.umask(0o022)
+    try:
+        async with served(settings) as client:
+            await client.post("/analyze?wait=true", **form(clip))
+            open_to_others = [
+                str(path)
+                for path in (settings.home, *settings.home.rglob("*"))
+                if path.stat().st_mode & 0o077
+            ]
+    finally:
+        os.umask(before)
+    assert open_to_others == []
+
+
+async def test_it_starts_over_whatever_cannot_be_read(clip, settings):
+    async with served(settings) as client:
+        for _ in range(2):
+            await client.post("/analyze?wait=true", **form(clip))
+        broken, whole = [r["id"] for r in (await client.get("/results")).json()["results"]]
+    (settings.home / "results" / broken / "report.json").write_text("{ broken")
+    (settings.home / "results" / "index.sqlite").write_bytes(b"junk" * 1000)
+    (settings.home / "jobs.sqlite").write_bytes(b"junk" * 1000)
+    for entry in (settings.home / "cache").iterdir():
+        entry.write_text("junk")
+    async with served(settings) as client:
+        health = (await client.get("/health")).json()
+        assert health["ready"]
+        [named] = [r for r in health["reasons"] if "set aside" in r]
+        assert all(name in named for name in (broken, "index.sqlite", "jobs.sqlite"))
+        assert [r["id"] for r in (await client.get("/results")).json()["results"]] == [whole]
+        answer = await client.post("/analyze?wait=true", **form(clip))
+        assert answer.status_code == 200

@@ -1,5 +1,7 @@
 """Results: published whole or not at all, found, held to age and size."""
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -11,6 +13,8 @@ import textwrap
 import pytest
 
 from tests import fakes
+from tiktok_ray import store as store_module
+from tiktok_ray.records import set_aside
 from tiktok_ray.report import Section, VideoInfo, VideoReport
 from tiktok_ray.store import Store
 
@@ -206,3 +210,97 @@ def test_deleting(store, tmp_path):
     picture.write_bytes(b"jpg")
     store.add_poster(id_of(1), picture)
     assert store.poster_path(id_of(1)) is None
+
+
+def test_a_report_that_cannot_be_read_is_set_aside_and_the_rest_is_found(tmp_path):
+    first = Store(tmp_path)
+    for k in range(4):
+        first.publish(id_of(k), report(f"v{k}"))
+    first.close()
+    (tmp_path / id_of(0) / "report.json").write_text("{ broken")
+    (tmp_path / id_of(1) / "report.json").write_text('{"schema_version": "9.0", "video": []}')
+    newer = json.loads((tmp_path / id_of(2) / "report.json").read_text())
+    newer |= {"schema_version": "2.0", "more": {"than": "now"}}
+    (tmp_path / id_of(2) / "report.json").write_text(json.dumps(newer))
+    (tmp_path / "index.sqlite").unlink()
+    again = Store(tmp_path)
+    assert {r.id for r in again.page()[0]} == {id_of(2), id_of(3)}, "a newer version's is kept too"
+    aside = [path.name for path in set_aside(tmp_path)]
+    assert [name.split("-")[1] for name in aside] == [id_of(0), id_of(1)]
+    assert again.publish(id_of(0), report("v0")), "its place is free again"
+
+
+@pytest.mark.parametrize("damage", ["junk", "middle", "another", "newer"])
+def test_an_index_that_cannot_be_read_is_made_again(tmp_path, damage):
+    first = Store(tmp_path)
+    for k in range(40):
+        first.publish(id_of(k), report(f"v{k}"))
+    first.close()
+    index = tmp_path / "index.sqlite"
+    if damage == "junk":
+        index.write_bytes(b"this is no database" * 100)
+    elif damage == "middle":
+        data = bytearray(index.read_bytes())
+        data[4096:] = b"\xff" * len(data[4096:])
+        index.write_bytes(data)
+    else:
+        with contextlib.closing(sqlite3.connect(index, isolation_level=None)) as db:
+            if damage == "newer":
+                db.execute("PRAGMA user_version = 99")
+            else:
+                db.execute("ALTER TABLE results RENAME COLUMN uploader TO author")
+    again = Store(tmp_path)
+    assert again.count() == 40
+    assert len(set_aside(tmp_path)) == 1
+
+
+def test_links_among_the_results_are_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "report.json").write_text("secret")
+    folder = tmp_path / "results"
+    made = Store(folder)
+    made.publish(id_of(1), report("v1"))
+    (folder / id_of(2)).symlink_to(outside)
+    (folder / id_of(1) / "video").symlink_to(outside / "report.json")
+    again = Store(folder)
+    assert [r.id for r in again.page()[0]] == [id_of(1)]
+    assert again.report_path(id_of(2)) is None
+    assert again.video_path(id_of(1)) is None
+    assert again.delete(id_of(2))
+    assert again.delete(id_of(1))
+    assert (outside / "report.json").read_text() == "secret"
+
+
+def full():
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+def test_a_result_is_deleted_where_the_index_cannot_be_written(store, monkeypatch):
+    for k in range(2):
+        store.publish(id_of(k), report(f"v{k}"))
+
+    def refuse(_):
+        raise full()
+
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "_forget", refuse)
+        assert store.delete(id_of(0))
+        assert not (store.folder / id_of(0)).exists()
+        assert [r.id for r in store.page()[0]] == [id_of(1)]
+        assert store.get(id_of(0)) is None
+    store.prune(older_than_s=10**9, max_bytes=10**9)
+    assert store.count() == 1
+
+
+def test_nothing_half_written_is_left_where_the_disk_is_full(store, monkeypatch):
+    def refuse(path, text):
+        path.write_text(text[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store_module, "_write", refuse)
+    with pytest.raises(OSError, match="No space"):
+        store.publish(id_of(1), report())
+    assert [p.name for p in store.folder.iterdir() if "sqlite" not in p.name] == []

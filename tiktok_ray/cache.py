@@ -1,11 +1,12 @@
 """Outputs of analyzers on disk, by a key that covers everything they depend on.
 
 Bounded: what was not read for longest makes room. A file that cannot be read back is no output: it
-is removed and computed again.
+is removed and computed again. The cache is optional: whatever its disk says, no job fails of it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -18,6 +19,8 @@ from pydantic import ValidationError
 
 from tiktok_ray.report import Output
 
+log = logging.getLogger("tiktok_ray.cache")
+
 KEY = re.compile(r"[a-z0-9_]+-[0-9a-f]{16,64}")
 
 
@@ -25,10 +28,10 @@ class DiskCache:
     """Implements ``engine.Cache``. Several processes may share the folder."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self.max_bytes = max_bytes
-        self.hits = self.misses = 0
+        self.hits = self.misses = self.failures = 0
         self._lock = threading.Lock()
         self._sizes: OrderedDict[str, int] = OrderedDict()
         files = [(p.stat(), p) for p in folder.glob("*.json") if KEY.fullmatch(p.stem)]
@@ -55,26 +58,34 @@ class DiskCache:
         except FileNotFoundError:
             self.misses += 1
             return None
-        except ValidationError:
+        except (OSError, ValidationError) as error:
             self.misses += 1
+            self._failed("read", key, error)
             self._drop(key)
             return None
         self.hits += 1
         with self._lock:
             self._note(key, len(text))
-        with suppress(FileNotFoundError):  # another process made room
+        with suppress(OSError):  # another process made room, say
             os.utime(path)
         return output
 
     def put(self, key: str, output: Output) -> None:
-        """Keep an output; one larger than the whole cache is not kept."""
+        """Keep an output. One larger than the whole cache, or than the disk's room, is not kept."""
         path = self._path(key)
         text = output.model_dump_json().encode()
         if len(text) > self.max_bytes:
             return
         part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
-        part.write_bytes(text)
-        part.replace(path)
+        try:
+            with open(part, "wb", opener=_private) as file:
+                file.write(text)
+            part.replace(path)
+        except OSError as error:
+            self._failed("kept", key, error)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            return
         with self._lock:
             self._note(key, len(text))
             self._make_room()
@@ -87,12 +98,32 @@ class DiskCache:
         while self._total > self.max_bytes and self._sizes:
             key, size = self._sizes.popitem(last=False)
             self._total -= size
-            self._path(key).unlink(missing_ok=True)
+            self._remove(key)
 
     def _drop(self, key: str) -> None:
         with self._lock:
             self._total -= self._sizes.pop(key, 0)
-        self._path(key).unlink(missing_ok=True)
+        self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        with suppress(OSError):
+            self._path(key).unlink(missing_ok=True)
+
+    def _failed(self, what: str, key: str, error: Exception) -> None:
+        self.failures += 1
+        log.warning("%s could not be %s: %s", key, what, error)
+
+    def empty(self) -> int:
+        """Remove all that is kept; returns the bytes."""
+        with self._lock:
+            freed, self._total = self._total, 0
+            keys, self._sizes = list(self._sizes), OrderedDict()
+        for key in keys:
+            self._remove(key)
+        for part in self.folder.glob("*.part"):
+            with suppress(OSError):
+                part.unlink()
+        return freed
 
     def facts(self) -> dict[str, Any]:
         """How full it is and how well it served."""
@@ -101,4 +132,9 @@ class DiskCache:
             "bytes": self._total,
             "hits": self.hits,
             "misses": self.misses,
+            "failures": self.failures,
         }
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -84,6 +84,7 @@ class Request(BaseModel):
     only: list[str] = Field(default_factory=list)
     without: list[str] = Field(default_factory=list)
     webhook: str | None = None
+    keep: bool = Field(True, description="False: the result is the sender's to fetch and remove")
 
 
 class Job(BaseModel):
@@ -231,17 +232,21 @@ class Ledger(Records):
 
         A suspect of several deaths is taken only when nothing else runs (``alone``).
         """
-        with self._change() as db:
-            rows = self._rows("SELECT * FROM jobs WHERE state = 'queued' ORDER BY seq LIMIT 1")
-            if not rows or (rows[0]["deaths"] >= SUSPECT and not alone):
-                return None
-            id, attempt, now = rows[0]["id"], rows[0]["attempts"] + 1, self._clock()
-            db.execute(
-                "UPDATE jobs SET state = 'running', attempts = ?, started = ? WHERE id = ?",
-                (attempt, now, id),
-            )
-            self._append(id, [(now, "job", {"state": "running", "attempt": attempt})])
-        return self._get(id)
+        while True:
+            with self._change() as db:
+                rows = self._rows("SELECT * FROM jobs WHERE state = 'queued' ORDER BY seq LIMIT 1")
+                if not rows or (rows[0]["deaths"] >= SUSPECT and not alone):
+                    return None
+                id, attempt, now = rows[0]["id"], rows[0]["attempts"] + 1, self._clock()
+                if _job(rows[0]).problem == UNREADABLE:
+                    self._end(id, "failed", problem=UNREADABLE, where="state = 'queued'")
+                    continue
+                db.execute(
+                    "UPDATE jobs SET state = 'running', attempts = ?, started = ? WHERE id = ?",
+                    (attempt, now, id),
+                )
+                self._append(id, [(now, "job", {"state": "running", "attempt": attempt})])
+            return self._get(id)
 
     def finish(
         self,
@@ -400,10 +405,26 @@ class Ledger(Records):
             return db.execute("DELETE FROM jobs WHERE ended < ?", (before,)).rowcount
 
 
+#: Of an entry of the ledger that is damaged, or a newer version's.
+UNREADABLE: dict[str, Any] = {
+    "type": "urn:tiktok-ray:unreadable",
+    "title": "The ledger's entry cannot be read",
+    "status": 500,
+    "detail": "what was asked for cannot be read in the ledger any more",
+    "advice": "send it again",
+}
+
+
 def _job(row: sqlite3.Row) -> Job:
     plain = {name: row[name] for name in Job.model_fields if name not in ("request", "problem")}
-    problem = json.loads(row["problem"]) if row["problem"] else None
-    return Job(request=Request.model_validate_json(row["request"]), problem=problem, **plain)
+    try:
+        problem = json.loads(row["problem"]) if row["problem"] else None
+        request = Request.model_validate_json(row["request"])
+        return Job(request=request, problem=problem, **plain)
+    except (ValueError, TypeError):
+        return Job(
+            id=str(row["id"]), state="failed", request=Request(), created=0.0, problem=UNREADABLE
+        )
 
 
 def _poisoned(deaths: int, at_work: list[str]) -> dict[str, Any]:
@@ -424,7 +445,7 @@ class Lease:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._file: int | None = None
 

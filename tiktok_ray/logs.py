@@ -129,7 +129,7 @@ class SharedFile(logging.Handler):
             same = False
         if not same or self._file is None:
             self._release()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o600)
             self._inode = os.fstat(self._file).st_ino
@@ -194,8 +194,9 @@ def native_aside(home: Path) -> Iterator[None]:
     """
     path = home / FOLDER / NATIVE
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sink = path.open("wb", buffering=0)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        anew = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        sink = os.fdopen(os.open(path, anew, 0o600), "wb", buffering=0)
         own = os.dup(2)
     except OSError:
         yield
@@ -225,12 +226,15 @@ def _is_standard_error(stream: TextIO) -> bool:
 def rotate(path: Path, now: float | None = None) -> Path | None:
     """Put the log aside as ``<name>-<time>.jsonl.gz``; None when it is empty or not there.
 
-    Writers of other processes go on in a new file. Only one process rotates at a time.
+    Writers of other processes go on in a new file. Only one process rotates at a time. What could
+    not be packed for want of room stays as it is and is packed the next time. Raises ``OSError``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in sorted(path.parent.glob(f"{path.stem}-*.jsonl")):
+            _pack(left)
         if not path.is_file() or not path.stat().st_size:
             return None
         at = datetime.fromtimestamp(time.time() if now is None else now, UTC)
@@ -239,15 +243,35 @@ def rotate(path: Path, now: float | None = None) -> Path | None:
         path.touch(0o600)
         # A writer that opened the old file just now ends its line before it is read.
         time.sleep(0.05)
-        packed = aside.with_name(aside.name + ".gz")
-        part = packed.with_suffix(".part")
-        with aside.open("rb") as source, gzip.open(part, "wb") as target:
-            shutil.copyfileobj(source, target)
-        part.replace(packed)
-        aside.unlink()
-        return packed
+        return _pack(aside)
     finally:
         os.close(lock)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether a log was put aside, and waits to be packed."""
+    return re.search(r"-\d{8}T[\d.]+$", path.stem) is not None
+
+
+def _pack(aside: Path) -> Path:
+    packed = aside.with_name(aside.name + ".gz")
+    part = packed.with_suffix(".part")
+    try:
+        with (
+            aside.open("rb") as source,
+            open(part, "wb", opener=_private) as file,
+            gzip.open(file, "wb") as target,
+        ):
+            shutil.copyfileobj(source, target)
+        part.replace(packed)
+    finally:
+        part.unlink(missing_ok=True)
+    aside.unlink()
+    return packed
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def forget(folder: Path, *, keep_days: float, now: float | None = None) -> list[Path]:

@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
 @contextlib.contextmanager
 def serving(settings: Settings) -> Iterator[None]:
     """What surrounds a running service: its mark, its log, and the heartbeat for systemd."""
+    upkeep.private(settings.home)
     upkeep.clean(settings)
     upkeep.own(settings)
     logs.write_to(logs.log_file(settings.home))
@@ -170,14 +171,23 @@ def _look(settings: Settings, as_json: bool, log: bool) -> None:
         shot = watch.snapshot(settings)
     except watch.NoAnswer as error:
         if log:
-            upkeep.append(settings, "monitor.jsonl", {"at": time.time(), "down": str(error)})
+            _note(settings, {"at": time.time(), "down": str(error)})
         _fail(f"no answer: {error}", "is it running? tiktok-ray health", ILL)
     if log:
-        upkeep.append(settings, "monitor.jsonl", shot)
+        _note(settings, shot)
     if as_json:
         print(json.dumps(shot, indent=1, ensure_ascii=False))
     elif not log:
         console_for(sys.stdout).print(watch.screen(shot))
+
+
+def _note(settings: Settings, look: dict[str, Any]) -> None:
+    """Append a look to the log of looks, where the disk takes it."""
+    told: dict[str, Any] = {}
+    with upkeep.unless_full(told):
+        upkeep.append(settings, "monitor.jsonl", look)
+    for words in told.values():
+        problem(f"this look is not in logs/monitor.jsonl: {words}")
 
 
 # health
@@ -220,9 +230,9 @@ def mend(
         cleaned = upkeep.clean(settings)
         done.append(f"ended {len(cleaned.processes)} processes that outlived their service")
     if "disk" in checks:
-        rotated = upkeep.rotate_logs(settings)
         gone = upkeep.retain(settings)
-        told = ", ".join(f"{n} {what}" for what, n in gone.items())
+        rotated = upkeep.rotate_logs(settings)
+        told = _told_of(gone)
         done.append(f"packed {len(rotated['packed'])} logs; removed what is past its time: {told}")
     if any(v.ill for v in verdicts):
         form = systemd.installed()
@@ -276,7 +286,16 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup")]) -> None:
 def retention(as_json: AsJson = False) -> None:
     """Remove results, jobs and logs past their age or size."""
     gone = upkeep.retain(_settings())
-    _out(gone, as_json, "removed: " + ", ".join(f"{n} {what}" for what, n in gone.items()))
+    _out(gone, as_json, "removed: " + _told_of(gone))
+
+
+def _told_of(gone: dict[str, Any]) -> str:
+    """What ``upkeep.retain`` removed, in words."""
+    left = gone.get("left undone")
+    counts = ", ".join(
+        f"{n} {what.replace('_', ' ')}" for what, n in gone.items() if what != "left undone"
+    )
+    return f"{counts}; not all could be done: {left}" if left else counts
 
 
 @maintain_app.command("logs")

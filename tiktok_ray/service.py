@@ -28,7 +28,7 @@ from typing import Any
 
 import httpx
 
-from tiktok_ray import logs
+from tiktok_ray import logs, upkeep
 from tiktok_ray.cache import DiskCache
 from tiktok_ray.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
 from tiktok_ray.graph import Graph
@@ -36,7 +36,7 @@ from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
 from tiktok_ray.jobs import ENDED, SUSPECT, Delivery, Entry, Job, Lease, Ledger, State
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import Door, trust
-from tiktok_ray.records import no_room
+from tiktok_ray.records import no_room, set_aside
 from tiktok_ray.report import Output, VideoReport, rounded
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Store
@@ -57,7 +57,10 @@ FULL_S = 1.0
 #: Most entries of the timeline that a job's event carries.
 SHOWN = 200
 #: Statuses of what decoding finds wrong; the rest is in ``intake.STATUS``.
-DECODE_STATUS = {"no_video": 422, "undecodable": 422, "decoder_died": 422, "decode_timeout": 422}
+DECODE_STATUS = {
+    "no_video": 422, "undecodable": 422, "decoder_died": 422, "decode_timeout": 422,
+    "disk_full": 507,
+}  # fmt: skip
 TITLES = {
     "capacity": "There is no room for the analyzers",
     "internal": "Something went wrong here",
@@ -137,7 +140,7 @@ class Service:
 
     def __init__(self, graph: Graph, workers: Workers, settings: Settings) -> None:
         home = settings.home
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        upkeep.private(home)
         self.settings = settings
         self.graph = graph
         self.ledger = Ledger(home / "jobs.sqlite")
@@ -147,9 +150,12 @@ class Service:
         self.engine = Engine(graph, workers, settings, cache=self.cache)
         self.lease = Lease(home / "jobs.lock")
         self.work = home / "work"
-        self.work.mkdir(exist_ok=True)
+        self.work.mkdir(exist_ok=True, mode=0o700)
         self.figures = Figures()
         self.troubles: dict[str, str] = {}
+        if aside := [*set_aside(home), *set_aside(home / "results")]:
+            names = ", ".join(path.name for path in aside)
+            self.troubles["unreadable"] = f"unreadable, and set aside: {names}"
         self.loaded: set[str] = set()
         self.arriving: dict[str, Arriving] = {}
         self.watching = 0
@@ -368,7 +374,7 @@ class Service:
         if (known := self.store.report_path(job.id)) is not None:
             # It was published, and the process died before it could say so.
             return await asyncio.to_thread(VideoReport.read, known), None
-        source = await self._at_hand(job, self.work / job.id)
+        source = await self._at_hand_in_time(job)
         report = await self.engine.analyze(
             source,
             only=job.request.only,
@@ -376,6 +382,24 @@ class Service:
             listen=lambda progress: self._heard(job.id, progress),
         )
         return report, source.path if self.settings.keep_videos else None
+
+    async def _at_hand_in_time(self, job: Job) -> Source:
+        """The video, as soon as the disk holds it; one that it can never hold fails."""
+        folder = self.work / job.id
+        while True:
+            try:
+                return await self._at_hand(job, folder)
+            except OSError as error:
+                if job.request.url is None or not no_room(error):
+                    raise
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                if not self.lacks(0):
+                    words = "the disk has not the room that this video takes"
+                    raise InputError("disk_full", words, "free some disk") from None
+                while self.lacks(0):
+                    self.troubles["disk"] = f"the disk takes nothing: {error}"
+                    await asyncio.sleep(FULL_S)
+                self.troubles.pop("disk", None)
 
     async def _at_hand(self, job: Job, folder: Path) -> Source:
         request = job.request
@@ -421,14 +445,27 @@ class Service:
         try:
             await poster(video, picture)
             await asyncio.to_thread(self.store.add_poster, id, picture)
-        except (TimeoutError, OSError, RuntimeError) as error:
+        except (TimeoutError, OSError, RuntimeError, sqlite3.OperationalError) as error:
             log.info("no poster of %s: %s", id, error)
         finally:
             picture.unlink(missing_ok=True)
 
     async def cancel(self, id: str) -> Job | None:
-        """Stop a job, and wait a little until it has stopped."""
-        job = await asyncio.to_thread(self.ledger.cancel, id)
+        """Stop a job, and wait a little until it has stopped.
+
+        On a full disk the files of a job that waits make the room in which that is written.
+        """
+        try:
+            job = await asyncio.to_thread(self.ledger.cancel, id)
+        except sqlite3.OperationalError as error:
+            job = await asyncio.to_thread(self.ledger.get, id)
+            if not no_room(error) or job is None:
+                raise
+            if id in self._work:
+                self._work[id].cancel()
+                return job.model_copy(update={"cancelling": True})
+            await asyncio.to_thread(shutil.rmtree, self.work / id, ignore_errors=True)
+            job = await asyncio.to_thread(self.ledger.cancel, id)
         self.nudge()
         if job is not None and job.cancelling and id in self._work:
             self._work[id].cancel()

@@ -2,27 +2,31 @@
 
 ``<folder>/<id>/`` holds ``report.json``, and where they were kept ``video`` and ``poster.jpg``. The
 folders are the truth; the index, an SQLite file beside them, is made again from them where it is
-missing or out of step. Methods block on the disk: call them from a thread.
+missing, broken or out of step. A report that cannot be read is set aside; links are not followed.
+Methods block on the disk: call them from a thread.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiktok_ray.records import Records
+from tiktok_ray.records import NewerRecords, Records, no_room, put_aside
 from tiktok_ray.report import VideoReport
 
-REPORT, VIDEO, POSTER = "report.json", "video", "poster.jpg"
+log = logging.getLogger("tiktok_ray.store")
+
+INDEX, REPORT, VIDEO, POSTER = "index.sqlite", "report.json", "video", "poster.jpg"
 NAME = re.compile(r"[0-9a-f]{8,64}")
 PART = ".part-"
 
@@ -70,21 +74,35 @@ class Store(Records):
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
         self._clock = clock
-        super().__init__(folder / "index.sqlite", SCHEMA, "NORMAL")
+        try:
+            super().__init__(folder / INDEX, SCHEMA, "NORMAL")
+        except NewerRecords:  # the folders are the truth
+            put_aside(folder / INDEX)
+            super().__init__(folder / INDEX, SCHEMA, "NORMAL")
         self._reconcile()
 
     def _reconcile(self) -> None:
         """Index the folders that are not, and forget entries whose folder is gone."""
-        there = {p.name for p in self.folder.iterdir() if NAME.fullmatch(p.name)}
-        there = {name for name in there if (self.folder / name / REPORT).is_file()}
+        there = {id: path.stat().st_mtime for id, path in reports(self.folder).items()}
         known = {row["id"] for row in self._rows("SELECT id FROM results")}
-        for id in known - there:
-            self._forget(id)
-        for id in sorted(there - known, key=self._written):
-            self._index(id, VideoReport.read(self.folder / id / REPORT), self._written(id))
+        try:
+            for id in known - there.keys():
+                self._forget(id)
+            for id in sorted(there.keys() - known, key=there.__getitem__):
+                self._take_in(id, there[id])
+        except sqlite3.OperationalError as error:
+            if not no_room(error):
+                raise
+            log.warning("the disk is full: the index of results is not whole")
 
-    def _written(self, id: str) -> float:
-        return (self.folder / id / REPORT).stat().st_mtime
+    def _take_in(self, id: str, written: float) -> None:
+        """Index a report that lies there, whichever version wrote it; else set it aside."""
+        try:
+            entry = _entry(json.loads((self.folder / id / REPORT).read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            put_aside(self.folder / id)
+        else:
+            self._index(id, entry, written)
 
     def publish(self, id: str, report: VideoReport, video: Path | None = None) -> bool:
         """Put a report there; its ``video`` is moved or copied to it. False if ``id`` is there.
@@ -97,23 +115,24 @@ class Store(Records):
             return False
         part = self.folder / f"{PART}{id}"
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        _write(part / REPORT, report.to_json() + "\n")
-        if video is not None:
-            _bring(video, part / VIDEO)
-        _sync(part)
-        part.rename(place)
+        now = self._clock()
         try:
+            part.mkdir(mode=0o700)
+            _write(part / REPORT, report.to_json() + "\n")
+            os.utime(part / REPORT, (now, now))
+            if video is not None:
+                _bring(video, part / VIDEO)
+            _sync(part)
+            part.rename(place)
             _sync(self.folder)
-            self._index(id, report, self._clock())
+            self._index(id, _entry(report.model_dump(mode="json")), now)
         except BaseException:
-            shutil.rmtree(place)
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
             raise
         return True
 
-    def _index(self, id: str, report: VideoReport, created: float) -> None:
-        video = report.video
-        statuses = {name: section.status for name, section in report.analyzers.items()}
+    def _index(self, id: str, entry: Mapping[str, Any], created: float) -> None:
         with self._change() as db:
             db.execute(
                 "INSERT OR REPLACE INTO results (id, created, bytes, video_id, sha256, source,"
@@ -121,19 +140,16 @@ class Store(Records):
                 (
                     id,
                     created,
-                    self._size(id),
-                    video.id,
-                    video.sha256,
-                    video.source,
-                    video.title,
-                    video.uploader,
-                    video.duration_s,
-                    json.dumps(statuses),
+                    size_of(self._place(id)),
+                    entry["id"],
+                    entry["sha256"],
+                    entry["source"],
+                    entry["title"],
+                    entry["uploader"],
+                    entry["duration_s"],
+                    json.dumps(entry["statuses"]),
                 ),
             )
-
-    def _size(self, id: str) -> int:
-        return sum(file.stat().st_size for file in self._place(id).iterdir())
 
     def _place(self, id: str) -> Path:
         if not NAME.fullmatch(id):
@@ -142,7 +158,7 @@ class Store(Records):
 
     def get(self, id: str) -> Result | None:
         rows = self._rows("SELECT * FROM results WHERE id = ?", id)
-        return self._result(rows[0]) if rows else None
+        return self._result(rows[0]) if rows and self.report_path(id) else None
 
     def report_path(self, id: str) -> Path | None:
         """Where the report lies, or None if there is none of that name."""
@@ -157,9 +173,10 @@ class Store(Records):
         return self._file(id, POSTER)
 
     def _file(self, id: str, name: str) -> Path | None:
-        if not NAME.fullmatch(id) or not (self.folder / id / name).is_file():
+        place = self.folder / id
+        if not NAME.fullmatch(id) or place.is_symlink() or (place / name).is_symlink():
             return None
-        return self.folder / id / name
+        return place / name if (place / name).is_file() else None
 
     def _result(self, row: sqlite3.Row) -> Result:
         plain = {name: row[name] for name in row.keys() if name not in ("seq", "statuses")}  # noqa: SIM118
@@ -221,7 +238,8 @@ class Store(Records):
             f"SELECT * FROM results WHERE {where} ORDER BY seq DESC LIMIT ?", *values, limit + 1
         )
         more = rows[limit - 1]["seq"] if len(rows) > limit else None
-        return [self._result(row) for row in rows[:limit]], more
+        # While the disk is full the index may name some that are gone.
+        return [self._result(row) for row in rows[:limit] if self.report_path(row["id"])], more
 
     def count(self) -> int:
         return int(self._rows("SELECT count(*) FROM results")[0][0])
@@ -233,21 +251,26 @@ class Store(Records):
     def add_poster(self, id: str, picture: Path) -> None:
         """Give a result its poster; one that was deleted meanwhile takes none."""
         place = self._place(id)
-        if place.is_dir():
+        if self.report_path(id) is not None:
             picture.replace(place / POSTER)
             with self._change() as db:
-                db.execute("UPDATE results SET bytes = ? WHERE id = ?", (self._size(id), id))
+                db.execute("UPDATE results SET bytes = ? WHERE id = ?", (size_of(place), id))
 
     def delete(self, id: str) -> bool:
-        """Remove a result with its video; whether there was one."""
-        if not NAME.fullmatch(id) or not (self.folder / id).is_dir():
-            return False
-        # A folder is renamed at once and removed in many steps: after a crash none is half there.
-        gone = self.folder / f"{PART}{id}-{time.monotonic_ns()}"
-        (self.folder / id).rename(gone)
-        self._forget(id)
-        shutil.rmtree(gone, ignore_errors=True)
-        return True
+        """Remove a result with its video; whether there was one. It works on a full disk too."""
+        there = bool(NAME.fullmatch(id)) and remove(self.folder / id)
+        if there:
+            self._forget_if_it_can(id)
+        return there
+
+    def _forget_if_it_can(self, id: str) -> None:
+        """On a full disk an entry stays for later; nothing shows it without its folder."""
+        try:
+            self._forget(id)
+        except sqlite3.OperationalError as error:
+            if not no_room(error):
+                raise
+            log.warning("the disk is full: %s stays in the index", id)
 
     def _forget(self, id: str) -> None:
         with self._change() as db:
@@ -255,15 +278,14 @@ class Store(Records):
 
     def prune(self, *, older_than_s: float, max_bytes: float) -> list[str]:
         """Remove results of that age, then the oldest until the rest fits; returns their names."""
-        limit = self._clock() - older_than_s
-        rows = self._rows("SELECT id, created, bytes FROM results ORDER BY seq")
-        left = sum(row["bytes"] for row in rows)
-        gone = []
-        for row in rows:
-            if row["created"] < limit or left > max_bytes:
-                left -= row["bytes"]
-                if self.delete(row["id"]):
-                    gone.append(row["id"])
+        gone = [
+            id
+            for id in past(self.folder, self._clock() - older_than_s, max_bytes)
+            if self.delete(id)
+        ]
+        for row in self._rows("SELECT id FROM results"):
+            if self.report_path(row["id"]) is None:
+                self._forget_if_it_can(row["id"])
         return gone
 
     def sweep(self) -> None:
@@ -272,11 +294,73 @@ class Store(Records):
             shutil.rmtree(part, ignore_errors=True)
 
 
+def reports(folder: Path) -> dict[str, Path]:
+    """Reports that lie in a folder of results, by identifier."""
+    places = [p for p in folder.iterdir() if NAME.fullmatch(p.name) and not p.is_symlink()]
+    return {p.name: p / REPORT for p in places if _is_plain(p / REPORT)}
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def past(folder: Path, before: float, max_bytes: float) -> list[str]:
+    """Results from before that time (seconds since 1970), then the oldest until the rest fits.
+
+    The folders alone are looked at: it works where the index cannot be opened.
+    """
+    found = sorted((path.stat().st_mtime, id) for id, path in reports(folder).items())
+    sizes = {id: size_of(folder / id) for _, id in found}
+    left, gone = sum(sizes.values()), []
+    for written, id in found:
+        if written < before or left > max_bytes:
+            left -= sizes[id]
+            gone.append(id)
+    return gone
+
+
+def remove(place: Path) -> bool:
+    """Remove the folder of a result; whether it was there. What a link leads to is let alone."""
+    # A folder is renamed at once and removed in many steps: after a crash none is half there.
+    gone = place.with_name(f"{PART}{place.name}-{time.monotonic_ns()}")
+    try:
+        place.rename(gone)
+    except FileNotFoundError:
+        return False
+    if gone.is_symlink():
+        gone.unlink()
+    else:
+        shutil.rmtree(gone, ignore_errors=True)
+    return True
+
+
+def size_of(place: Path) -> int:
+    """Bytes of the files of a result."""
+    return sum(file.lstat().st_size for file in place.iterdir())
+
+
+def _entry(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What the index holds of a report. Raises ``KeyError`` or ``TypeError`` where it is none."""
+    video = report["video"]
+    wanted = {name: str(video[name]) for name in ("id", "sha256", "source")}
+    return {
+        **wanted,
+        "title": video.get("title"),
+        "uploader": video.get("uploader"),
+        "duration_s": float(video["duration_s"]),
+        "statuses": {name: str(part["status"]) for name, part in report["analyzers"].items()},
+    }
+
+
 def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with open(path, "w", encoding="utf-8", opener=_private) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _bring(source: Path, target: Path) -> None:
@@ -285,6 +369,7 @@ def _bring(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+    target.chmod(0o600)
 
 
 def _sync(folder: Path) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import shutil
 import sqlite3
+import stat
 import tarfile
 import tempfile
 import time
@@ -25,11 +27,15 @@ from typing import Any
 import psutil
 
 from tiktok_ray import logs
+from tiktok_ray.cache import DiskCache
+from tiktok_ray.records import no_room
 from tiktok_ray.settings import Settings
+
+log = logging.getLogger("tiktok_ray.upkeep")
 
 MARK = "TIKTOK_RAY_OWNER"
 LEDGER, RESULTS, BACKUPS = "jobs.sqlite", "results", "backups"
-TEMPORARY, WORK = "tmp", "work"
+TEMPORARY, WORK, CACHE = "tmp", "work", "cache"
 STARTS = "starts.jsonl"
 KEPT_BACKUPS = 8
 KEPT_STARTS = 200
@@ -75,6 +81,22 @@ class Owner:
             return False
 
 
+def private(home: Path) -> None:
+    """Make the home, and let it and all in it be for its owner alone, from now on too.
+
+    What another account owns stays as it is. Links are not followed.
+    """
+    os.umask(0o077)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder, folders, files in os.walk(home):
+        for name in (".", *folders, *files):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                mode = os.lstat(path).st_mode
+                if not stat.S_ISLNK(mode) and mode & 0o077:
+                    os.chmod(path, stat.S_IMODE(mode) & 0o700)
+
+
 def _home(settings: Settings) -> str:
     return str(settings.home.resolve())
 
@@ -93,14 +115,35 @@ def own(settings: Settings) -> Owner:
     temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["TMPDIR"] = str(temporary.resolve())
     tempfile.tempdir = None
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    starts = settings.home / STARTS
-    known = starts.read_text().splitlines()[1 - KEPT_STARTS :] if starts.exists() else []
+    _remember(settings.home / STARTS, owner)
+    return owner
+
+
+def _remember(starts: Path, owner: Owner) -> None:
+    """Note a start, by which dead Ray sessions are known as ours. A full disk does not stop it."""
+    known = [json.dumps({"pid": pid, "started": at}) for pid, at in _starts(starts)]
     entry = json.dumps({"pid": owner.pid, "started": owner.started})
     part = starts.with_suffix(".part")
-    part.write_text("\n".join([*known, entry]) + "\n")
-    part.replace(starts)
-    return owner
+    try:
+        part.write_text("\n".join([*known[1 - KEPT_STARTS :], entry]) + "\n")
+        part.replace(starts)
+    except OSError as error:
+        log.warning("this start is not noted in %s: %s", starts, error)
+        part.unlink(missing_ok=True)
+
+
+def _starts(path: Path) -> list[tuple[int, float]]:
+    """Process and time of each start that is noted; lines that cannot be read are passed over."""
+    found = []
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            found.append((int(entry["pid"]), float(entry["started"])))
+    return found
 
 
 def marked(settings: Settings) -> Iterator[tuple[psutil.Process, Owner]]:
@@ -223,19 +266,6 @@ def abandoned_semaphores(folder: Path = Path("/dev/shm"), older_s: float = 3600.
     return sorted(found)
 
 
-def orphans(settings: Settings) -> list[Path]:
-    """What work left whose process died, such as uploads that were never accepted; an hour old."""
-    from tiktok_ray import service
-    from tiktok_ray.jobs import Ledger
-
-    if not (settings.home / LEDGER).is_file():
-        return []
-    ledger = Ledger(settings.home / LEDGER)
-    found = service.orphans(settings.home / WORK, ledger)
-    ledger.close()
-    return found
-
-
 def ray_folder() -> Path:
     """Where Ray keeps its sessions on this machine."""
     return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
@@ -243,13 +273,11 @@ def ray_folder() -> Path:
 
 def dead_sessions(settings: Settings) -> list[Path]:
     """Folders of Ray sessions that this home's service began, and whose process is dead."""
-    starts = settings.home / STARTS
-    if not starts.exists() or not ray_folder().is_dir():
+    if not ray_folder().is_dir():
         return []
     begun: dict[int, list[float]] = {}
-    for line in starts.read_text().splitlines():
-        entry = json.loads(line)
-        begun.setdefault(int(entry["pid"]), []).append(float(entry["started"]))
+    for pid, started in _starts(settings.home / STARTS):
+        begun.setdefault(pid, []).append(started)
     dead = []
     for folder in sorted(ray_folder().iterdir()):
         found = _SESSION.fullmatch(folder.name)
@@ -375,43 +403,64 @@ def restore(settings: Settings, backup: Path) -> dict[str, int]:
 def retain(settings: Settings) -> dict[str, Any]:
     """Hold results, jobs, leftovers and logs to their age and size; what was removed.
 
-    The service does the same with all but logs by itself; this works without it too.
+    The service does the same with all but logs by itself; this works without it too, and on a disk
+    that is full to the last byte: files go first, then what is known of them. While the disk is
+    short of its reserve, the cache goes too.
     """
+    from tiktok_ray import service, store
     from tiktok_ray.jobs import Ledger
-    from tiktok_ray.service import discard
-    from tiktok_ray.store import Store
 
-    home, age = settings.home, settings.keep_days * 86_400
-    gone: dict[str, Any] = {"results": 0, "jobs": 0}
-    if (home / RESULTS).is_dir():
-        store = Store(home / RESULTS)
-        size = settings.keep_gib * 2**30
-        gone["results"] = len(store.prune(older_than_s=age, max_bytes=size))
-        store.close()
-    if (home / LEDGER).is_file():
-        ledger = Ledger(home / LEDGER)
-        gone["jobs"] = ledger.prune(time.time() - age)
-        ledger.close()
-    lost = orphans(settings)
-    for path in lost:
-        discard(path)
-    gone["leftovers"] = len(lost)
+    home, before = settings.home, time.time() - settings.keep_days * 86_400
+    gone: dict[str, Any] = {"results": 0, "jobs": 0, "leftovers": 0, "logs": 0}
+    if not home.is_dir():
+        return gone
     gone["logs"] = len(logs.forget(home / logs.FOLDER, keep_days=settings.keep_days))
+    if (home / RESULTS).is_dir():
+        old = store.past(home / RESULTS, before, settings.keep_gib * 2**30)
+        gone["results"] = sum(store.remove(home / RESULTS / id) for id in old)
+    if shutil.disk_usage(home).free < settings.disk_reserve_gib * 2**30 and (home / CACHE).is_dir():
+        gone["cached_bytes"] = DiskCache(home / CACHE, 2**62).empty()
+    with unless_full(gone):
+        if (home / RESULTS).is_dir():
+            store.Store(home / RESULTS).close()  # which forgets what is gone
+        if (home / LEDGER).is_file():
+            with contextlib.closing(Ledger(home / LEDGER)) as ledger:
+                lost = service.orphans(home / WORK, ledger)
+                for path in lost:
+                    service.discard(path)
+                gone["leftovers"] = len(lost)
+                gone["jobs"] = ledger.prune(before)
     return gone
+
+
+@contextlib.contextmanager
+def unless_full(told: dict[str, Any]) -> Iterator[None]:
+    """Go on where the disk is full: ``told`` gets a word about it."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        if not no_room(error):
+            raise
+        told["left undone"] = f"the disk is full ({error})"
 
 
 def rotate_logs(settings: Settings) -> dict[str, Any]:
     """Put today's logs aside, packed, and forget the old ones."""
     folder = settings.home / logs.FOLDER
-    packed = [logs.rotate(path) for path in sorted(folder.glob("*.jsonl"))]
+    made: dict[str, Any] = {"packed": [], "removed": []}
     gone = logs.forget(folder, keep_days=settings.keep_days)
-    return {"packed": [p.name for p in packed if p], "removed": [p.name for p in gone]}
+    made["removed"] = [path.name for path in gone]
+    with unless_full(made):
+        for path in sorted(folder.glob("*.jsonl")):
+            if not logs.is_aside(path) and (packed := logs.rotate(path)):
+                made["packed"].append(packed.name)
+    return made
 
 
 def append(settings: Settings, name: str, entry: dict[str, Any]) -> Path:
     """Append one line to a log of that name."""
     path = settings.home / logs.FOLDER / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(path, "a", encoding="utf-8", opener=_private) as file:
         file.write(json.dumps(entry, ensure_ascii=False) + "\n")
     return path

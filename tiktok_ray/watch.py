@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -273,7 +274,8 @@ def judge(settings: Settings, now: float | None = None) -> list[Verdict]:
             words = f"{error}; its process started {_span(seconds)} ago"
             return [Verdict("service", "note", words, "wait"), *_left(settings)]
         advice = "start it: tiktok-ray serve, or systemctl --user start tiktok-ray"
-        return [Verdict("service", "bad", str(error), advice, ill=True), *_left(settings)]
+        down = Verdict("service", "bad", str(error), advice, ill=True)
+        return [down, *_disk_here(settings), *_left(settings)]
     up_s = now - health["since"]
     return [
         _service(settings, health, up_s),
@@ -337,6 +339,13 @@ def _disk(settings: Settings, disk: Mapping[str, Any]) -> Verdict:
     short = disk["free_gib"] < settings.disk_reserve_gib
     advice = "free some space, or lower TIKTOK_RAY_KEEP_GIB or TIKTOK_RAY_KEEP_DAYS"
     return Verdict("disk", "bad" if short else "ok", words, advice if short else "")
+
+
+def _disk_here(settings: Settings) -> Iterable[Verdict]:
+    """The disk of the home, as it is seen without the service."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(settings.home).free
+        yield _disk(settings, {"free_gib": free / 2**30})
 
 
 def _left(settings: Settings) -> Iterable[Verdict]:
