@@ -18,7 +18,7 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
-from tiktok_ray.doors import close_doors
+from tiktok_ray.doors import close_doors, close_token
 from tiktok_ray.settings import Settings
 
 NAME = "tiktok_ray"
@@ -102,6 +102,7 @@ def application(
 
 if not ray.is_initialized():
     # Ray's own processes inherit this: one of them would ask where it runs.
+    close_token()
     close_doors(ray.util.get_node_ip_address())
 _settings = Settings()
 app = application(_settings, listens="port" in _settings.model_fields_set)

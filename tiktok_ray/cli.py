@@ -52,6 +52,7 @@ class Exit(IntEnum):
     USAGE = 2
     INPUT = 3
     STRICT = 4
+    DIED = 5
 
 
 @contextlib.contextmanager
@@ -574,7 +575,7 @@ def serve(
     if "RAY_ADDRESS" not in os.environ:
         # Read when Ray is imported: a Ray of one machine then listens on loopback alone.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from tiktok_ray.serving import CannotServe, run
+    from tiktok_ray.serving import CannotServe, Died, run
 
     with _explained():
         settings = _settings(host=host, port=port)
@@ -584,6 +585,8 @@ def serve(
         except CannotServe as error:
             problem(str(error))
             raise typer.Exit(Exit.USAGE) from None
+        except Died:
+            raise typer.Exit(Exit.DIED) from None
 
 
 @app.command()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 #: Where a library that ignores every other setting sends its statistics: nowhere.
 CLOSED_DOOR = "http://127.0.0.1:9"
@@ -36,6 +37,19 @@ def doors_closed(own_address: str = "") -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def close_token() -> Path:
+    """Let Ray's token file be for its owner alone, where it lies; its place.
+
+    Ray 2.60.0 writes it readable for everybody. Another account's file stays as it is.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+    with suppress(OSError):
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    return path
 
 
 def close_native_door() -> None:

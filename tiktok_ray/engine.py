@@ -259,6 +259,7 @@ class Engine:
         *,
         cache: Cache | None = None,
     ) -> None:
+        graph.check_options(settings.options)
         self.graph = graph
         self.workers = workers
         self.settings = settings

@@ -32,7 +32,7 @@ from ray import exceptions
 
 from tiktok_ray import logs
 from tiktok_ray.analyzer import Analyzer, Options
-from tiktok_ray.doors import close_doors, doors_closed
+from tiktok_ray.doors import close_doors, close_token, doors_closed
 from tiktok_ray.engine import (
     DECODER,
     CapacityError,
@@ -153,6 +153,7 @@ def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> 
 
     With its ``dashboard`` all of it listens on loopback, and asks for Ray's own token.
     """
+    close_token()
     if ray.is_initialized():
         return
     if (address := os.environ.get("RAY_ADDRESS")) and not dashboard:
@@ -175,6 +176,7 @@ def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> 
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    close_token()  # which Ray may just have written
 
 
 class Fleet:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import inspect
 import types
 import typing
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from tiktok_ray.analyzer import Analyzer, Partial
 from tiktok_ray.media import TRACKS
@@ -77,14 +81,14 @@ class Graph:
     def select(self, only: Collection[str] = (), without: Collection[str] = ()) -> tuple[str, ...]:
         """The chosen analyzers and all they cannot do without, in an order that works.
 
-        Raises ``GraphError`` for an unknown name, and for one excluded that a chosen one needs.
+        ``without`` holds whatever ``only`` says. Raises ``GraphError`` for an unknown name, for one
+        excluded that a chosen one needs, and where nothing is left.
         """
         for name in (*only, *without):
-            if name not in self.analyzers:
-                raise GraphError(
-                    f"there is no analyzer {name!r}; there are: {', '.join(self.order)}"
-                )
-        chosen = set(only) if only else set(self.analyzers) - set(without)
+            self._known(name)
+        chosen = (set(only) or set(self.analyzers)) - set(without)
+        if not chosen:
+            raise GraphError("no analyzer is left: all that are wanted are excluded")
         waiting = list(chosen)
         while waiting:
             name = waiting.pop()
@@ -97,6 +101,24 @@ class Graph:
                     chosen.add(edge.source)
                     waiting.append(edge.source)
         return tuple(name for name in self.order if name in chosen)
+
+    def _known(self, name: str) -> None:
+        if name not in self.analyzers:
+            near = difflib.get_close_matches(name, self.order, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise GraphError(
+                f"there is no analyzer {name!r}{meant}; there are: {', '.join(self.order)}"
+            )
+
+    def check_options(self, options: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise ``GraphError`` for options of an analyzer that does not exist or does not take them."""
+        for name, given in options.items():
+            self._known(name)
+            try:
+                self.analyzers[name].options_type.model_validate(given)
+            except ValidationError as error:
+                told = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+                raise GraphError(f"options of {name} do not fit: {'; '.join(told)}") from None
 
     @cached_property
     def urgency(self) -> dict[str, float]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import logging
 import os
 import signal
 import socket
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,27 @@ import psutil
 import ray
 from ray import serve
 
-from tiktok_ray.doors import doors_closed
+from tiktok_ray import logs, upkeep
+from tiktok_ray.doors import close_token, doors_closed
 from tiktok_ray.fleet import NAMESPACE, open_ray, remove_actors
+from tiktok_ray.graph import Graph, GraphError
+from tiktok_ray.jobs import Ledger
 from tiktok_ray.placement import cards_here
+from tiktok_ray.records import NewerRecords, no_room, set_aside
 from tiktok_ray.settings import Settings
+from tiktok_ray.store import Store
+
+log = logging.getLogger("tiktok_ray.serving")
 
 STOP_S = 40.0
+#: Ray's own ending may hang when a part of it is dead; what is left then is killed.
+END_S = 30.0
+#: How often Ray is looked at, and how long a Ray of others may owe an answer.
+LOOK_S, OWE_S = 1.0, 20.0
+#: When Ray is dead this process has so long to end as it should.
+LEAVE_S = 5.0
+DIED = 5
+VITAL = ("raylet", "gcs_server")
 APP = "tiktok_ray"
 
 
@@ -34,40 +52,183 @@ class CannotServe(Exception):
     """The service cannot be started as it is asked for; the message says why, and what to do."""
 
 
+class Died(Exception):
+    """What the service stands on ended while it served. That was said; it can be started again."""
+
+
 def run(settings: Settings, say: Callable[[str], None]) -> None:
-    """Serve until the process is told to stop (SIGINT, SIGTERM). Raises ``CannotServe``."""
+    """Serve until the process is told to stop (SIGINT, SIGTERM).
+
+    Raises ``CannotServe`` with the cause, and ``Died`` when Ray ended meanwhile.
+    """
     _check(settings)
+    _open_home(settings, say)
     stop = threading.Event()
     _stop_on_signals(stop)
     address = os.environ.get("RAY_ADDRESS")
-    say("starting Ray …" if not address else f"connecting to Ray at {address} …")
-    _connect(settings, address)
-    # Ray has put its own handler there: it would end the node at once, and running jobs with it.
-    _stop_on_signals(stop)
+    watched = _Ray()
     try:
-        note = _note(settings)
-        facts = psutil.Process()
-        note.write_text(
-            json.dumps(
-                {
-                    "pid": facts.pid,
-                    "started": facts.create_time(),
-                    "ray": ray.get_runtime_context().gcs_address,
-                    "own_ray": not address,
-                }
-            )
-        )
-        from serve_app import application
+        say("starting Ray …" if not address else f"connecting to Ray at {address} …")
+        with _told("Ray cannot be started", settings):
+            _connect(settings, address)
+        # Ray has put its own handler there: it would end the node at once, and running jobs with it.
+        _stop_on_signals(stop)
 
-        serve.start(proxy_location="Disabled")
-        serve.run(application(settings), name=APP, route_prefix="/")
+        def end_with_ray(trouble: str) -> None:
+            say(f"{trouble}; the service ends, start it again: tiktok-ray serve")
+            log.error("%s; the service ends", trouble)
+            upkeep.end_own(settings, watched.children)
+            stop.set()
+            # Whoever waits for Ray now, as its client library does, waits for long.
+            time.sleep(LEAVE_S)
+            _note(settings).unlink(missing_ok=True)
+            os._exit(DIED)
+
+        watched.watch(end_with_ray, own=not address)
+        with _told("the service cannot be started", settings):
+            _deploy(settings, own=not address)
         say(f"serving at http://{settings.host}:{settings.port} (docs: /docs)")
-        while not stop.wait(0.5):
-            pass
+        stop.wait()
+        if watched.dead:
+            raise Died
         say("stopping …")
     finally:
-        _end(own=not address)
+        if not watched.dead:
+            watched.leave()
+            _end(own=not address)
+        if not address:
+            upkeep.end_own(settings, watched.children)
         _note(settings).unlink(missing_ok=True)
+
+
+def _open_home(settings: Settings, say: Callable[[str], None]) -> None:
+    """Open what the service will open, so that what stops it is said here and now."""
+    from actors import ANALYZERS
+
+    home = settings.home
+    try:
+        Graph(ANALYZERS).check_options(settings.options)
+        upkeep.private(home)
+        Ledger(home / upkeep.LEDGER).close()
+        Store(home / upkeep.RESULTS).close()
+        for name in (upkeep.WORK, upkeep.CACHE):
+            (home / name).mkdir(exist_ok=True, mode=0o700)
+    except (NewerRecords, GraphError) as error:
+        raise CannotServe(str(error)) from None
+    except (OSError, sqlite3.Error) as error:
+        advice = "choose another home: TIKTOK_RAY_HOME"
+        if no_room(error):
+            advice = "free some of its disk, by hand or by: tiktok-ray maintain retention"
+        raise CannotServe(f"{home} cannot be used ({error}); {advice}") from None
+    for path in (*set_aside(home), *set_aside(home / upkeep.RESULTS)):
+        say(f"unreadable, and set aside: {path}")
+
+
+@contextlib.contextmanager
+def _told(what: str, settings: Settings) -> Iterator[None]:
+    """Turn whatever goes wrong into its cause, as this process or the replica's log has it."""
+    begin = datetime.now(UTC).isoformat(timespec="milliseconds")
+    try:
+        yield
+    except CannotServe:
+        raise
+    except Exception as error:
+        log.error(what, exc_info=error)
+        raise CannotServe(f"{what}: {_cause(settings, begin) or _first_line(error)}") from None
+
+
+def _cause(settings: Settings, since: str) -> str:
+    """What the replica's log says since then of why it does not start."""
+    file = logs.log_file(settings.home)
+    try:
+        said = [e for e in logs.read(file) if e.get("at", "") >= since]
+    except OSError:
+        return ""
+    causes = [str(e["message"]) for e in said if e.get("logger") == "tiktok_ray.api"]
+    return causes[-1].removeprefix("the service cannot start: ") if causes else ""
+
+
+def _first_line(error: Exception) -> str:
+    if no_room(error):
+        return "the disk is full; free some: tiktok-ray maintain retention"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}; see the log"
+
+
+def _deploy(settings: Settings, own: bool) -> None:
+    facts = psutil.Process()
+    note = {
+        "pid": facts.pid,
+        "started": facts.create_time(),
+        "ray": ray.get_runtime_context().gcs_address,
+        "own_ray": own,
+    }
+    _note(settings).write_text(json.dumps(note))
+    from serve_app import application
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it names a port that nobody has
+    serve.start(proxy_location="Disabled")
+    serve.run(application(settings), name=APP, route_prefix="/")
+
+
+class _Ray:
+    """Whether the Ray that the service stands on lives: our own by its processes, another's by
+    whether it answers. Ray's own calls would wait a minute and more for a dead one.
+    """
+
+    def __init__(self) -> None:
+        self.children: list[psutil.Process] = []
+        self._vital: list[tuple[psutil.Process, str]] = []
+        self._node = ""
+        self.dead = False
+        self._left = threading.Event()
+        self._asking: threading.Thread | None = None
+        self._since = time.monotonic()
+        self._found = ""
+
+    def watch(self, then: Callable[[str], None], own: bool) -> None:
+        """Look from now on, in a thread; what is found dead is told once."""
+        if own:
+            self.children = psutil.Process().children(recursive=True)
+            self._vital = [(p, p.name()) for p in self.children if p.name() in VITAL]
+        else:
+            self._node = ray.get_runtime_context().get_node_id()
+
+        def look() -> None:
+            while not self._left.wait(LOOK_S):
+                if trouble := self._trouble():
+                    self.dead = True
+                    then(trouble)
+                    return
+
+        threading.Thread(target=look, daemon=True, name="watch-ray").start()
+
+    def leave(self) -> None:
+        """Look no more."""
+        self._left.set()
+
+    def _trouble(self) -> str:
+        for process, name in self._vital:
+            if _gone(process):
+                return f"Ray's {name} (process {process.pid}) has ended"
+        if not self._node:
+            return ""
+        if self._asking is None or not self._asking.is_alive():
+            self._since = time.monotonic()
+            self._asking = threading.Thread(target=self._ask, daemon=True, name="ask-ray")
+            self._asking.start()
+        if time.monotonic() - self._since > OWE_S:
+            return f"Ray has not answered for {OWE_S:g} s"
+        return self._found
+
+    def _ask(self) -> None:
+        try:
+            alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
+            self._found = f"Ray does not answer ({_first_line(error)})"
+        else:
+            self._found = "" if self._node in alive else "this machine's node of Ray has ended"
+        time.sleep(LOOK_S * 5)
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
@@ -101,6 +262,7 @@ def _is_loopback(host: str) -> bool:
 
 def _connect(settings: Settings, address: str | None) -> None:
     if address:
+        close_token()
         with doors_closed(ray.util.get_node_ip_address()):
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
     else:
@@ -108,11 +270,19 @@ def _connect(settings: Settings, address: str | None) -> None:
 
 
 def _end(own: bool) -> None:
-    with contextlib.suppress(ray.exceptions.RayError, RuntimeError):
-        serve.shutdown()
-        if own:
-            remove_actors()
-    ray.shutdown()
+    """End Serve, the actors, and our own Ray; what hangs is not waited for."""
+
+    def end() -> None:
+        with contextlib.suppress(ray.exceptions.RayError, RuntimeError, ConnectionError):
+            if ray.is_initialized():
+                serve.shutdown()
+                if own:
+                    remove_actors()
+            ray.shutdown()
+
+    ending = threading.Thread(target=end, daemon=True, name="end-ray")
+    ending.start()
+    ending.join(END_S)
 
 
 def down(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -134,6 +304,7 @@ def down(settings: Settings, say: Callable[[str], None]) -> bool:
     address = os.environ.get("RAY_ADDRESS") or ("" if note.get("own_ray") else note.get("ray"))
     if address:
         found = _clear(address, say) or found
+    found = bool(upkeep.clean(settings).processes) or found
     _note(settings).unlink(missing_ok=True)
     return found
 
@@ -142,13 +313,17 @@ def _ended(process: psutil.Process, limit_s: float) -> bool:
     """Wait for a process to end; one that has ended and nobody reaps (no init) counts as ended."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
+        if _gone(process):
             return True
         time.sleep(0.1)
     return False
+
+
+def _gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _clear(address: str, say: Callable[[str], None]) -> bool:
@@ -174,16 +349,16 @@ def _since(begin: float) -> str:
 
 
 def _note(settings: Settings) -> Path:
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     return settings.home / "service.json"
 
 
 def _read(settings: Settings) -> dict[str, Any]:
     try:
-        note: dict[str, Any] = json.loads(_note(settings).read_text())
-    except (FileNotFoundError, ValueError):
+        note = json.loads(_note(settings).read_text(errors="replace"))
+    except (OSError, ValueError):
         return {}
-    return note
+    return note if isinstance(note, dict) else {}
 
 
 def _serving(settings: Settings) -> psutil.Process | None:
@@ -192,5 +367,5 @@ def _serving(settings: Settings) -> psutil.Process | None:
     try:
         process = psutil.Process(note["pid"])
         return process if abs(process.create_time() - note["started"]) < 1 else None
-    except (KeyError, psutil.NoSuchProcess):
+    except (KeyError, TypeError, ValueError, psutil.NoSuchProcess):
         return None

@@ -18,7 +18,7 @@ import stat
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,8 @@ TEMPORARY, WORK, CACHE = "tmp", "work", "cache"
 STARTS = "starts.jsonl"
 KEPT_BACKUPS = 8
 KEPT_STARTS = 200
+#: So often what is left of a service is looked for and killed.
+ROUNDS = 5
 #: A session of Ray belongs to a start of ours when it began within so many seconds of it.
 SESSION_S = 600.0
 _SESSION = re.compile(r"session_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_\d+_(\d+)")
@@ -162,7 +164,49 @@ def marked(settings: Settings) -> Iterator[tuple[psutil.Process, Owner]]:
 
 def stale(settings: Settings) -> list[psutil.Process]:
     """Processes of this home's service whose owner is dead."""
-    return [p for p, owner in marked(settings) if p.pid != os.getpid() and not owner.alive()]
+    found = [p for p, owner in marked(settings) if p.pid != os.getpid() and not owner.alive()]
+    return found + _agents(dead_sessions(settings), {p.pid for p in found})
+
+
+def _agents(sessions: list[Path], but: Collection[int]) -> list[psutil.Process]:
+    """Ray's agents of these sessions: their title hides their environment, their logs tell."""
+    found = []
+    for process in psutil.process_iter() if sessions else ():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid in but or process.uids().real != os.getuid():
+                continue
+            if " ".join(process.cmdline()[:1]).startswith("ray::"):
+                files = [Path(file.path) for file in process.open_files()]
+                if any(file.is_relative_to(s) for file in files for s in sessions):
+                    found.append(process)
+    return found
+
+
+def end_own(settings: Settings, known: Collection[psutil.Process] = ()) -> list[str]:
+    """Kill what this process started for its service, and what outlived its end; their titles.
+
+    ``known``: processes that it has as well, such as Ray's agents, which hide their mark.
+    """
+    own, titles = os.getpid(), []
+    # Until nothing is left: what is still alive may start another.
+    for _ in range(ROUNDS):
+        left = [p for p, owner in marked(settings) if owner.pid == own and p.pid != own]
+        left += [p for p in known if _runs(p)]
+        if not left:
+            break
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                titles.append(_title(process))
+                process.kill()
+        psutil.wait_procs(left, timeout=5)
+    return titles
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass
