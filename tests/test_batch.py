@@ -385,6 +385,8 @@ async def test_a_batch_through_the_service(clips, out, settings, tmp_path):
         batch = Batch(manifest, out, runner, settings)
         await batch.run()
         jobs = (await client.get("/jobs")).json()["jobs"]
+        kept = (await client.get("/results")).json()["results"]
+    assert kept == [], "the service's store is for others"
     assert batch.tally.done == 6
     assert sorted(v["source"] for v in read(out, "videos")) == [e.source for e in manifest[:6]]
     assert types(out)["odd"] in ("undecodable", "not_video")
@@ -418,9 +420,12 @@ def test_the_service_is_found_by_its_note(settings):
     settings.home.mkdir(parents=True)
     note = settings.home / "service.json"
     own = psutil.Process()
-    note.write_text(json.dumps({"pid": own.pid, "started": own.create_time()}))
-    assert service_here(settings) == "http://127.0.0.1:8000"
-    note.write_text(json.dumps({"pid": own.pid, "started": own.create_time() - 100}))
+    facts = {"pid": own.pid, "started": own.create_time(), "url": "http://127.0.0.1:8003"}
+    note.write_text(json.dumps(facts))
+    assert service_here(settings) == "http://127.0.0.1:8003"
+    note.write_text(json.dumps(facts | {"started": own.create_time() - 100}))
+    assert service_here(settings) is None
+    note.write_text("[]")
     assert service_here(settings) is None
 
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import socket
 import sqlite3
 import threading
 import time
@@ -1041,3 +1042,81 @@ async def test_it_starts_over_whatever_cannot_be_read(clip, settings):
         assert [r["id"] for r in (await client.get("/results")).json()["results"]] == [whole]
         answer = await client.post("/analyze?wait=true", **form(clip))
         assert answer.status_code == 200
+
+
+async def test_what_nobody_wants_kept_goes(clip, settings, monkeypatch):
+    async with served(settings) as client:
+        answer = await client.post("/analyze?wait=true", **form(clip, keep="false"))
+        id = answer.headers["location"].rpartition("/")[2]
+        assert (await client.get(f"/results/{id}")).status_code == 200
+        assert (await client.get(f"/results/{id}/video")).status_code == 404
+        kept = (await client.post("/analyze?wait=true", **form(clip))).headers["location"]
+        await client.service._sweep()
+        assert (await client.get(f"/results/{id}")).status_code == 200, "its sender has an hour"
+        monkeypatch.setattr("tiktok_ray.service.UNKEPT_S", -1.0)
+        await client.service._sweep()
+        assert (await client.get(f"/results/{id}")).status_code == 404
+        assert (await client.get(kept)).status_code == 200
+        is_problem(await client.post("/analyze", **form(clip, keep="maybe")), 422, "invalid")
+
+
+async def test_webhooks_do_not_wait_for_one_another(clip, settings, site):
+    settings = settings.model_copy(
+        update={"webhook_secret": SecretStr("quiet"), "private_addresses": True}
+    )
+    with socket.create_server(("127.0.0.2", 0)) as silent:
+        dead = f"http://127.0.0.2:{silent.getsockname()[1]}/"
+        async with served(settings) as client:
+            for hook in (dead, dead, dead, f"http://127.0.0.1:{site.server_port}/hook"):
+                id = (await client.post("/analyze", **form(clip, webhook=hook))).json()["id"]
+                await ended(client, id)
+            begin = time.monotonic()
+            while client.service.ledger.outcome(id) != "delivered":
+                await asyncio.sleep(0.05)
+                assert time.monotonic() - begin < 10, "it waits for the dead ones"
+            assert sorted(client.service._sending.values()) == ["127.0.0.2"] * 2
+
+
+async def test_head_is_answered_as_get_without_a_body(clip, settings):
+    async with served(settings, [fakes.Behaved]) as client:
+        id = (await client.post("/analyze?wait=true", **form(clip))).headers["location"]
+        for path in ("/health", id, f"{id}/video", "/metrics", "/"):
+            head = await client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert (
+                head.headers["content-length"] == (await client.get(path)).headers["content-length"]
+                or path == "/health"
+            )
+        assert (await client.head("/jobs/nothing")).status_code == 404
+        assert (await client.head("/analyze")).status_code == 405
+        job = id.replace("results", "jobs")
+        assert (await client.head(f"{job}/events")).status_code == 200
+        assert client.service.watching == 0
+
+
+@pytest.mark.parametrize("place", ["http://[::1", "http://x:port/", "//\x01/", "http://a..b/"])
+async def test_a_redirect_to_no_address_has_its_type(settings, place):
+    class Lost(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", place)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Lost)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    settings = settings.model_copy(update={"private_addresses": True, "allowed_hosts": ("*",)})
+    try:
+        async with served(settings) as client:
+            url = f"http://127.0.0.1:{server.server_port}/a.mp4"
+            id = (await client.post("/analyze", json={"url": url})).json()["id"]
+            job = await ended(client, id)
+            assert job["problem"]["type"] in (
+                "urn:tiktok-ray:unreachable",
+                "urn:tiktok-ray:refused",
+            )
+    finally:
+        server.shutdown()
+        server.server_close()

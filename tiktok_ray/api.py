@@ -105,6 +105,9 @@ class ProblemDetails(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
+KEEP = "false: no video is kept, and the report for an hour at most; remove it when you have it"
+
+
 class Asked(BaseModel):
     """What to analyze: the address of a video, and which analyzers are wanted."""
 
@@ -127,6 +130,7 @@ class Asked(BaseModel):
     webhook: str | None = Field(
         None, max_length=ADDRESS_LIMIT, description="Told when the job has ended, signed"
     )
+    keep: bool = Field(True, description=KEEP)
 
 
 class JobAnswer(Job):
@@ -158,6 +162,7 @@ FORM_SCHEMA = {
         "only": {"type": "string", "description": "Names of analyzers, joined by commas"},
         "without": {"type": "string", "description": "Names of analyzers, joined by commas"},
         "webhook": {"type": "string", "description": "Told when the job has ended, signed"},
+        "keep": {"type": "string", "enum": ["true", "false"], "description": KEEP},
     },
 }
 
@@ -335,7 +340,36 @@ class _Door:
         with logs.correlated(id):
             refusal = guard.refusal(scope)
             app = self.app if refusal is None else _answer(refusal)
+            if scope["method"] == "HEAD":
+                app = _head_of(app)
             await app(scope, receive, with_headers)
+
+
+def _head_of(app: ASGIApp) -> ASGIApp:
+    """Answers HEAD as ``app`` answers GET, up to the body."""
+
+    async def head(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = asyncio.Event()
+
+        async def without_body(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                begun.set()
+
+        work = asyncio.ensure_future(app({**scope, "method": "GET"}, receive, without_body))
+        enough = asyncio.ensure_future(begun.wait())
+        try:
+            await asyncio.wait({work, enough}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            enough.cancel()
+            if begun.is_set():
+                work.cancel()
+            [failure] = await asyncio.gather(work, return_exceptions=True)
+        if not begun.is_set() and isinstance(failure, BaseException):
+            raise failure
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return head
 
 
 # Errors
@@ -735,14 +769,18 @@ def _named(name: str | None) -> Any:
 
 
 def _form_request(form: uploads.Form) -> jobs.Request:
-    unknown = set(form.fields) - {"only", "without", "webhook"}
+    unknown = set(form.fields) - {"only", "without", "webhook", "keep"}
     if unknown:
         raise _invalid(
             [{"loc": ("form", n[:100]), "msg": "no such field"} for n in sorted(unknown)]
         )
-    hooks = form.fields.get("webhook", [])
-    if len(hooks) > 1:
-        raise _invalid([{"loc": ("form", "webhook"), "msg": "given twice"}])
+    for name in ("webhook", "keep"):
+        if len(form.fields.get(name, [])) > 1:
+            raise _invalid([{"loc": ("form", name), "msg": "given twice"}])
+    [hook] = form.fields.get("webhook") or [""]
+    [keep] = form.fields.get("keep") or ["true"]
+    if keep not in ("true", "false"):
+        raise _invalid([{"loc": ("form", "keep"), "msg": "must be true or false"}])
 
     def names(field: str) -> list[str]:
         given = (name.strip() for text in form.fields.get(field, []) for name in text.split(","))
@@ -752,7 +790,8 @@ def _form_request(form: uploads.Form) -> jobs.Request:
         upload=form.name,
         only=names("only"),
         without=names("without"),
-        webhook=hooks[0] if hooks and hooks[0] else None,
+        webhook=hook or None,
+        keep=keep == "true",
     )
 
 

@@ -296,7 +296,7 @@ async def _direct(
     try:
         async with _client(door, settings) as client:
             head = await _download(client, url, part, settings.max_bytes, report)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _network_failure(error, door) from error
     if kind_of(head) in ("page", "playlist"):
         return None
@@ -355,6 +355,8 @@ def _network_failure(error: Exception, door: Door) -> IntakeError:
         return IntakeError("timeout", "the server fell silent")
     if isinstance(error, httpx.UnsupportedProtocol):
         return IntakeError("refused", f"a redirect leads elsewhere than to http(s): {error}")
+    if isinstance(error, httpx.InvalidURL):
+        return IntakeError("unreachable", f"a redirect leads to no valid address: {error}")
     if isinstance(error, httpx.TooManyRedirects):
         return IntakeError("unreachable", f"more than {REDIRECTS} redirects")
     return IntakeError("unreachable", f"the connection failed: {error or type(error).__name__}")
@@ -843,7 +845,7 @@ async def _picture(
                         if size > PICTURE_BYTES:
                             raise IntakeError("too_large", f"{what} has over {PICTURE_BYTES} bytes")
                         file.write(chunk)
-        except (httpx.HTTPError, IntakeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, IntakeError) as error:
             failure = error
             continue
         if kind_of(head) == "picture":

@@ -399,6 +399,15 @@ class Ledger(Records):
         rows = self._rows("SELECT outcome FROM deliveries WHERE job = ?", id)
         return rows[0]["outcome"] if rows else None
 
+    def unkept(self, before: float) -> list[str]:
+        """Results of jobs that ended before that time, and that nobody wants kept."""
+        rows = self._rows(
+            "SELECT result FROM jobs WHERE result IS NOT NULL AND ended < ?"
+            " AND instr(request, '\"keep\":false')",
+            before,
+        )
+        return [row["result"] for row in rows]
+
     def prune(self, before: float) -> int:
         """Forget jobs that ended before that time; returns how many."""
         with self._change() as db:

@@ -33,6 +33,18 @@ def no_room(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def no_room_behind(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error, as far as those it came from tell."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if no_room(error):
+            return True
+        seen.append(error)
+        told = getattr(error, "exc_info", None)  # as yt-dlp's errors have it
+        error = (told[1] if told else None) or error.__cause__ or error.__context__
+    return False
+
+
 def put_aside(path: Path) -> Path:
     """Rename what cannot be read, so that nothing stumbles over it again; its new place."""
     target = path.with_name(f"{ASIDE}{path.name}-{time.strftime('%Y%m%dT%H%M%S')}")

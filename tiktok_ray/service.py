@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -36,7 +37,7 @@ from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
 from tiktok_ray.jobs import ENDED, SUSPECT, Delivery, Entry, Job, Lease, Ledger, State
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import Door, trust
-from tiktok_ray.records import no_room, set_aside
+from tiktok_ray.records import no_room, no_room_behind, set_aside
 from tiktok_ray.report import Output, VideoReport, rounded
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Store
@@ -48,10 +49,14 @@ GATHER_S = 0.02
 NEWS_S = 5.0
 SWEEP_S = 600.0
 ORPHAN_S = 3600.0
+#: A result that nobody wants kept is removed after so long, if its sender has not done that.
+UNKEPT_S = 3600.0
 POSTER_S = 20.0
 #: Those who wait for a report are answered before its poster is begun.
 POSTER_PAUSE_S = 0.2
 WEBHOOK_S = 15.0
+#: Webhooks that are sent at once, and those of them to one host.
+HOOKS, HOST_HOOKS = 16, 2
 #: How often a full disk is tried again.
 FULL_S = 1.0
 #: Most entries of the timeline that a job's event carries.
@@ -162,6 +167,8 @@ class Service:
         self.door = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._work: dict[str, asyncio.Task[tuple[VideoReport, Path | None]]] = {}
+        self._sending: dict[str, str] = {}
+        self._hooks: set[asyncio.Task[None]] = set()
         self._suspect = ""
         self._posters: asyncio.Queue[str] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -183,9 +190,10 @@ class Service:
     async def stop(self) -> None:
         """Stop working; what runs goes back into the queue."""
         self._stopping = True
-        for task in [*self._tasks, *self._work.values()]:
+        for task in [*self._tasks, *self._work.values(), *self._hooks]:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._running.values(), return_exceptions=True)
+        ending = [*self._tasks, *self._running.values(), *self._hooks]
+        await asyncio.gather(*ending, return_exceptions=True)
         self.lease.give_back()
         await self.engine.workers.close()
         self.ledger.close()
@@ -267,6 +275,8 @@ class Service:
         await asyncio.to_thread(
             self.store.prune, older_than_s=age, max_bytes=self.settings.keep_gib * 2**30
         )
+        for id in await asyncio.to_thread(self.ledger.unkept, time.time() - UNKEPT_S):
+            await asyncio.to_thread(self.store.delete, id)
         await asyncio.to_thread(self.ledger.prune, time.time() - age)
 
     # Jobs
@@ -381,7 +391,8 @@ class Service:
             without=job.request.without,
             listen=lambda progress: self._heard(job.id, progress),
         )
-        return report, source.path if self.settings.keep_videos else None
+        kept = self.settings.keep_videos and job.request.keep
+        return report, source.path if kept else None
 
     async def _at_hand_in_time(self, job: Job) -> Source:
         """The video, as soon as the disk holds it; one that it can never hold fails."""
@@ -389,8 +400,8 @@ class Service:
         while True:
             try:
                 return await self._at_hand(job, folder)
-            except OSError as error:
-                if job.request.url is None or not no_room(error):
+            except (OSError, InputError) as error:
+                if job.request.url is None or not no_room_behind(error):
                     raise
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
                 if not self.lacks(0):
@@ -558,11 +569,27 @@ class Service:
     # Webhooks
 
     async def _deliver(self) -> None:
+        """Send what is due, none waiting for another, and no host taking all the places."""
         if self.settings.webhook_secret is None:
             return
+        busy = Counter(self._sending.values())
         for delivery in await asyncio.to_thread(self.ledger.due):
+            id, host = delivery.job.id, _host(delivery.job.request.webhook)
+            if id in self._sending or busy[host] >= HOST_HOOKS or busy.total() >= HOOKS:
+                continue
+            busy[host] += 1
+            self._sending[id] = host
+            task = asyncio.create_task(self._deliver_one(delivery), name=f"webhook-{id}")
+            self._hooks.add(task)
+            task.add_done_callback(self._hooks.discard)
+
+    async def _deliver_one(self, delivery: Delivery) -> None:
+        id = delivery.job.id
+        try:
             failure = await self._send(delivery)
-            await asyncio.to_thread(self.ledger.delivered, delivery.job.id, failure)
+            await self._on_disk(lambda: asyncio.to_thread(self.ledger.delivered, id, failure))
+        finally:
+            del self._sending[id]
 
     async def _send(self, delivery: Delivery) -> str | None:
         """Tell a webhook how its job ended; what went wrong, or None."""
@@ -674,6 +701,13 @@ def orphans(work: Path, ledger: Ledger, ended_s: float = ORPHAN_S) -> list[Path]
             if age > ORPHAN_S if job is None else job.state in ENDED and age > ended_s:
                 found.append(path)
     return found
+
+
+def _host(url: str | None) -> str:
+    try:
+        return urlsplit(url or "").hostname or ""
+    except ValueError:
+        return ""
 
 
 def discard(path: Path) -> None:

@@ -24,7 +24,7 @@ import psutil
 import ray
 from ray import serve
 
-from tiktok_ray import logs, upkeep
+from tiktok_ray import logs, upkeep, watch
 from tiktok_ray.doors import close_token, doors_closed
 from tiktok_ray.fleet import NAMESPACE, open_ray, remove_actors
 from tiktok_ray.graph import Graph, GraphError
@@ -162,6 +162,7 @@ def _deploy(settings: Settings, own: bool) -> None:
         "started": facts.create_time(),
         "ray": ray.get_runtime_context().gcs_address,
         "own_ray": own,
+        "url": watch.address(settings),
     }
     _note(settings).write_text(json.dumps(note))
     from serve_app import application

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,16 @@ def service_here(settings: Settings) -> str | None:
     try:
         facts = json.loads(note.read_text())
         started = psutil.Process(facts["pid"]).create_time()
-    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+        return str(facts["url"]) if abs(started - facts["started"]) <= 1 else None
+    except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
         return None
-    if abs(started - facts["started"]) > 1:
-        return None
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
 
 
 class Through:
-    """Implements ``batch.Runner`` with a service's jobs. Files are sent; links are fetched here."""
+    """Implements ``batch.Runner`` with a service's jobs. Files are sent; links are fetched here.
+
+    The service keeps nothing of it: no video, and the result no longer than until it is here.
+    """
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Through:
         )
         self._form = {"only": ",".join(only), "without": ",".join(without)}
         self._form = {name: value for name, value in self._form.items() if value}
+        self._form["keep"] = "false"
 
     async def analyze(self, source: Source) -> dict[str, Any]:
         """The report. A job that is no more wanted is cancelled at the service."""
@@ -71,6 +73,8 @@ class Through:
         if job["state"] != "done":
             raise _failure(job.get("problem") or {"detail": f"the job was {job['state']}"})
         report = await self._ask("GET", f"/results/{job['result']}")
+        with contextlib.suppress(httpx.HTTPError):  # else the service removes it by itself
+            await self._client.delete(f"/results/{job['result']}")
         facts = {
             "source": source.source,
             "title": source.title,
@@ -84,14 +88,14 @@ class Through:
 
     async def _accepted(self, source: Source) -> dict[str, Any]:
         """Send the file; while the queue is full, wait. The key makes a repeated sending harmless."""
-        data = await asyncio.to_thread(source.path.read_bytes)
-        return await self._ask(
-            "POST",
-            "/analyze",
-            data=self._form,
-            files={"file": (Path(source.path).name, data)},
-            headers={"Idempotency-Key": f"batch-{uuid4().hex}"},
-        )
+        with source.path.open("rb") as file:
+            return await self._ask(
+                "POST",
+                "/analyze",
+                data=self._form,
+                files={"file": (Path(source.path).name, file)},
+                headers={"Idempotency-Key": f"batch-{uuid4().hex}"},
+            )
 
     async def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         for pause in (*PATIENCE_S, None):

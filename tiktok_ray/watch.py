@@ -1,7 +1,7 @@
 """What a running service says of itself, put together for a screen, a log, and a verdict.
 
 Only the service's own endpoints are asked, over loopback; memory of processes and cards is measured
-here where the service runs on this machine.
+here where the service runs on this machine. ``python -m tiktok_ray.watch`` says whether it answers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -355,3 +356,14 @@ def _left(settings: Settings) -> Iterable[Verdict]:
         yield Verdict("leftovers", "bad", words, "tiktok-ray maintain cleanup")
     else:
         yield Verdict("leftovers", "ok", "no process outlived its service")
+
+
+def main() -> None:
+    """Exit 0 where the service answers, as a container's health check asks."""
+    status = pulse(Settings())
+    print(status or "no answer")
+    sys.exit(0 if status else 1)
+
+
+if __name__ == "__main__":
+    main()
