@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from tests.test_dataset import report
+from tests.test_serve import form, served
 from tiktok_ray import metrics
 from tiktok_ray.metrics import METRICS, Metrics
+from tiktok_ray.watch import samples
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 EXPORTED = {
@@ -25,19 +27,46 @@ def panels():
     return [(p["title"], t["expr"]) for p in found["panels"] for t in p["targets"]]
 
 
-@pytest.mark.parametrize(("title", "expr"), panels())
-def test_the_dashboard_draws_metrics_that_there_are(title, expr):
-    named = re.findall(r"\b(ray_\w+)(?:\{([^}]*)\})?", expr)
+def check_panel(title, expr, exported):
+    named = re.findall(r"\b((?:ray_)?tiktok_ray_\w+)(?:\{([^}]*)\})?", expr)
     assert named, title
     for name, chosen in named:
-        assert name in EXPORTED, title
+        assert name in exported, title
         by = {tag for group in re.findall(r"by \(([^)]*)\)", expr) for tag in group.split(", ")}
-        assert by | set(re.findall(r"(\w+)(?:=|!=|=~)\"", chosen)) <= EXPORTED[name], title
+        assert by | set(re.findall(r"(\w+)(?:=|!=|=~)\"", chosen)) <= exported[name], title
+
+
+def of_service(title):
+    return title.startswith("Service: ")
+
+
+@pytest.mark.parametrize(("title", "expr"), [p for p in panels() if not of_service(p[0])])
+def test_the_dashboard_draws_metrics_that_there_are(title, expr):
+    check_panel(title, expr, EXPORTED)
+
+
+async def test_the_dashboard_draws_what_the_service_says(clip, settings):
+    async with served(settings) as client:
+        await client.post("/analyze?wait=true", **form(clip))
+        await client.post("/analyze", json={"url": "file:///etc/passwd"})
+        told = (await client.get("/metrics")).text
+    exported = {}
+    for name, labels, _ in samples(told):
+        exported.setdefault(f"tiktok_ray_{name}", set()).update(labels)
+    drawn = [(title, expr) for title, expr in panels() if of_service(title)]
+    for title, expr in drawn:
+        check_panel(title, expr, exported)
+    words = " ".join(expr for _, expr in drawn)
+    assert [name for name in exported if name not in words] == []
 
 
 def test_the_dashboard_draws_every_metric():
     drawn = " ".join(expr for _, expr in panels())
     assert [m.name for m in METRICS if m.name not in drawn] == []
+
+
+def test_no_panel_believes_a_sum_of_a_histogram_of_ray():
+    assert [title for title, expr in panels() if re.search(r"\bray_\w+_seconds_sum", expr)] == []
 
 
 def test_panels_do_not_overlap():
@@ -110,6 +139,8 @@ def test_a_report_is_counted(recorded):
     assert recorded["tiktok_ray_analyzer_seconds", "cuda", "plain"] == [0.5, 0.5]
     assert ("tiktok_ray_analyzer_seconds", "", "known") not in recorded
     assert recorded["tiktok_ray_queue_seconds", "plain"] == [0.2, 0.2]
+    assert recorded["tiktok_ray_analyzer_work_seconds_total", "cuda", "plain"] == [0.5, 0.5]
+    assert recorded["tiktok_ray_queue_wait_seconds_total", "plain"] == [0.2, 0.2]
     assert recorded["tiktok_ray_cache_hits_total", "known"] == [1, 1]
     assert recorded["tiktok_ray_planned_vram_gib", "plain"] == [1.5, 1.5]
     assert recorded["tiktok_ray_peak_vram_gib", "plain"] == [1.2, 1.2]

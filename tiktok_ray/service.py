@@ -814,6 +814,8 @@ def exposition(service: Service, counts: Mapping[str, int]) -> str:
         {_labels(problem=p): n for p, n in sorted(figures.refused.items())},
     )
     metric("uploaded_bytes_total", "counter", "Bytes uploaded", {"": figures.uploaded_bytes})
+    metric("streams", "gauge", "Streams of events and requests that wait", {"": service.watching})
+    metric("uploads_arriving", "gauge", "Uploads that come in", {"": len(service.arriving)})
     metric("in_flight_limit", "gauge", "Videos at once", {"": service.settings.in_flight})
     metric("queue_limit", "gauge", "Jobs that may wait", {"": service.settings.queue})
     metric("disk_free_bytes", "gauge", "Free disk", {"": round(service.free_gib() * 2**30)})
