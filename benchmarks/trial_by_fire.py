@@ -3,8 +3,8 @@
     python -m benchmarks.trial_by_fire --seconds 600
 
 For the set time it submits good, odd and hostile inputs while it kills actors, the ingress and the
-whole node, hangs and starves analyzers, fills the disk, drops the network and cancels jobs. Then:
-every accepted job has exactly one outcome and that is honest, every report about a made clip tells
+whole node, hangs and starves analyzers, fills the disk, drops the network and cancels jobs, breaks files
+of its home, and floods it with uploads, streams and half-open requests. Then: every accepted job has exactly one outcome and that is honest, every report about a made clip tells
 its known cuts, nothing leaks (processes, files, shared memory, actors), and the service is healthy.
 Exit code 0: all of that holds; 1: it does not. Only what it started itself is ever killed.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import itertools
 import json
 import os
@@ -23,14 +24,13 @@ import shutil
 import signal
 import socket
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,6 +43,8 @@ import psutil
 from tiktok_ray import upkeep, watch
 from tiktok_ray.clips import write_clip
 from tiktok_ray.jobs import ENDED
+from tiktok_ray.records import set_aside
+from tiktok_ray.service import discard
 from tiktok_ray.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -54,9 +56,14 @@ SETTLE_S = 400.0
 TOLERANCE_S = 0.05
 #: What a good clip may fail with under this fire, by the last word of the problem's type.
 HONEST = {
-    "decode_timeout", "decoder_died", "capacity", "internal", "too_large", "quarantined",
-    "disk_full", "not_found",
+    "decode_timeout", "decoder_died", "capacity", "too_large", "quarantined", "disk_full",
+    "not_found",
 }  # fmt: skip
+#: Under a flood the replica may grow by so many MiB, and ``/health`` may take so many seconds.
+GROWTH_MIB, HEALTH_S = 300, 5.0
+#: A service whose Ray died ends within so many seconds.
+NOTICED_S = 30.0
+STREAMS, UPLOADS, HALF_OPEN = 1000, 10, 200
 #: What fetching may fail with as well, while the network is dropped.
 FETCHING = {"timeout", "unreachable", "empty"}
 
@@ -90,6 +97,10 @@ class Record:
     answers: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    deleted: set[str] = field(default_factory=set)
+    accept_s: list[float] = field(default_factory=list)
+    health_s: list[float] = field(default_factory=list)
+    replica_mib: list[float] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -240,6 +251,13 @@ class Arena:
                     found.append(process)
         return found
 
+    def replica_mib(self) -> float:
+        """Memory that is the ingress's alone, in MiB; 0 where there is none."""
+        for process in self.processes("ray::ServeReplica"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return float(process.memory_full_info().uss / 2**20)
+        return 0.0
+
     def down(self) -> str:
         """End the service by its own command; what that said."""
         self._stop.set()
@@ -326,6 +344,15 @@ class Crowd:
                     self.stop.wait(0.5)
             self.stop.wait(rng.uniform(0.05, 0.4))
 
+    def measure(self) -> None:
+        """How long ``/health`` takes, and the ingress's memory, all the while."""
+        while not self.stop.wait(2.0):
+            begin = time.monotonic()
+            if self.arena.answers():
+                self.record.health_s.append(time.monotonic() - begin)
+            if mib := self.arena.replica_mib():
+                self.record.replica_mib.append(mib)
+
     def count(self, words: str) -> None:
         with self.record.lock:
             self.record.answers[words] += 1
@@ -357,8 +384,10 @@ class Crowd:
         with self.record.lock:
             self.record.keys[key] = accepted
         for _ in range(4):
+            begin = time.monotonic()
             try:
                 answer = send(key)
+                self.record.accept_s.append(time.monotonic() - begin)
             except httpx.HTTPError as error:
                 self.count(f"{accepted.way}: no answer ({type(error).__name__})")
                 if self.stop.wait(1.0):
@@ -427,6 +456,11 @@ class Crowd:
             lambda: line.get("/health", headers={"Host": "evil.example"}),
             lambda: line.get("/health", headers={"Origin": "https://evil.example"}),
             lambda: line.delete("/results/" + "a" * 24),
+            lambda: line.head("/jobs/" + "a" * 24),
+            lambda: line.post(
+                "/analyze",
+                json={"url": "http://x/", "only": ["cut_analysis"], "without": ["cut_analysis"]},
+            ),
             lambda: line.post(
                 "/analyze",
                 content=b"--x\r\nContent-Disposition: form-data; name=file",
@@ -477,6 +511,14 @@ class Crowd:
             self.judge_failure(answer)
 
 
+def ray_file() -> str:
+    """Where Ray lies; it is not imported for that."""
+    found = importlib.util.find_spec("ray")
+    assert found is not None
+    assert found.origin is not None
+    return found.origin
+
+
 def _json() -> dict[str, str]:
     return {"Content-Type": "application/json"}
 
@@ -502,6 +544,8 @@ class Fire:
         faults = [
             self.kill_actor, self.kill_decoder, self.starve, self.hang,
             self.kill_ingress, self.fill_disk, self.drop_network, self.kill_node,
+            self.kill_raylet, self.break_files, self.flood_uploads, self.flood_streams,
+            self.half_open,
         ]  # fmt: skip
         while not self.stop.is_set():
             for fault in faults:
@@ -570,16 +614,133 @@ class Fire:
         filler = self.arena.home / "filler"
         try:
             if self.arena.mounted:
-                with contextlib.suppress(OSError), filler.open("wb") as file:
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
                     while True:
-                        file.write(b"\0" * 65536)
-                        file.flush()
+                        file.write(b"\0" * 4096)
+                self.make_room()
             else:
                 with filler.open("wb") as file:
                     os.posix_fallocate(file.fileno(), 0, round(2.5 * 2**30))
             self.stop.wait(6)
         finally:
             filler.unlink(missing_ok=True)
+        return True
+
+    def make_room(self) -> None:
+        """What frees space must work while there is none."""
+        done = subprocess.run(
+            self.arena.command("maintain", "retention"),
+            env=self.arena.environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            self._wrong(
+                f"retention on a full disk ends with {done.returncode}: {done.stderr[-300:]}"
+            )
+        with contextlib.suppress(httpx.HTTPError), watch.client(self.arena.settings) as line:
+            for result in line.get("/results", params={"limit": 1}).json().get("results", []):
+                self.record.deleted.add(result["id"])
+                code = line.delete(f"/results/{result['id']}").status_code
+                if code not in (204, 404):
+                    self._wrong(f"DELETE of a result on a full disk is answered {code}")
+
+    def _wrong(self, words: str) -> None:
+        with self.record.lock:
+            self.record.wrong.append(words)
+
+    def kill_raylet(self) -> bool:
+        """Ray dies under the service: that ends, soon, and is started again."""
+        there = self.arena.processes(f"{os.path.dirname(ray_file())}/core/src/ray/raylet/raylet")
+        process = self.arena.process
+        if not there or process is None:
+            return False
+        there[0].kill()
+        begin = time.monotonic()
+        while process.poll() is None and time.monotonic() - begin < 2 * NOTICED_S:
+            time.sleep(0.2)
+        if (took := time.monotonic() - begin) > NOTICED_S:
+            self._wrong(f"the service lives on without its Ray after {took:.0f} s")
+        self.hot_until = time.monotonic() + 120
+        self.arena.wait_up(120)
+        return True
+
+    def break_files(self) -> bool:
+        """Damage what can be made again, and let the ingress meet it as it starts."""
+        home = self.arena.home
+        with contextlib.suppress(OSError):
+            stranger = home / "results" / f"{self.rng.getrandbits(96):024x}"
+            stranger.mkdir()
+            (stranger / "report.json").write_text('{"broken": ')
+            with (home / upkeep.STARTS).open("a") as file:
+                file.write("{ broken\n")
+            for entry in itertools.islice((home / "cache").glob("*.json"), 3):
+                entry.write_text("junk")
+            self._kill("ray::ServeReplica")
+            (home / "results" / "index.sqlite").write_bytes(b"junk" * 2000)
+        return self.arena.wait_up(120)
+
+    def flood_uploads(self) -> bool:
+        """Many large uploads at once: neither their bytes nor their number may fill the memory."""
+        size = min(self.arena.settings.max_bytes, 16 * 2**20)
+        before = self.arena.replica_mib()
+
+        def send() -> None:
+            files = {"file": ("large.mp4", bytes(size))}
+            with (
+                contextlib.suppress(httpx.HTTPError),
+                watch.client(self.arena.settings, 60.0) as line,
+            ):
+                line.post("/analyze", files=files)
+
+        peak = self._during([threading.Thread(target=send, daemon=True) for _ in range(UPLOADS)])
+        if before and peak - before > GROWTH_MIB:
+            self._wrong(f"{UPLOADS} uploads took the replica from {before:.0f} to {peak:.0f} MiB")
+        return True
+
+    def _during(self, threads: list[threading.Thread]) -> float:
+        """Run threads, and look at the service meanwhile; the replica's peak in MiB."""
+        for thread in threads:
+            thread.start()
+        peak = 0.0
+        while any(thread.is_alive() for thread in threads):
+            peak = max(peak, self.arena.replica_mib())
+            self.check_health()
+            time.sleep(0.2)
+        return peak
+
+    def check_health(self) -> None:
+        begin = time.monotonic()
+        with contextlib.suppress(httpx.HTTPError), watch.client(self.arena.settings, 60.0) as line:
+            line.get("/health")
+        took = time.monotonic() - begin
+        self.record.health_s.append(took)
+        if took > HEALTH_S:
+            self._wrong(f"/health took {took:.1f} s under a flood")
+
+    def flood_streams(self) -> bool:
+        """More streams of events than there may be: the rest is served."""
+        with watch.client(self.arena.settings) as line:
+            jobs = line.get("/jobs", params={"limit": 1}).json()["jobs"]
+        if not jobs:
+            return False
+        port = self.arena.settings.port
+        ask = f"GET /jobs/{jobs[0]['id']}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+        return self._many(STREAMS, ask)
+
+    def half_open(self) -> bool:
+        """Requests that are begun and never finished."""
+        return self._many(HALF_OPEN, "POST /analyze HTTP/1.1\r\nHost: 127.0.0.1\r\nX-")
+
+    def _many(self, count: int, words: str) -> bool:
+        with contextlib.ExitStack() as open_wires, contextlib.suppress(OSError):
+            for _ in range(count):
+                place = ("127.0.0.1", self.arena.settings.port)
+                wire = open_wires.enter_context(socket.create_connection(place, timeout=10))
+                wire.sendall(words.encode())
+            for _ in range(5):
+                self.check_health()
+                self.stop.wait(0.5)
         return True
 
     def drop_network(self) -> bool:
@@ -593,6 +754,9 @@ class Fire:
         """Take every lasting fault away."""
         self.net.dropped = False
         (self.arena.home / "filler").unlink(missing_ok=True)
+        # As a person would who has looked at them.
+        for path in (*set_aside(self.arena.home), *set_aside(self.arena.home / "results")):
+            discard(path)
         for process in self.frozen:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
@@ -636,7 +800,11 @@ def read_ledger(home: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
 
 
 def judge_job(
-    row: dict[str, Any], known: Accepted | None, endings: int, results: Path
+    row: dict[str, Any],
+    known: Accepted | None,
+    endings: int,
+    results: Path,
+    deleted: Collection[str] = (),
 ) -> tuple[str, str]:
     """``ok``, ``lost``, ``double`` or ``wrong`` for one job, and why."""
     state = row["state"]
@@ -646,6 +814,8 @@ def judge_job(
         return "double", f"{row['id']} ended {endings} times"
     report = results / row["id"] / "report.json"
     if state == "done":
+        if row["id"] in deleted:
+            return "ok", ""
         if not report.is_file():
             return "lost", f"{row['id']} is done and has no report"
         words = judge_report(json.loads(report.read_text()), known.clip if known else None)
@@ -659,12 +829,12 @@ def judge_job(
     word = str(problem.get("type", "")).rpartition(":")[2]
     if not word or not problem.get("detail"):
         return "wrong", f"{row['id']} failed without a reason"
+    if word == "internal":
+        return "wrong", f"{row['id']}: internal: {problem['detail']}"
     if known is not None and known.clip is not None:
         fine = HONEST | FETCHING if known.way == "link" else HONEST
         if word not in fine:
             return "wrong", f"{row['id']}, a good clip by {known.way}: {word}: {problem['detail']}"
-        if word == "internal" and "space" not in problem["detail"]:
-            return "wrong", f"{row['id']}: internal: {problem['detail']}"
     return "ok", ""
 
 
@@ -803,9 +973,11 @@ def trial(seconds: float, seed: int, say: Callable[[str], None]) -> dict[str, An
             raise RuntimeError(f"the service is not well before the trial: {words}")
         say(f"the service is up after {time.monotonic() - begin:.0f} s; {seconds:g} s of fire")
         fire = Fire(arena, record, net, seed)
+        record.replica_mib.append(arena.replica_mib())
         crowd = Crowd(arena, clips, record, net, fire)
         threads = [
-            threading.Thread(target=crowd.work, args=(seed + k,), daemon=True) for k in range(3)
+            threading.Thread(target=crowd.measure, daemon=True),
+            *(threading.Thread(target=crowd.work, args=(seed + k,), daemon=True) for k in range(3)),
         ]
         burner = threading.Thread(target=fire.burn, args=(max(2.0, seconds / 40),), daemon=True)
         for thread in (*threads, burner):
@@ -848,7 +1020,9 @@ def _verdict(
     judged["lost"] += [f"{id} was accepted and is not there" for id in known if id not in there]
     speeds = []
     for row in rows:
-        kind, why = judge_job(row, known.get(row["id"]), endings[row["id"]], arena.home / "results")
+        kind, why = judge_job(
+            row, known.get(row["id"]), endings[row["id"]], arena.home / "results", record.deleted
+        )
         if kind != "ok":
             judged[kind].append(why)
         accepted = known.get(row["id"])
@@ -873,12 +1047,21 @@ def _verdict(
         **judged,
         "leaked": leaked,
         "healthy": healthy,
-        "seconds_per_video_second": {
-            "n": len(speeds),
-            "p50": round(statistics.median(speeds), 2) if speeds else None,
-            "p95": round(float(np.percentile(speeds, 95)), 2) if speeds else None,
-        },
+        "seconds_per_video_second": _quantiles(speeds),
+        "accept_s": _quantiles(record.accept_s),
+        "health_s": _quantiles(record.health_s),
+        "replica_mib": _quantiles(record.replica_mib),
     }
+
+
+def _quantiles(values: list[float]) -> dict[str, float | None]:
+    found = {
+        f"p{q}" if q < 100 else "most": round(float(np.percentile(values, q)), 2)
+        if values
+        else None
+        for q in (50, 95, 100)
+    }
+    return {"n": len(values), **found}
 
 
 def tell(verdict: dict[str, Any]) -> None:
@@ -887,8 +1070,9 @@ def tell(verdict: dict[str, Any]) -> None:
     print(f"jobs: {told}; deaths of their process: {verdict['deaths']}")
     print("faults:", ", ".join(f"{n} {name}" for name, n in verdict["faults"].items()))
     print("answers:", ", ".join(f"{n} x {name}" for name, n in verdict["answers"].items()))
-    speed = verdict["seconds_per_video_second"]
-    print(f"seconds per video second: p50 {speed['p50']}, p95 {speed['p95']} ({speed['n']} videos)")
+    for name in ("seconds_per_video_second", "accept_s", "health_s", "replica_mib"):
+        q = verdict[name]
+        print(f"{name}: p50 {q['p50']}, p95 {q['p95']}, most {q['most']} (of {q['n']})")
     for kind in ("lost", "double", "wrong", "leaked"):
         print(f"{kind}: {len(verdict[kind])}", *(f"  {words}" for words in verdict[kind]), sep="\n")
     print(f"starts of the service: {verdict['starts']}; healthy at the end: {verdict['healthy']}")

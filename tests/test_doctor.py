@@ -6,6 +6,9 @@ import pytest
 
 from tiktok_ray import doctor
 from tiktok_ray.cli import make_graph
+from tiktok_ray.doors import close_token
+from tiktok_ray.jobs import Ledger
+from tiktok_ray.store import Store
 
 
 def found(check, iterator):
@@ -64,3 +67,54 @@ def test_proxies_are_named_but_not_their_passwords(monkeypatch):
     finding = found("network", doctor._network())
     assert "https_proxy" in finding.found
     assert "hunter2" not in finding.found
+
+
+def test_a_home_that_cannot_be_read_is_ill_and_stays_as_it_is(settings):
+    assert list(doctor._home(settings)) == []
+    broken = settings.home / "results" / f"{1:024x}"
+    broken.mkdir(parents=True)
+    (broken / "report.json").write_text("{ broken")
+    (settings.home / "jobs.sqlite").write_text("no database" * 500)
+    (settings.home / "results" / "index.sqlite").write_text("no database" * 500)
+    settings.home.chmod(0o755)
+    told = list(doctor._home(settings))
+    assert [f.state for f in told] == ["bad", "note"]
+    for words in ("jobs.sqlite", "index.sqlite", broken.name):
+        assert words in told[0].found
+    assert broken.is_dir()
+    settings.home.chmod(0o700)
+    Ledger(settings.home / "jobs.sqlite").close()
+    Store(settings.home / "results").close()
+    [aside] = doctor._home(settings)
+    assert aside.state == "note"
+    assert all(words in aside.found for words in ("jobs.sqlite", "index.sqlite", broken.name))
+
+
+def test_a_check_that_cannot_be_made_is_a_finding(settings, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(doctor, "_weights", lambda *_: refuse(0))
+    monkeypatch.setattr(doctor, "_home", refuse)
+    told = {f.check: f for f in doctor.examine(make_graph(), settings) if f.state == "bad"}
+    assert "Permission denied" in told["weights"].found
+    assert "Permission denied" in told["home"].found
+
+
+def test_options_of_nobody_are_ill(settings):
+    wrong = settings.model_copy(update={"options": {"cut_analysi": {}}})
+    [finding] = doctor._options(make_graph(), wrong)
+    assert finding.state == "bad"
+    assert "did you mean cut_analysis" in finding.found
+
+
+def test_a_token_that_others_read_is_ill(monkeypatch, tmp_path):
+    token = tmp_path / "token"
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    assert list(doctor._token()) == []
+    token.write_text("secret")
+    token.chmod(0o644)
+    assert found("token of Ray", doctor._token()).state == "bad"
+    close_token()
+    assert found("token of Ray", doctor._token()).state == "ok"
+    assert token.stat().st_mode & 0o777 == 0o600

@@ -1,5 +1,7 @@
 """Units, heartbeat, backup, retention, clean-up, monitor and health."""
 
+import errno
+import gzip
 import json
 import os
 import select
@@ -20,7 +22,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from tiktok_ray import jobs, operations, systemd, upkeep, watch
+from tiktok_ray import jobs, logs, operations, systemd, upkeep, watch
 from tiktok_ray.cli import app
 from tiktok_ray.jobs import Ledger
 from tiktok_ray.settings import Settings
@@ -689,3 +691,110 @@ def test_a_setting_that_does_not_fit_is_explained(run, monkeypatch):
     assert done.exit_code == 2
     assert "port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("health",), ("maintain", "retention")])
+def test_a_setting_that_is_no_json_is_told_in_a_line(run, monkeypatch, command):
+    monkeypatch.setenv("TIKTOK_RAY_OPTIONS", "{ broken")
+    done = run(*command)
+    assert done.exit_code == 2
+    assert "options" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.ray
+class TestWhatStopsAStart:
+    """Said in one line, before Ray is started."""
+
+    @pytest.fixture
+    def refused(self, settings):
+        from tiktok_ray import serving
+
+        def refused(**changes):
+            said = []
+            with pytest.raises(serving.CannotServe) as caught:
+                serving._open_home(settings.model_copy(update=changes), said.append)
+            return str(caught.value)
+
+        return refused
+
+    def test_options(self, refused):
+        assert "did you mean cut_analysis" in refused(options={"cut_analyses": {}})
+
+    def test_a_newer_ledger(self, refused, settings):
+        Ledger(settings.home / upkeep.LEDGER).close()
+        with sqlite3.connect(settings.home / upkeep.LEDGER) as db:
+            db.execute("PRAGMA user_version = 7")
+        assert "newer version" in refused()
+
+    def test_a_home_that_is_a_file(self, refused, settings):
+        settings.home.write_text("")
+        assert "cannot be used" in refused()
+
+    def test_a_full_disk(self, refused, settings, monkeypatch):
+        def refuse(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("tiktok_ray.serving.Store", refuse)
+        assert "maintain retention" in refused()
+
+    def test_what_is_set_aside_is_named(self, settings):
+        from tiktok_ray import serving
+
+        settings.home.mkdir()
+        (settings.home / upkeep.LEDGER).write_text("no database" * 500)
+        said = []
+        serving._open_home(settings, said.append)
+        assert len(said) == 1
+        assert upkeep.LEDGER in said[0]
+
+
+def test_broken_lines_of_starts_stop_nothing(settings):
+    settings.home.mkdir()
+    (settings.home / upkeep.STARTS).write_bytes(b'{"pid": 1}\n[]\n\xff\xfe{\n"x"\n')
+    assert upkeep.dead_sessions(settings) == []
+    upkeep._remember(settings.home / upkeep.STARTS, upkeep.Owner(7, 8.0, ""))
+    assert upkeep._starts(settings.home / upkeep.STARTS) == [(7, 8.0)]
+    (settings.home / upkeep.STARTS).unlink()
+    (settings.home / upkeep.STARTS).mkdir()
+    upkeep._remember(settings.home / upkeep.STARTS, upkeep.Owner(7, 8.0, ""))
+
+
+def test_retention_frees_a_disk_that_is_full(lived_in, monkeypatch):
+    """Files go although nothing can be written about it, and the cache goes too."""
+    for report in (lived_in.home / upkeep.RESULTS).glob("*/report.json"):
+        os.utime(report, (time.time() - 31 * 86400,) * 2)
+    cache = lived_in.home / upkeep.CACHE
+    cache.mkdir(exist_ok=True)
+    (cache / f"plain-{1:032x}.json").write_text("x" * 1000)
+
+    def refuse(*_, **__):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr("tiktok_ray.store.Store", refuse)
+    greedy = lived_in.model_copy(update={"disk_reserve_gib": 1e6})
+    gone = upkeep.retain(greedy)
+    assert (gone["results"], gone["cached_bytes"]) == (2, 1000)
+    assert "full" in gone["left undone"]
+    assert list((lived_in.home / upkeep.RESULTS).glob("*/report.json")) == []
+    assert list(cache.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_packed_is_packed_later(tmp_path, monkeypatch):
+    log = tmp_path / "service.jsonl"
+    log.write_text("one\n")
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("shutil.copyfileobj", refuse)
+        with pytest.raises(OSError, match="No space"):
+            logs.rotate(log)
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".jsonl", ".jsonl", ".lock"]
+    log.write_text("two\n")
+    logs.rotate(log)
+    packed = sorted(tmp_path.glob("*.gz"))
+    assert [gzip.decompress(p.read_bytes()) for p in packed] == [b"one\n", b"two\n"]

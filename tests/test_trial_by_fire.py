@@ -67,7 +67,8 @@ def row(state, **problem):
         (row("failed", word="timeout", detail="silent"), Accepted(CLIP, "link"), 1, None, "ok"),
         (row("failed", word="timeout", detail="silent"), Accepted(CLIP, "upload"), 1, None, "wrong"),
         (row("failed", word="internal", detail="KeyError: 'x'"), Accepted(CLIP, "upload"), 1, None, "wrong"),
-        (row("failed", word="internal", detail="No space left"), Accepted(CLIP, "upload"), 1, None, "ok"),
+        (row("failed", word="internal", detail="No space left"), Accepted(CLIP, "upload"), 1, None, "wrong"),
+        (row("failed", word="internal", detail="KeyError: 'x'"), Accepted(None, "odd"), 1, None, "wrong"),
         (row("failed", word="decoder_died", detail="twice"), Accepted(CLIP, "upload"), 1, report(), "wrong"),
     ],
 )  # fmt: skip

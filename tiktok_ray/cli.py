@@ -62,6 +62,7 @@ def _explained(*, answering: bool = False) -> Iterator[None]:
     Only while ``answering`` does anything reach stdout.
     """
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     try:
         # Ray prints what its nodes report on stdout, which is the answer's alone.
@@ -76,6 +77,9 @@ def _explained(*, answering: bool = False) -> Iterator[None]:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         problem("a setting does not fit: " + "; ".join(lines))
+        raise typer.Exit(Exit.USAGE) from None
+    except SettingsError as error:
+        problem(f"a setting does not fit: {error} ({error.__cause__})", "its value must be JSON")
         raise typer.Exit(Exit.USAGE) from None
     except UnknownSetting as error:
         problem(str(error))

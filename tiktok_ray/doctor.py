@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import shutil
 import socket
@@ -14,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tiktok_ray import QUIET
-from tiktok_ray.graph import Graph
+from tiktok_ray import QUIET, jobs, records, store, upkeep
+from tiktok_ray.doors import token_file
+from tiktok_ray.graph import Graph, GraphError
 from tiktok_ray.settings import Settings
+
+log = logging.getLogger("tiktok_ray.doctor")
 
 OPENCV = (
     "opencv-python",
@@ -41,22 +45,35 @@ class Finding:
 
 def examine(graph: Graph, settings: Settings) -> list[Finding]:
     """All checks, in the order in which they matter."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python,
-        _packages,
-        lambda: _memory(settings),
-        lambda: _shared_memory(settings),
-        lambda: _disk(settings),
-        _card,
-        lambda: _weights(graph, settings),
-        _ray,
-        lambda: _ports(settings),
-        lambda: _service(settings),
-        _limits,
-        _network,
-        _silence,
-    )
-    return [finding for check in checks for finding in check()]
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "python": _python,
+        "packages": _packages,
+        "memory": lambda: _memory(settings),
+        "shared memory": lambda: _shared_memory(settings),
+        "disk": lambda: _disk(settings),
+        "home": lambda: _home(settings),
+        "card": _card,
+        "options": lambda: _options(graph, settings),
+        "weights": lambda: _weights(graph, settings),
+        "Ray": _ray,
+        "token of Ray": _token,
+        "ports": lambda: _ports(settings),
+        "service": lambda: _service(settings),
+        "open files": _limits,
+        "network": _network,
+        "silence": _silence,
+    }
+    return [finding for name, check in checks.items() for finding in _answers(name, check)]
+
+
+def _answers(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds. One that cannot be made is a finding too."""
+    try:
+        yield from check()
+    except Exception as error:
+        log.error("the check of %s failed", name, exc_info=error)
+        words = f"could not be looked at: {type(error).__name__}: {error}"
+        yield Finding(name, "bad", words, "mend what it names, or tell us")
 
 
 def _python() -> Iterator[Finding]:
@@ -129,6 +146,54 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         elif free < 2:
             state, advice = "bad", "free some space"
         yield Finding(what, state, f"{place}: {free:.0f} GiB free", advice)
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    """Whether what the service keeps can be read, and by its owner alone. Nothing is changed."""
+    home = settings.home
+    if not home.is_dir():
+        return
+    found: list[str] = []
+    for path, schema in (
+        (home / upkeep.LEDGER, jobs.SCHEMA),
+        (home / upkeep.RESULTS / store.INDEX, store.SCHEMA),
+    ):
+        if path.is_file() and (trouble := records.trouble(path, schema)):
+            found.append(f"{path.name} cannot be read: {trouble}")
+    if (home / upkeep.RESULTS).is_dir():
+        unread = store.unreadable(home / upkeep.RESULTS)
+        found += [f"{len(unread)} reports cannot be read, such as {unread[0]}"] if unread else []
+    if found:
+        advice = "the next start sets them aside; a backup may hold them: docs/operations.md"
+        yield Finding("home", "bad", "; ".join(found), advice)
+    aside = [*records.set_aside(home), *records.set_aside(home / upkeep.RESULTS)]
+    if aside:
+        names = ", ".join(path.name for path in aside[:5])
+        yield Finding("home", "note", f"set aside: {names}", "look at them, then remove them")
+    if home.stat().st_mode & 0o077:
+        words = f"{home} can be read by others"
+        yield Finding("home", "note", words, "the next start of the service closes it")
+    if not found and not aside:
+        yield Finding("home", "ok", f"{home}: jobs and results can be read")
+
+
+def _options(graph: Graph, settings: Settings) -> Iterator[Finding]:
+    try:
+        graph.check_options(settings.options)
+    except GraphError as error:
+        yield Finding("options", "bad", str(error), "mend TIKTOK_RAY_OPTIONS")
+
+
+def _token() -> Iterator[Finding]:
+    path = token_file()
+    if path.is_file():
+        open_to_others = bool(path.stat().st_mode & 0o077)
+        yield Finding(
+            "token of Ray",
+            "bad" if open_to_others else "ok",
+            f"{path} is {'readable for others' if open_to_others else 'for its owner alone'}",
+            f"chmod 600 {path}; who reads it may run code on this Ray" if open_to_others else "",
+        )
 
 
 def _card() -> Iterator[Finding]:

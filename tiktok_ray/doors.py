@@ -39,17 +39,20 @@ def doors_closed(own_address: str = "") -> Iterator[None]:
         os.environ.update(before)
 
 
-def close_token() -> Path:
-    """Let Ray's token file be for its owner alone, where it lies; its place.
-
-    Ray 2.60.0 writes it readable for everybody. Another account's file stays as it is.
-    """
+def token_file() -> Path:
+    """Where Ray's token lies, or would."""
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+    return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+
+
+def close_token() -> None:
+    """Let Ray's token file be for its owner alone. Another account's stays as it is.
+
+    Ray 2.60.0 writes it readable for everybody.
+    """
     with suppress(OSError):
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-    return path
+        if token_file().stat().st_mode & 0o077:
+            token_file().chmod(0o600)
 
 
 def close_native_door() -> None:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.live import Live
 
 from tiktok_ray import __version__, logs, systemd, upkeep, watch
@@ -69,6 +70,9 @@ def _settings() -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         _fail("a setting does not fit: " + "; ".join(lines), code=2)
+    except SettingsError as error:
+        words = f"a setting does not fit: {error} ({error.__cause__})"
+        _fail(words, "its value must be JSON", code=2)
 
 
 def _fail(words: str, advice: str = "", code: int = 1) -> NoReturn:

@@ -158,9 +158,7 @@ class Service:
         self.work.mkdir(exist_ok=True, mode=0o700)
         self.figures = Figures()
         self.troubles: dict[str, str] = {}
-        if aside := [*set_aside(home), *set_aside(home / "results")]:
-            names = ", ".join(path.name for path in aside)
-            self.troubles["unreadable"] = f"unreadable, and set aside: {names}"
+        self.aside = [*set_aside(home), *set_aside(home / "results")]
         self.loaded: set[str] = set()
         self.arriving: dict[str, Arriving] = {}
         self.watching = 0
@@ -642,6 +640,8 @@ class Service:
         plan = self.engine.workers.plan
         free = self.free_gib()
         reasons = [*self.troubles.values()]
+        if aside := [path.name for path in self.aside if path.exists()]:
+            reasons.append(f"unreadable, and set aside: {', '.join(aside)}")
         if free < self.settings.disk_reserve_gib:
             reasons.append(f"only {free:.1f} GiB of disk are free")
         reasons += [f"{name}: {reason}" for name, reason in sorted(plan.unavailable.items())]

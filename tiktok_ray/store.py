@@ -97,9 +97,8 @@ class Store(Records):
 
     def _take_in(self, id: str, written: float) -> None:
         """Index a report that lies there, whichever version wrote it; else set it aside."""
-        try:
-            entry = _entry(json.loads((self.folder / id / REPORT).read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        entry = _read(self.folder / id / REPORT)
+        if entry is None:
             put_aside(self.folder / id)
         else:
             self._index(id, entry, written)
@@ -337,6 +336,19 @@ def remove(place: Path) -> bool:
 def size_of(place: Path) -> int:
     """Bytes of the files of a result."""
     return sum(file.lstat().st_size for file in place.iterdir())
+
+
+def unreadable(folder: Path) -> list[str]:
+    """Identifiers of results whose report is none."""
+    return [id for id, path in sorted(reports(folder).items()) if _read(path) is None]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What the index holds of a report that lies there; None where it cannot be read."""
+    try:
+        return _entry(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _entry(report: Mapping[str, Any]) -> dict[str, Any]:
