@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         20.0, ge=1, description="Longest wait for the head of a client's next request"
     )
     proxied_mib: int = Field(
-        64, ge=1, description="Bytes of uploads at once that come through Ray Serve's own proxy"
+        64, ge=1, description="Uploads through Ray Serve's own proxy, all at once, in MiB"
     )
     streams: int = Field(
         200, ge=1, description="Streams of events and requests that wait for a report, at once"
