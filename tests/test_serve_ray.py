@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 
 import httpx
@@ -59,7 +60,7 @@ def service(tmp_path_factory, log):
         options={"tracked": {"log": str(log), "seconds": 2.0}},
     )
     open_ray(settings)
-    serve.start(proxy_location="HeadOnly", http_options={"port": settings.port})
+    serve.start(proxy_location="Disabled")
     serve.run(application(settings, make_service), name="tiktok_ray", route_prefix="/")
     with httpx.Client(base_url=f"http://127.0.0.1:{settings.port}", timeout=60) as client:
         wait_until(lambda: client.get("/health").json()["fleet"]["loaded"] == ["plain", "tracked"])
@@ -79,6 +80,11 @@ def wait_until(holds, patience=120.0):
             pass
         time.sleep(0.2)
     raise AssertionError("it did not come true in time")
+
+
+def own_mib(pid):
+    """Memory that is a process's alone, in MiB."""
+    return psutil.Process(pid).memory_full_info().uss / 2**20
 
 
 def upload(client, clip):
@@ -166,3 +172,29 @@ def test_a_killed_analyzer_is_made_again(service, clip, log):
     wait_until(lambda: service.get(f"/jobs/{id}").json()["state"] == "done")
     report = service.get(f"/results/{id}").json()
     assert report["analyzers"]["tracked"]["status"] == "ok"
+
+
+def test_large_uploads_leave_the_memory_as_it_is(service):
+    """Four of 300 MiB at once; the service answers meanwhile."""
+
+    def large():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+        for _ in range(300):
+            yield bytes(2**20)
+        yield b"\r\n--x--\r\n"
+
+    def send():
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        with httpx.Client(base_url=service.base_url, timeout=120) as client:
+            answers.append(client.post("/analyze", content=large(), headers=headers).status_code)
+
+    pid, answers, peak = replica(), [], 0.0
+    before = own_mib(pid)
+    senders = [threading.Thread(target=send) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    while any(sender.is_alive() for sender in senders):
+        peak = max(peak, own_mib(pid))
+        assert service.get("/health").status_code == 200
+    assert answers == [202] * 4
+    assert peak - before < 150

@@ -134,7 +134,7 @@ def _told(what: str, settings: Settings) -> Iterator[None]:
         raise
     except Exception as error:
         log.error(what, exc_info=error)
-        raise CannotServe(f"{what}: {_cause(settings, begin) or _first_line(error)}") from None
+        raise CannotServe(f"{what}: {_cause(settings, begin) or _last_line(error)}") from None
 
 
 def _cause(settings: Settings, since: str) -> str:
@@ -148,11 +148,12 @@ def _cause(settings: Settings, since: str) -> str:
     return causes[-1].removeprefix("the service cannot start: ") if causes else ""
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     if no_room(error):
         return "the disk is full; free some: tiktok-ray maintain retention"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}; see the log"
+    # What Ray quotes of its own logs ends with what went wrong.
+    return f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}; see the log"
 
 
 def _deploy(settings: Settings, own: bool) -> None:
@@ -226,7 +227,7 @@ class _Ray:
         try:
             alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
-            self._found = f"Ray does not answer ({_first_line(error)})"
+            self._found = f"Ray does not answer ({_last_line(error)})"
         else:
             self._found = "" if self._node in alive else "this machine's node of Ray has ended"
         time.sleep(LOOK_S * 5)

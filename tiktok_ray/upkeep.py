@@ -8,6 +8,7 @@ under this account, and the one that started it is dead. Nothing else is ever en
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -39,6 +40,8 @@ TEMPORARY, WORK, CACHE = "tmp", "work", "cache"
 STARTS = "starts.jsonl"
 KEPT_BACKUPS = 8
 KEPT_STARTS = 200
+#: The kernel takes 107 characters of a socket's path; what is put below the home takes the rest.
+LONGEST_HOME = 107 - len("/tmp/1234567-1234567890.12/pymp-12345678/listener-12345678")
 #: So often what is left of a service is looked for and killed.
 ROUNDS = 5
 #: A session of Ray belongs to a start of ours when it began within so many seconds of it.
@@ -113,12 +116,25 @@ def own(settings: Settings) -> Owner:
     owner = Owner(process.pid, process.create_time(), _home(settings))
     os.environ[MARK] = owner.mark()
     os.environ.setdefault("RAY_TMPDIR", str(ray_folder().parent))
-    temporary = settings.home / TEMPORARY / f"{owner.pid}-{owner.started:.2f}"
+    temporary = temporaries(settings) / f"{owner.pid}-{owner.started:.2f}"
     temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if temporary.parent.stat().st_uid != os.getuid():
+        raise PermissionError(f"{temporary.parent} belongs to another account")
     os.environ["TMPDIR"] = str(temporary.resolve())
     tempfile.tempdir = None
     _remember(settings.home / STARTS, owner)
     return owner
+
+
+def temporaries(settings: Settings) -> Path:
+    """Where the temporary files of this home's services lie: in the home, unless its path is so long
+    that the sockets of Python's processes would have no place below it.
+    """
+    home = settings.home.resolve()
+    if len(str(home)) <= LONGEST_HOME:
+        return home / TEMPORARY
+    mark = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    return Path("/tmp") / f"tiktok-ray-{os.getuid()}-{mark}"
 
 
 def _remember(starts: Path, owner: Owner) -> None:
@@ -279,7 +295,7 @@ def cards_used() -> dict[int, float]:
 def dead_temporaries(settings: Settings) -> list[Path]:
     """Folders of temporary files whose service is dead."""
     dead = []
-    for folder in sorted((settings.home / TEMPORARY).glob("*-*")):
+    for folder in sorted(temporaries(settings).glob("*-*")):
         pid, _, started = folder.name.partition("-")
         with contextlib.suppress(ValueError):
             if not Owner(int(pid), float(started), "").alive():
