@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
 DETECTOR_SIDES = (160, 640)
+#: Least confidence of a detection.
+DETECTED = 0.5
 DETECTORS = ("det_10g.onnx", "det_500m.onnx")
 AGE_MODELS = {
     "genderage.onnx": "genderage.onnx",
@@ -78,7 +80,7 @@ class InsightFace:
 
     def detect(self, picture: Picture) -> Detections:
         height, width = picture.shape[:2]
-        self._detector.prepare(0, input_size=input_size(width, height), det_thresh=0.5)
+        self._detector.prepare(0, input_size=input_size(width, height), det_thresh=DETECTED)
         boxes, points = self._detector.detect(np.ascontiguousarray(picture[..., ::-1]))
         size = np.array([width, height], float)
         return Detections(
