@@ -22,10 +22,10 @@ from tiktok_ray.methods.face_tracks import (
     pick,
     sighting,
 )
-from tiktok_ray.methods.faces import Array, FaceModel, Guess, InsightFace, Sex
+from tiktok_ray.methods.faces import DETECTED, Array, FaceModel, Guess, InsightFace, Sex
 from tiktok_ray.methods.sampling import holds
 from tiktok_ray.report import Event, Missing, Model, Output, Timed, estimated, measured, setting
-from tiktok_ray.tracks import Followed, follow
+from tiktok_ray.tracks import Followed, believed, track
 from tiktok_ray.weights import Asset
 
 Box = tuple[float, float, float, float]
@@ -40,7 +40,7 @@ AGE_GROUPS = (
     ("senior", 65, 200),
 )
 STEP_S = 0.3
-GAP_S = 0.7
+GAP_S = 1.0
 SURE = 0.7
 AGREE = 0.75
 LICENCE = "non-commercial research only (InsightFace model zoo)"
@@ -128,7 +128,7 @@ class Faces(Output):
     )
     faces: list[Face] = measured(
         "Face tracks, in order of appearance",
-        method="SCRFD detections (Guo et al. 2021), joined by IoU and ended at cuts",
+        method="SCRFD detections (Guo et al. 2021), joined by place and motion, ended at cuts",
     )
     people: int | None = estimated(
         "Distinct persons among the tracks; absent without a recognition model", range="1.."
@@ -227,20 +227,29 @@ class AgeEstimation(Analyzer):
         picked = pick(dense.times, breaks, STEP_S)
         times = [float(dense.times[i]) for i in picked]
         found = [self.model.detect(dense.rgb(i)) for i in picked]
+        size = (dense.width, dense.height)
+        scores = [d.scores for d in found]
+        joined = track(
+            times,
+            [d.boxes for d in found],
+            scores,
+            lost_s=GAP_S,
+            begin=DETECTED,
+            aspect=size[0] / size[1],
+            breaks=breaks,
+        )
         followed = [
-            track
-            for track in follow(times, [d.boxes for d in found], gap_s=GAP_S, breaks=breaks)
-            if max(found[s].scores[k] for s, k in zip(track.samples, track.items, strict=True))
-            >= SURE
+            path
+            for path in believed(joined, times, scores, sure=DETECTED, breaks=breaks)
+            if max(scores[s][k] for s, k in zip(path.samples, path.items, strict=True)) >= SURE
         ]
         if not followed:
             raise Skip("no face found")
-        size = (dense.width, dense.height)
-        seen = [sighting(track, times, found, size) for track in followed]
+        seen = [sighting(path, times, found, size) for path in followed]
         held = holds(times, dense.end, breaks)
-        ends = [held[track.samples[-1]].end for track in followed]
+        ends = [held[path.samples[-1]].end for path in followed]
         guesses = [
-            self._guess(dense, picked, track, s) for track, s in zip(followed, seen, strict=True)
+            self._guess(dense, picked, path, s) for path, s in zip(followed, seen, strict=True)
         ]
         means = [mean_embedding(g) for g in guesses]
         people = persons(
@@ -256,13 +265,13 @@ class AgeEstimation(Analyzer):
         return output if self.model.recognizer else Partial(output, (NOBODY,))
 
     def _guess(
-        self, dense: Frames, picked: Sequence[int], track: Followed, seen: Sighting
+        self, dense: Frames, picked: Sequence[int], path: Followed, seen: Sighting
     ) -> list[Guess]:
         """Guesses on the largest, surest detections that are large enough."""
         size = np.array([dense.width, dense.height], float)
         return [
             self.model.guess(
-                dense.rgb(picked[track.samples[k]]),
+                dense.rgb(picked[path.samples[k]]),
                 seen.boxes[k] * np.tile(size, 2),
                 seen.landmarks[k] * size,
             )

@@ -19,12 +19,14 @@ from tiktok_ray.methods.sampling import holds, thin
 from tiktok_ray.methods.yolo import Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
-from tiktok_ray.tracks import Followed, follow
+from tiktok_ray.tracks import Followed, believed, track
 
 Box = tuple[float, float, float, float]
 
 #: Keypoints of less confidence count as not seen.
 VISIBLE = 0.5
+#: Detections of at least this confidence begin a track; fainter ones are not asked for.
+BEGIN = 0.25
 SHORTEST_S = 0.3
 
 
@@ -112,7 +114,7 @@ class PoseOptions(Options):
 
     fps: float = Field(5.0, gt=0, description="Pictures looked at per second, at most")
     confidence: float = Field(
-        0.4, ge=0.25, le=1, description="Half of a person's samples must be as sure as this"
+        0.4, ge=BEGIN, le=1, description="How sure a person's samples must be to count as evidence"
     )
     lost_s: float = Field(1.0, ge=0, description="Somebody out of sight for longer is new")
 
@@ -140,7 +142,7 @@ class BodyPose(Analyzer):
     options_type = PoseOptions
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
-        self.model: Eyes = Yolo(files["poser"], device, floor=0.25)
+        self.model: Eyes = Yolo(files["poser"], device, floor=BEGIN)
 
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Poses:
         breaks = cut_analysis.times if cut_analysis else []
@@ -150,22 +152,17 @@ class BodyPose(Analyzer):
             found += self.model([dense.rgb(i) for i in picked[start : start + self.batch]])
         times = dense.times[picked].tolist()
         held = holds(times, dense.end, breaks)
-        joined = follow(
+        boxes, scores = [rows[:, :4] for rows in found], [rows[:, 4] for rows in found]
+        joined = track(
             times,
-            [rows[:, :4] for rows in found],
-            gap_s=self.options.lost_s,
-            iou_min=0.2,
+            boxes,
+            scores,
+            lost_s=self.options.lost_s,
+            begin=BEGIN,
+            aspect=dense.width / dense.height,
             breaks=breaks,
         )
-        kept = [
-            path
-            for path in joined
-            if float(
-                np.median([found[i][j, 4] for i, j in zip(path.samples, path.items, strict=True)])
-            )
-            >= self.options.confidence
-            and (len(path.samples) > 1 or alone(path.samples[0], times, breaks))
-        ]
+        kept = believed(joined, times, scores, sure=self.options.confidence, breaks=breaks)
         if not kept:
             raise Skip(f"nobody seen in {len(times)} pictures")
         persons = [
@@ -180,13 +177,6 @@ class BodyPose(Analyzer):
             samples=len(times),
             step_s=float(np.diff([*times, held[-1].end]).max()),
         )
-
-
-def alone(sample: int, times: Sequence[float], breaks: Sequence[float]) -> bool:
-    """Whether a sample is the only one of its shot."""
-    edges = [edge for edge in breaks if times[0] < edge <= times[-1]]
-    shot = np.searchsorted(edges, np.asarray(times) + 1e-3, side="right")
-    return int((shot == shot[sample]).sum()) == 1
 
 
 def pose_person(

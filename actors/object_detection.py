@@ -1,4 +1,4 @@
-"""Objects and persons, followed over time (YOLOv8 on COCO's 80 classes, joined by ByteTrack)."""
+"""Objects and persons, followed over time (YOLOv8 on COCO's 80 classes, joined by place and motion)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Objects(Output):
 
     tracks: list[ObjectTrack] = estimated(
         "Tracks in order of appearance",
-        method="YOLOv8 (Ultralytics 2023); ByteTrack (Zhang et al., ECCV 2022)",
+        method="YOLOv8 (Ultralytics 2023); ByteTrack (Zhang et al., ECCV 2022), in seconds",
     )
     classes: list[ObjectClass] = derived("Sums by class, most screen time first")
     groups: list[ObjectGroup] = derived("Sums by supercategory, most screen time first")
@@ -107,7 +107,7 @@ class ObjectOptions(Options):
 
     fps: float = Field(5.0, gt=0, description="Pictures looked at per second, at most")
     confidence: float = Field(
-        0.4, ge=FLOOR, le=1, description="Half of a track's samples must be as sure as this"
+        0.4, ge=FLOOR, le=1, description="How sure a track's samples must be to count as evidence"
     )
     lost_s: float = Field(1.5, ge=0, description="A thing out of sight for longer is a new track")
 
@@ -135,8 +135,6 @@ class ObjectDetection(Analyzer):
     options_type = ObjectOptions
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
-        from ultralytics.trackers import byte_tracker  # noqa: F401  (load, not analyze, pays for it)
-
         self.model: Eyes = Yolo(files["detector"], device, floor=FLOOR)
 
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Objects:

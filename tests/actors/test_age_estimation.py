@@ -147,6 +147,20 @@ def test_two_faces_have_their_own_age_sex_and_times():
     assert found.headline() == "2 faces, age 50, 20"
 
 
+@pytest.mark.parametrize("fps", [2, 3, 10, 15])
+def test_a_face_found_in_every_second_picture_is_one_face_beside_one_that_stays(fps):
+    searched = pick([k / fps for k in range(4 * fps)], [], 0.3)
+    shown = [picture(MAN, *[WOMAN] * (k in searched[::2]), sure=0.9) for k in range(4 * fps)]
+    man, woman = faces_of(analyzer().analyze(video(shown, fps=fps), None)).faces
+    assert (man.start, woman.start) == (0.0, 0.0)
+    assert woman.end >= 3.0
+
+
+def test_a_face_of_a_moment_is_no_face():
+    shown = [picture(MAN, *[WOMAN] * (k == 6)) for k in range(20)]
+    assert len(faces_of(analyzer().analyze(video(shown), None)).faces) == 1
+
+
 def test_a_cut_ends_a_track_and_its_time_is_exact():
     shown = [picture(MAN)] * 7 + [picture((12, 22, 40, 20, "female"))] * 8
     one = faces_of(analyzer().analyze(video(shown), None))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from actors.body_pose import BodyPose, PoseOptions, Poses, alone, held_gestures, posture_spans
+from actors.body_pose import BodyPose, PoseOptions, Poses, held_gestures, posture_spans
 from actors.cut_analysis import Cuts, Shot
 from tests.test_poses import CHIN_R, STANDING, UP_L, UP_R, moved
 from tiktok_ray.analyzer import Analyzer, Skip
@@ -171,6 +171,23 @@ def test_two_at_once_are_two_and_stay_who_they_are():
     assert [[g.gesture for g in p.gestures] for p in found.persons] == [[], ["both hands raised"]]
 
 
+@pytest.mark.parametrize("rate", [2, 5, 10, 15])
+def test_who_is_seen_on_every_second_picture_is_one_person_beside_one_who_stays(rate: int):
+    seldom = ("red", 0.75, 0.5, 0.2, 0.6, 0.6)
+    pictures = [
+        picture(("red", 0.2, 0.5, 0.2, 0.6, 1), *[seldom] * (k >= rate and (k - rate) % 2 == 0))
+        for k in range(4 * rate)
+    ]
+    first, second = analyzer(fps=rate).analyze(video(pictures, fps=rate), None).persons
+    assert (len(first.times), len(second.times)) == (4 * rate, -(-3 * rate // 2))
+
+
+def test_a_walker_faster_than_their_own_width_per_sample_is_one_person():
+    pictures = [picture(("red", 0.1 + 0.13 * k, 0.5, 0.12, 0.5, 1)) for k in range(7)]
+    [person] = analyzer().analyze(video(pictures, fps=5), None).persons
+    assert len(person.times) == 7
+
+
 def test_nobody_crosses_a_cut():
     found = analyzer().analyze(video([picture(STILL)] * 20), cuts(1.0))
     assert [(p.track, p.start, p.end) for p in found.persons] == [(1, 0.0, 1.0), (2, 1.0, 2.0)]
@@ -207,13 +224,6 @@ def test_batches_change_nothing():
     one = analyzer()
     one.batch = 1
     assert one.analyze(video(pictures), None) == analyzer().analyze(video(pictures), None)
-
-
-def test_alone_in_a_shot():
-    times = [0.0, 0.2, 0.4, 0.6]
-    assert [alone(i, times, [0.4, 0.6]) for i in range(4)] == [False, False, True, True]
-    assert not alone(0, times, [])
-    assert alone(0, [0.0], [0.0, 5.0])
 
 
 def test_one_different_sample_is_voted_down_and_moments_are_no_posture():

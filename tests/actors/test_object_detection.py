@@ -18,7 +18,7 @@ from actors.object_detection import ObjectDetection, ObjectOptions, Objects, des
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
-from tiktok_ray.methods.object_tracks import GROUPS, Seen, byte_track, covered, join, shots
+from tiktok_ray.methods.object_tracks import GROUPS, Seen, covered, join
 from tiktok_ray.methods.sampling import holds
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
@@ -177,6 +177,27 @@ def test_two_that_pass_each_other_keep_their_numbers():
         assert all((box[1] + box[3]) / 2 == pytest.approx(y, abs=0.02) for box in track.boxes)
 
 
+@pytest.mark.parametrize("rate", [2, 5, 10, 15])
+def test_two_that_cross_in_a_clip_are_two_though_one_is_seen_on_every_second_picture(
+    rate: int, tmp_path: Path
+):
+    """Factory clip: who is who is known by the height at which they walk."""
+    pictures = [
+        picture(
+            (0, 0.15 + 0.7 * k / (4 * rate), 0.3, 0.15, 0.3, 0.9),
+            *[(0, 0.85 - 0.7 * k / (4 * rate), 0.7, 0.15, 0.3, 0.8)] * (k % 2 == 0),
+        )
+        for k in range(4 * rate)
+    ]
+    clip = write_clip(tmp_path / "crossing.mp4", pictures, fps=rate)
+    settings = Settings.model_validate({"tracks": {"dense_fps": 15}})
+    dense = decode(clip, {"dense"}, settings).tracks["dense"]
+    first, second = analyzer(fps=15).analyze(dense, None).tracks
+    assert (len(first.times), len(second.times)) == (4 * rate, 2 * rate)
+    for track, y in ((first, 0.3), (second, 0.7)):
+        assert all((box[1] + box[3]) / 2 == pytest.approx(y, abs=0.03) for box in track.boxes)
+
+
 def test_a_rider_is_not_taken_for_what_carries_them():
     """A person and a vehicle in one place, each missed in turn, stay two things."""
     person, bus = (0, 0.5, 0.5, 0.3, 0.3, 0.9), (1, 0.5, 0.5, 0.3, 0.3, 0.9)
@@ -261,7 +282,8 @@ def test_a_class_outside_coco_is_of_another_group():
 def test_first_sample_of_a_track_that_begins_late_is_kept():
     box = (0.1, 0.1, 0.5, 0.5)
     samples = [seen(), seen(), *[seen((box, 0.9, "cat"))] * 3]
-    [path] = byte_track(range(5), samples, "animal", (100, 100), 5)
+    times = [k / 5 for k in range(5)]
+    [path] = join(times, samples, [], size=(100, 100), sure=0.4, lost_s=1)
     assert path == [(2, 0), (3, 0), (4, 0)]
 
 
@@ -269,12 +291,9 @@ def test_fast_things_are_followed_at_five_samples_a_second():
     """Half a width per sample from the first, then faster still."""
     xs = np.cumsum([0, 0.08, 0.1, 0.12, 0.14, 0.16])
     samples = [seen(((x, 0.3, x + 0.16, 0.6), 0.9, "person")) for x in xs]
-    assert len(byte_track(range(6), samples, "person", (320, 320), 5)) == 1
-
-
-def test_shots_are_divided_by_cuts_and_by_gaps_in_the_sampling():
-    assert shots([0, 0.2, 0.4, 5.0, 5.2], [0.4], 1.0) == [[0, 1], [2], [3, 4]]
-    assert shots([0, 0.2], [0.0], 1.0) == [[0, 1]]
+    times = [k / 5 for k in range(6)]
+    [path] = join(times, samples, [], size=(320, 320), sure=0.4, lost_s=1)
+    assert len(path) == 6
 
 
 def test_sums_by_class_and_group():

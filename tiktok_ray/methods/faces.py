@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.doors import close_native_door
+from tiktok_ray.tracks import iou
 
 Sex = Literal["female", "male"]
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
 DETECTOR_SIDES = (160, 640)
+#: Least confidence of a detection.
+DETECTED = 0.5
+#: Long side of the input, in pixels, at which faces of at least ``CLOSE_UP`` of the picture's height
+#: are looked for again, and the IoU from which two detections are one face.
+CLOSE_UP_SIDE, CLOSE_UP, SAME = 160, 0.6, 0.3
 DETECTORS = ("det_10g.onnx", "det_500m.onnx")
 AGE_MODELS = {
     "genderage.onnx": "genderage.onnx",
@@ -77,8 +83,21 @@ class InsightFace:
         self._recognizer = session(recognizer, device) if recognizer else None
 
     def detect(self, picture: Picture) -> Detections:
+        """Faces of all sizes. The detector's largest anchors are smaller than its input: a face
+        that fills the picture is found in a second look, at a small input, and taken from there.
+        """
+        whole = self._look(picture, DETECTOR_SIDES[1])
+        if max(picture.shape[:2]) <= CLOSE_UP_SIDE:
+            return whole
+        near = self._look(picture, CLOSE_UP_SIDE)
+        heights = near.boxes[:, 3] - near.boxes[:, 1]
+        new = (iou(near.boxes, whole.boxes).max(1, initial=0) < SAME) & (heights >= CLOSE_UP)
+        return Detections(*(np.concatenate([a, b[new]]) for a, b in zip(whole, near, strict=True)))
+
+    def _look(self, picture: Picture, longest: int) -> Detections:
         height, width = picture.shape[:2]
-        self._detector.prepare(0, input_size=input_size(width, height), det_thresh=0.5)
+        size_in = input_size(width, height, longest)
+        self._detector.prepare(0, input_size=size_in, det_thresh=DETECTED)
         boxes, points = self._detector.detect(np.ascontiguousarray(picture[..., ::-1]))
         size = np.array([width, height], float)
         return Detections(
@@ -101,11 +120,11 @@ class InsightFace:
         )
 
 
-def input_size(width: int, height: int) -> tuple[int, int]:
-    """The detector's input for a picture: its own size as far as 160..640 on the long side allow,
-    rounded up to whole cells of 32 pixels."""
+def input_size(width: int, height: int, most: int = DETECTOR_SIDES[1]) -> tuple[int, int]:
+    """The detector's input for a picture: its own size as far as 160..``most`` on the long side
+    allow, rounded up to whole cells of 32 pixels."""
     longest = max(width, height)
-    target = min(max(longest, DETECTOR_SIDES[0]), DETECTOR_SIDES[1])
+    target = min(max(longest, DETECTOR_SIDES[0]), most)
     cells = [-(-side * target // (32 * longest)) for side in (width, height)]
     return 32 * cells[0], 32 * cells[1]
 

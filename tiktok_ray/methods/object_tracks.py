@@ -1,11 +1,9 @@
-"""Detections over time: COCO's supercategories, second names for one thing, and ByteTrack."""
+"""Detections over time: COCO's supercategories, second names for one thing, and their tracks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +28,8 @@ SUPERCATEGORIES = {
 }
 GROUPS = {label: group for group, all in SUPERCATEGORIES.items() for label in all.split(",")}
 
-#: Least confidence that can carry an existing track on (ByteTrack's second association).
-FLOOR = 0.1
+#: Least confidence that begins a track, and that carries one on (ByteTrack's two associations).
+BEGIN, FLOOR = 0.25, 0.1
 #: IoU above which two boxes of one supercategory are one thing named twice.
 SAME = 0.8
 
@@ -68,27 +66,6 @@ class Seen:
 Sightings = list[tuple[int, int]]
 
 
-class Detections:
-    """Boxes in the form that Ultralytics' trackers read: pixels of the sampled picture."""
-
-    def __init__(
-        self, xywh: NDArray[np.float64], conf: NDArray[np.float64], cls: NDArray[np.float64]
-    ) -> None:
-        self.xywh, self.conf, self.cls = xywh, conf, cls
-
-    @classmethod
-    def of(cls, seen: Seen, size: tuple[int, int]) -> Detections:
-        low, high = seen.boxes[:, :2] * size, seen.boxes[:, 2:] * size
-        middle = np.concatenate([(low + high) / 2, high - low], axis=1)
-        return cls(middle, seen.confidences, np.zeros(len(middle)))
-
-    def __len__(self) -> int:
-        return len(self.conf)
-
-    def __getitem__(self, mask: NDArray[Any]) -> Detections:
-        return Detections(self.xywh[mask], self.conf[mask], self.cls[mask])
-
-
 def join(
     times: Sequence[float],
     seen: Sequence[Seen],
@@ -98,76 +75,31 @@ def join(
     sure: float,
     lost_s: float,
 ) -> list[Sightings]:
-    """Join detections into tracks by ByteTrack, one tracker for each supercategory and shot.
+    """Join detections into tracks, one tracker for each supercategory; see ``tracks.track``.
 
-    A supercategory keeps its own tracker so that a rider is never taken for the bicycle, while a
-    van that is called car and truck in turn stays one thing. Detections of at least 0.25, those
-    between ``FLOOR`` and that only to carry a track on. At a few samples a second boxes move far
-    between two: association asks for an IoU of 0.15 with the predicted box, whatever the
-    confidence (``match_thresh``, ``fuse_score``). A track is kept if at least half of its
-    samples are as ``sure`` and, in a shot of several samples, if it has two. In order of
-    appearance.
+    So a rider is never taken for the bicycle, while a van that is called car and truck in turn
+    stays one thing. Detections of at least ``BEGIN`` begin tracks, those between ``FLOOR`` and
+    that only carry one on. Kept are the tracks that sightings as ``sure`` make ``believed``.
+    ``size``: width and height of the picture in pixels. In order of appearance.
     """
     kept: list[Sightings] = []
-    for shot in shots(times, breaks, lost_s):
-        steps = np.diff([times[i] for i in shot])
-        patience = int(lost_s / float(np.median(steps)) + 1e-6) if len(steps) else 0
-        for group in sorted({group for i in shot for group in seen[i].groups}):
-            for track in byte_track(shot, seen, group, size, patience):
-                middling = float(np.median([seen[i].confidences[j] for i, j in track]))
-                if middling >= sure and (len(track) > 1 or len(shot) == 1):
-                    kept.append(track)
-    return sorted(kept)
-
-
-def shots(times: Sequence[float], breaks: Sequence[float], gap_s: float) -> list[list[int]]:
-    """Samples between cuts; a gap in the sampling longer than ``gap_s`` divides them too."""
-    groups: list[list[int]] = []
-    for i, t in enumerate(times):
-        last = times[i - 1] if i else t
-        cut = any(last < edge <= t + 1e-3 for edge in breaks)
-        if i == 0 or cut or t - last > gap_s:
-            groups.append([])
-        groups[-1].append(i)
-    return groups
-
-
-def byte_track(
-    shot: Sequence[int], seen: Sequence[Seen], group: str, size: tuple[int, int], patience: int
-) -> list[Sightings]:
-    """Tracks of one supercategory in one shot; from one sighting to the next lie at most
-    ``patience`` samples."""
-    from ultralytics.trackers.byte_tracker import BYTETracker
-
-    tracker = BYTETracker(
-        SimpleNamespace(
-            track_high_thresh=0.25,
-            track_low_thresh=FLOOR,
-            new_track_thresh=0.25,
-            track_buffer=patience,
-            match_thresh=0.85,
-            fuse_score=False,
+    for group in sorted({group for sample in seen for group in sample.groups}):
+        rows = [[j for j, name in enumerate(sample.groups) if name == group] for sample in seen]
+        scores = [sample.confidences[own] for sample, own in zip(seen, rows, strict=True)]
+        joined = tracks.track(
+            times,
+            [sample.boxes[own] for sample, own in zip(seen, rows, strict=True)],
+            scores,
+            lost_s=lost_s,
+            begin=BEGIN,
+            aspect=size[0] / size[1],
+            breaks=breaks,
         )
-    )
-    paths: dict[int, Sightings] = {}
-    confirmed: set[int] = set()
-    for sample in shot:
-        members = [j for j, name in enumerate(seen[sample].groups) if name == group]
-        # Ultralytics lets go of a lost track one to three samples later than it is told to.
-        tracker.lost_stracks = [
-            track
-            for track in tracker.lost_stracks
-            if tracker.frame_id + 1 - track.end_frame <= patience
+        kept += [
+            [(i, rows[i][k]) for i, k in zip(path.samples, path.items, strict=True)]
+            for path in tracks.believed(joined, times, scores, sure=sure, breaks=breaks)
         ]
-        tracker.update(Detections.of(seen[sample][members], size))
-        for track in tracker.tracked_stracks:
-            # The detection itself is kept, not the filter's smoothed box; tracks that ByteTrack
-            # confirms at their second sample keep their first.
-            if track.frame_id == tracker.frame_id:
-                paths.setdefault(track.track_id, []).append((sample, members[int(track.idx)]))
-                if track.is_activated:
-                    confirmed.add(track.track_id)
-    return [path for number, path in paths.items() if number in confirmed]
+    return sorted(kept)
 
 
 def covered(boxes: NDArray[np.float64]) -> float:

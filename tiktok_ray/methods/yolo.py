@@ -36,9 +36,12 @@ def pack(pictures: Sequence[Rgb], longest: int) -> tuple[NDArray[np.uint8], floa
 
     Scaled down, never up, to a long side of at most ``longest`` pixels, then padded with grey on
     the right and below to multiples of 32 (a portrait stays a portrait: no square letterbox).
-    Returns uint8 [n, height, width, 3] and the factor, 0..1.
+    Returns uint8 [n, height, width, 3] and the factor, 0..1. Raises ``ValueError`` for pictures of
+    several sizes: shaped alike they would lie about where things are.
     """
     height, width = pictures[0].shape[:2]
+    if any(picture.shape[:2] != (height, width) for picture in pictures):
+        raise ValueError("pictures of one batch have one size")
     scale = min(1.0, longest / max(height, width))
     if scale < 1:
         import cv2
