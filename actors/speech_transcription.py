@@ -15,16 +15,26 @@ from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Audio, Speech
 from tiktok_ray.methods.pitch import HOP_S, pitch_track
-from tiktok_ray.methods.whisper import Heard, HeardWord, Recogniser, Whisper, checkpoint, windows
+from tiktok_ray.methods.spoken_words import joined, within, wordless
+from tiktok_ray.methods.whisper import (
+    Asked,
+    Heard,
+    HeardWord,
+    Recogniser,
+    Whisper,
+    checkpoint,
+    stretches,
+    windows,
+)
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 
 NAME = "speech_transcription"
 
-#: How far a word's middle may lie outside a span of speech.
-TOLERANCE_S = 0.25
 #: A gap between words from which on the second begins a new segment.
 BREAK_S = 0.8
+#: Speech without words for this long is read again.
+WORDLESS_S = 0.8
 
 #: Step of the pitch contour.
 CONTOUR_S = 0.05
@@ -47,6 +57,13 @@ class Segment(Timed):
 
     text: str = estimated("What is said in it")
     words: list[Word] = estimated("Its words in order of time")
+    language: str | None = estimated("ISO 639-1 code of the language it was read in", default=None)
+    doubtful: bool = derived(
+        "Whether the model itself doubts some of it: the reading stayed repetitive or improbable",
+        method="compression ratio over 2.4 or mean log probability under -1 at every temperature"
+        " (Radford et al. 2022, section 4.5)",
+        default=False,
+    )
 
 
 class Pitch(Model):
@@ -88,6 +105,11 @@ class Transcript(Output):
     words_dropped: int | None = derived(
         "Words of the model that lay where nobody speaks, left out; absent without a model"
     )
+    wordless: list[Timed] | None = derived(
+        "Speech in which no word was heard though it was read twice: whole spans, and parts of"
+        " `wordless_s` (a setting) and longer, in order of time; absent without a model",
+        default=None,
+    )
     pitch: Pitch | None = measured(
         "Pitch of the voice; absent where none of the speech is voiced",
         method="pYIN (Mauch and Dixon 2014)",
@@ -105,7 +127,9 @@ class Transcript(Output):
         spoken = f"{self.speech_s:.1f} s of speech"
         if self.word_count is None:
             return f"{spoken}, no words"
-        return f"{self.word_count} words ({self.language}), {spoken}"
+        lost = spans.total(part.span for part in self.wordless or ())
+        without = f", {lost:.1f} s of it without words" if lost else ""
+        return f"{self.word_count} words ({self.language}), {spoken}{without}"
 
     def events(self) -> Iterator[Event]:
         """One event a segment, and one for every span of speech without words."""
@@ -118,12 +142,10 @@ class Transcript(Output):
                 confidence=sum(word.probability for word in segment.words) / len(segment.words),
                 analyzer=NAME,
             )
-        said = [segment.span for segment in self.segments or ()]
-        for part in self.speech:
-            if not spans.intersect([part.span], said):
-                yield Event(
-                    start=part.start, end=part.end, kind="speech", label="speech", analyzer=NAME
-                )
+        for part in self.speech if self.segments is None else self.wordless or ():
+            yield Event(
+                start=part.start, end=part.end, kind="speech", label="speech", analyzer=NAME
+            )
 
 
 class TranscriptionOptions(Options):
@@ -133,6 +155,9 @@ class TranscriptionOptions(Options):
         None, pattern="^[a-z]{2,3}$", description="ISO 639-1 code; none: found out per video"
     )
     beam_size: int = Field(5, ge=1, le=20, description="Readings kept while decoding")
+    wordless_s: float = Field(
+        WORDLESS_S, ge=0.3, le=30, description="Speech without words for this long is read again"
+    )
 
 
 class SpeechTranscription(Analyzer):
@@ -181,20 +206,31 @@ class SpeechTranscription(Analyzer):
             raise Skip("nobody speaks in this video")
         heard = None
         if self.recogniser is not None:
-            cut = windows(heard_spans, audio)
-            heard = self.recogniser.hear(
-                audio,
-                cut,
-                language=self.options.language,
-                beam_size=self.options.beam_size,
-                batch=self.batch,
-            )
-        return transcript(heard, audio, heard_spans)
+            heard = hear(self.recogniser, audio, heard_spans, self.options)
+        return transcript(heard, audio, heard_spans, self.options.wordless_s)
 
 
-def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Transcript:
+def hear(
+    recogniser: Recogniser, audio: Audio, speech: Sequence[Span], options: TranscriptionOptions
+) -> Heard:
+    """Read the sound, and speech that gave no words once more on its own."""
+    asked = Asked(language=options.language, beam_size=options.beam_size)
+    heard = recogniser.hear(audio, stretches(speech, audio), asked)
+    words = within(heard.words, speech)
+    outside = len(heard.words) - len(words)
+    lost = wordless(words, speech, options.wordless_s)
+    if lost:
+        again = asked._replace(language=heard.language, carry=False)
+        more = recogniser.hear(audio, windows(lost, audio), again)
+        words = joined(words, more.words, lost)
+    return heard._replace(words=words, outside=outside)
+
+
+def transcript(
+    heard: Heard | None, audio: Audio, speech: Sequence[Span], wordless_s: float = WORDLESS_S
+) -> Transcript:
     """Put together what was heard (None without a model) and when somebody speaks."""
-    kept = within(heard.words, speech) if heard else []
+    kept = heard.words if heard else []
     seconds = spans.total(speech)
     parts = segments(kept, speech)
     return Transcript(
@@ -204,29 +240,15 @@ def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Tra
         segments=parts if heard else None,
         word_count=len(kept) if heard else None,
         words_per_minute=60 * len(kept) / seconds if heard else None,
-        words_dropped=len(heard.words) - len(kept) if heard else None,
+        words_dropped=heard.outside if heard else None,
+        wordless=[Timed(start=start, end=end) for start, end in wordless(kept, speech, wordless_s)]
+        if heard
+        else None,
         pitch=pitch_of(audio.samples, speech),
         speech=[Timed(start=start, end=end) for start, end in speech],
         speech_s=seconds,
         speech_share=spans.share(speech, audio.present),
     )
-
-
-def within(words: Iterable[HeardWord], speech: Sequence[Span]) -> list[HeardWord]:
-    """The words whose middle lies in speech, or at most ``TOLERANCE_S`` outside; in order.
-
-    Models stretch words over pauses: a word is cut to the speech, with that tolerance, around its
-    middle.
-    """
-    wide = [Span(max(0.0, start - TOLERANCE_S), end + TOLERANCE_S) for start, end in speech]
-    kept = []
-    for word in sorted(words, key=lambda word: word.start):
-        middle = (word.start + word.end) / 2
-        around = next((span for span in spans.union(wide) if span.start <= middle < span.end), None)
-        if word.text.strip() and around:
-            start, end = max(word.start, around.start), min(word.end, around.end)
-            kept.append(word._replace(start=start, end=end))
-    return kept
 
 
 def segments(words: Sequence[HeardWord], speech: Sequence[Span]) -> list[Segment]:
@@ -267,6 +289,8 @@ def _segment(words: Sequence[HeardWord]) -> Segment:
             Word(start=w.start, end=w.end, text=w.text.strip(), probability=float(w.probability))
             for w in words
         ],
+        language=words[0].language,
+        doubtful=any(w.doubtful for w in words),
     )
 
 
