@@ -15,7 +15,7 @@ from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Audio, Speech
 from tiktok_ray.methods.pitch import HOP_S, pitch_track
-from tiktok_ray.methods.spoken_words import joined, within, wordless
+from tiktok_ray.methods.spoken_words import joined, settled, within, wordless
 from tiktok_ray.methods.whisper import (
     Asked,
     Heard,
@@ -46,7 +46,7 @@ NO_SENTENCE_END = re.compile(
 
 
 class Word(Timed):
-    """One spoken word."""
+    """One spoken word, from where it sets in to where it ends."""
 
     text: str = estimated("The word with its punctuation")
     probability: float = estimated("Mean probability of its tokens by the model", range="0..1")
@@ -223,7 +223,7 @@ def hear(
         again = asked._replace(language=heard.language, carry=False)
         more = recogniser.hear(audio, windows(lost, audio), again)
         words = joined(words, more.words, lost)
-    return heard._replace(words=words, outside=outside)
+    return heard._replace(words=settled(words, speech), outside=outside)
 
 
 def transcript(

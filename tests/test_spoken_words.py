@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiktok_ray import spans
-from tiktok_ray.methods.spoken_words import TOLERANCE_S, joined, within, wordless
+from tiktok_ray.methods.spoken_words import LATE_S, TOLERANCE_S, joined, settled, within, wordless
 from tiktok_ray.methods.whisper import HeardWord
 from tiktok_ray.spans import Span
 
@@ -74,3 +74,29 @@ def test_a_second_reading_adds_only_what_it_is_sure_of_where_the_first_had_nothi
         word("one", 1.0, 1.5), word("two", 2.0, 2.4), word("three", 3.0, 3.3, doubtful=True)
     ]  # fmt: skip
     assert times(joined(first, again, [Span(1.9, 4.0)])) == [("one", 1.0, 1.5), ("two", 2.0, 2.4)]
+
+
+def test_words_fill_their_speech_and_begin_earlier_within_it():
+    words = [word("one", 1.2, 1.6), word("two", 1.6, 2.0), word("three", 2.0, 2.4)]
+    found = settled(words, [Span(1.0, 2.8)])
+    assert times(found) == [
+        ("one", 1.05, 1.6 - LATE_S), ("two", 1.6 - LATE_S, 2.0 - LATE_S),
+        ("three", 2.0 - LATE_S, 2.75),
+    ]  # fmt: skip
+    far = settled([word("one", 5.0, 5.2)], [Span(1.0, 9.0)])
+    assert times(far) == [("one", 5.0, 5.2)]
+    outside = [word("a", 9.5, 9.6)]
+    assert settled(outside, [Span(1.0, 9.0)]) == outside
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 20), st.floats(0, 3)), max_size=12))
+def test_settled_words_keep_their_number_and_stay_in_the_speech(heard):
+    speech = [Span(1.0, 4.0), Span(6.0, 15.0)]
+    words = within([HeardWord(" x", a, a + b, 0.5) for a, b in heard], speech)
+    found = settled(words, speech)
+    assert len(found) == len(words)
+    for one in found:
+        assert one.start <= one.end
+        wide = [(a - 2 * TOLERANCE_S, b + 2 * TOLERANCE_S) for a, b in speech]
+        assert spans.total(spans.subtract([(one.start, one.end)], wide)) < 1e-6

@@ -13,6 +13,12 @@ TOLERANCE_S = 0.25
 #: A word this short that follows another without a gap has no time of its own: the alignment ran
 #: out of sound. How far apart "without a gap" may be.
 SQUEEZED_S, TOUCHING_S = 0.06, 0.03
+#: How late Whisper's alignment sets a word off from the one before: the median over 860 words made
+#: by eSpeak NG, with tiny.en (GRID's speakers agree).
+LATE_S = 0.09
+#: Sound that a span of speech holds before its first word and after its last one; and how far off
+#: the model may put these for them to be moved there.
+PADDING_S, EDGE_S = 0.05, 0.4
 
 
 def within(words: Iterable[HeardWord], speech: Sequence[Span]) -> list[HeardWord]:
@@ -36,6 +42,36 @@ def within(words: Iterable[HeardWord], speech: Sequence[Span]) -> list[HeardWord
             kept.append(_cut(word, home))
         before = (word, home) if home else None
     return kept
+
+
+def settled(words: Sequence[HeardWord], speech: Iterable[tuple[float, float]]) -> list[HeardWord]:
+    """The same words with better times.
+
+    Within a span of speech each begins and ends ``LATE_S`` earlier; the first one begins with the
+    speech and the last one ends with it.
+    """
+    spoken = spans.union(speech)
+    homes = [_around(word, spoken) for word in words]
+    moved = []
+    for k, (word, home) in enumerate(zip(words, homes, strict=True)):
+        if home is None:
+            moved.append(word)
+            continue
+        start, end = max(home.start, word.start - LATE_S), word.end - LATE_S
+        if home not in homes[:k]:
+            edge = home.start + PADDING_S
+            start = edge if edge < word.start <= edge + EDGE_S else max(home.start, word.start)
+        if home not in homes[k + 1 :]:
+            edge = home.end - PADDING_S
+            end = edge if word.end >= edge - EDGE_S else word.end
+        start = min(start, word.end)
+        moved.append(word._replace(start=start, end=max(start, end)))
+    return moved
+
+
+def _around(word: HeardWord, spoken: Sequence[Span]) -> Span | None:
+    middle = (word.start + word.end) / 2
+    return next((span for span in spoken if span.start <= middle <= span.end), None)
 
 
 def wordless(
