@@ -7,8 +7,7 @@ reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 from actors.age_estimation import Faces
 from actors.audio_analysis import Sound
@@ -46,7 +45,7 @@ from actors.speech_transcription import Transcript
 from actors.temporal_flow import Flow
 from actors.text_overlay import Overlays
 from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant
+from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip
 from tiktok_ray.media import Frames, Speech, Video
 from tiktok_ray.report import Event, Missing, Model, Output, derived
 
@@ -121,9 +120,7 @@ class CrossAnalyzerIntelligence(Analyzer):
     name = NAME
     needs = Needs(threads=1, timeout_s=60, cost=0.1)
     options_type = CaptionOptions
-
-    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
-        import cv2  # noqa: F401  (pictures come in planes; imported here, before there are threads)
+    imports = ("cv2",)
 
     def analyze(
         self,

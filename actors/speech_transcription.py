@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant, Vram
 from tiktok_ray.media import Audio, Speech
 from tiktok_ray.methods.pitch import HOP_S, pitch_track
 from tiktok_ray.methods.spoken_words import joined, settled, within, wordless
@@ -21,12 +23,14 @@ from tiktok_ray.methods.whisper import (
     Heard,
     HeardWord,
     Recogniser,
+    Task,
     Whisper,
     checkpoint,
+    own_checkpoint,
     stretches,
     windows,
 )
-from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
+from tiktok_ray.report import Event, Missing, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 
 NAME = "speech_transcription"
@@ -42,6 +46,13 @@ CONTOUR_S = 0.05
 SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’»)\]]*$")
 NO_SENTENCE_END = re.compile(
     r"^(\d+\.|(\w\.)+|(dr|mr|mrs|ms|prof|st|nr|ca|bzw|vgl|usw|evtl|inkl|vs)\.)$", re.IGNORECASE
+)
+
+
+#: Why a checkpoint that knows English only is not used.
+ENGLISH_ONLY = (
+    "this checkpoint knows English only, and the language is not known to be English: set"
+    " language=en, or get one that knows other languages"
 )
 
 
@@ -148,16 +159,90 @@ class Transcript(Output):
             )
 
 
+#: Checkpoints by name: repository, GiB on disk, GiB of memory on the CPU, GiB of weights on a card.
+CHECKPOINTS = {
+    "tiny.en": ("Systran/faster-whisper-tiny.en", 0.07, 0.65, 0.1),
+    "tiny": ("Systran/faster-whisper-tiny", 0.07, 0.65, 0.1),
+    "base.en": ("Systran/faster-whisper-base.en", 0.14, 0.75, 0.2),
+    "base": ("Systran/faster-whisper-base", 0.14, 0.75, 0.2),
+    "small.en": ("Systran/faster-whisper-small.en", 0.45, 1.1, 0.3),
+    "small": ("Systran/faster-whisper-small", 0.45, 1.1, 0.3),
+    "distil-small.en": ("Systran/faster-distil-whisper-small.en", 0.31, 0.9, 0.2),
+    "distil-large-v3": ("Systran/faster-distil-whisper-large-v3", 1.41, 1.6, 0.8),
+    "large-v3": ("Systran/faster-whisper-large-v3", 2.88, 2.6, 1.6),
+    "large-v3-turbo": ("mobiuslabsgmbh/faster-whisper-large-v3-turbo", 1.51, 1.6, 0.8),
+}
+#: Used where none is named, best first: one on a card, and on the CPU what is at hand. Those for
+#: English alone stand in only where the language is told to be English.
+ON_A_CARD, ON_THE_CPU, ENGLISH_ON_THE_CPU = (
+    "large-v3-turbo",
+    ("base", "tiny"),
+    ("base.en", "base", "tiny.en", "tiny"),
+)
+
+
 class TranscriptionOptions(Options):
     """Settings of ``speech_transcription``."""
 
+    checkpoint: str | None = Field(
+        None,
+        min_length=1,
+        description=f"{', '.join(CHECKPOINTS)}; a repository, organisation/name; or the path of a"
+        " folder in CTranslate2's format; none: the best that is at hand. What ends in .en knows"
+        " English only and takes language=en",
+    )
     language: str | None = Field(
         None, pattern="^[a-z]{2,3}$", description="ISO 639-1 code; none: found out per video"
+    )
+    several_languages: bool = Field(
+        False, description="Find the language of every window, where a video changes tongue"
+    )
+    task: Task = Field("transcribe", description="transcribe, or translate into English")
+    prompt: str | None = Field(
+        None, max_length=800, description="Text as if said before: style, spelling, names"
+    )
+    hotwords: str | None = Field(
+        None, max_length=400, description="Words and names that are likely to be said"
     )
     beam_size: int = Field(5, ge=1, le=20, description="Readings kept while decoding")
     wordless_s: float = Field(
         WORDLESS_S, ge=0.3, le=30, description="Speech without words for this long is read again"
     )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        name = self.checkpoint
+        if name and "/" not in name and name not in CHECKPOINTS:
+            raise ValueError(
+                f"there is no checkpoint {name!r}; there are {', '.join(CHECKPOINTS)}, or give"
+                " organisation/name or the path of a folder"
+            )
+        if name and name.endswith(".en") and self.language != "en":
+            raise ValueError(f"{name} knows English only: set language to en, or take another")
+        if self.language == "en" and self.task == "translate":
+            raise ValueError("English is not translated into English: leave task as it is")
+        return self
+
+
+def variant_of(name: str) -> Variant:
+    """A checkpoint by its name, by its repository, or in a folder of one's own."""
+    if name in CHECKPOINTS:
+        repository, size, ram, vram = CHECKPOINTS[name]
+        return Variant(
+            f"{name}-int8", {"whisper": checkpoint(repository, size)}, ram, Vram(vram, 0.5)
+        )
+    weights = own_checkpoint(name) if Path(name).is_absolute() else checkpoint(name, None)
+    return Variant(Path(name).name, {"whisper": weights}, 2.6, Vram(1.6, 0.5))
+
+
+SPANS_ONLY = Variant("spans-only", ram_gib=0.35, lacks=("words",), basis="measured")
+
+
+def _automatic(name: str) -> Variant:
+    """One of those that are chosen among by what is at hand: on a card, or on the CPU."""
+    if name == ON_A_CARD:
+        return replace(variant_of(name), name=name, ram_gib=1.2, cpu=False)
+    return replace(variant_of(name), vram=None, basis="measured")
 
 
 class SpeechTranscription(Analyzer):
@@ -165,56 +250,58 @@ class SpeechTranscription(Analyzer):
 
     name = NAME
     needs = Needs(threads=2, timeout_s=600, cost=8)
-    imports = ("faster_whisper",)
     variants = (
-        Variant(
-            "large-v3-turbo",
-            {"whisper": checkpoint("mobiuslabsgmbh/faster-whisper-large-v3-turbo", 1.51)},
-            ram_gib=1.2,
-            vram=Vram(0.8, 0.5),
-            cpu=False,
-        ),
-        Variant(
-            "base-int8",
-            {"whisper": checkpoint("Systran/faster-whisper-base", 0.14)},
-            ram_gib=0.75,
-            basis="measured",
-        ),
-        Variant(
-            "tiny-int8",
-            {"whisper": checkpoint("Systran/faster-whisper-tiny", 0.07)},
-            ram_gib=0.65,
-            basis="measured",
-        ),
-        Variant("spans-only", ram_gib=0.35, lacks=("words",), basis="measured"),
+        *map(_automatic, (ON_A_CARD, *ON_THE_CPU)),
+        *(variant_of(name) for name in CHECKPOINTS if name not in (ON_A_CARD, *ON_THE_CPU)),
+        SPANS_ONLY,
     )
     options_type = TranscriptionOptions
-    batch = 8
+    imports = ("ctranslate2", "faster_whisper")
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
         self.recogniser: Recogniser | None = None
+
+    @classmethod
+    def variants_for(cls, options: Options) -> tuple[Variant, ...]:
+        assert isinstance(options, TranscriptionOptions)
+        if options.checkpoint:
+            return variant_of(options.checkpoint), SPANS_ONLY
+        names = ENGLISH_ON_THE_CPU if options.language == "en" else ON_THE_CPU
+        return *map(_automatic, (ON_A_CARD, *names)), SPANS_ONLY
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         pitch_of(np.zeros(16_000, np.float32), [Span(0.0, 1.0)])  # compiles, once a machine
         if "whisper" in files:
             self.recogniser = Whisper(files["whisper"], device, self.needs.threads)
 
-    def analyze(self, audio: Audio, speech: Speech) -> Transcript:
+    def analyze(self, audio: Audio, speech: Speech) -> Transcript | Partial:
         heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
         if not heard_spans:
             raise Skip("nobody speaks in this video")
         heard = None
+        missing: list[Missing] = []
         if self.recogniser is not None:
-            heard = hear(self.recogniser, audio, heard_spans, self.options)
-        return transcript(heard, audio, heard_spans, self.options.wordless_s)
+            if self.recogniser.english_only and self.options.language != "en":
+                missing.append(Missing(part="words", reason=ENGLISH_ONLY))
+            else:
+                heard = hear(self.recogniser, audio, heard_spans, self.options)
+        made = transcript(heard, audio, heard_spans, self.options.wordless_s)
+        return Partial(made, tuple(missing)) if missing else made
 
 
 def hear(
     recogniser: Recogniser, audio: Audio, speech: Sequence[Span], options: TranscriptionOptions
 ) -> Heard:
     """Read the sound, and speech that gave no words once more on its own."""
-    asked = Asked(language=options.language, beam_size=options.beam_size)
+    asked = Asked(
+        language=options.language,
+        beam_size=options.beam_size,
+        task=options.task,
+        several=options.several_languages,
+        prompt=options.prompt,
+        hotwords=options.hotwords,
+    )
     heard = recogniser.hear(audio, stretches(speech, audio), asked)
     words = within(heard.words, speech)
     outside = len(heard.words) - len(words)

@@ -640,7 +640,7 @@ def caption_file(
     if out is None:
         sys.stdout.write(text)
         return
-    _write_whole(out, text)
+    write_whole(out, text)
     console.print(f"captions: {out}", soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.speech_transcription import (
+    CHECKPOINTS,
     WORDLESS_S,
     SpeechTranscription,
     Transcript,
@@ -24,7 +25,7 @@ from tests.sounds import audio_of, noise
 from tests.spoken import buzz, said, speech_of
 from tests.tiny_whisper import tiny_whisper
 from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Skip
+from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.media import Audio
 from tiktok_ray.methods.whisper import (
     WINDOW_S,
@@ -194,6 +195,59 @@ def test_options_reach_the_model():
     assert (out.language, out.language_probability) == ("de", None)
     with pytest.raises(ValueError, match="language"):
         TranscriptionOptions(language="Deutsch!")
+
+
+def test_all_options_reach_the_model():
+    ear = Ear()
+    told = {"several_languages": True, "task": "translate", "prompt": "A", "hotwords": "B"}
+    _ready(ear, **told).analyze(audio_of(_bursts(1.0)), speech_of((1.0, 1.5)))
+    assert ear.calls[0][1] == Asked(several=True, task="translate", prompt="A", hotwords="B")
+
+
+def _names(**options: Any) -> list[str]:
+    return [v.name for v in SpeechTranscription.variants_for(TranscriptionOptions(**options))]
+
+
+def test_checkpoints_are_taken_by_name():
+    assert _names() == ["large-v3-turbo", "base-int8", "tiny-int8", "spans-only"]
+    assert _names(language="en") == [
+        "large-v3-turbo", "base.en-int8", "base-int8", "tiny.en-int8", "tiny-int8", "spans-only"
+    ]  # fmt: skip
+    for name in CHECKPOINTS:
+        language = "en" if name.endswith(".en") else None
+        assert _names(checkpoint=name, language=language)[0] == f"{name}-int8"
+    assert _names(checkpoint="me/my-whisper") == ["my-whisper", "spans-only"]
+
+
+def test_a_checkpoint_of_ones_own_lies_where_its_path_says(tmp_path):
+    (own, _) = SpeechTranscription.variants_for(TranscriptionOptions(checkpoint=str(tmp_path)))
+    assert own.weights["whisper"].locate(Path("/nowhere")) is None
+    for name in ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt"):
+        (tmp_path / name).write_text("{}")
+    assert own.weights["whisper"].locate(Path("/nowhere")) == tmp_path
+
+
+def test_a_checkpoint_for_english_is_refused_for_all_else():
+    for language in (None, "de"):
+        with pytest.raises(ValueError, match=r"tiny\.en knows English only"):
+            TranscriptionOptions(checkpoint="tiny.en", language=language)
+    with pytest.raises(ValueError, match="there is no checkpoint 'huge'"):
+        TranscriptionOptions(checkpoint="huge")
+    with pytest.raises(ValueError, match="not translated"):
+        TranscriptionOptions(language="en", task="translate")
+
+
+def test_weights_that_turn_out_to_know_english_only_give_no_words_in_an_unknown_language():
+    ear = Ear()
+    ear.english_only = True
+    audio, speech = audio_of(_bursts(1.0)), speech_of((1.0, 1.5))
+    result = _ready(ear).analyze(audio, speech)
+    assert isinstance(result, Partial)
+    assert isinstance(result.output, Transcript)
+    assert result.output.segments is None
+    assert "knows English only" in result.missing[0].reason
+    assert ear.calls == []
+    assert _ready(ear, language="en").analyze(audio, speech).word_count == 1
 
 
 # --- what is kept ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from tiktok_ray import spans
 from tiktok_ray.media import Audio
 from tiktok_ray.spans import Span
-from tiktok_ray.weights import Hub
+from tiktok_ray.weights import Asset, Hub
 
 #: What Whisper sees at once, in seconds; the longest gap between two spans that are fed in one
 #: piece; and the sound fed before and after a span.
@@ -26,7 +26,7 @@ FOLDER = ("config.json", "model.bin", "tokenizer.json", "vocabulary.*")
 Task = Literal["transcribe", "translate"]
 
 
-def checkpoint(name: str, size_gib: float) -> Hub:
+def checkpoint(name: str, size_gib: float | None) -> Hub:
     """A Whisper model converted for CTranslate2."""
     return Hub(
         name,
@@ -34,6 +34,16 @@ def checkpoint(name: str, size_gib: float) -> Hub:
         size_gib=size_gib,
         files=(*FOLDER, "preprocessor_config.json"),
         needs=FOLDER,
+    )
+
+
+def own_checkpoint(folder: str) -> Asset:
+    """A Whisper model converted for CTranslate2 in a folder of the user's own."""
+    vocabulary = ("vocabulary.json", "vocabulary.txt")
+    return Asset(
+        folder,
+        licence="the user's own",
+        needs=(("config.json",), ("model.bin",), ("tokenizer.json",), vocabulary),
     )
 
 
