@@ -47,6 +47,13 @@ def test_words_after_the_speech_are_left_out():
     assert within([HeardWord("  ", 1.0, 1.2, 0.9)], speech) == []
 
 
+def test_a_phrase_made_up_in_the_silence_before_speech_is_left_out_whole():
+    """As tiny.en did, once handed what had been said before."""
+    made_up = [word("Bimblue", 13.72, 14.66), word("F2", 14.66, 14.66), word("now.", 14.66, 14.66)]
+    told = [word("Set", 14.78, 15.18)._replace(phrase=1)]
+    assert times(within([*made_up, *told], [Span(14.57, 16.82)])) == [("Set", 14.78, 15.18)]
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-1, 20), st.floats(0, 5)), max_size=20),
@@ -93,7 +100,8 @@ def test_words_fill_their_speech_and_begin_earlier_within_it():
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(0, 3)), max_size=12))
 def test_settled_words_keep_their_number_and_stay_in_the_speech(heard):
     speech = [Span(1.0, 4.0), Span(6.0, 15.0)]
-    words = within([HeardWord(" x", a, a + b, 0.5) for a, b in heard], speech)
+    one_each = [HeardWord(" x", a, a + b, 0.5, phrase=k) for k, (a, b) in enumerate(heard)]
+    words = within(one_each, speech)
     found = settled(words, speech)
     assert len(found) == len(words)
     for one in found:

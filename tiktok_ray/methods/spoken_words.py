@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tiktok_ray import spans
 from tiktok_ray.methods.whisper import HeardWord
@@ -13,6 +13,9 @@ TOLERANCE_S = 0.25
 #: A word this short that follows another without a gap has no time of its own: the alignment ran
 #: out of sound. How far apart "without a gap" may be.
 SQUEEZED_S, TOUCHING_S = 0.06, 0.03
+#: Characters per second that nobody says: a phrase that would have to be said faster in the speech
+#: under it, and some slack, lies beside the speech.
+TOO_FAST, SLACK_S = 40.0, 0.1
 #: How late Whisper's alignment sets a word off from the one before: the median over 860 words made
 #: by eSpeak NG, with tiny.en (GRID's speakers agree).
 LATE_S = 0.09
@@ -26,13 +29,16 @@ def within(words: Iterable[HeardWord], speech: Sequence[Span]) -> list[HeardWord
 
     Models stretch the last word before a pause over it, and squeeze what follows against its end.
     A word belongs to the span of speech that it shares most with and is cut to it; a squeezed word
-    goes with the one before and gets its share of that one's time, by letters.
+    goes with the one before and gets its share of that one's time, by letters. Phrases that the
+    model made up in a silence, and that only touch the speech, are left out whole.
     """
     spoken = spans.union(speech)
+    words = list(words)
+    made_up = set(_made_up(words, spoken))
     kept: list[HeardWord] = []
     before: tuple[HeardWord, Span] | None = None
     for word in sorted(words, key=lambda word: word.start):
-        if not word.text.strip():
+        if not word.text.strip() or word.phrase in made_up:
             continue
         home = _home(word, spoken)
         if home is None and before and _squeezed(word, before[0]):
@@ -96,6 +102,18 @@ def joined(
         if not word.doubtful and spans.covers(lost, (word.start + word.end) / 2)
     ]
     return sorted([*words, *found], key=lambda word: word.start)
+
+
+def _made_up(words: Sequence[HeardWord], spoken: Sequence[Span]) -> Iterator[int]:
+    """Numbers of phrases with next to no speech under them."""
+    phrases: dict[int, list[HeardWord]] = {}
+    for word in words:
+        phrases.setdefault(word.phrase, []).append(word)
+    for number, phrase in phrases.items():
+        letters = sum(len(word.text.strip()) for word in phrase)
+        extent = (phrase[0].start, phrase[-1].end)
+        if letters > TOO_FAST * (spans.overlap([extent], spoken) + SLACK_S):
+            yield number
 
 
 def _home(word: HeardWord, spoken: Sequence[Span]) -> Span | None:

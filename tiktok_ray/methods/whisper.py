@@ -51,7 +51,7 @@ class HeardWord(NamedTuple):
     """A word as the model gives it: ``text`` with the space before it, times in video time.
 
     ``doubtful`` if its reading stayed beyond Whisper's own limits at every temperature;
-    ``language`` is that of its window.
+    ``language`` is that of its window; ``phrase`` numbers what the model set off as one.
     """
 
     text: str
@@ -60,6 +60,7 @@ class HeardWord(NamedTuple):
     probability: float
     doubtful: bool = False
     language: str | None = None
+    phrase: int = 0
 
 
 class Heard(NamedTuple):
@@ -161,8 +162,9 @@ class Whisper:
                 float(word.probability),
                 doubtful(segment),
                 self.model.read_in,
+                phrase,
             )
-            for segment in segments
+            for phrase, segment in enumerate(segments)
             for word in segment.words or ()
         ]
         told = asked.language is not None or self.english_only
