@@ -17,6 +17,7 @@ from actors.body_pose import Poses
 from actors.camera_analysis import Camera
 from actors.color_analysis import Colors
 from actors.content_quality import Quality
+from actors.cross_captions import CaptionAudit, CaptionOptions, caption_audit
 from actors.cross_contradictions import Contradiction, contradictions
 from actors.cross_contradictions import unmade as uncompared
 from actors.cross_findings import (
@@ -45,7 +46,7 @@ from actors.temporal_flow import Flow
 from actors.text_overlay import Overlays
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip
-from tiktok_ray.media import Speech, Video
+from tiktok_ray.media import Frames, Speech, Video
 from tiktok_ray.report import Event, Missing, Model, Output, derived
 
 NAME = "cross_analyzer_intelligence"
@@ -76,6 +77,11 @@ class Findings(Output):
         "Share of the spoken words that stand on the picture from 1 s before to 1 s after they are"
         " spoken; null also where no words are known",
         range="0..1",
+    )
+    caption_audit: CaptionAudit | None = derived(
+        "Captions on the picture against the voice, and whether they can be read; null also where"
+        " there is none",
+        default=None,
     )
     subjects: list[Subject] | None = derived(
         "What is described against what is detected, by start; null also where `unanswered`"
@@ -113,10 +119,13 @@ class CrossAnalyzerIntelligence(Analyzer):
 
     name = NAME
     needs = Needs(threads=1, timeout_s=60, cost=0.1)
+    options_type = CaptionOptions
+    imports = ("cv2",)
 
     def analyze(
         self,
         video: Video,
+        frames: Frames | None,
         speech: Speech | None,
         qwen2_vl_temporal: Description | None,
         object_detection: Objects | None,
@@ -140,6 +149,7 @@ class CrossAnalyzerIntelligence(Analyzer):
         of = Sources(
             video=video,
             speech_track=speech,
+            frames=frames,
             qwen2_vl_temporal=qwen2_vl_temporal,
             object_detection=object_detection,
             text_overlay=text_overlay,
@@ -161,7 +171,7 @@ class CrossAnalyzerIntelligence(Analyzer):
         )
         if all(of.output(name) is None for name in OTHERS):
             raise Skip("no other analyzer gave anything")
-        made = findings(of)
+        made = findings(of, self.options)
         gone = [Missing(part=part, reason=reason) for part, reason in missing(of, made)]
         return Partial(made, tuple(gone)) if gone else made
 
@@ -174,7 +184,7 @@ OTHERS = (
 )  # fmt: skip
 
 
-def findings(of: Sources) -> Findings:
+def findings(of: Sources, options: CaptionOptions | None = None) -> Findings:
     """Everything that can be found with what there is."""
     beats, compared = beat_match(of), subjects(of)
     match = beats if isinstance(beats, BeatMatch) else None
@@ -188,6 +198,7 @@ def findings(of: Sources) -> Findings:
         voice_over_s=_seconds(heard, "voice-over"),
         texts=texts,
         captioned_share=captioned,
+        caption_audit=caption_audit(of, options or CaptionOptions()),
         subjects=things,
         contradictions=conflicts,
         tags=tags(of, heard),

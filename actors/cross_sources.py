@@ -25,7 +25,7 @@ from actors.speech_transcription import Transcript, Word
 from actors.temporal_flow import Flow
 from actors.text_overlay import Overlay, Overlays
 from tiktok_ray import spans
-from tiktok_ray.media import Speech, Video
+from tiktok_ray.media import Frames, Speech, Video
 from tiktok_ray.report import Evidence, Model, derived
 from tiktok_ray.spans import Span
 
@@ -52,6 +52,7 @@ class Sources:
 
     video: Video
     speech_track: Speech | None = None
+    frames: Frames | None = None
     qwen2_vl_temporal: Description | None = None
     object_detection: Objects | None = None
     text_overlay: Overlays | None = None

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant, Vram
 from tiktok_ray.media import Audio, Speech
 from tiktok_ray.methods.pitch import HOP_S, pitch_track
-from tiktok_ray.methods.whisper import Heard, HeardWord, Recogniser, Whisper, checkpoint, windows
-from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
+from tiktok_ray.methods.spoken_words import joined, settled, within, wordless
+from tiktok_ray.methods.whisper import (
+    Asked,
+    Heard,
+    HeardWord,
+    Recogniser,
+    Task,
+    Whisper,
+    checkpoint,
+    own_checkpoint,
+    stretches,
+    windows,
+)
+from tiktok_ray.report import Event, Missing, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 
 NAME = "speech_transcription"
 
-#: How far a word's middle may lie outside a span of speech.
-TOLERANCE_S = 0.25
 #: A gap between words from which on the second begins a new segment.
 BREAK_S = 0.8
+#: Speech without words for this long is read again.
+WORDLESS_S = 0.8
 
 #: Step of the pitch contour.
 CONTOUR_S = 0.05
@@ -35,8 +49,15 @@ NO_SENTENCE_END = re.compile(
 )
 
 
+#: Why a checkpoint that knows English only is not used.
+ENGLISH_ONLY = (
+    "this checkpoint knows English only, and the language is not known to be English: set"
+    " language=en, or get one that knows other languages"
+)
+
+
 class Word(Timed):
-    """One spoken word."""
+    """One spoken word, from where it sets in to where it ends."""
 
     text: str = estimated("The word with its punctuation")
     probability: float = estimated("Mean probability of its tokens by the model", range="0..1")
@@ -47,6 +68,13 @@ class Segment(Timed):
 
     text: str = estimated("What is said in it")
     words: list[Word] = estimated("Its words in order of time")
+    language: str | None = estimated("ISO 639-1 code of the language it was read in", default=None)
+    doubtful: bool = derived(
+        "Whether the model itself doubts some of it: the reading stayed repetitive or improbable",
+        method="compression ratio over 2.4 or mean log probability under -1 at every temperature"
+        " (Radford et al. 2022, section 4.5)",
+        default=False,
+    )
 
 
 class Pitch(Model):
@@ -88,6 +116,11 @@ class Transcript(Output):
     words_dropped: int | None = derived(
         "Words of the model that lay where nobody speaks, left out; absent without a model"
     )
+    wordless: list[Timed] | None = derived(
+        "Speech in which no word was heard though it was read twice: whole spans, and parts of"
+        " `wordless_s` (a setting) and longer, in order of time; absent without a model",
+        default=None,
+    )
     pitch: Pitch | None = measured(
         "Pitch of the voice; absent where none of the speech is voiced",
         method="pYIN (Mauch and Dixon 2014)",
@@ -105,7 +138,9 @@ class Transcript(Output):
         spoken = f"{self.speech_s:.1f} s of speech"
         if self.word_count is None:
             return f"{spoken}, no words"
-        return f"{self.word_count} words ({self.language}), {spoken}"
+        lost = spans.total(part.span for part in self.wordless or ())
+        without = f", {lost:.1f} s of it without words" if lost else ""
+        return f"{self.word_count} words ({self.language}), {spoken}{without}"
 
     def events(self) -> Iterator[Event]:
         """One event a segment, and one for every span of speech without words."""
@@ -118,21 +153,96 @@ class Transcript(Output):
                 confidence=sum(word.probability for word in segment.words) / len(segment.words),
                 analyzer=NAME,
             )
-        said = [segment.span for segment in self.segments or ()]
-        for part in self.speech:
-            if not spans.intersect([part.span], said):
-                yield Event(
-                    start=part.start, end=part.end, kind="speech", label="speech", analyzer=NAME
-                )
+        for part in self.speech if self.segments is None else self.wordless or ():
+            yield Event(
+                start=part.start, end=part.end, kind="speech", label="speech", analyzer=NAME
+            )
+
+
+#: Checkpoints by name: repository, GiB on disk, GiB of memory on the CPU, GiB of weights on a card.
+CHECKPOINTS = {
+    "tiny.en": ("Systran/faster-whisper-tiny.en", 0.07, 0.65, 0.1),
+    "tiny": ("Systran/faster-whisper-tiny", 0.07, 0.65, 0.1),
+    "base.en": ("Systran/faster-whisper-base.en", 0.14, 0.75, 0.2),
+    "base": ("Systran/faster-whisper-base", 0.14, 0.75, 0.2),
+    "small.en": ("Systran/faster-whisper-small.en", 0.45, 1.1, 0.3),
+    "small": ("Systran/faster-whisper-small", 0.45, 1.1, 0.3),
+    "distil-small.en": ("Systran/faster-distil-whisper-small.en", 0.31, 0.9, 0.2),
+    "distil-large-v3": ("Systran/faster-distil-whisper-large-v3", 1.41, 1.6, 0.8),
+    "large-v3": ("Systran/faster-whisper-large-v3", 2.88, 2.6, 1.6),
+    "large-v3-turbo": ("mobiuslabsgmbh/faster-whisper-large-v3-turbo", 1.51, 1.6, 0.8),
+}
+#: Used where none is named, best first: one on a card, and on the CPU what is at hand. Those for
+#: English alone stand in only where the language is told to be English.
+ON_A_CARD, ON_THE_CPU, ENGLISH_ON_THE_CPU = (
+    "large-v3-turbo",
+    ("base", "tiny"),
+    ("base.en", "base", "tiny.en", "tiny"),
+)
 
 
 class TranscriptionOptions(Options):
     """Settings of ``speech_transcription``."""
 
+    checkpoint: str | None = Field(
+        None,
+        min_length=1,
+        description=f"{', '.join(CHECKPOINTS)}; a repository, organisation/name; or the path of a"
+        " folder in CTranslate2's format; none: the best that is at hand. What ends in .en knows"
+        " English only and takes language=en",
+    )
     language: str | None = Field(
         None, pattern="^[a-z]{2,3}$", description="ISO 639-1 code; none: found out per video"
     )
+    several_languages: bool = Field(
+        False, description="Find the language of every window, where a video changes tongue"
+    )
+    task: Task = Field("transcribe", description="transcribe, or translate into English")
+    prompt: str | None = Field(
+        None, max_length=800, description="Text as if said before: style, spelling, names"
+    )
+    hotwords: str | None = Field(
+        None, max_length=400, description="Words and names that are likely to be said"
+    )
     beam_size: int = Field(5, ge=1, le=20, description="Readings kept while decoding")
+    wordless_s: float = Field(
+        WORDLESS_S, ge=0.3, le=30, description="Speech without words for this long is read again"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        name = self.checkpoint
+        if name and "/" not in name and name not in CHECKPOINTS:
+            raise ValueError(
+                f"there is no checkpoint {name!r}; there are {', '.join(CHECKPOINTS)}, or give"
+                " organisation/name or the path of a folder"
+            )
+        if name and name.endswith(".en") and self.language != "en":
+            raise ValueError(f"{name} knows English only: set language to en, or take another")
+        if self.language == "en" and self.task == "translate":
+            raise ValueError("English is not translated into English: leave task as it is")
+        return self
+
+
+def variant_of(name: str) -> Variant:
+    """A checkpoint by its name, by its repository, or in a folder of one's own."""
+    if name in CHECKPOINTS:
+        repository, size, ram, vram = CHECKPOINTS[name]
+        return Variant(
+            f"{name}-int8", {"whisper": checkpoint(repository, size)}, ram, Vram(vram, 0.5)
+        )
+    weights = own_checkpoint(name) if Path(name).is_absolute() else checkpoint(name, None)
+    return Variant(Path(name).name, {"whisper": weights}, 2.6, Vram(1.6, 0.5))
+
+
+SPANS_ONLY = Variant("spans-only", ram_gib=0.35, lacks=("words",), basis="measured")
+
+
+def _automatic(name: str) -> Variant:
+    """One of those that are chosen among by what is at hand: on a card, or on the CPU."""
+    if name == ON_A_CARD:
+        return replace(variant_of(name), name=name, ram_gib=1.2, cpu=False)
+    return replace(variant_of(name), vram=None, basis="measured")
 
 
 class SpeechTranscription(Analyzer):
@@ -140,61 +250,74 @@ class SpeechTranscription(Analyzer):
 
     name = NAME
     needs = Needs(threads=2, timeout_s=600, cost=8)
-    imports = ("faster_whisper",)
     variants = (
-        Variant(
-            "large-v3-turbo",
-            {"whisper": checkpoint("mobiuslabsgmbh/faster-whisper-large-v3-turbo", 1.51)},
-            ram_gib=1.2,
-            vram=Vram(0.8, 0.5),
-            cpu=False,
-        ),
-        Variant(
-            "base-int8",
-            {"whisper": checkpoint("Systran/faster-whisper-base", 0.14)},
-            ram_gib=0.75,
-            basis="measured",
-        ),
-        Variant(
-            "tiny-int8",
-            {"whisper": checkpoint("Systran/faster-whisper-tiny", 0.07)},
-            ram_gib=0.65,
-            basis="measured",
-        ),
-        Variant("spans-only", ram_gib=0.35, lacks=("words",), basis="measured"),
+        *map(_automatic, (ON_A_CARD, *ON_THE_CPU)),
+        *(variant_of(name) for name in CHECKPOINTS if name not in (ON_A_CARD, *ON_THE_CPU)),
+        SPANS_ONLY,
     )
     options_type = TranscriptionOptions
-    batch = 8
+    imports = ("ctranslate2", "faster_whisper")
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
         self.recogniser: Recogniser | None = None
+
+    @classmethod
+    def variants_for(cls, options: Options) -> tuple[Variant, ...]:
+        assert isinstance(options, TranscriptionOptions)
+        if options.checkpoint:
+            return variant_of(options.checkpoint), SPANS_ONLY
+        names = ENGLISH_ON_THE_CPU if options.language == "en" else ON_THE_CPU
+        return *map(_automatic, (ON_A_CARD, *names)), SPANS_ONLY
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         pitch_of(np.zeros(16_000, np.float32), [Span(0.0, 1.0)])  # compiles, once a machine
         if "whisper" in files:
             self.recogniser = Whisper(files["whisper"], device, self.needs.threads)
 
-    def analyze(self, audio: Audio, speech: Speech) -> Transcript:
+    def analyze(self, audio: Audio, speech: Speech) -> Transcript | Partial:
         heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
         if not heard_spans:
             raise Skip("nobody speaks in this video")
         heard = None
+        missing: list[Missing] = []
         if self.recogniser is not None:
-            cut = windows(heard_spans, audio)
-            heard = self.recogniser.hear(
-                audio,
-                cut,
-                language=self.options.language,
-                beam_size=self.options.beam_size,
-                batch=self.batch,
-            )
-        return transcript(heard, audio, heard_spans)
+            if self.recogniser.english_only and self.options.language != "en":
+                missing.append(Missing(part="words", reason=ENGLISH_ONLY))
+            else:
+                heard = hear(self.recogniser, audio, heard_spans, self.options)
+        made = transcript(heard, audio, heard_spans, self.options.wordless_s)
+        return Partial(made, tuple(missing)) if missing else made
 
 
-def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Transcript:
+def hear(
+    recogniser: Recogniser, audio: Audio, speech: Sequence[Span], options: TranscriptionOptions
+) -> Heard:
+    """Read the sound, and speech that gave no words once more on its own."""
+    asked = Asked(
+        language=options.language,
+        beam_size=options.beam_size,
+        task=options.task,
+        several=options.several_languages,
+        prompt=options.prompt,
+        hotwords=options.hotwords,
+    )
+    heard = recogniser.hear(audio, stretches(speech, audio), asked)
+    words = within(heard.words, speech)
+    outside = len(heard.words) - len(words)
+    lost = wordless(words, speech, options.wordless_s)
+    if lost:
+        again = asked._replace(language=heard.language, carry=False)
+        more = recogniser.hear(audio, windows(lost, audio), again)
+        words = joined(words, more.words, lost)
+    return heard._replace(words=settled(words, speech), outside=outside)
+
+
+def transcript(
+    heard: Heard | None, audio: Audio, speech: Sequence[Span], wordless_s: float = WORDLESS_S
+) -> Transcript:
     """Put together what was heard (None without a model) and when somebody speaks."""
-    kept = within(heard.words, speech) if heard else []
+    kept = heard.words if heard else []
     seconds = spans.total(speech)
     parts = segments(kept, speech)
     return Transcript(
@@ -204,29 +327,15 @@ def transcript(heard: Heard | None, audio: Audio, speech: Sequence[Span]) -> Tra
         segments=parts if heard else None,
         word_count=len(kept) if heard else None,
         words_per_minute=60 * len(kept) / seconds if heard else None,
-        words_dropped=len(heard.words) - len(kept) if heard else None,
+        words_dropped=heard.outside if heard else None,
+        wordless=[Timed(start=start, end=end) for start, end in wordless(kept, speech, wordless_s)]
+        if heard
+        else None,
         pitch=pitch_of(audio.samples, speech),
         speech=[Timed(start=start, end=end) for start, end in speech],
         speech_s=seconds,
         speech_share=spans.share(speech, audio.present),
     )
-
-
-def within(words: Iterable[HeardWord], speech: Sequence[Span]) -> list[HeardWord]:
-    """The words whose middle lies in speech, or at most ``TOLERANCE_S`` outside; in order.
-
-    Models stretch words over pauses: a word is cut to the speech, with that tolerance, around its
-    middle.
-    """
-    wide = [Span(max(0.0, start - TOLERANCE_S), end + TOLERANCE_S) for start, end in speech]
-    kept = []
-    for word in sorted(words, key=lambda word: word.start):
-        middle = (word.start + word.end) / 2
-        around = next((span for span in spans.union(wide) if span.start <= middle < span.end), None)
-        if word.text.strip() and around:
-            start, end = max(word.start, around.start), min(word.end, around.end)
-            kept.append(word._replace(start=start, end=end))
-    return kept
 
 
 def segments(words: Sequence[HeardWord], speech: Sequence[Span]) -> list[Segment]:
@@ -267,6 +376,8 @@ def _segment(words: Sequence[HeardWord]) -> Segment:
             Word(start=w.start, end=w.end, text=w.text.strip(), probability=float(w.probability))
             for w in words
         ],
+        language=words[0].language,
+        doubtful=any(w.doubtful for w in words),
     )
 
 

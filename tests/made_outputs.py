@@ -125,7 +125,10 @@ def soundscape(*sounds: tuple[str, float, float]) -> Soundscape:
 
 
 def transcript(
-    said: Sequence[tuple[str, float, float]] = SAID, words: bool = True, language: str = "en"
+    said: Sequence[tuple[str, float, float]] = SAID,
+    words: bool = True,
+    language: str = "en",
+    probability: float = 0.9,
 ) -> Transcript:
     """What is said from when to when, its words evenly over the time."""
     segments = []
@@ -142,7 +145,7 @@ def transcript(
                         start=start + k * step,
                         end=start + (k + 1) * step,
                         text=part,
-                        probability=0.9,
+                        probability=probability,
                     )
                     for k, part in enumerate(parts)
                 ],

@@ -1,6 +1,7 @@
 """Captions: cues that read well, and files that real parsers take as they are meant."""
 
 import io
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -13,13 +14,17 @@ from actors.speech_transcription import segments, transcript
 from actors.text_overlay import Overlay, Overlays
 from tests.sounds import audio_of, noise
 from tiktok_ray.captions import (
+    GAP_S,
     JOINER,
     LINE_CHARS,
     LONGEST_S,
+    SHORTEST_S,
     SUBRIP,
     Cue,
+    file_of,
     from_overlays,
     from_transcript,
+    plain_text,
     srt,
     vtt,
 )
@@ -134,7 +139,7 @@ def test_sentences_make_cues_in_lines_of_their_length():
     cues = from_transcript(script("Schöne Grüße aus Köln. Wie geht es euch?"))
     assert [cue.text for cue in cues] == ["Schöne Grüße aus Köln.", "Wie geht es euch?"]
     assert cues[0].start == 0.0
-    assert cues[0].end == pytest.approx(1.2)
+    assert cues[0].end == pytest.approx(1.2 - GAP_S)
     assert cues[1].start == pytest.approx(1.2)
 
 
@@ -155,11 +160,34 @@ def test_a_pause_ends_a_cue():
     assert [cue.text for cue in cues] == ["eins zwei", "drei vier"]
 
 
-def test_a_short_cue_is_held_but_not_into_the_next():
-    cues = from_transcript(script("Ja. Nein. So ist es dann.", step=0.2))
-    assert cues[0].end - cues[0].start == pytest.approx(0.2)
-    alone = from_transcript(script("Ja.", step=0.2))
-    assert alone[0].end == pytest.approx(0.8)
+def test_cues_too_short_to_read_go_with_the_next_or_are_held():
+    assert [cue.text for cue in from_transcript(script("Ja. Nein. So ist es dann.", step=0.2))] == [
+        "Ja. Nein. So ist es dann."
+    ]
+    (alone,) = from_transcript(script("Ja.", step=0.2))
+    assert alone.end == pytest.approx(1.0)
+    apart = from_transcript(script("Ja. Nein.", step=0.2, gaps={1: 0.7}))
+    assert [(cue.text, round(cue.end - cue.start, 2)) for cue in apart] == [
+        ("Ja.", 0.82), ("Nein.", 1.0)
+    ]  # fmt: skip
+
+
+def test_each_cue_has_one_speaker():
+    spoken = script("Who is there? It is me. Come in then, it is open", step=0.4)
+    words = [word for part in spoken["segments"] for word in part["words"]]
+    for word in words:
+        word["speaker"] = (
+            "Speaker 1" if word["start"] < 1.2 or word["start"] >= 2.4 else "Speaker 2"
+        )
+    cues = from_transcript(spoken)
+    assert [(cue.speaker, cue.text) for cue in cues] == [
+        ("Speaker 1", "Who is there?"),
+        ("Speaker 2", "It is me."),
+        ("Speaker 1", "Come in then, it is open"),
+    ]
+    assert plain_text(cues) == (
+        "Speaker 1: Who is there?\nSpeaker 2: It is me.\nSpeaker 1: Come in then, it is open\n"
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -174,10 +202,14 @@ def test_cues_keep_all_words_in_order_and_keep_to_their_limits(words, step, gaps
     assert " ".join(cue.text.replace("\n", " ") for cue in cues).split() == text.split()
     for cue in cues:
         assert max(len(line) for line in cue.text.split("\n")) <= LINE_CHARS
-        assert len(cue.text.split("\n")) <= 3
+        assert len(cue.text.split("\n")) <= 2
         assert cue.start < cue.end
         assert cue.end - cue.start <= LONGEST_S + 1e-6
     assert all(a.end <= b.start + 1e-6 for a, b in pairwise(cues))
+    for a, b in pairwise(cues):
+        if b.start - a.start >= SHORTEST_S + GAP_S:
+            assert a.end - a.start >= SHORTEST_S - 1e-6
+            assert b.start - a.end >= GAP_S - 1e-6
 
 
 def test_languages_without_spaces_stay_without():
@@ -233,11 +265,94 @@ def overlays() -> Overlays:
 
 
 def test_captions_on_the_picture_become_cues_with_their_lines():
+    box = (0.1, 0.7, 0.9, 0.8)
     assert from_overlays(overlays()) == [
-        Cue(1.0, 2.5, "SCHÖNE\nGRÜSSE & <b>"),
-        Cue(3.0, 5.0, "STEP TWO"),
+        Cue(1.0, 2.5, "SCHÖNE\nGRÜSSE & <b>", box=box),
+        Cue(3.0, 5.0, "STEP TWO", box=box),
     ]
     every = from_overlays(overlays().model_dump(), kinds=("caption", "watermark", "scene_text"))
     assert [cue.text for cue in every] == ["@cook", "SCHÖNE\nGRÜSSE & <b>", "STEP TWO", "BUS"]
     assert parsed(vtt(from_overlays(overlays())), "webvtt")[0] == (1.0, 2.5, "SCHÖNE\nGRÜSSE & <b>")
     assert from_overlays({}) == []
+
+
+# --- whole files -------------------------------------------------------------------------------
+
+
+def report() -> dict[str, Any]:
+    """A loaded report with words, speakers and captions on the picture."""
+    spoken = script("Who is there? It is me, & nobody else. Come in then", step=0.4)
+    for part in spoken["segments"]:
+        for word in part["words"]:
+            word["speaker"] = "A & B" if word["start"] < 1.2 else "Speaker 2"
+    return {
+        "analyzers": {
+            "speech_transcription": {"status": "ok", "output": {**spoken, "language": "en"}},
+            "text_overlay": {"status": "ok", "output": overlays().model_dump(mode="json")},
+        }
+    }
+
+
+def test_another_parser_reads_webvtt_with_speakers_and_places():
+    webvtt = pytest.importorskip("webvtt", reason="needs webvtt-py")
+    cues = from_transcript(report()["analyzers"]["speech_transcription"]["output"])
+    read = list(webvtt.from_string(file_of(report(), "vtt")))
+    assert [(one.voice, one.text) for one in read] == [
+        (cue.speaker.replace("&", "&amp;"), cue.text.replace("&", "&amp;")) for cue in cues
+    ]
+    for one, cue in zip(read, cues, strict=True):
+        for stamp, seconds in ((one.start, cue.start), (one.end, cue.end)):
+            assert float(stamp.split(":")[-1]) == pytest.approx(seconds, abs=0.001)
+    shown = file_of(report(), "vtt", "text")
+    assert "00:00:01.000 --> 00:00:02.500 line:70% position:50% size:80% align:center\n" in shown
+    assert [one.text for one in webvtt.from_string(shown)] == [
+        "SCHÖNE\nGRÜSSE &amp; &lt;b&gt;", "STEP TWO"
+    ]  # fmt: skip
+
+
+def test_another_parser_reads_subrip():
+    srt_parser = pytest.importorskip("srt", reason="needs srt")
+    text = file_of(report(), "srt")
+    read = list(srt_parser.parse(text, ignore_errors=False))
+    cues = from_transcript(report()["analyzers"]["speech_transcription"]["output"])
+    assert [one.content for one in read] == [cue.text for cue in cues]
+    assert [one.index for one in read] == list(range(1, len(cues) + 1))
+    assert srt_parser.compose(read) == text + "\n"
+
+
+def test_words_and_text_alone():
+    words = json.loads(file_of(report(), "json"))
+    assert words["language"] == "en"
+    assert [word["text"] for word in words["words"]][:3] == ["Who", "is", "there?"]
+    assert set(words["words"][0]) >= {"text", "start", "end", "probability", "speaker"}
+    assert file_of(report(), "txt").startswith("A & B: Who is there?\nSpeaker 2: It is me,")
+    written = json.loads(file_of(report(), "json", "text"))
+    assert [one["text"] for one in written["words"]] == ["STEP TWO", "SCHÖNE GRÜSSE & <b>"]
+
+
+def test_a_report_without_them_says_why():
+    gone = {"analyzers": {"text_overlay": {"status": "skipped", "reason": "not selected"}}}
+    with pytest.raises(LookupError, match="text_overlay is skipped: not selected"):
+        file_of(gone, "vtt", "text")
+    with pytest.raises(LookupError, match="speech_transcription is not there"):
+        file_of(gone, "srt")
+
+
+def test_the_command_writes_each_file_and_says_what_is_wrong(tmp_path):
+    from typer.testing import CliRunner
+
+    from tests import viewer_reports
+    from tiktok_ray.cli import app
+
+    result = tmp_path / "report.json"
+    made_report = viewer_reports.report()
+    result.write_text(json.dumps(made_report), encoding="utf-8")
+    run = CliRunner().invoke
+    assert run(app, ["captions", str(result)]).stdout.startswith("WEBVTT\n")
+    made = tmp_path / "made.srt"
+    assert run(app, ["captions", str(result), "--format", "srt", "-o", str(made)]).exit_code == 0
+    assert made.read_text(encoding="utf-8").startswith("1\n00:00:")
+    assert run(app, ["captions", str(result), "--format", "xml"]).exit_code == 2
+    assert run(app, ["captions", str(tmp_path / "none.json")]).exit_code == 3
+    result.write_text("{}", encoding="utf-8")
+    assert run(app, ["captions", str(result)]).exit_code == 3

@@ -426,10 +426,14 @@ async def test_captions_of_a_result(clip, settings):
         vtt = await client.get(f"/results/{id}.vtt")
         assert vtt.headers["content-type"] == "text/vtt; charset=utf-8"
         assert vtt.text.startswith("WEBVTT\n")
-        assert "00:00:00.500 --> 00:00:01.300\nsoup" in vtt.text
-        assert (
-            "00:00:00,500 --> 00:00:01,300\nsoup" in (await client.get(f"/results/{id}.srt")).text
-        )
+        assert "00:00:00.500 --> 00:00:01.500\nsoup" in vtt.text
+        for name in (id, report["video"]["id"]):
+            srt = await client.get(f"/results/{name}.srt")
+            assert "00:00:00,500 --> 00:00:01,500\nsoup" in srt.text
+            assert (await client.get(f"/results/{name}.txt")).text == "soup\n"
+            words = (await client.get(f"/results/{name}.words.json")).json()["words"]
+            assert words == [word]
+        is_problem(await client.get("/results/0123456789.txt"), 404)
 
 
 async def test_results_are_paged_and_filtered(clip, settings):

@@ -49,6 +49,8 @@ OPERATIONS = (
     "GET /results/{id}",
     "GET /results/{id}.vtt",
     "GET /results/{id}.srt",
+    "GET /results/{id}.txt",
+    "GET /results/{id}.words.json",
     "GET /results/{id}.html",
     "GET /results/{id}/video",
     "GET /results/{id}/poster",

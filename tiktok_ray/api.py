@@ -26,7 +26,7 @@ from contextlib import (
 )
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Header, Query, Request, Response
@@ -446,7 +446,7 @@ def _service(request: Request) -> Service:
 # Jobs
 
 CaptionSource = Annotated[
-    Literal["speech", "text"], Query(description="What is said, or captions on the picture")
+    captions.Source, Query(description="What is said, or captions on the picture")
 ]
 Limit = Annotated[int, Query(ge=1, le=500, description="Entries on a page")]
 Before = Annotated[int | None, Query(ge=0, le=LARGEST, description="`next` of the page before")]
@@ -955,9 +955,9 @@ def _add_results(app: FastAPI) -> None:
         responses={**kind("Captions, WebVTT", "text/vtt"), **_errors(404, 422)},
     )
     async def captions_vtt(request: Request, id: str, source: CaptionSource = "speech") -> Response:
-        """Captions as WebVTT."""
-        cues = captions_of(await _report(_service(request), id), source)
-        return Response(captions.vtt(cues), media_type="text/vtt; charset=utf-8")
+        """Captions as WebVTT, with speakers; `id` is that of a result or of a video."""
+        text = await _captions(_service(request), id, "vtt", source)
+        return Response(text, media_type="text/vtt; charset=utf-8")
 
     @app.get(
         "/results/{id}.srt",
@@ -966,9 +966,34 @@ def _add_results(app: FastAPI) -> None:
         responses={**kind("Captions, SubRip", "application/x-subrip"), **_errors(404, 422)},
     )
     async def captions_srt(request: Request, id: str, source: CaptionSource = "speech") -> Response:
-        """Captions as SubRip."""
-        cues = captions_of(await _report(_service(request), id), source)
-        return Response(captions.srt(cues), media_type="application/x-subrip; charset=utf-8")
+        """Captions as SubRip; `id` is that of a result or of a video."""
+        text = await _captions(_service(request), id, "srt", source)
+        return Response(text, media_type="application/x-subrip; charset=utf-8")
+
+    @app.get(
+        "/results/{id}.txt",
+        tags=["results"],
+        response_class=PlainTextResponse,
+        responses={**kind("The text alone", "text/plain"), **_errors(404, 422)},
+    )
+    async def captions_txt(request: Request, id: str, source: CaptionSource = "speech") -> Response:
+        """What is said (or written) alone; `id` is that of a result or of a video."""
+        return PlainTextResponse(await _captions(_service(request), id, "txt", source))
+
+    @app.get(
+        "/results/{id}.words.json",
+        tags=["results"],
+        responses={
+            200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+            **_errors(404, 422),
+        },
+    )
+    async def captions_json(
+        request: Request, id: str, source: CaptionSource = "speech"
+    ) -> Response:
+        """Every word with its times; `id` is that of a result or of a video."""
+        text = await _captions(_service(request), id, "json", source)
+        return Response(text, media_type="application/json")
 
     @app.get(
         "/results/{id}.html",
@@ -1061,15 +1086,18 @@ async def _report(service: Service, id: str) -> dict[str, Any]:
     return report
 
 
-def captions_of(report: Mapping[str, Any], source: str) -> list[captions.Cue]:
-    """Cues of a report. Raises a 404 ``Problem`` where the report has nothing to make them of."""
-    name = "speech_transcription" if source == "speech" else "text_overlay"
-    section = report["analyzers"].get(name, {})
-    if section.get("output") is None:
-        why = f"{name} is {section.get('status', 'not there')}: {section.get('reason', '')}"
-        raise Problem("not_found", 404, f"this report has no captions: {why}")
-    make = captions.from_transcript if source == "speech" else captions.from_overlays
-    return make(section["output"])
+async def _captions(
+    service: Service, id: str, format: captions.Format, source: captions.Source
+) -> str:
+    """A caption file of a result, or of the newest one of a video. Raises a 404 ``Problem`` where
+    there is none, or nothing to make it of."""
+    if service.store.report_path(id) is None:
+        newest, _ = await asyncio.to_thread(service.store.page, limit=1, video_id=id)
+        id = newest[0].id if newest else id
+    try:
+        return captions.file_of(await _report(service, id), format, source)
+    except LookupError as error:
+        raise Problem("not_found", 404, str(error)) from None
 
 
 def media_type_of(path: Path) -> str:

@@ -1,23 +1,26 @@
-"""Caption files, SRT and WebVTT, from what is said and from what is written on the picture.
+"""Caption files from what is said and from what is written on the picture.
 
-Takes outputs or the plain dictionaries that a loaded report holds. Cues follow common practice for
-subtitles: two lines of 42 characters, at most 7 s, broken at sentences, pauses and clauses.
+SubRip, WebVTT, plain text and words with their times. Takes outputs or the plain dictionaries that
+a loaded report holds. Cues follow common practice for subtitles: two lines of 42 characters, 1 to
+7 s, two frames between them, one speaker in each, broken at sentences, pauses and clauses.
 """
 
 from __future__ import annotations
 
+import json
 import textwrap
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from actors.speech_transcription import Transcript
     from actors.text_overlay import Overlays
 
 LINE_CHARS, LINES = 42, 2
-#: Longest and shortest a cue stays; a cue is held only until the next one begins.
-LONGEST_S, SHORTEST_S = 7.0, 0.8
+#: Longest and shortest a cue stays. A short one is joined to the next or held, but not into the
+#: next one, with ``GAP_S`` of nothing between them (two frames at 25 per second).
+LONGEST_S, SHORTEST_S, GAP_S = 7.0, 1.0, 0.08
 #: A gap between words from which on a new cue begins.
 PAUSE_S = 0.6
 
@@ -35,12 +38,21 @@ CLAUSE_END = tuple(",;:–—、，；：")
 SENTENCE_END = tuple(".!?…。！？")
 
 
+Format = Literal["srt", "vtt", "txt", "json"]
+Source = Literal["speech", "text"]
+
+
 class Cue(NamedTuple):
-    """One caption: from ``start`` to ``end`` seconds; ``text`` may have several lines."""
+    """One caption: from ``start`` to ``end`` seconds; ``text`` may have several lines.
+
+    ``speaker`` is who says it; ``box`` where it stands on the picture, [x0, y0, x1, y1] of 0..1.
+    """
 
     start: float
     end: float
     text: str
+    speaker: str | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 class _Piece(NamedTuple):
@@ -50,6 +62,7 @@ class _Piece(NamedTuple):
     text: str
     start: float
     end: float
+    speaker: str | None
 
 
 def from_transcript(
@@ -60,17 +73,20 @@ def from_transcript(
 ) -> list[Cue]:
     """Cues of what is said; none where the transcript has no words."""
     plain = _plain(transcript)
-    groups: list[list[_Piece]] = []
-    for segment in plain.get("segments") or ():
-        groups += _groups(list(_pieces(segment)), line_chars * lines)
+    room = _Room(line_chars, lines)
+    groups = [
+        group
+        for segment in plain.get("segments") or ()
+        for group in _groups(list(_pieces(segment)), room)
+    ]
+    groups = _joined(groups, room)
     cues = []
     for k, group in enumerate(groups):
         following = groups[k + 1][0].start if k + 1 < len(groups) else float("inf")
-        start = group[0].start
-        end = max(piece.end for piece in group)
-        end = max(min(end, following), min(start + SHORTEST_S, following))
-        text = "".join(piece.before + piece.text for piece in group).strip()
-        cues.append(Cue(start, end, _wrapped(text, line_chars, lines)))
+        start, last = group[0].start, max(piece.end for piece in group)
+        end = min(max(last, start + SHORTEST_S), following - GAP_S)
+        end = max(end, min(start + (last - start) / 2, following))
+        cues.append(Cue(start, end, room.broken(_text(group)), group[0].speaker))
     return cues
 
 
@@ -79,11 +95,62 @@ def from_overlays(
 ) -> list[Cue]:
     """Cues of the texts on the picture of the given kinds, with their own lines."""
     cues = [
-        Cue(one["start"], one["end"], "\n".join(one.get("lines") or [one["text"]]))
+        Cue(
+            one["start"],
+            one["end"],
+            "\n".join(one.get("lines") or [one["text"]]),
+            box=tuple(one["box"]) if one.get("box") else None,
+        )
         for one in _plain(overlays).get("overlays") or ()
         if one["kind"] in kinds
     ]
-    return sorted(cues)
+    return sorted(cues, key=lambda cue: cue[:3])
+
+
+def file_of(report: Mapping[str, Any], format: Format, source: Source = "speech") -> str:
+    """A caption file of a loaded report: of what is said, or of the captions on the picture.
+
+    Raises ``LookupError`` with the reason where the report has nothing to make it of.
+    """
+    name = "speech_transcription" if source == "speech" else "text_overlay"
+    section = report["analyzers"].get(name, {})
+    output = section.get("output")
+    if output is None:
+        why = f"{name} is {section.get('status', 'not there')}: {section.get('reason', '')}"
+        raise LookupError(f"this report has no captions: {why}")
+    if format == "json":
+        return words_json(output)
+    cues = from_transcript(output) if source == "speech" else from_overlays(output)
+    return {"srt": srt, "vtt": vtt, "txt": plain_text}[format](cues)
+
+
+def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
+    """JSON of every word (or text on the picture) with its times, in seconds."""
+    plain = _plain(output)
+    listed = [
+        {**word, **({"language": part["language"]} if part.get("language") else {})}
+        for part in plain.get("segments") or ()
+        for word in part.get("words") or ()
+    ] or [
+        {key: one[key] for key in ("text", "start", "end", "box") if key in one}
+        for one in plain.get("overlays") or ()
+        if one["kind"] == "caption"
+    ]
+    whole = {"language": plain.get("language"), "words": listed}
+    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+
+
+def plain_text(cues: Iterable[Cue]) -> str:
+    """The text alone, a line for each cue; a new speaker is named first."""
+    lines = []
+    speaker = None
+    for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
+        text = " ".join(_clean(cue.text).split())
+        if cue.speaker and cue.speaker != speaker:
+            text = f"{cue.speaker}: {text}"
+        speaker = cue.speaker
+        lines += [text] if text else []
+    return "".join(f"{line}\n" for line in lines)
 
 
 def srt(cues: Iterable[Cue]) -> str:
@@ -103,11 +170,26 @@ def vtt(cues: Iterable[Cue]) -> str:
     """A WebVTT file (W3C), in UTF-8; empty cues are left out."""
     blocks = ["WEBVTT\n"]
     for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
-        text = _clean(cue.text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        text = _escaped(_clean(cue.text))
         if text:
+            if cue.speaker:
+                text = f"<v {_escaped(_clean(cue.speaker))}>{text}"
             times = f"{_stamp(cue.start, '.')} --> {_stamp(_end(cue), '.')}"
-            blocks.append(f"{times}\n{text}\n")
+            blocks.append(f"{times}{_placed(cue)}\n{text}\n")
     return "\n".join(blocks)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _placed(cue: Cue) -> str:
+    """WebVTT's settings for a cue that has a place on the picture: its top and its middle."""
+    if cue.box is None:
+        return ""
+    x0, y0, x1, _ = (min(max(edge, 0.0), 1.0) for edge in cue.box)
+    size = max(1, round(100 * (x1 - x0)))
+    return f" line:{round(100 * y0)}% position:{round(50 * (x0 + x1))}% size:{size}% align:center"
 
 
 def _plain(output: Any) -> Mapping[str, Any]:
@@ -124,17 +206,44 @@ def _pieces(segment: Mapping[str, Any]) -> Iterator[_Piece]:
         found = text.find(word["text"], at)
         before = text[at:found] if found >= 0 else " "
         at = found + len(word["text"]) if found >= 0 else at
-        yield _Piece(before, word["text"], word["start"], word["end"])
+        yield _Piece(before, word["text"], word["start"], word["end"], word.get("speaker"))
 
 
-def _groups(pieces: Sequence[_Piece], chars: int) -> Iterator[list[_Piece]]:
-    """Split a segment into cues: at sentences and pauses; too long ones at the last clause."""
+class _Room(NamedTuple):
+    """How much a cue may hold."""
+
+    chars: int
+    lines: int
+
+    def holds(self, group: Sequence[_Piece]) -> bool:
+        """Whether words fit one cue, in length and in time."""
+        short = max(piece.end for piece in group) - group[0].start <= LONGEST_S
+        return short and len(self.broken(_text(group)).split("\n")) <= self.lines
+
+    def broken(self, text: str) -> str:
+        """The text in lines, as even as may be and none over ``chars`` where words allow."""
+        if len(text) <= self.chars:
+            return text
+        for width in range(-(-len(text) // self.lines), self.chars + 1):
+            broken = textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+            if len(broken) <= self.lines and all(len(line) <= self.chars for line in broken):
+                return "\n".join(broken)
+        return "\n".join(textwrap.wrap(text, self.chars))
+
+
+def _text(group: Sequence[_Piece]) -> str:
+    return "".join(piece.before + piece.text for piece in group).strip()
+
+
+def _groups(pieces: Sequence[_Piece], room: _Room) -> Iterator[list[_Piece]]:
+    """Split a segment into cues: at sentences, pauses and new speakers; too long ones at the last
+    clause."""
     group: list[_Piece] = []
     for piece in pieces:
-        if group and (_ends(group[-1], SENTENCE_END) or piece.start - group[-1].end >= PAUSE_S):
+        if group and (_ends(group[-1], SENTENCE_END) or _parted(group[-1], piece)):
             yield group
             group = []
-        while group and _too_long([*group, piece], chars):
+        while group and not room.holds([*group, piece]):
             clauses = [k for k, one in enumerate(group, 1) if _ends(one, CLAUSE_END)]
             cut = clauses[-1] if clauses and clauses[-1] * 2 >= len(group) else len(group)
             yield group[:cut]
@@ -144,24 +253,28 @@ def _groups(pieces: Sequence[_Piece], chars: int) -> Iterator[list[_Piece]]:
         yield group
 
 
+def _joined(groups: Sequence[list[_Piece]], room: _Room) -> list[list[_Piece]]:
+    """Cues too short to be read go with the next, where one speaker goes on and both fit."""
+    joined: list[list[_Piece]] = []
+    for group in groups:
+        last = joined[-1] if joined else None
+        if last and group[0].start - GAP_S - last[0].start < SHORTEST_S:
+            wide = unicodedata.east_asian_width((last[-1].text or " ")[-1]) in "WF"
+            apart = group[0].before or ("" if wide else " ")
+            both = [*last, group[0]._replace(before=apart), *group[1:]]
+            if not _parted(last[-1], group[0]) and room.holds(both):
+                joined[-1] = both
+                continue
+        joined.append(group)
+    return joined
+
+
+def _parted(a: _Piece, b: _Piece) -> bool:
+    return b.start - a.end >= PAUSE_S or a.speaker != b.speaker
+
+
 def _ends(piece: _Piece, marks: tuple[str, ...]) -> bool:
     return piece.text.rstrip("\"'”’»)]").endswith(marks)
-
-
-def _too_long(group: Sequence[_Piece], chars: int) -> bool:
-    text = "".join(piece.before + piece.text for piece in group).strip()
-    return len(text) > chars or group[-1].end - group[0].start > LONGEST_S
-
-
-def _wrapped(text: str, line_chars: int, lines: int) -> str:
-    """Break a text into lines, as even as may be and none over ``line_chars`` where words allow."""
-    if len(text) <= line_chars:
-        return text
-    for width in range(-(-len(text) // lines), line_chars + 1):
-        broken = textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
-        if len(broken) <= lines and all(len(line) <= line_chars for line in broken):
-            return "\n".join(broken)
-    return "\n".join(textwrap.wrap(text, line_chars))
 
 
 def _clean(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tiktok_ray import __version__, logs, operations
+from tiktok_ray import __version__, captions, logs, operations
 from tiktok_ray.batch import app as batch_app
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
 from tiktok_ray.engine import CapacityError, Engine, Source, Workers
@@ -612,16 +612,9 @@ def report_page(
     ] = None,
 ) -> None:
     """Make one HTML page of a report, to look at and to send to someone; it opens offline."""
-    from pydantic import ValidationError
-
     from tiktok_ray.viewer import page
 
-    try:
-        read = VideoReport.read(result)
-    except (OSError, ValidationError) as error:
-        detail = "it is not a report" if isinstance(error, ValidationError) else error.strerror
-        problem(f"{result} cannot be read: {detail}")
-        raise typer.Exit(Exit.INPUT) from None
+    read = _read(result)
     try:
         text = page(json.loads(read.to_json()), video)
     except OSError as error:
@@ -632,6 +625,41 @@ def report_page(
         raise typer.Exit(Exit.INPUT) from None
     write_whole(out, text)
     console.print(f"page: {out}", soft_wrap=True)
+
+
+@app.command("captions")
+def caption_file(
+    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
+    format: Annotated[
+        captions.Format, typer.Option(help="srt, vtt, txt, or json: each word with its times")
+    ] = "vtt",
+    source: Annotated[
+        captions.Source, typer.Option(help="speech, or text: the captions on the picture")
+    ] = "speech",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
+) -> None:
+    """Make a caption file of a report, on standard output or where --out says."""
+    try:
+        text = captions.file_of(json.loads(_read(result).to_json()), format, source)
+    except LookupError as error:
+        problem(str(error))
+        raise typer.Exit(Exit.INPUT) from None
+    if out is None:
+        sys.stdout.write(text)
+        return
+    write_whole(out, text)
+    console.print(f"captions: {out}", soft_wrap=True)
+
+
+def _read(result: Path) -> VideoReport:
+    from pydantic import ValidationError
+
+    try:
+        return VideoReport.read(result)
+    except (OSError, ValidationError) as error:
+        detail = "it is not a report" if isinstance(error, ValidationError) else error.strerror
+        problem(f"{result} cannot be read: {detail}")
+        raise typer.Exit(Exit.INPUT) from None
 
 
 @app.command()

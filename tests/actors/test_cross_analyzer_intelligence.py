@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from actors.age_estimation import AgeEstimation
@@ -17,6 +20,7 @@ from actors.cross_analyzer_intelligence import (
     Findings,
     findings,
 )
+from actors.cross_captions import CaptionAudit, CaptionOptions, caption_audit
 from actors.cross_contradictions import Contradiction
 from actors.cross_findings import beat_match, pieces, text_matches, voices
 from actors.cross_insights import Insight
@@ -34,8 +38,9 @@ from tests.sounds import clicks, read
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import AUDIO_RATE, Frames, Speech, decode
-from tiktok_ray.methods.alignment import aligned, tokens
+from tiktok_ray.methods.alignment import aligned, paired, tokens
 from tiktok_ray.methods.coincidence import coincidence
+from tiktok_ray.methods.contrast import contrast_ratio
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span
@@ -45,7 +50,9 @@ NOTHING: dict[str, Any] = dict.fromkeys(OTHERS)
 
 def run(**outputs: Any) -> tuple[Findings, dict[str, str]]:
     """Findings and missing parts of a video of 20 s in which somebody speaks."""
-    given: dict[str, Any] = {"video": made.video(), "speech": made.speech(*made.SPOKEN)}
+    given: dict[str, Any] = {
+        "video": made.video(), "frames": None, "speech": made.speech(*made.SPOKEN)
+    }  # fmt: skip
     result = CrossAnalyzerIntelligence().analyze(**{**given, **NOTHING, **outputs})
     if isinstance(result, Partial):
         assert isinstance(result.output, Findings)
@@ -53,8 +60,20 @@ def run(**outputs: Any) -> tuple[Findings, dict[str, str]]:
     return result, {}
 
 
+def captioned(tone: int) -> Frames:
+    """A picture a second, dark with a block of a tone where the made captions stand."""
+    picture = np.full((160, 90, 3), 20, np.uint8)
+    picture[132:140, 20:70] = tone
+    return Frames.of([float(t) for t in range(20)], [picture] * 20, 20.0)
+
+
 def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
-    whole = {"video": made.video(), "speech": made.speech(*made.SPOKEN), **made.everything()}
+    whole = {
+        "video": made.video(),
+        "frames": captioned(255),
+        "speech": made.speech(*made.SPOKEN),
+        **made.everything(),
+    }
     silent = {
         **whole,
         "video": made.video(10.0, has_audio=False),
@@ -72,7 +91,10 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
     other = {
         **whole,
         "cut_analysis": made.cuts((2.6, 6.2, 9.1, 11.0, 13.9, 16.7)),
-        "text_overlay": made.overlays(("now", 4.0, 5.5, "caption")),
+        "frames": captioned(150),
+        "text_overlay": made.overlays(
+            ("now", 4.0, 5.5, "caption"), ("bin blab so at two now", 0.5, 2.5, "caption")
+        ),
         "audio_analysis": made.sound(beats=np.arange(0.5, 20.0, 0.6), sections=(0.0, 7.0)),
         "object_detection": made.objects(("person", 0.0, 20.0, 0.5), ("dog", 6.0, 8.0, 0.2)),
         "age_estimation": None,
@@ -83,6 +105,8 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
     }
     third = {
         **other,
+        "text_overlay": made.overlays(("set whale in z three now", 14.5, 16.5, "caption")),
+        "speech_transcription": made.transcript(probability=0.7),
         "qwen2_vl_temporal": made.description(("A woman and a dog.", 4.0, 9.5)),
         "audio_analysis": None,
     }
@@ -93,6 +117,104 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
 
 def test_every_field_is_declared():
     assert list(undeclared(Findings)) == []
+
+
+# --- captions against the voice ----------------------------------------------------------------
+
+
+def audit(*captions: tuple[str, float, float], **more: Any) -> CaptionAudit:
+    given = {"text_overlay": made.overlays(*[(*one, "caption") for one in captions])}
+    out, _ = run(speech_transcription=made.transcript(), **given, **more)
+    assert out.caption_audit is not None
+    return out.caption_audit
+
+
+def test_a_caption_is_early_or_late_and_differs_from_the_voice_by_words():
+    """Said is "bin blue at f two now" from 1.0 to 2.2 s."""
+    whole = audit(("bin blue at f two now", 0.7, 2.7)).captions[0]
+    assert (whole.missing, whole.extra, whole.misheard) == ([], [], [])
+    assert whole.offset_s == pytest.approx(-0.3)
+    less, more, other = audit(
+        ("bin blue f two now", 1.5, 2.7), ("bin blue at f two right now", 1.0, 2.7),
+        ("bin blob at f two now", 1.0, 2.7),
+    ).captions  # fmt: skip
+    checks = {tuple(c.text.split()): c for c in (less, more, other)}
+    assert checks["bin", "blue", "f", "two", "now"].missing == ["at"]
+    assert checks["bin", "blue", "f", "two", "now"].offset_s == pytest.approx(0.5)
+    assert checks["bin", "blue", "at", "f", "two", "right", "now"].extra == ["right"]
+    (wrong,) = checks["bin", "blob", "at", "f", "two", "now"].misheard or ()
+    assert (wrong.heard, wrong.written, wrong.probability) == ("blue", "blob", 0.9)
+    assert wrong.span == pytest.approx((1.2, 1.4))
+
+
+def test_a_message_beside_the_speech_has_no_offset():
+    (check,) = audit(("BUS STOP", 1.0, 3.0)).captions
+    assert (check.offset_s, check.missing, check.extra, check.misheard) == (None,) * 4
+    assert check.characters_per_s == pytest.approx(3.5)
+    assert check.language is None
+
+
+def test_the_language_of_a_caption_is_the_speechs_or_its_scripts():
+    found = audit(
+        ("bin blue at f two now", 1.0, 3.0), ("こんにちは", 7.0, 9.0), ("Привет", 9.0, 11.0)
+    )
+    assert [check.language for check in found.captions] == ["en", "ja", None]
+
+
+def test_contrast_is_that_of_wcag():
+    assert contrast_ratio(_letters(0, 255)) == pytest.approx(21.0)
+    # #767676, known as the lightest grey that WCAG takes on white.
+    assert contrast_ratio(_letters(255, 118)) == pytest.approx(4.54, abs=0.01)
+    assert contrast_ratio(np.full((20, 40, 3), 90, np.uint8)) is None
+    assert contrast_ratio(np.zeros((0, 0, 3), np.uint8)) is None
+
+
+def _letters(ground: int, tone: int) -> np.ndarray:
+    picture = np.full((40, 100, 3), ground, np.uint8)
+    picture[10:30, 10:30] = picture[10:30, 50:60] = tone
+    return picture
+
+
+def test_a_captions_contrast_is_read_from_its_picture():
+    (white,) = audit(("BUS STOP", 6.0, 9.0), frames=captioned(255)).captions
+    (dim,) = audit(("BUS STOP", 6.0, 9.0), frames=captioned(60)).captions
+    assert white.contrast is not None
+    assert white.contrast > 15
+    assert dim.contrast is not None
+    assert dim.contrast < 2
+    (between,) = audit(("BUS STOP", 6.4, 6.6), frames=captioned(255)).captions
+    assert between.contrast is None
+
+
+def test_what_lies_under_the_apps_buttons_is_told():
+    (low,) = audit(("BUS STOP", 6.0, 9.0)).captions  # from 0.8 to 0.9 of the height
+    assert low.unsafe == ["bottom", "right"]
+    wide, _ = run(
+        video=replace(made.video(), width=960, height=540), text_overlay=made.overlays(
+            ("BUS STOP", 6.0, 9.0, "caption")
+        )
+    )  # fmt: skip
+    assert wide.caption_audit.captions[0].unsafe is None
+    mine = CaptionOptions(unsafe_bottom=0.05, unsafe_right=0.2)
+    sources = Sources(video=made.video(), text_overlay=made.overlays(("A", 6.0, 9.0, "caption")))
+    assert caption_audit(sources, mine).captions[0].unsafe == ["right"]
+
+
+def test_without_captions_there_is_nothing_to_audit():
+    assert (
+        run(text_overlay=made.overlays(("@grid", 0.0, 20.0, "watermark")))[0].caption_audit is None
+    )
+
+
+@given(
+    st.lists(st.sampled_from(["one", "two", "three", "four", "fave", "five"]), max_size=6),
+    st.lists(st.sampled_from(["one", "two", "three", "four", "fave", "five"]), max_size=8),
+)
+def test_pairs_are_in_order_and_use_every_word_of_the_part(part, whole):
+    pairs = paired(part, whole)
+    assert [i for i, _ in pairs if i is not None] == list(range(len(part)))
+    taken = [j for _, j in pairs if j is not None]
+    assert taken == sorted(set(taken))
 
 
 # --- evidence ----------------------------------------------------------------------------------

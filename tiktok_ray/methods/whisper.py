@@ -1,17 +1,17 @@
-"""Whisper in CTranslate2's format, run by faster-whisper: windows of sound in, words out."""
+"""Whisper in CTranslate2's format, run by faster-whisper: stretches of sound in, words out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from tiktok_ray import spans
 from tiktok_ray.media import Audio
 from tiktok_ray.spans import Span
-from tiktok_ray.weights import Hub
+from tiktok_ray.weights import Asset, Hub
 
 #: What Whisper sees at once, in seconds; the longest gap between two spans that are fed in one
 #: piece; and the sound fed before and after a span.
@@ -20,12 +20,13 @@ WINDOW_S, JOIN_S, MARGIN_S = 30.0, 2.0, 0.2
 #: Whisper's own limits (Radford et al. 2022, section 4.5): a reading beyond them is done again at
 #: rising temperatures; one under the second and above the third is no speech.
 COMPRESSION_MAX, LOGPROB_MIN, NO_SPEECH_MAX = 2.4, -1.0, 0.6
-TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 FOLDER = ("config.json", "model.bin", "tokenizer.json", "vocabulary.*")
 
+Task = Literal["transcribe", "translate"]
 
-def checkpoint(name: str, size_gib: float) -> Hub:
+
+def checkpoint(name: str, size_gib: float | None) -> Hub:
     """A Whisper model converted for CTranslate2."""
     return Hub(
         name,
@@ -36,35 +37,64 @@ def checkpoint(name: str, size_gib: float) -> Hub:
     )
 
 
+def own_checkpoint(folder: str) -> Asset:
+    """A Whisper model converted for CTranslate2 in a folder of the user's own."""
+    vocabulary = ("vocabulary.json", "vocabulary.txt")
+    return Asset(
+        folder,
+        licence="the user's own",
+        needs=(("config.json",), ("model.bin",), ("tokenizer.json",), vocabulary),
+    )
+
+
 class HeardWord(NamedTuple):
-    """A word as the model gives it: ``text`` with the space before it, times in video time."""
+    """A word as the model gives it: ``text`` with the space before it, times in video time.
+
+    ``doubtful`` if its reading stayed beyond Whisper's own limits at every temperature;
+    ``language`` is that of its window; ``phrase`` numbers what the model set off as one.
+    """
 
     text: str
     start: float
     end: float
     probability: float
+    doubtful: bool = False
+    language: str | None = None
+    phrase: int = 0
 
 
 class Heard(NamedTuple):
-    """What a recogniser heard."""
+    """What a recogniser heard, in order of time; ``outside`` counts words left out of it."""
 
     language: str
     language_probability: float | None
     words: list[HeardWord]
+    outside: int = 0
+
+
+class Asked(NamedTuple):
+    """How a recogniser is to read.
+
+    ``language`` None: found from the first window; ``several``: found for each window anew.
+    ``prompt`` is text as if said before, ``hotwords`` are names likely to be said. ``carry`` hands
+    each window the text of the one before.
+    """
+
+    language: str | None = None
+    beam_size: int = 5
+    task: Task = "transcribe"
+    several: bool = False
+    prompt: str | None = None
+    hotwords: str | None = None
+    carry: bool = True
 
 
 class Recogniser(Protocol):
-    """Hears words in windows of the sound, each at most ``WINDOW_S`` long."""
+    """Hears words in stretches of the sound; ``english_only`` if it knows no other language."""
 
-    def hear(
-        self,
-        audio: Audio,
-        windows: Sequence[Span],
-        *,
-        language: str | None,
-        beam_size: int,
-        batch: int,
-    ) -> Heard: ...
+    english_only: bool
+
+    def hear(self, audio: Audio, stretches: Sequence[Span], asked: Asked) -> Heard: ...
 
 
 class Whisper:
@@ -79,84 +109,77 @@ class Whisper:
             raise FileNotFoundError(f"{folder} lacks {', '.join(lacking)}")
         if device == "cuda":
             preload_cublas()
+        import ctranslate2
         from faster_whisper import WhisperModel
 
-        self.model = WhisperModel(
+        class Model(WhisperModel):  # type: ignore[misc]
+            """Tells the language of the window it reads, which the library's segments do not."""
+
+            read_in: str | None = None
+
+            def get_prompt(self, tokenizer: Any, *args: Any, **more: Any) -> Any:
+                self.read_in = tokenizer.language_code
+                return super().get_prompt(tokenizer, *args, **more)
+
+        ctranslate2.set_random_seed(0)
+        self.model = Model(
             str(folder),
             device=device,
             compute_type="int8_float16" if device == "cuda" else "int8",
             cpu_threads=threads,
             local_files_only=True,
         )
+        self.english_only = not self.model.model.is_multilingual
 
-    def hear(
-        self,
-        audio: Audio,
-        windows: Sequence[Span],
-        *,
-        language: str | None,
-        beam_size: int,
-        batch: int,
-    ) -> Heard:
-        """Transcribe the windows, ``batch`` at a time.
+    def hear(self, audio: Audio, stretches: Sequence[Span], asked: Asked) -> Heard:
+        """Read the stretches one after another, each window from where the one before ended.
 
-        The language is found from the first 30 s of speech. No text is carried from one window to
-        the next: an error would carry on too.
+        This is Whisper's own way (Radford et al. 2022, section 4.5), at temperatures up to 1 where
+        a reading is beyond its limits. Windows read in a batch are faster, but end for good where
+        the model first sets a full stop.
         """
-        from faster_whisper import BatchedInferencePipeline
-
-        segments, info = BatchedInferencePipeline(self.model).transcribe(
-            np.asarray(audio.samples),
-            language=language,
-            beam_size=beam_size,
+        # The last clip is left open: a rounded end would cut the last hundredth of a second.
+        ends = [s.end if s.end < audio.duration_s else audio.duration_s + 1 for s in stretches]
+        segments, info = self.model.transcribe(
+            np.array(audio.samples),
+            language=asked.language,
+            task=asked.task,
+            beam_size=asked.beam_size,
+            multilingual=asked.several and not self.english_only,
+            initial_prompt=asked.prompt,
+            hotwords=asked.hotwords,
+            condition_on_previous_text=asked.carry,
             word_timestamps=True,
-            temperature=0.0,
-            batch_size=batch,
-            clip_timestamps=[{"start": start, "end": end} for start, end in windows],
+            clip_timestamps=[
+                t for s, end in zip(stretches, ends, strict=True) for t in (s.start, end)
+            ],
         )
-        starts = np.array([window.start for window in windows])
-        readings: list[list[Any]] = [[] for _ in windows]
-        for segment in segments:
-            readings[int(np.abs(starts - segment.seek / 100).argmin())].append(segment)
-        words: list[HeardWord] = []
-        for window, found in zip(windows, readings, strict=True):
-            offset = 0.0
-            if any(doubtful(one) for one in found):
-                found, offset = self._again(audio, window, info.language, beam_size), window.start
-            words += [
-                _heard(word, offset, window)
-                for one in found
-                if not silent(one)
-                for word in one.words or ()
-            ]
-        told = language is not None
+        words = [
+            HeardWord(
+                word.word,
+                max(0.0, min(float(word.start), audio.duration_s)),
+                max(0.0, min(float(word.end), audio.duration_s)),
+                float(word.probability),
+                doubtful(segment),
+                self.model.read_in,
+                phrase,
+            )
+            for phrase, segment in enumerate(segments)
+            for word in segment.words or ()
+        ]
+        told = asked.language is not None or self.english_only
         return Heard(info.language, None if told else float(info.language_probability), words)
 
-    def _again(self, audio: Audio, window: Span, language: str, beam_size: int) -> list[Any]:
-        """Read one window at rising temperatures, until the reading keeps Whisper's limits."""
-        segments, _ = self.model.transcribe(
-            np.array(audio.cut(*window)),
-            language=language,
-            beam_size=beam_size,
-            word_timestamps=True,
-            without_timestamps=True,
-            condition_on_previous_text=False,
-            temperature=TEMPERATURES,
-        )
-        return list(segments)
 
-
-def _heard(word: Any, offset: float, window: Span) -> HeardWord:
-    """A word in video time. The library rounds windows up to whole seconds, and so may lie past
-    the end of the sound it was given."""
-    start, end = (
-        min(max(offset + float(t), window.start), window.end) for t in (word.start, word.end)
-    )
-    return HeardWord(word.word, start, end, float(word.probability))
+def stretches(speech: Iterable[tuple[float, float]], audio: Audio) -> list[Span]:
+    """What of the sound to read first: all of it but what lies further than half a window from any
+    speech. With what is around it Whisper reads better than cut to the speech."""
+    wide = ((start - WINDOW_S / 2, end + WINDOW_S / 2) for start, end in speech)
+    return spans.intersect(wide, [(0.0, audio.duration_s)])
 
 
 def windows(speech: Iterable[tuple[float, float]], audio: Audio) -> list[Span]:
-    """What of the sound to feed: spans of speech with a margin, joined to at most ``WINDOW_S``.
+    """Spans of speech on their own, with a margin, joined to at most ``WINDOW_S``.
 
     A span that is longer is cut where the sound is weakest in its last third.
     """
@@ -209,11 +232,4 @@ def preload_cublas() -> None:
 
 def doubtful(segment: Any) -> bool:
     """Whether a reading is repetitive or improbable by Whisper's own limits."""
-    return bool(
-        segment.compression_ratio > COMPRESSION_MAX or segment.avg_logprob < LOGPROB_MIN
-    ) and not silent(segment)
-
-
-def silent(segment: Any) -> bool:
-    """Whether Whisper itself takes a window for silence."""
-    return bool(segment.no_speech_prob > NO_SPEECH_MAX and segment.avg_logprob < LOGPROB_MIN)
+    return bool(segment.compression_ratio > COMPRESSION_MAX or segment.avg_logprob < LOGPROB_MIN)
