@@ -10,8 +10,10 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,7 @@ from tiktok_ray.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-RANDOM = {
+RANDOM: dict[str, Callable[[Path], Any]] = {
     "openai--clip-vit-base-patch32": random_models.clip_b32,
     "nvidia--segformer-b0-finetuned-ade-512-512": partial(
         random_models.segformer, depths=(2, 2, 2, 2), widths=(32, 64, 160, 256), decoder=256
@@ -64,7 +66,7 @@ def settings_for(models: Path, home: Path, **more) -> Settings:
     return Settings(models=models, home=home, options=OPTIONS, cores=2, **more)
 
 
-async def report_of(clip: Path, settings: Settings) -> dict:
+async def report_of(clip: Path, settings: Settings) -> dict[str, Any]:
     graph = make_graph()
     workers = make_workers(graph, settings)
     try:
@@ -75,7 +77,7 @@ async def report_of(clip: Path, settings: Settings) -> dict:
 
 
 @pytest.fixture(scope="module")
-def reference(all_models: Path, clip_of_all: Path, tmp_path_factory) -> dict:
+def reference(all_models: Path, clip_of_all: Path, tmp_path_factory) -> dict[str, Any]:
     settings = settings_for(all_models, tmp_path_factory.mktemp("home"), workers="threads")
     return asyncio.run(report_of(clip_of_all, settings))
 

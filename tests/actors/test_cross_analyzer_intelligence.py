@@ -142,7 +142,9 @@ def test_a_caption_is_early_or_late_and_differs_from_the_voice_by_words():
     assert checks["bin", "blue", "f", "two", "now"].missing == ["at"]
     assert checks["bin", "blue", "f", "two", "now"].offset_s == pytest.approx(0.5)
     assert checks["bin", "blue", "at", "f", "two", "right", "now"].extra == ["right"]
-    (wrong,) = checks["bin", "blob", "at", "f", "two", "now"].misheard or ()
+    misheard = checks["bin", "blob", "at", "f", "two", "now"].misheard
+    assert misheard is not None
+    [wrong] = misheard
     assert (wrong.heard, wrong.written, wrong.probability) == ("blue", "blob", 0.9)
     assert wrong.span == pytest.approx((1.2, 1.4))
 
