@@ -104,7 +104,7 @@ class BackgroundSegmentation(Analyzer):
 
     name = "background_segmentation"
     needs = Needs(threads=1, timeout_s=300, cost=15)
-    imports = ("torch", "transformers")
+    imports = ("cv2", "torch", "transformers")
     variants = (
         Variant(
             "segformer-b2",
