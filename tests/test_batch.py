@@ -23,7 +23,7 @@ from tests import fakes
 from tests.conftest import scene
 from tests.test_dataset import read
 from tests.test_serve import served
-from tiktok_ray.batch import Batch, OwnFleet, alone_at, exit_code, run_batch, status_of
+from tiktok_ray.batch import Batch, OwnFleet, Tally, alone_at, exit_code, run_batch, status_of
 from tiktok_ray.clips import write_clip
 from tiktok_ray.dataset import Destination
 from tiktok_ray.engine import CapacityError, Engine
@@ -372,6 +372,16 @@ def test_the_status_of_a_dead_driver(out):
     assert status_of(out)["state"] == "died"
     out.write("state/progress.json", json.dumps({**facts, "pid": os.getpid()}).encode())
     assert status_of(out)["state"] == "running"
+
+
+def test_what_is_left_is_told_by_all_that_ended():
+    tally = Tally(total=110, before=10, done=11, first=1000.0)
+    tally.failed["undecodable"] = 10
+    tally.failed["quarantined"] = 9
+    facts = tally.facts(1100.0)
+    assert facts["videos_per_minute"] == 6.0
+    assert facts["seconds_left"] == 350, "70 are left, 20 after the first took 100 s"
+    assert Tally(total=5).facts(1000.0)["seconds_left"] is None
 
 
 # Through the service

@@ -93,7 +93,10 @@ def test_bad_input_exits_3_and_names_the_cause(run, tmp_path, make, words):
         (["analyze", "  "], "name a file"),
         (["analyze", "CLIP", "CLIP"], "unexpected extra argument"),
         (["analyze", "CLIP", "--onyl", "cut_analysis"], "no such option"),
-        (["analyze", "CLIP", "--only", "cut_anlysis"], "no analyzer 'cut_anlysis'; there are: "),
+        (
+            ["analyze", "CLIP", "--only", "cut_anlysis"],
+            "no analyzer 'cut_anlysis'; did you mean cut_analysis?",
+        ),
         (["analyze", "CLIP", "--set", "nonsense"], "not of the form"),
         (["analyze", "CLIP", "--workers", "elves"], "'ray'"),
         (["analyze", "CLIP", "--describer", "gpt"], "'qwen2-vl', 'qwen2.5-vl'"),

@@ -111,3 +111,21 @@ def test_a_digest_covers_what_an_analyzer_leads_to_and_nothing_else(tmp_path, mo
     before = graph._digest(found)
     (tmp_path / "own/c.py").write_text("import scipy\n")
     assert graph._digest(found) != before
+
+
+def test_what_is_excluded_stays_so_beside_what_is_wanted():
+    graph = Graph([fakes.Plain, fakes.Softly, fakes.Needy])
+    assert graph.select(only=["softly", "plain"], without=["plain"]) == ("softly",)
+    with pytest.raises(GraphError, match="nothing|no analyzer is left"):
+        graph.select(only=["plain"], without=["plain"])
+    with pytest.raises(GraphError, match="cannot do without plain"):
+        graph.select(only=["needy"], without=["plain"])
+
+
+def test_options_are_of_analyzers_that_there_are_and_take_them():
+    graph = Graph([fakes.Behaved, fakes.Softly])
+    graph.check_options({"plain": {"how": "skip"}})
+    with pytest.raises(GraphError, match="did you mean plain"):
+        graph.check_options({"plan": {"how": "skip"}})
+    with pytest.raises(GraphError, match="options of plain do not fit: hwo"):
+        graph.check_options({"plain": {"hwo": "skip"}})

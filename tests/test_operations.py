@@ -798,3 +798,45 @@ def test_a_log_that_cannot_be_packed_is_packed_later(tmp_path, monkeypatch):
     logs.rotate(log)
     packed = sorted(tmp_path.glob("*.gz"))
     assert [gzip.decompress(p.read_bytes()) for p in packed] == [b"one\n", b"two\n"]
+
+
+def test_the_containers_health_check_shows_the_token(settings, monkeypatch, capsys):
+    asked = []
+
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers["Authorization"])
+            body = b'{"status": "ready", "queue": {"running": 0, "queued": 0}}'
+            self.send_response(200 if asked[-1] == "Bearer s3cret" else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("TIKTOK_RAY_PORT", str(server.server_port))
+    monkeypatch.setenv("TIKTOK_RAY_HOST", "0.0.0.0")
+    try:
+        for token, code in (("s3cret", 0), ("wrong", 1)):
+            monkeypatch.setenv("TIKTOK_RAY_TOKEN", token)
+            with pytest.raises(SystemExit) as ended:
+                watch.main()
+            assert ended.value.code == code
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "ready" in capsys.readouterr().out
+
+
+def test_a_home_with_a_long_path_has_its_sockets_elsewhere(settings, tmp_path):
+    short = settings.model_copy(update={"home": Path("/tmp/h")})
+    assert upkeep.temporaries(short) == Path("/tmp/h/tmp")
+    long = settings.model_copy(update={"home": tmp_path / ("x" * 60)})
+    place = upkeep.temporaries(long)
+    socket_below = place / "1234567-1234567890.12" / "pymp-12345678" / "listener-12345678"
+    assert len(str(socket_below)) <= 107
+    assert place == upkeep.temporaries(long)
+    assert place != upkeep.temporaries(long.model_copy(update={"home": tmp_path / ("y" * 60)}))

@@ -111,7 +111,7 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
     sections_failed: int = 0
     begun: float = field(default_factory=time.time)
-    #: Where the steady part begins: the first video that ended.
+    #: Where the steady part begins: the first entry that ended, with or without a report.
     first: float | None = None
 
     @property
@@ -121,6 +121,8 @@ class Tally:
     def facts(self, now: float) -> dict[str, Any]:
         span = now - self.first if self.first is not None else 0.0
         rate = (self.done - 1) / span * 60 if self.done > 1 and span > 0 else None
+        # Those that fail take their time too; those given up before take none.
+        worked = self.done + self.failed.total() - self.failed["quarantined"] - 1
         left = self.total - self.ended
         return {
             "total": self.total,
@@ -133,7 +135,7 @@ class Tally:
             "failed_by_type": dict(self.failed),
             "videos_with_failed_analyzers": self.sections_failed,
             "videos_per_minute": rate and round(rate, 3),
-            "seconds_left": rate and round(left / rate * 60),
+            "seconds_left": round(left * span / worked) if worked > 0 and span > 0 else None,
         }
 
     def __str__(self) -> str:
@@ -460,6 +462,8 @@ class Batch:
         self, entry: Entry, type: str, reason: str, advice: str = "", *, deaths: int = 0
     ) -> None:
         self.tally.failed[type] += 1
+        if type != "quarantined":
+            self.tally.first = self.tally.first or time.time()
         log.warning("failed: %s: %s: %s", entry.source, type, reason)
         self._note(entry, type, reason, advice=advice, deaths=deaths)
         self._heard("failed", {"type": type})

@@ -114,6 +114,7 @@ def own(settings: Settings) -> Owner:
     """
     process = psutil.Process()
     owner = Owner(process.pid, process.create_time(), _home(settings))
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ[MARK] = owner.mark()
     os.environ.setdefault("RAY_TMPDIR", str(ray_folder().parent))
     temporary = temporaries(settings) / f"{owner.pid}-{owner.started:.2f}"
