@@ -1,10 +1,11 @@
-"""Objects and persons, followed over time (YOLOv8 on COCO's 80 classes, joined by place and motion)."""
+"""Objects and persons, followed over time: COCO's 80 classes by YOLOv8, RT-DETRv2 or D-FINE."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,9 +14,11 @@ from actors.cut_analysis import Cuts
 from tiktok_ray import spans, tracks
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
 from tiktok_ray.media import Frames
+from tiktok_ray.methods import detr, yolo
+from tiktok_ray.methods.detr import Detr
 from tiktok_ray.methods.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
 from tiktok_ray.methods.sampling import holds, thin
-from tiktok_ray.methods.yolo import Eyes, Found, Yolo, checkpoint
+from tiktok_ray.methods.yolo import Eyes, Found, Yolo
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 
@@ -29,7 +32,9 @@ class ObjectTrack(Timed):
     """One thing, followed from its first to its last sample; never across a cut."""
 
     track: int = derived("Number of the track, from 1 in order of first appearance")
-    label: str = estimated("COCO class that most of its confidence speaks for", method="YOLOv8")
+    label: str = estimated(
+        "COCO class that most of its confidence speaks for", method="the detector chosen"
+    )
     group: str = derived("COCO supercategory of the class; `other` for a class outside COCO")
     confidence: float = estimated("Mean confidence of its samples", range="0..1")
     seen: list[tuple[float, float]] = derived(
@@ -74,7 +79,8 @@ class Objects(Output):
 
     tracks: list[ObjectTrack] = estimated(
         "Tracks in order of appearance",
-        method="YOLOv8 (Ultralytics 2023); ByteTrack (Zhang et al., ECCV 2022), in seconds",
+        method="YOLOv8 (Ultralytics 2023) or the detector chosen; ByteTrack (Zhang et al., ECCV 2022), "
+        "in seconds",
     )
     classes: list[ObjectClass] = derived("Sums by class, most screen time first")
     groups: list[ObjectGroup] = derived("Sums by supercategory, most screen time first")
@@ -102,9 +108,13 @@ class Objects(Output):
                 )
 
 
+Detector = Literal["yolov8", "rt-detr", "d-fine"]
+
+
 class ObjectOptions(Options):
     """Settings of object detection."""
 
+    detector: Detector = Field("yolov8", description="Family of detectors; see docs/models.md")
     fps: float = Field(5.0, gt=0, description="Pictures looked at per second, at most")
     confidence: float = Field(
         0.4, ge=FLOOR, le=1, description="How sure a track's samples must be to count as evidence"
@@ -112,30 +122,68 @@ class ObjectOptions(Options):
     lost_s: float = Field(1.5, ge=0, description="A thing out of sight for longer is a new track")
 
 
+DETECTORS: dict[Detector, tuple[Variant, ...]] = {
+    "yolov8": (
+        Variant(
+            "yolov8m",
+            weights={"detector": yolo.checkpoint("yolov8m.pt", 0.049)},
+            vram=Vram(0.05, 0.4),
+            cpu=False,
+            imports=("ultralytics",),
+        ),
+        Variant(
+            "yolov8n",
+            weights={"detector": yolo.checkpoint("yolov8n.pt", 0.006)},
+            vram=Vram(0.01, 0.2),
+            ram_gib=0.8,
+            imports=("ultralytics",),
+        ),
+    ),
+    "rt-detr": (
+        Variant(
+            "rtdetr-v2-r50",
+            weights={"detector": detr.checkpoint("PekingU/rtdetr_v2_r50vd", 0.16)},
+            vram=Vram(0.17, 0.8),
+            cpu=False,
+            imports=("transformers",),
+        ),
+        Variant(
+            "rtdetr-v2-r18",
+            weights={"detector": detr.checkpoint("PekingU/rtdetr_v2_r18vd", 0.08)},
+            vram=Vram(0.08, 0.5),
+            ram_gib=1.2,
+            imports=("transformers",),
+        ),
+    ),
+    "d-fine": (
+        Variant(
+            "dfine-s",
+            weights={"detector": detr.checkpoint("ustc-community/dfine-small-coco", 0.04)},
+            vram=Vram(0.04, 0.5),
+            ram_gib=1.2,
+            imports=("transformers",),
+        ),
+    ),
+}
+
+
 class ObjectDetection(Analyzer):
     """What is on screen, where, and from when to when."""
 
     name = "object_detection"
     needs = Needs(threads=1, timeout_s=180, cost=15)
-    imports = ("cv2", "scipy.optimize", "torch", "ultralytics")
-    variants = (
-        Variant(
-            "yolov8m",
-            weights={"detector": checkpoint("yolov8m.pt", 0.049)},
-            vram=Vram(0.05, 0.4),
-            cpu=False,
-        ),
-        Variant(
-            "yolov8n",
-            weights={"detector": checkpoint("yolov8n.pt", 0.006)},
-            vram=Vram(0.01, 0.2),
-            ram_gib=0.8,
-        ),
-    )
+    imports = ("cv2", "scipy.optimize", "torch")
+    variants = tuple(variant for family in DETECTORS.values() for variant in family)
     options_type = ObjectOptions
 
+    @classmethod
+    def variants_for(cls, options: Options) -> tuple[Variant, ...]:
+        """Those of the family asked for."""
+        return DETECTORS[getattr(options, "detector", "yolov8")]
+
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
-        self.model: Eyes = Yolo(files["detector"], device, floor=FLOOR)
+        made = Yolo if variant in DETECTORS["yolov8"] else Detr
+        self.model: Eyes = made(files["detector"], device, floor=FLOOR)
 
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Objects:
         breaks = cut_analysis.times if cut_analysis else []
