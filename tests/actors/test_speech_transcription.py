@@ -356,9 +356,12 @@ def test_voices_are_told_apart_and_every_word_has_its_speaker():
     assert [turn.start for turn in told] == pytest.approx([0.0, 4.0, 7.0], abs=0.3)
     assert min(turn.margin for turn in told if turn.margin is not None) > 0.3
     out = transcript(Heard("en", 0.9, words), audio, speech, told=told)
+    assert out.turns is not None
+    assert out.speakers is not None
+    assert out.segments is not None
     assert [part.speaker for part in out.turns] == ["Speaker 1", "Speaker 2", "Speaker 1"]
     assert [s.name for s in out.speakers] == ["Speaker 1", "Speaker 2"]
-    assert sum(s.word_count for s in out.speakers) == 18
+    assert sum(s.word_count or 0 for s in out.speakers) == 18
     assert sum(s.share for s in out.speakers) == pytest.approx(1.0)
     assert len(out.segments) == 3
     assert {word.speaker for word in out.segments[1].words} == {"Speaker 2"}
