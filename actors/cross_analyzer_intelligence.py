@@ -32,6 +32,7 @@ from actors.cross_findings import (
 from actors.cross_insights import Found, Insight, insights
 from actors.cross_insights import unmade as unheld
 from actors.cross_sources import Sources, counted
+from actors.cross_speakers import SpeakerFace, speaker_faces
 from actors.cross_subjects import Subject, subjects
 from actors.cross_tags import Tag, tags
 from actors.cut_analysis import Cuts
@@ -72,6 +73,11 @@ class Findings(Output):
     )
     on_camera_s: float | None = derived("Speech on camera", unit="s", range="0..")
     voice_over_s: float | None = derived("Speech in voice-over", unit="s", range="0..")
+    speaker_faces: list[SpeakerFace] | None = derived(
+        "Which face speaks with which voice, voices in order of appearance; null also where voices"
+        " were not told apart",
+        default=None,
+    )
     texts: list[TextMatch] | None = derived("Captions against what is said, in order of time")
     captioned_share: float | None = derived(
         "Share of the spoken words that stand on the picture from 1 s before to 1 s after they are"
@@ -198,6 +204,7 @@ def findings(of: Sources, options: CaptionOptions | None = None) -> Findings:
         voice_over_s=_seconds(heard, "voice-over"),
         texts=texts,
         captioned_share=captioned,
+        speaker_faces=speaker_faces(of),
         caption_audit=caption_audit(of, options or CaptionOptions()),
         subjects=things,
         contradictions=conflicts,

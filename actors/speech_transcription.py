@@ -17,6 +17,7 @@ from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant, Vram
 from tiktok_ray.media import Audio, Speech
 from tiktok_ray.methods.pitch import HOP_S, pitch_track
+from tiktok_ray.methods.speakers import VOICES, Encoder, Turn, VoiceEncoder, turns
 from tiktok_ray.methods.spoken_words import joined, settled, within, wordless
 from tiktok_ray.methods.whisper import (
     Asked,
@@ -56,11 +57,18 @@ ENGLISH_ONLY = (
 )
 
 
+#: Why voices are not told apart.
+NO_VOICES = "the package resemblyzer, which holds the model of voices, is not installed"
+
+
 class Word(Timed):
     """One spoken word, from where it sets in to where it ends."""
 
     text: str = estimated("The word with its punctuation")
     probability: float = estimated("Mean probability of its tokens by the model", range="0..1")
+    speaker: str | None = estimated(
+        "Who says it, as in `turns`; absent where voices were not told apart", default=None
+    )
 
 
 class Segment(Timed):
@@ -75,6 +83,26 @@ class Segment(Timed):
         " (Radford et al. 2022, section 4.5)",
         default=False,
     )
+
+
+class SpeakerTurn(Timed):
+    """A stretch of speech by one speaker."""
+
+    speaker: str = estimated("Speaker 1, Speaker 2, … in order of first appearance")
+    margin: float | None = estimated(
+        "How much more the voice is like that speaker than like the next; absent with one speaker",
+        unit="difference of cosines",
+        range="0..1",
+    )
+
+
+class Speaker(Model):
+    """One voice, over the whole video."""
+
+    name: str = estimated("Its name in `turns` and words")
+    speech_s: float = derived("Seconds that it speaks", unit="s")
+    share: float = derived("Share of the speech", range="0..1")
+    word_count: int | None = derived("Its words; absent without a model of words")
 
 
 class Pitch(Model):
@@ -121,6 +149,16 @@ class Transcript(Output):
         " `wordless_s` (a setting) and longer, in order of time; absent without a model",
         default=None,
     )
+    turns: list[SpeakerTurn] | None = estimated(
+        "Who speaks when, in order of time; where voices overlap one of them is told; absent where"
+        " voices were not told apart",
+        method="embeddings of 1.2 s by Resemblyzer's encoder (Wan et al. 2018), average linkage by"
+        " cosine, the number of voices by the silhouette (Rousseeuw 1987)",
+        default=None,
+    )
+    speakers: list[Speaker] | None = estimated(
+        "The voices, up to six, in order of first appearance; absent as above", default=None
+    )
     pitch: Pitch | None = measured(
         "Pitch of the voice; absent where none of the speech is voiced",
         method="pYIN (Mauch and Dixon 2014)",
@@ -140,7 +178,8 @@ class Transcript(Output):
             return f"{spoken}, no words"
         lost = spans.total(part.span for part in self.wordless or ())
         without = f", {lost:.1f} s of it without words" if lost else ""
-        return f"{self.word_count} words ({self.language}), {spoken}{without}"
+        voices = f", {len(self.speakers)} voices" if self.speakers and self.speakers[1:] else ""
+        return f"{self.word_count} words ({self.language}), {spoken}{without}{voices}"
 
     def events(self) -> Iterator[Event]:
         """One event a segment, and one for every span of speech without words."""
@@ -205,6 +244,7 @@ class TranscriptionOptions(Options):
         None, max_length=400, description="Words and names that are likely to be said"
     )
     beam_size: int = Field(5, ge=1, le=20, description="Readings kept while decoding")
+    speakers: bool = Field(True, description="Tell voices apart")
     wordless_s: float = Field(
         WORDLESS_S, ge=0.3, le=30, description="Speech without words for this long is read again"
     )
@@ -256,11 +296,18 @@ class SpeechTranscription(Analyzer):
         SPANS_ONLY,
     )
     options_type = TranscriptionOptions
-    imports = ("ctranslate2", "faster_whisper")
+    imports = (
+        "ctranslate2",
+        "faster_whisper",
+        "librosa.filters",
+        "scipy.cluster.hierarchy",
+        "torch",
+    )
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
         self.recogniser: Recogniser | None = None
+        self.encoder: Encoder | None = None
 
     @classmethod
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
@@ -274,6 +321,9 @@ class SpeechTranscription(Analyzer):
         pitch_of(np.zeros(16_000, np.float32), [Span(0.0, 1.0)])  # compiles, once a machine
         if "whisper" in files:
             self.recogniser = Whisper(files["whisper"], device, self.needs.threads)
+        place = VOICES.locate(Path())
+        if place is not None:
+            self.encoder = VoiceEncoder(place)
 
     def analyze(self, audio: Audio, speech: Speech) -> Transcript | Partial:
         heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
@@ -286,7 +336,12 @@ class SpeechTranscription(Analyzer):
                 missing.append(Missing(part="words", reason=ENGLISH_ONLY))
             else:
                 heard = hear(self.recogniser, audio, heard_spans, self.options)
-        made = transcript(heard, audio, heard_spans, self.options.wordless_s)
+        told = None
+        if self.options.speakers and self.encoder is not None:
+            told = turns(audio, heard_spans, self.encoder)
+        elif self.options.speakers:
+            missing.append(Missing(part="speakers", reason=NO_VOICES))
+        made = transcript(heard, audio, heard_spans, self.options.wordless_s, told)
         return Partial(made, tuple(missing)) if missing else made
 
 
@@ -314,12 +369,16 @@ def hear(
 
 
 def transcript(
-    heard: Heard | None, audio: Audio, speech: Sequence[Span], wordless_s: float = WORDLESS_S
+    heard: Heard | None,
+    audio: Audio,
+    speech: Sequence[Span],
+    wordless_s: float = WORDLESS_S,
+    told: Sequence[Turn] | None = None,
 ) -> Transcript:
-    """Put together what was heard (None without a model) and when somebody speaks."""
+    """Put together what was heard (None without a model), when somebody speaks, and who."""
     kept = heard.words if heard else []
     seconds = spans.total(speech)
-    parts = segments(kept, speech)
+    parts = segments(kept, speech, told or ())
     return Transcript(
         language=heard.language if heard else None,
         language_probability=heard.language_probability if heard else None,
@@ -331,6 +390,8 @@ def transcript(
         wordless=[Timed(start=start, end=end) for start, end in wordless(kept, speech, wordless_s)]
         if heard
         else None,
+        turns=None if told is None else [_turn(turn) for turn in told],
+        speakers=None if told is None else _speakers(told, parts if heard else None),
         pitch=pitch_of(audio.samples, speech),
         speech=[Timed(start=start, end=end) for start, end in speech],
         speech_s=seconds,
@@ -338,15 +399,54 @@ def transcript(
     )
 
 
-def segments(words: Sequence[HeardWord], speech: Sequence[Span]) -> list[Segment]:
-    """Sentences: words up to one that ends a sentence, or up to a break in the speech."""
+def segments(
+    words: Sequence[HeardWord], speech: Sequence[Span], told: Sequence[Turn] = ()
+) -> list[Segment]:
+    """Sentences: words up to one that ends a sentence, to a break in the speech, or to another
+    speaker."""
     groups: list[list[HeardWord]] = [[]]
-    for word in words:
+    speakers = [_speaker(word, told) for word in words]
+    for k, word in enumerate(words):
         last = groups[-1][-1] if groups[-1] else None
-        if last and (_ends_sentence(last.text) or _apart(last, word, speech)):
+        if last and (
+            _ends_sentence(last.text)
+            or _apart(last, word, speech)
+            or speakers[k] != speakers[k - 1]
+        ):
             groups.append([])
         groups[-1].append(word)
-    return [_segment(group) for group in groups if group]
+    return [_segment(group, _speaker(group[0], told)) for group in groups if group]
+
+
+def _name(speaker: int) -> str:
+    return f"Speaker {speaker + 1}"
+
+
+def _turn(turn: Turn) -> SpeakerTurn:
+    return SpeakerTurn(
+        start=turn.start, end=turn.end, speaker=_name(turn.speaker), margin=turn.margin
+    )
+
+
+def _speaker(word: HeardWord, told: Sequence[Turn]) -> str | None:
+    """Whose turn a word shares most with, or lies nearest to."""
+    if not told:
+        return None
+    shares = [min(word.end, turn.end) - max(word.start, turn.start) for turn in told]
+    return _name(told[int(np.argmax(shares))].speaker)
+
+
+def _speakers(told: Sequence[Turn], parts: Sequence[Segment] | None) -> list[Speaker]:
+    made = []
+    seconds = sum(turn.end - turn.start for turn in told)
+    for number in sorted({turn.speaker for turn in told}):
+        own = sum(turn.end - turn.start for turn in told if turn.speaker == number)
+        name = _name(number)
+        words = None
+        if parts is not None:
+            words = sum(word.speaker == name for part in parts for word in part.words)
+        made.append(Speaker(name=name, speech_s=own, share=own / seconds, word_count=words))
+    return made
 
 
 def _ends_sentence(text: str) -> bool:
@@ -367,13 +467,19 @@ def _apart(a: HeardWord, b: HeardWord, speech: Sequence[Span]) -> bool:
     )
 
 
-def _segment(words: Sequence[HeardWord]) -> Segment:
+def _segment(words: Sequence[HeardWord], speaker: str | None) -> Segment:
     return Segment(
         start=words[0].start,
         end=max(word.end for word in words),
         text="".join(word.text for word in words).strip(),
         words=[
-            Word(start=w.start, end=w.end, text=w.text.strip(), probability=float(w.probability))
+            Word(
+                start=w.start,
+                end=w.end,
+                text=w.text.strip(),
+                probability=float(w.probability),
+                speaker=speaker,
+            )
             for w in words
         ],
         language=words[0].language,

@@ -25,7 +25,7 @@ from actors.qwen2_vl_temporal import Description, WindowDescription
 from actors.scene_segmentation import Scene, Scenes, Setting
 from actors.speech_emotion import Emotion, Prosody, SpokenStretch, VoiceEmotion
 from actors.speech_flow import Delivery
-from actors.speech_transcription import Segment, Transcript, Word
+from actors.speech_transcription import Segment, SpeakerTurn, Transcript, Word
 from actors.temporal_flow import CallToAction, Flow, Hook, Loop
 from actors.text_overlay import Overlay, Overlays
 from tiktok_ray import spans
@@ -129,6 +129,7 @@ def transcript(
     words: bool = True,
     language: str = "en",
     probability: float = 0.9,
+    speakers: Sequence[str] = (),
 ) -> Transcript:
     """What is said from when to when, its words evenly over the time."""
     segments = []
@@ -161,6 +162,12 @@ def transcript(
         word_count=count if words else None,
         words_per_minute=60 * count / seconds if words else None,
         words_dropped=0 if words else None,
+        turns=[
+            SpeakerTurn(start=a, end=b, speaker=name, margin=0.2)
+            for (_, a, b), name in zip(said, speakers, strict=True)
+        ]
+        if speakers
+        else None,
         pitch=None,
         speech=[Timed(start=a, end=b) for _, a, b in said],
         speech_s=seconds,

@@ -71,7 +71,7 @@ def from_transcript(
     line_chars: int = LINE_CHARS,
     lines: int = LINES,
 ) -> list[Cue]:
-    """Cues of what is said; none where the transcript has no words."""
+    """Cues of what is said, with who says it where there are several; none without words."""
     plain = _plain(transcript)
     room = _Room(line_chars, lines)
     groups = [
@@ -80,13 +80,15 @@ def from_transcript(
         for group in _groups(list(_pieces(segment)), room)
     ]
     groups = _joined(groups, room)
+    several = len({piece.speaker for group in groups for piece in group}) > 1
     cues = []
     for k, group in enumerate(groups):
         following = groups[k + 1][0].start if k + 1 < len(groups) else float("inf")
         start, last = group[0].start, max(piece.end for piece in group)
         end = min(max(last, start + SHORTEST_S), following - GAP_S)
         end = max(end, min(start + (last - start) / 2, following))
-        cues.append(Cue(start, end, room.broken(_text(group)), group[0].speaker))
+        speaker = group[0].speaker if several else None
+        cues.append(Cue(start, end, room.broken(_text(group)), speaker))
     return cues
 
 

@@ -25,6 +25,7 @@ from actors.cross_contradictions import Contradiction
 from actors.cross_findings import beat_match, pieces, text_matches, voices
 from actors.cross_insights import Insight
 from actors.cross_sources import CITED, Sources, cite, collected
+from actors.cross_speakers import SpeakerFace
 from actors.cross_subjects import mentioned
 from actors.cross_tags import Tag
 from actors.cut_analysis import CutAnalysis
@@ -73,6 +74,9 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         "frames": captioned(255),
         "speech": made.speech(*made.SPOKEN),
         **made.everything(),
+        "speech_transcription": made.transcript(
+            (*made.SAID, ("and so on", 8.4, 9.6)), speakers="ABCA"
+        ),
     }
     silent = {
         **whole,
@@ -106,13 +110,50 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
     third = {
         **other,
         "text_overlay": made.overlays(("set whale in z three now", 14.5, 16.5, "caption")),
-        "speech_transcription": made.transcript(probability=0.7),
+        "speech_transcription": made.transcript(probability=0.7, speakers="AAB"),
+        "eye_tracking": made.eyes((0.0, 6.0, 0.05), (14.0, 17.0, 0.005)),
         "qwen2_vl_temporal": made.description(("A woman and a dog.", 4.0, 9.5)),
         "audio_analysis": None,
     }
     return [
         (CrossAnalyzerIntelligence(), inputs) for inputs in (whole, silent, other, third)
     ]  # fmt: skip
+
+
+# --- voices and faces --------------------------------------------------------------------------
+
+
+def faces_of(speakers: str, *tracks: tuple[float, float, float]) -> list[SpeakerFace]:
+    """Said is from 1.0 to 2.2, 3.6 to 5.4 and 14.6 to 16.8 s; a speaker for each."""
+    out, _ = run(
+        speech_transcription=made.transcript(speakers=speakers), eye_tracking=made.eyes(*tracks)
+    )
+    assert out.speaker_faces is not None
+    return out.speaker_faces
+
+
+def test_a_voice_comes_from_the_face_whose_mouth_moves_over_all_its_turns():
+    first, second = faces_of("AAB", (0.0, 6.0, 0.1), (0.0, 6.0, 0.005), (14.0, 17.0, 0.1))
+    assert (first.speaker, first.track) == ("A", 0)
+    assert (second.speaker, second.track) == ("B", 2)
+    assert first.movement == pytest.approx(0.1, abs=0.02)
+    assert first.certainty is not None
+    assert {each.analyzer for each in first.evidence} == {"speech_transcription", "eye_tracking"}
+
+
+def test_what_cannot_be_told_of_a_voice_is_said():
+    still, unseen = faces_of("AAB", (0.0, 6.0, 0.005))
+    assert (still.track, unseen.track) == (None, None)
+    assert "keeps still" in still.why
+    assert "no face" in unseen.why
+    (both, _) = faces_of("AAB", (0.0, 6.0, 0.1), (0.0, 6.0, 0.1))
+    assert both.track is None
+    assert "about as much" in both.why
+
+
+def test_voices_not_told_apart_have_no_faces():
+    out, _ = run(speech_transcription=made.transcript(), eye_tracking=made.eyes((0.0, 6.0, 0.1)))
+    assert out.speaker_faces is None
 
 
 def test_every_field_is_declared():

@@ -22,11 +22,12 @@ from actors.speech_transcription import (
     transcript,
 )
 from tests.sounds import audio_of, noise
-from tests.spoken import buzz, said, speech_of
+from tests.spoken import Timbre, buzz, said, speech_of
 from tests.tiny_whisper import tiny_whisper
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.media import Audio
+from tiktok_ray.methods.speakers import Turn, silhouette, turns
 from tiktok_ray.methods.whisper import (
     WINDOW_S,
     Asked,
@@ -77,6 +78,7 @@ class Ear:
 def _ready(ear: Ear | None, **options: Any) -> SpeechTranscription:
     analyzer = SpeechTranscription(TranscriptionOptions(**options))
     analyzer.recogniser = ear
+    analyzer.encoder = Timbre()
     return analyzer
 
 
@@ -86,6 +88,11 @@ def _bursts(*at: float, seconds: float = 10.0, hz: float = 150.0):
         first = round(start * 16_000)
         sound[first : first + 8_000] = buzz(0.5, hz)[: len(sound) - first]
     return sound
+
+
+def _dialogue() -> np.ndarray:
+    """A low voice for 4 s, a high one until 7 s, the low one again until 9 s."""
+    return np.concatenate([buzz(4.0, 120.0), buzz(3.0, 320.0), buzz(2.0, 120.0)])
 
 
 def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
@@ -104,6 +111,10 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
                 ),
                 "speech": speech_of((0.4, 1.1), (5.9, 6.6), (8.5, 9.5)),
             },
+        ),
+        (
+            _ready(Ear()),
+            {"audio": audio_of(_dialogue()), "speech": speech_of((0.0, 4.0), (4.2, 9.0))},
         ),
         (
             _ready(None),
@@ -332,6 +343,60 @@ def test_speech_beyond_the_end_of_the_sound_is_no_speech():
         _ready(Ear()).analyze(audio_of(noise(3)), speech_of((3.5, 4.0)))
     out = _ready(None).analyze(audio_of(noise(3)), speech_of((2.0, 9.0)))
     assert out.speech_s == pytest.approx(1.0)
+
+
+# --- who speaks --------------------------------------------------------------------------------
+
+
+def test_voices_are_told_apart_and_every_word_has_its_speaker():
+    words = [HeardWord(f" w{k}", k * 0.5, k * 0.5 + 0.4, 0.9) for k in range(18)]
+    audio, speech = audio_of(_dialogue()), [Span(0.0, 9.0)]
+    told = turns(audio, speech, Timbre())
+    assert [turn.speaker for turn in told] == [0, 1, 0]
+    assert [turn.start for turn in told] == pytest.approx([0.0, 4.0, 7.0], abs=0.3)
+    assert min(turn.margin for turn in told if turn.margin is not None) > 0.3
+    out = transcript(Heard("en", 0.9, words), audio, speech, told=told)
+    assert out.turns is not None
+    assert out.speakers is not None
+    assert out.segments is not None
+    assert [part.speaker for part in out.turns] == ["Speaker 1", "Speaker 2", "Speaker 1"]
+    assert [s.name for s in out.speakers] == ["Speaker 1", "Speaker 2"]
+    assert sum(s.word_count or 0 for s in out.speakers) == 18
+    assert sum(s.share for s in out.speakers) == pytest.approx(1.0)
+    assert len(out.segments) == 3
+    assert {word.speaker for word in out.segments[1].words} == {"Speaker 2"}
+
+
+def test_one_voice_is_one_speaker_without_a_margin():
+    (turn,) = turns(audio_of(buzz(6.0, 150.0)), [Span(0.5, 5.5)], Timbre())
+    assert turn == Turn(0.5, 5.5, 0, None)
+    assert turns(audio_of(buzz(6.0, 150.0)), [], Timbre()) == []
+
+
+def test_turns_cover_the_speech():
+    speech = [Span(0.3, 0.6), Span(1.0, 4.0), Span(4.4, 8.9)]
+    told = turns(audio_of(_dialogue()), speech, Timbre())
+    assert spans.total(spans.subtract(speech, [(t.start, t.end) for t in told])) < 1e-6
+    assert [t.start for t in told] == sorted(t.start for t in told)
+
+
+def test_without_the_model_of_voices_that_part_is_missing():
+    analyzer = _ready(Ear())
+    analyzer.encoder = None
+    audio, speech = audio_of(_bursts(1.0)), speech_of((1.0, 1.5))
+    result = analyzer.analyze(audio, speech)
+    assert isinstance(result, Partial)
+    assert [one.part for one in result.missing] == ["speakers"]
+    off = SpeechTranscription(TranscriptionOptions(speakers=False)).analyze(audio, speech)
+    assert isinstance(off, Transcript)
+    assert off.turns is None
+
+
+def test_the_silhouette_is_that_of_the_paper():
+    """Two pairs of unit vectors: by hand, a = 0, b = 1 for each."""
+    vectors = np.repeat(np.eye(2, dtype=np.float32), 2, axis=0)
+    assert silhouette(vectors, np.array([0, 0, 1, 1])) == pytest.approx(1.0)
+    assert silhouette(vectors, np.array([0, 1, 0, 1])) == pytest.approx(-0.5)
 
 
 # --- pitch -------------------------------------------------------------------------------------

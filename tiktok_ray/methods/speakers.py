@@ -1,0 +1,232 @@
+"""Who speaks: embeddings of voices, and turns made of those that are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiktok_ray import spans
+from tiktok_ray.media import Audio
+from tiktok_ray.spans import Span
+from tiktok_ray.weights import Bundled
+
+#: The encoder of Resemblyzer (Wan et al. 2018, generalized end-to-end loss), in its package.
+VOICES = Bundled(
+    "resemblyzer/pretrained.pt",
+    licence="Apache-2.0",
+    size_gib=0.016,
+    package="resemblyzer",
+    path="pretrained.pt",
+)
+#: Its features: windows of 25 ms every 10 ms, 40 mel bands, at the level it was trained at.
+FFT, HOP, MELS, LEVEL_DB = 400, 160, 40, -30.0
+
+#: Length and step of the stretches that are compared.
+PIECE_S, STEP_S = 1.2, 0.3
+#: There are several voices only if two groups of stretches are apart by this much (mean of one
+#: minus the cosine; within one voice groups are apart by up to 0.25), and the grouping with the best
+#: silhouette is taken if that is better than this.
+APART, SILHOUETTE = 0.25, 0.28
+MOST_VOICES = 6
+#: A group of fewer stretches is no voice of its own; a turn this short is no turn.
+LEAST_PIECES, LEAST_TURN_S = 3, 0.5
+#: Step in which turns are told.
+FRAME_S = 0.05
+
+Floats = NDArray[np.float32]
+
+
+class Turn(NamedTuple):
+    """A stretch of speech by one speaker, numbered from 0 in order of first appearance.
+
+    ``margin`` is how much nearer the voice is to that speaker than to the next, as a difference of
+    cosines; None where there is one speaker.
+    """
+
+    start: float
+    end: float
+    speaker: int
+    margin: float | None
+
+
+class Encoder(Protocol):
+    """Unit vectors [n, d] of pieces of 16 kHz sound, all of one length."""
+
+    def embed(self, pieces: Sequence[Floats]) -> Floats: ...
+
+
+def turns(audio: Audio, speech: Iterable[tuple[float, float]], encoder: Encoder) -> list[Turn]:
+    """Who speaks when, in order of time; the turns cover the speech.
+
+    Stretches of 1.2 s are embedded every 0.3 s and clustered from the bottom up by their mean
+    cosine; how many voices there are is told by the silhouette (Rousseeuw 1987). Where voices
+    overlap, one of them is told.
+    """
+    spoken = spans.union(speech)
+    pieces = [Span(*piece) for span in spoken for piece in _pieces(span)]
+    if not pieces:
+        return []
+    voices = encoder.embed([_levelled(audio, piece) for piece in pieces])
+    labels = _clustered(voices)
+    centres = np.stack([_mean(voices[labels == label]) for label in np.unique(labels)])
+    likeness = np.asarray(voices @ centres.T, float)
+    made = [turn for span in spoken for turn in _told(span, pieces, likeness)]
+    return _numbered(_merged(made))
+
+
+def _pieces(span: Span) -> Iterator[tuple[float, float]]:
+    """Stretches over a span; a shorter span is one."""
+    last = max(span.start, span.end - PIECE_S)
+    count = int(np.ceil((last - span.start) / STEP_S - 1e-6))
+    for k in range(count):
+        yield span.start + k * STEP_S, span.start + k * STEP_S + PIECE_S
+    yield last, span.end
+
+
+def _levelled(audio: Audio, piece: Span) -> Floats:
+    """The sound of a stretch, as loud as the encoder is used to; short ones said again."""
+    size = round(PIECE_S * audio.rate)
+    sound = audio.cut(*piece)
+    if not len(sound):
+        return np.zeros(size, np.float32)
+    level = float(np.sqrt(np.mean(np.square(sound, dtype=float)))) + 1e-9
+    gain = max(1.0, 10 ** (LEVEL_DB / 20) / level)
+    return np.resize(sound * np.float32(gain), size)
+
+
+def _clustered(voices: Floats) -> NDArray[np.int64]:
+    """Numbers from 0, one for each vector; those of one number are of one voice."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    best, taken = SILHOUETTE, np.zeros(len(voices), np.int64)
+    if len(voices) <= LEAST_PIECES:
+        return taken
+    tree = linkage(voices, "average", metric="cosine")
+    for count in range(2, MOST_VOICES + 1):
+        if count > len(tree) or tree[1 - count, 2] < APART:
+            break
+        labels = fcluster(tree, count, "maxclust")
+        large = [k for k in np.unique(labels) if (labels == k).sum() >= LEAST_PIECES]
+        if len(large) < 2:
+            continue
+        inside = np.isin(labels, large)
+        score = silhouette(voices[inside], labels[inside])
+        if score > best:
+            centres = np.stack([_mean(voices[labels == k]) for k in large])
+            nearest = (voices @ centres.T).argmax(1)
+            own = [
+                large.index(k) if k in large else n for k, n in zip(labels, nearest, strict=True)
+            ]
+            best, taken = score, np.array(own, np.int64)
+    return taken
+
+
+def silhouette(vectors: Floats, labels: NDArray[Any]) -> float:
+    """Mean silhouette of unit vectors by cosine distance, -1..1 (Rousseeuw 1987)."""
+    apart = 1.0 - vectors @ vectors.T
+    groups = [labels == label for label in np.unique(labels)]
+    means = np.stack([apart[:, group].mean(1) for group in groups], 1)
+    own = np.stack(groups, 1)
+    size = own.sum(0)
+    within = (means * size / np.maximum(size - 1, 1))[own]
+    nearest = np.where(own, np.inf, means).min(1)
+    return float(np.mean((nearest - within) / np.maximum(np.maximum(nearest, within), 1e-12)))
+
+
+def _mean(voices: Floats) -> Floats:
+    mean = voices.mean(0)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9))
+
+
+def _told(span: Span, pieces: Sequence[Span], likeness: NDArray[np.float64]) -> Iterator[Turn]:
+    """The turns of one span: at each moment the speaker whom the stretches around it are most
+    like."""
+    inside = [k for k, piece in enumerate(pieces) if span.start <= piece.start < span.end]
+    times = np.arange(span.start, span.end, FRAME_S) + FRAME_S / 2
+    middles = np.array([(pieces[k].start + pieces[k].end) / 2 for k in inside])
+    weight = np.maximum(1e-6, 1 - np.abs(times[:, None] - middles[None, :]) / (PIECE_S / 2))
+    scores = (weight / weight.sum(1, keepdims=True)) @ likeness[inside]
+    best = _steady(scores.argmax(1))
+    edges = [0, *(np.flatnonzero(np.diff(best)) + 1), len(best)]
+    for a, b in pairwise(edges):
+        start = span.start + a * FRAME_S
+        end = span.end if b == len(best) else span.start + b * FRAME_S
+        mean = scores[a:b].mean(0)
+        others = np.delete(mean, best[a])
+        margin = float(mean[best[a]] - others.max()) if len(others) else None
+        yield Turn(start, end, int(best[a]), margin)
+
+
+def _steady(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels whose runs under ``LEAST_TURN_S`` are given to the longer neighbour."""
+    labels = labels.copy()
+    least = round(LEAST_TURN_S / FRAME_S)
+    while True:
+        edges = [0, *(np.flatnonzero(np.diff(labels)) + 1), len(labels)]
+        runs = list(pairwise(edges))
+        short = [k for k, (a, b) in enumerate(runs) if b - a < least]
+        if len(runs) == 1 or not short:
+            return labels
+        k = min(short, key=lambda k: runs[k][1] - runs[k][0])
+        beside = [j for j in (k - 1, k + 1) if 0 <= j < len(runs)]
+        longer = max(beside, key=lambda j: runs[j][1] - runs[j][0])
+        labels[runs[k][0] : runs[k][1]] = labels[runs[longer][0]]
+
+
+def _merged(made: Sequence[Turn]) -> list[Turn]:
+    """Turns of one speaker that touch are one."""
+    merged: list[Turn] = []
+    for turn in made:
+        last = merged[-1] if merged else None
+        if last and last.speaker == turn.speaker and turn.start - last.end < 1e-6:
+            merged[-1] = last._replace(end=turn.end)
+        else:
+            merged.append(turn)
+    return merged
+
+
+def _numbered(made: Sequence[Turn]) -> list[Turn]:
+    order = list(dict.fromkeys(turn.speaker for turn in made))
+    return [turn._replace(speaker=order.index(turn.speaker)) for turn in made]
+
+
+class VoiceEncoder:
+    """What a voice sounds like, as a direction in 256 dimensions."""
+
+    def __init__(self, file: Path, threads: int = 1) -> None:
+        import torch
+        from librosa.filters import mel
+
+        class Network(torch.nn.Module):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.lstm = torch.nn.LSTM(MELS, 256, 3, batch_first=True)
+                self.linear = torch.nn.Linear(256, 256)
+
+            def forward(self, mels: Any) -> Any:
+                hidden = torch.relu(self.linear(self.lstm(mels)[1][0][-1]))
+                return torch.nn.functional.normalize(hidden, dim=1)
+
+        self.torch = torch
+        self.bands = mel(sr=16_000, n_fft=FFT, n_mels=MELS)
+        self.network = Network().eval()
+        state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
+        own = self.network.state_dict()
+        self.network.load_state_dict({name: state[name] for name in own})
+
+    def embed(self, pieces: Sequence[Floats]) -> Floats:
+        """Unit vectors [n, 256] of pieces of 16 kHz sound, all of one length."""
+        torch = self.torch
+        sound = torch.from_numpy(np.stack(pieces))
+        with torch.inference_mode():
+            spectrum = torch.stft(
+                sound, FFT, HOP, window=torch.hann_window(FFT), return_complex=True,
+                pad_mode="constant",
+            ).abs() ** 2  # fmt: skip
+            mels = torch.from_numpy(self.bands) @ spectrum
+            return np.asarray(self.network(mels.transpose(1, 2)).numpy())
