@@ -274,7 +274,9 @@ class VideoInfo(Model):
     clean_aperture: tuple[int, int] | None = measured(
         "Width and height of what of the coded picture is shown", unit="px", default=None
     )
-    interlaced: bool = measured("Whether pictures were interlaced (and deinterlaced)", default=False)
+    interlaced: bool = measured(
+        "Whether pictures were interlaced (and deinterlaced)", default=False
+    )
     alpha_over: str | None = derived("What transparent pictures were laid over", default=None)
     color: Color | None = measured("How its colours are coded", default=None)
     hdr: Hdr | None = derived("How its colours were made SDR, where they were not", default=None)
@@ -291,6 +293,18 @@ class VideoInfo(Model):
     chapters: tuple[Chapter, ...] = measured("Chapters that the file names", default=())
     subtitles: tuple[Subtitle, ...] = measured("Subtitles in the file, as text", default=())
     metadata: dict[str, Any] | None = Field(None, description="What the platform says of it")
+
+    def events(self) -> Iterator[Event]:
+        """What the file itself tells of its course: chapters and subtitles."""
+        for chapter in self.chapters:
+            label = chapter.title or "chapter"
+            yield Event(
+                start=chapter.start, end=chapter.end, kind="chapter", label=label, analyzer="video"
+            )
+        for one in self.subtitles:
+            yield Event(
+                start=one.start, end=one.end, kind="subtitle", label=one.text, analyzer="video"
+            )
 
 
 class VideoReport(Model):

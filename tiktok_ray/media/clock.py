@@ -74,9 +74,7 @@ def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule
     moves, repairs = _moves(contents, limit_s)
     stamps, zero, more = _stamps(contents.format, video, has_b_frames)
     usual = video.usual or 1 / RAW_FPS
-    lengths = [
-        _length(packets, moves[index]) for index, packets in played.items() if len(packets)
-    ]
+    lengths = [_length(packets, moves[index]) for index, packets in played.items() if len(packets)]
     content = max([*lengths, stamps[-1] - stamps[0] + usual if stamps is not None else 0.0])
     if content > limit_s:
         raise too_long(content, limit_s)

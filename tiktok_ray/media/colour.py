@@ -287,9 +287,7 @@ def _i420_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return result
 
 
-def _converted(
-    frame: Any, size: tuple[int, int], format: str, coding: Coding
-) -> NDArray[Any]:
+def _converted(frame: Any, size: tuple[int, int], format: str, coding: Coding) -> NDArray[Any]:
     """A frame at a size and in a format; from YUV by its matrix and range."""
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
@@ -299,6 +297,8 @@ def _converted(
             "src_colorspace": Colorspace[SCALER.get(coding.matrix, "ITU601")],
             "src_color_range": ColorRange.JPEG if coding.full else ColorRange.MPEG,
         }
+    if format == "yuv420p":
+        own |= {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
     made = _scaler((*size, format)).reformat(
         frame,
         width=size[0],

@@ -187,5 +187,3 @@ def _boxed(i420: Plane, inner: tuple[int, int], size: tuple[int, int]) -> Plane:
         whole[y // by : y // by + plane.shape[0], x // by : x // by + plane.shape[1]] = plane
         parts.append(whole)
     return _joined(parts)
-
-

@@ -66,5 +66,3 @@ def _reach(level: NDArray[np.float64]) -> float:
         return 0.0
     under = np.flatnonzero(near < np.median(beyond) + 6.0)
     return float(under[0] if len(under) else len(near)) * _EDGE_STEP_S
-
-

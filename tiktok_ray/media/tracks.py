@@ -125,6 +125,15 @@ class Audio:
         """Samples between two times, a read-only view."""
         return self.samples[max(0, round(start * self.rate)) : max(0, round(end * self.rate))]
 
+    def lead(self) -> Audio | None:
+        """The sound before the first picture as one of its own, from zero on; None if none."""
+        if not len(self.before):
+            return None
+        none = np.zeros(0)
+        levels = Levels(none, none, none, self.levels.rate, self.levels.channels)
+        whole = Span(0.0, len(self.before) / self.rate)
+        return Audio(self.before, levels, (whole,), self.rate)
+
     def coverage(self) -> Coverage:
         inside = (0.0, self.duration_s)
         gaps = spans.invert(self.present, inside)
@@ -164,5 +173,3 @@ class Decoded:
     def coverage(self) -> dict[str, Coverage]:
         """How densely each track covers the video, by name."""
         return {n: t.coverage() for n, t in self.tracks.items() if isinstance(t, Frames | Audio)}
-
-
