@@ -19,8 +19,10 @@ from tiktok_ray.media.container import Contents, Packets
 from tiktok_ray.media.facts import InputError, too_long
 from tiktok_ray.report import Repair
 
-#: A clock that goes back by more than this has started again; less is reordering.
-BACK_S = 1.0
+#: A clock that goes back by more than this has started again. Decode times never go back; where
+#: there are none, times of display do, by reordering.
+BACK_S = 0.2
+REORDERED_S = 1.0
 #: A step ahead by more than this may be a jump: FFmpeg's `dts_delta_threshold`.
 AHEAD_S = 10.0
 #: Containers of broadcast and live streams: their clocks are known to jump.
@@ -82,8 +84,8 @@ def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule
 
 
 def _clock(packets: Packets) -> NDArray[np.float64]:
-    """Times in decode order, gaps filled from before; empty where packets have none."""
-    times = np.where(np.isfinite(packets.dts), packets.dts, packets.pts)
+    """Decode times, else those of display, gaps filled from before; empty where there are none."""
+    times = packets.dts if np.isfinite(packets.dts).any() else packets.pts
     known = np.flatnonzero(np.isfinite(times))
     if not len(known):
         return np.empty(0)
@@ -119,7 +121,8 @@ def _breaks(packets: Packets) -> list[_Break]:
         return []
     steps = np.diff(times)
     ends = times[:-1] + np.minimum(packets.duration[:-1], AHEAD_S)
-    odd = np.flatnonzero((steps < -BACK_S) | (times[1:] - ends > AHEAD_S))
+    back = BACK_S if np.isfinite(packets.dts).any() else REORDERED_S
+    odd = np.flatnonzero((steps < -back) | (times[1:] - ends > AHEAD_S))
     return [_Break(int(k) + 1, float(ends[k]), float(times[k + 1])) for k in odd]
 
 
@@ -220,7 +223,7 @@ def _stamps(
             about = f"no times in the file: every picture was given {usual:.4g} s"
             count = len(video)
             repair = Repair(kind="no_times", count=count, about=about)
-            return np.arange(count) * usual, 0.0, [repair]
+            return np.arange(count, dtype=float) * float(usual), 0.0, [repair]
         times = video.dts
     elif format == "avi" or (
         has_b_frames and len(video) > 2 and np.array_equal(video.pts[timed], video.dts[timed])
@@ -228,7 +231,7 @@ def _stamps(
         times = video.dts
     else:
         return None, None, []
-    ordered = np.sort(times[np.isfinite(times)])
+    ordered: NDArray[np.float64] = np.sort(times[np.isfinite(times)])
     zero = float(ordered[0])
     ordered = ordered - zero
     if len(ordered) > 2 and usual * 1.5 < ordered[1] <= usual * 8:

@@ -265,12 +265,12 @@ def _rolled_off(light: NDArray[np.float32], peak: float) -> NDArray[np.float32]:
     """Light of 0..peak brought to 0..1: as it is up to the knee, then ever less; the hue kept."""
     most = light.max(-1, keepdims=True)
     if peak <= 1:
-        return light / np.maximum(most, 1)
+        return np.asarray(light / np.maximum(most, 1), np.float32)
     over = np.maximum(most - KNEE, 0) / (1 - KNEE)
     end = (peak - KNEE) / (1 - KNEE)
     rolled = KNEE + (1 - KNEE) * over * (1 + over / end**2) / (1 + over)
     scale = np.where(most > KNEE, np.minimum(rolled, 1) / np.maximum(most, 1e-9), 1)
-    return light * scale
+    return np.asarray(light * scale, np.float32)
 
 
 def _over_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -124,7 +124,7 @@ def contents(path: Path, settings: Settings) -> Contents:
         tracks = mp4_tracks(path) if "mov" in container.format.name else {}
         named = {s.index: _name(s, tracks) for s in container.streams}
         video, why = _film(container, packets, named, path, settings)
-        audio, reasons = _sound(container, packets, named, path, settings)
+        audio, reasons = _sound(container, packets, path, settings)
         reasons[video] = why
         streams = tuple(
             StreamInfo(
@@ -150,7 +150,7 @@ def contents(path: Path, settings: Settings) -> Contents:
             audio,
             heard.channels if heard else None,
             heard.sample_rate if heard else None,
-            tracks[id].clap if (id := container.streams[video].id) in tracks else None,
+            mp4.clap if (mp4 := tracks.get(container.streams[video].id)) else None,
             list(container.chapters()),
         )
 
@@ -270,7 +270,6 @@ def _film(
 def _sound(
     container: Any,
     packets: Mapping[int, Packets],
-    named: Mapping[int, str | None],
     path: Path,
     settings: Settings,
 ) -> tuple[int | None, dict[int, str]]:

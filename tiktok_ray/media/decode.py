@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +282,7 @@ class _Pass:
         for t, until, picture in pictures:
             self.clock.at(t, until)
             for sampler in self.samplers.values():
-                sampler.offer(t, lambda size: decord.i420(picture, size))
+                sampler.offer(t, partial(decord.i420, picture))
 
     # Sound
 

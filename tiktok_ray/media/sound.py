@@ -44,10 +44,11 @@ def samples_of(frame: Any) -> Samples:
     dtype, full, zero = INTEGERS.get(kind, ("<f8" if kind == "dbl" else "<f4", 1.0, 0.0))
     if frame.format.is_planar:
         # `frame.planes` counts past the end where there are eight: it looks for a null pointer.
-        planes = [AudioPlane(frame, index) for index in range(channels)]
+        planes: list[Any] = [AudioPlane(frame, index) for index in range(channels)]
         block = np.stack([np.frombuffer(plane, dtype, count) for plane in planes])
     else:
-        flat = np.frombuffer(AudioPlane(frame, 0), dtype, count * channels)
+        packed: Any = AudioPlane(frame, 0)
+        flat = np.frombuffer(packed, dtype, count * channels)
         block = flat.reshape(count, channels).T
     if full != 1.0:
         return ((block - zero) / full).astype(np.float32)
@@ -133,7 +134,7 @@ def _polarity(left: Samples, right: Samples, rate: int) -> Samples:
     sounding = both + apart > 1e-6 * window
     votes = np.where(sounding, np.where(apart > 4 * both, -1, 1), 0)
     # A single window may be a sound that only happens to be wide: five of them vote.
-    sums = np.convolve(votes, np.ones(5), mode="same")
+    sums = np.convolve(np.pad(votes, 2), np.ones(5), mode="valid")
     signs = np.sign(np.where(sums == 0, votes, sums))
     known = np.flatnonzero(signs)
     if not len(known) or (signs[known] > 0).all():
@@ -248,7 +249,8 @@ class Sound:
                 self._flush()
 
     def _flush(self) -> None:
-        assert self._meter is not None and self._down is not None
+        assert self._meter is not None
+        assert self._down is not None
         block = np.concatenate(self._pending, axis=1)
         self._pending, self._pending_size = [], 0
         self._meter.feed(block)
