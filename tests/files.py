@@ -86,10 +86,8 @@ def with_clap(path: Path, width: int, height: int) -> Path:
     box = struct.pack(">I4s8I", 40, b"clap", width, 1, height, 1, 0, 1, 0, 1)
     start = data.find(b"avc1", data.find(b"moov")) - 4
     end = start + int.from_bytes(data[start : start + 4], "big")
-    places = [start]
-    for name in (b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
-        places.append(data.rfind(name, 0, start) - 4)
-    for place in places:
+    around = (b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov")
+    for place in [start, *(data.rfind(name, 0, start) - 4 for name in around)]:
         size = int.from_bytes(data[place : place + 4], "big") + len(box)
         data[place : place + 4] = size.to_bytes(4, "big")
     data[end:end] = box

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.media.container import Contents, Packets
+from tiktok_ray.media.container import SHORTEST_S, Contents, Packets
 from tiktok_ray.media.facts import InputError, too_long
 from tiktok_ray.report import Repair
 
@@ -208,7 +208,7 @@ def _continued(packets: Packets, begin: int, at: int) -> float:
         return 0.0
     last = begin + int(np.nanargmax(before))
     length = packets.duration[last]
-    length = length if 0 < length <= AHEAD_S else packets.usual
+    length = length if SHORTEST_S < length <= AHEAD_S else packets.usual
     return float(times[last] + length - np.nanmin(after))
 
 
@@ -277,7 +277,7 @@ class Clock:
         if t <= self.last:
             self.dropped += 1
             return None
-        self.at(t, t + length if 0 < length <= self.limit_s else t)
+        self.at(t, t + length if SHORTEST_S < length <= self.limit_s else t)
         return t
 
     def at(self, t: float, end: float) -> None:

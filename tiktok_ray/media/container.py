@@ -66,6 +66,10 @@ def words(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+#: Durations below it say nothing: some muxers write one tick.
+SHORTEST_S = 0.001
+
+
 @dataclass(frozen=True)
 class Packets:
     """What the packets of one stream say, in file order; seconds, NaN where they say nothing."""
@@ -80,7 +84,7 @@ class Packets:
     @property
     def usual(self) -> float:
         """The median duration of a packet, or of the steps between them; 0 if nothing says it."""
-        said = self.duration[self.duration > 0]
+        said = self.duration[self.duration > SHORTEST_S]
         if len(said):
             return float(np.median(said))
         known = np.sort(self.pts[np.isfinite(self.pts)])
