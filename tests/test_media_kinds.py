@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def rms(samples):
 # --- pictures ---------------------------------------------------------------------------------
 
 #: A display matrix, and how a picture is stored that it shows upright.
-MATRICES = {
+MATRICES: dict[str, tuple[Any, Any]] = {
     "as it is": ((1, 0, 0, 1), lambda p: p),
     "mirrored": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
     "upside down, mirrored": ((1, 0, 0, -1), lambda p: p[::-1]),

@@ -87,8 +87,9 @@ class Packets:
         said = self.duration[self.duration > SHORTEST_S]
         if len(said):
             return float(np.median(said))
-        known = np.sort(self.pts[np.isfinite(self.pts)])
-        return float(np.median(np.diff(known))) if len(known) > 1 else 0.0
+        steps = np.diff(self.dts if np.isfinite(self.dts).any() else np.unique(self.pts))
+        steps = steps[steps > SHORTEST_S]
+        return float(np.median(steps)) if len(steps) else 0.0
 
 
 @dataclass(frozen=True)
