@@ -139,7 +139,7 @@ def contents(path: Path, settings: Settings) -> Contents:
                 language=_tag(s, "language"),
                 title=_tag(s, "title") or _tag(s, "name"),
                 default=_has(s, "default"),
-                used=s.index in (video, audio),
+                used=s.index in (video, audio) or is_text(s),
                 reason=reasons.get(s.index) or _left(s, packets, named),
             )
             for s in container.streams
@@ -216,9 +216,30 @@ def _left(
         return "a cover picture"
     if stream.type in ("video", "audio") and stream.index not in packets:
         return "it is declared, but holds nothing"
+    if stream.type == "subtitle":
+        return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
     return None
 
 
+def is_text(stream: Any) -> bool:
+    """Whether a stream holds subtitles as text."""
+    return (
+        stream.type == "subtitle"
+        and stream.codec_context is not None
+        and stream.codec_context.name not in PICTURED
+    )
+
+
+#: Codecs of subtitles that are pictures, by the names of FFmpeg's decoders.
+PICTURED = (
+    "dvdsub",
+    "dvd_subtitle",
+    "pgssub",
+    "hdmv_pgs_subtitle",
+    "dvbsub",
+    "dvb_subtitle",
+    "xsub",
+)
 #: What a picture stream may be other than a film.
 STILLS = ("attached_pic", "timed_thumbnails", "still_image", "dependent")
 #: What a sound may be other than what is to be heard with the film.

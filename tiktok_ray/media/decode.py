@@ -12,15 +12,16 @@ from typing import Any
 
 from tiktok_ray.media import decord, texts
 from tiktok_ray.media.clock import AHEAD_S, Clock, Schedule, schedule
-from tiktok_ray.media.container import Contents, contents, opened, words
+from tiktok_ray.media.container import Contents, contents, is_text, opened, words
 from tiktok_ray.media.facts import InputError, Video, too_large
 from tiktok_ray.media.picture import Crop, View
 from tiktok_ray.media.sampling import Sampler, samplers
 from tiktok_ray.media.sound import Sound, lasting
 from tiktok_ray.media.speech import detect_speech
-from tiktok_ray.media.tracks import Decoded
+from tiktok_ray.media.tracks import Audio, Decoded, Speech
 from tiktok_ray.report import Repair, StreamInfo, Subtitle
 from tiktok_ray.settings import Settings
+from tiktok_ray.spans import Span
 
 #: How much longer than the pictures sound must be before the video lasts as long as it.
 PADDING_S = 0.1
@@ -89,6 +90,15 @@ def facts(path: Path, settings: Settings) -> Facts:
         one = _Pass(path, (), settings, None)
         frame = one.first()
         return Facts(one.contents, one.facts(), frame.format.name)
+
+
+def _before(audio: Audio) -> tuple[Span, ...]:
+    """Speech before the first picture, in negative times."""
+    lead = audio.lead()
+    if lead is None:
+        return ()
+    zero = lead.duration_s
+    return tuple(Span(start - zero, end - zero) for start, end in detect_speech(lead).spans)
 
 
 class _Pass:
@@ -180,7 +190,7 @@ class _Pass:
         limit = self.settings.max_duration_s
         self.plan: Schedule = schedule(self.contents, b_frames, limit)
         self.clock = Clock(self.plan, limit)
-        chosen = [self.film, *(s for s in container.streams.subtitles if s.codec_context)]
+        chosen = [self.film, *(s for s in container.streams.subtitles if is_text(s))]
         if self.wants_sound:
             chosen.append(container.streams[self.contents.audio])
         moves = {
@@ -310,7 +320,7 @@ class _Pass:
             audio = lasting(heard[0], end)
             tracks["audio"] = audio
             if "speech" in self.want:
-                tracks["speech"] = detect_speech(audio)
+                tracks["speech"] = Speech(detect_speech(audio).spans, _before(audio))
         zero = clock.zero or 0.0
         video = replace(
             self.facts(),
@@ -392,6 +402,7 @@ class _Pass:
             no_sound=held.no_sound,
             streams=held.streams,
             repairs=self._repairs(),
+            chapters=texts.chapters(held, self.clock.zero or 0.0, plan.content_s),
         )
 
     def _sound_stream(self) -> StreamInfo | None:

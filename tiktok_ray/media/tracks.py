@@ -146,9 +146,10 @@ class Audio:
 
 @dataclass(frozen=True)
 class Speech:
-    """Spans in which somebody speaks, by Silero VAD."""
+    """Spans in which somebody speaks, by Silero VAD; ``before`` the first picture: negative."""
 
     spans: tuple[Span, ...]
+    before: tuple[Span, ...] = ()
 
 
 #: Every media track by the name an analyzer's parameter has, with its type.
