@@ -49,7 +49,8 @@ def film(
     source: list[Any] = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", fps, "-i", "-"]
     source += ["-i", sound, "-c:a", *sound_codec] if sound else []
     source += ["-c:v", *codec, "-pix_fmt", pixels]
-    if not pixels.startswith(("gbr", "rgb", "bgr")):
+    # MPEG-4 part 2 is not tagged: what is small is taken for BT.601, as FFmpeg codes it.
+    if not pixels.startswith(("gbr", "rgb", "bgr")) and codec[0] != "mpeg4":
         full = pixels.startswith("yuvj")
         scale = f"scale=out_color_matrix=bt709:out_range={'pc' if full else 'tv'}"
         source += ["-vf", scale, "-colorspace", "bt709", "-color_range", "pc" if full else "tv"]
