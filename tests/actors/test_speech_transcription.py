@@ -125,8 +125,8 @@ def _before(lead: Any, *spoken: tuple[float, float]) -> dict[str, Any]:
 def test_speech_before_the_first_picture_has_negative_times():
     found = _ready(Ear()).analyze(**_before(_bursts(0.5, 1.5, seconds=3), (-2.6, -0.9)))
     assert [(b.start, b.end) for b in found.before] == [
-        (pytest.approx(-2.5, abs=0.06), pytest.approx(-2.0, abs=0.11)),
-        (pytest.approx(-1.5, abs=0.06), pytest.approx(-1.0, abs=0.11)),
+        (pytest.approx(-2.5, abs=0.11), pytest.approx(-2.0, abs=0.11)),
+        (pytest.approx(-1.5, abs=0.11), pytest.approx(-1.0, abs=0.11)),
     ]
     assert all(b.text.startswith("word") for b in found.before if b.text)
     assert found.word_count == 1
