@@ -108,6 +108,31 @@ def test_a_shape_that_changes_is_fitted_and_never_squeezed(tmp_path, settings):
     assert not lit[-5:].any()
 
 
+def test_interlaced_pictures_are_made_whole(tmp_path, settings):
+    """A bar that moves by 8 pixels from field to field: woven as it is, it has combs for edges."""
+    moments = []
+    for k in range(40):
+        picture = np.full((128, 192, 3), 40, np.uint8)
+        picture[:, 8 + 4 * k : 40 + 4 * k] = 220
+        moments.append(picture)
+    path = film(
+        tmp_path / "i.mp4", moments, fps="50", codec=("libx264", "-crf", "8", "-flags", "+ilme"),
+        extra=["-vf", "tinterlace=interleave_top,setfield=tff", "-x264-params", "tff=1"],
+    )  # fmt: skip
+    decoded = decode(path, {"stills", "thumbs"}, settings)
+    assert decoded.video.interlaced
+    assert decoded.video.frames == 20
+    np.testing.assert_allclose(decoded.tracks["thumbs"].times, np.arange(20) / 25, atol=1e-3)
+    stills = decoded.tracks["stills"]
+    for index in range(len(stills)):
+        lines = stills.gray(index)[4:-4].astype(int)
+        combs = np.abs(lines[1:-1] - (lines[:-2] + lines[2:]) / 2)
+        assert (combs > 40).mean() < 0.005
+        middle = 8 + 4 * 2 * round(stills.times[index] * 25) + 16
+        lit = np.flatnonzero(lines.mean(0) > 130)
+        assert lit.mean() == pytest.approx(middle, abs=6)
+
+
 @pytest.mark.parametrize(
     ("codec", "pixels", "suffix"),
     [

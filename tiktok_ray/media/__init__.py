@@ -9,7 +9,7 @@ whatever the length: sampling thins out, and ``Coverage`` says so.
 |---|---|
 | `container` | what is opened, what its packets say, which streams are analyzed |
 | `clock` | when each picture is shown |
-| `picture`, `colour` | how it looks: turn, crop, aspect, canvas; matrix, range, HDR |
+| `picture`, `colour`, `interlace` | how it looks: turn, crop, aspect, canvas; matrix, range, HDR |
 | `sampling` | which pictures each track keeps |
 | `sound`, `speech` | the sound's place, levels and mono; where somebody speaks |
 | `texts` | subtitles and chapters |

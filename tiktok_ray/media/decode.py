@@ -14,6 +14,7 @@ from tiktok_ray.media import decord, texts
 from tiktok_ray.media.clock import AHEAD_S, Clock, Schedule, schedule
 from tiktok_ray.media.container import Contents, contents, is_text, opened, words
 from tiktok_ray.media.facts import InputError, Video, too_large
+from tiktok_ray.media.interlace import Deinterlacer
 from tiktok_ray.media.picture import Crop, View
 from tiktok_ray.media.sampling import Sampler, samplers
 from tiktok_ray.media.sound import Sound, lasting
@@ -124,6 +125,7 @@ class _Pass:
         self.view: View | None = None
         self.size_changes = 0
         self.interlaced = False
+        self.deinterlacer: Deinterlacer[tuple[float, View]] = Deinterlacer()
         self.damaged = 0
         self.subtitles: list[Subtitle] = []
 
@@ -151,6 +153,8 @@ class _Pass:
                     for early in waiting:
                         self._hear(early)
                     waiting = []
+        for whole, (at, seen) in self.deinterlacer.finish():
+            self._keep(whole, at, seen)
         if others is not None:
             self._take(others)
         if self.clock.count == 0:
@@ -248,6 +252,13 @@ class _Pass:
         if t is None:
             return
         view = self._look(frame)
+        if not self.interlaced:
+            self._keep(frame, t, view)
+            return
+        for whole, (at, seen) in self.deinterlacer.take(frame, (t, view)):
+            self._keep(whole, at, seen)
+
+    def _keep(self, frame: Any, t: float, view: View) -> None:
         for sampler in self.samplers.values():
             sampler.offer(t, lambda size: view.i420(frame, size))
         self.progress(t)
