@@ -105,6 +105,14 @@ class Speaker(Model):
     word_count: int | None = derived("Its words; absent without a model of words")
 
 
+class Before(Model):
+    """What is said before the first picture: times are negative."""
+
+    start: float = estimated("First moment, before time zero", unit="s", range="..0")
+    end: float = estimated("Its end", unit="s", range="start..0")
+    text: str | None = estimated("What is said in it; absent without a model", default=None)
+
+
 class Pitch(Model):
     """Fundamental frequency of the voice, over voiced speech only."""
 
@@ -166,6 +174,9 @@ class Transcript(Output):
     speech: list[Timed] = estimated("Spans in which somebody speaks", method="Silero VAD")
     speech_s: float = derived("Their length together", unit="s")
     speech_share: float = derived("Share of the sound in which somebody speaks", range="0..1")
+    before: list[Before] = estimated(
+        "Speech before the first picture, counted nowhere else", default_factory=list
+    )
 
     @property
     def words(self) -> list[Word]:
@@ -327,22 +338,43 @@ class SpeechTranscription(Analyzer):
 
     def analyze(self, audio: Audio, speech: Speech) -> Transcript | Partial:
         heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
-        if not heard_spans:
+        if not heard_spans and not speech.before:
             raise Skip("nobody speaks in this video")
-        heard = None
         missing: list[Missing] = []
-        if self.recogniser is not None:
-            if self.recogniser.english_only and self.options.language != "en":
-                missing.append(Missing(part="words", reason=ENGLISH_ONLY))
-            else:
-                heard = hear(self.recogniser, audio, heard_spans, self.options)
+        reader = self.recogniser
+        if reader is not None and reader.english_only and self.options.language != "en":
+            missing.append(Missing(part="words", reason=ENGLISH_ONLY))
+            reader = None
+        heard = hear(reader, audio, heard_spans, self.options) if reader and heard_spans else None
         told = None
         if self.options.speakers and self.encoder is not None:
             told = turns(audio, heard_spans, self.encoder)
         elif self.options.speakers:
             missing.append(Missing(part="speakers", reason=NO_VOICES))
         made = transcript(heard, audio, heard_spans, self.options.wordless_s, told)
+        before = said_before(reader, audio, speech.before, self.options)
+        made = made.model_copy(update={"before": before})
         return Partial(made, tuple(missing)) if missing else made
+
+
+def said_before(
+    recogniser: Recogniser | None,
+    audio: Audio,
+    speech: Sequence[Span],
+    options: TranscriptionOptions,
+) -> list[Before]:
+    """What is said before the first picture, sentence by sentence; ``speech`` is negative."""
+    lead = audio.lead()
+    if lead is None or not speech:
+        return []
+    zero = lead.duration_s
+    said: list[tuple[float, float, str | None]] = [(start, end, None) for start, end in speech]
+    if recogniser is not None:
+        from_zero = [Span(start + zero, end + zero) for start, end in speech]
+        words = hear(recogniser, lead, from_zero, options).words
+        parts = segments(words, from_zero)
+        said = [(part.start - zero, part.end - zero, part.text) for part in parts]
+    return [Before(start=min(a, 0), end=min(b, 0), text=text) for a, b, text in said]
 
 
 def hear(

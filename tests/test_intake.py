@@ -628,6 +628,7 @@ def test_a_post_is_taken_with_what_tiktok_says_of_it(
     "address",
     [f"https://m.tiktok.com/@ada.l/video/{ID}?lang=de", f"http://tiktok.com/@ada.l/video/{ID}",
      f"https://m.tiktok.com/v/{ID}.html", f"https://www.tiktok.com/embed/{ID}",
+     f"https://www.tiktok.com/embed/v2/{ID}?lang=de", f"https://tiktok.com/player/v1/{ID}",
      "https://vm.tiktok.com/ZTR45GpSF/", "https://www.tiktok.com/t/ZTRC5xgJp"],
 )  # fmt: skip
 def test_every_spelling_of_a_post_is_taken(
@@ -639,6 +640,83 @@ def test_every_spelling_of_a_post_is_taken(
     result = taken(address, tmp_path)
     assert result.path.read_bytes() == clip
     assert (result.id, result.source) == (ID, address)
+
+
+def in_formats(*keys: str) -> dict[str, Any]:
+    """A post whose video comes in formats by the keys of their addresses, and in no other."""
+    formats = [
+        {
+            "Bitrate": 100_000,
+            "PlayAddr": {
+                "UrlKey": key,
+                "DataSize": 4000,
+                "UrlList": [f"https://{CDN}/{key}/?mime_type=video_mp4"],
+            },
+        }
+        for key in keys
+    ]
+    video = {"duration": 1, "width": 1080, "height": 1920, "bitrateInfo": formats}
+    return item(video=video)
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_post_in_tiktoks_own_codec_alone_is_refused_by_its_name(
+    sound: bool, site: Site, tmp_path: Path
+) -> None:
+    post = in_formats("v09044g40000_bytevc2_1080p_900000")
+    if not sound:
+        post["music"] = {}
+    serve_post(site, post)
+    site.serve(f"https://{CDN}/music/", b"ID3\x03" + bytes(400), kind="audio/mpeg")
+    error = fails(PAGE, tmp_path)
+    assert error.type == "unsupported"
+    assert "bytevc2" in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_formats_the_one_that_can_be_decoded_is_taken(
+    site: Site, tmp_path: Path, clip: bytes
+) -> None:
+    keys = ("v0_bytevc2_1080p_900000", "v0_h264_540p_100000", "v0_bytevc1_720p_200000")
+    serve_post(site, in_formats(*keys))
+    for key in keys[1:]:
+        site.serve(f"https://{CDN}/{key}/", clip, kind="video/mp4")
+    assert taken(PAGE, tmp_path).path.read_bytes() == clip
+    paths = [path for host, path, _ in site.seen if host == CDN]
+    assert any("bytevc1_720p" in path for path in paths)
+    assert not any("bytevc2" in path for path in paths)
+
+
+def test_the_limit_of_1080_is_that_of_the_short_side(tmp_path: Path) -> None:
+    """yt-dlp's `res` is the smaller of width and height, so that it holds for portraits too."""
+    import yt_dlp
+
+    options = intake.ytdlp_options(
+        PAGE, "http://127.0.0.1:9", Settings(), tmp_path, intake._Watch(Settings(), lambda *_: None)
+    )
+    formats = [
+        {"format_id": f"{w}", "url": f"https://x/{w}", "ext": "mp4", "width": w, "height": h,
+         "vcodec": "h264", "acodec": "aac"}
+        for w, h in ((576, 1024), (720, 1280), (1080, 1920), (2160, 3840))
+    ]  # fmt: skip
+    with yt_dlp.YoutubeDL({**options, "simulate": True}) as ydl:
+        info = {"id": "1", "title": "t", "formats": formats, "extractor": "x", "extractor_key": "X"}
+        chosen = ydl.process_ie_result(info, download=False)
+    assert (chosen["width"], chosen["height"]) == (1080, 1920)
+
+
+@pytest.mark.parametrize("duration", [15_000, -3, 0, None, float("inf"), "soon"])
+def test_a_spoilt_duration_is_no_reason_to_refuse(duration: Any) -> None:
+    info = {"duration": duration, "extractor_key": "TikTok"}
+    assert intake._Watch(Settings(), lambda *_: None).match(info, incomplete=False) is None
+
+
+def test_a_duration_that_can_be_is_believed() -> None:
+    watch = intake._Watch(Settings(), lambda *_: None)
+    info = {"duration": 1800, "extractor_key": "TikTok"}
+    assert watch.match(info, incomplete=False) is not None
+    assert watch.verdict is not None
+    assert watch.verdict.type == "too_long"
 
 
 @pytest.mark.parametrize(

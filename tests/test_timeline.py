@@ -108,7 +108,13 @@ def test_the_kinds_are_those_that_others_read():
     assert set(get_args(Kind)) == {
         "shot", "cut", "transition", "scene", "text", "speech", "object", "person", "face",
         "blink", "gesture", "camera", "sound", "silence", "beat", "pause", "emotion",
-        "description", "moment", "insight", "color",
+        "description", "moment", "insight", "color", "subtitle", "chapter",
     }  # fmt: skip
     with pytest.raises(ValueError, match="kind"):
         event(0.0, 1.0, "flash")
+
+
+def test_what_the_file_tells_itself_is_on_the_timeline():
+    own = [Event(start=1.0, end=14.0, kind="subtitle", label="hello", analyzer="video")]
+    (event,) = merge({}, 12.0, own=own)
+    assert (event.kind, event.start, event.end) == ("subtitle", 1.0, 12.0)

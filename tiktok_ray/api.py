@@ -50,6 +50,7 @@ from tiktok_ray.listener import DIRECT
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import closed, listed
 from tiktok_ray.placement import Plan
+from tiktok_ray.probing import probed
 from tiktok_ray.records import no_room
 from tiktok_ray.report import VideoReport
 from tiktok_ray.service import (
@@ -1037,6 +1038,15 @@ def _add_results(app: FastAPI) -> None:
         if path is None:
             raise _missing("video")
         return FileResponse(path, media_type=await asyncio.to_thread(media_type_of, path))
+
+    @app.get("/results/{id}/probe", tags=["results"], responses=_errors(400, 404, 422))
+    async def result_probe(request: Request, id: str) -> dict[str, Any]:
+        """What the file of a result's kept video says of itself: streams, clocks, colours."""
+        service = _service(request)
+        path = await asyncio.to_thread(service.store.video_path, id)
+        if path is None:
+            raise _missing("video")
+        return await asyncio.to_thread(probed, path, service.settings)
 
     @app.get(
         "/results/{id}/poster",

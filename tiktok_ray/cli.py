@@ -296,6 +296,23 @@ def analyze(
 
 
 @app.command()
+def probe(
+    file: Annotated[Path, typer.Argument(help="A video file")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
+) -> None:
+    """Show what is known of a file without analyzing it: streams, clocks, colours, sound."""
+    from tiktok_ray.probing import probed, told
+
+    with _explained():
+        found = probed(file, _settings())
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    for heading, words in told(found):
+        print(f"{heading:<12}{words}")
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,

@@ -459,7 +459,9 @@ class Engine:
             if edge.soft:
                 continue
             if edge.is_track and edge.source not in tracks.handles:
-                return "no audio track" if edge.source in ("audio", "speech") else "no pictures"
+                if edge.source in ("audio", "speech"):
+                    return tracks.video.no_sound or "no audio track"
+                return "no pictures"
             if not edge.is_track and job.sections[edge.source].output is None:
                 producer = job.sections[edge.source]
                 return f"needs {edge.source}, which is {producer.status}: {producer.reason}"
@@ -494,6 +496,7 @@ class Engine:
             "media": job.sha256,
             "tracks": self.settings.tracks.model_dump(mode="json"),
             "decoder": self.settings.decoder,
+            "streams": [self.settings.video_stream, self.settings.audio_stream],
             "code": self.graph.digests[name],
             "model": used.model_dump(mode="json") if used else None,
             "device": assignment.device,
@@ -521,7 +524,7 @@ class Engine:
         sections = {name: job.sections[name] for name in sorted(job.sections)}
         wall = job.elapsed()
         lost: list[Missing] = []
-        events = timeline.merge(sections, video.duration_s, lost)
+        events = timeline.merge(sections, video.duration_s, lost, info.events())
         summary = _summary(info, sections, lost)
         return VideoReport(
             video=info,

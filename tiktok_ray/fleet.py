@@ -260,7 +260,7 @@ class Fleet:
     def actor_name(self, name: str) -> str:
         """What a detached actor is called: its analyzer, and a hash of all it was made from."""
         if name == DECODER:
-            made_of: list[Any] = [_code("media.py"), self.settings.decoder_gib]
+            made_of: list[Any] = [_code("media/__init__.py"), self.settings.decoder_gib]
         else:
             a = self.plan.assignments[name]
             options = options_for(name, self.graph, self.settings)
@@ -464,7 +464,7 @@ def _living(called: str) -> Any | None:
 def _code(module: str) -> str:
     """Hash of the code that an actor runs beside its analyzer: this file, and what ``module`` is."""
     own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    return own + code_digest(Path(__file__).with_name(module))
+    return own + code_digest(Path(__file__).parent / module)
 
 
 async def _within(seconds: float, ref: Any) -> Any:

@@ -91,6 +91,10 @@ TIKTOK = re.compile(r"https?://(?:[\w-]+\.)*tiktokv?\.com/", re.IGNORECASE)
 MEDIA_SUFFIX = re.compile(
     r"\.(?:mp4|m4v|mov|webm|mkv|avi|mpe?g|ts|flv|gif|ogv|3gp)$", re.IGNORECASE
 )
+#: TikTok's own codec (bvc2), for which there is no decoder outside of its app.
+UNDECODABLE = "bytevc2"
+#: No post of TikTok lasts longer: what says so is milliseconds, or nothing.
+TIKTOK_LONGEST_S = 3600.0
 HASHTAG = re.compile(r"#(\w+)")
 ADDRESS_LIMIT = 4096
 REDIRECTS = 5
@@ -221,8 +225,15 @@ def checked(address: str) -> str:
 
 def _canonical(url: str) -> str:
     """The spelling of a TikTok address that yt-dlp's extractor knows."""
-    url = re.sub(r"^https?://(?:m\.)?tiktok\.com/", "https://www.tiktok.com/", url, flags=re.I)
-    return re.sub(r"^(https://www\.tiktok\.com/)v/(\d+)\.html", r"\1share/video/\2", url)
+    url = re.sub(
+        r"^https?://(?:m\.)?tiktok(v?)\.com/", r"https://www.tiktok\1.com/", url, flags=re.I
+    )
+    players = r"(?:v|embed|embed/v\d+|player/v\d+|embed/video)"
+    return re.sub(
+        rf"^(https://www\.tiktokv?\.com/){players}/(\d+)(?:\.html)?(?=[/?#]|$)",
+        r"\1share/video/\2",
+        url,
+    )
 
 
 async def _fetched(
@@ -447,6 +458,18 @@ def _at(value: Any, *keys: str) -> Any:
     return value
 
 
+def _seconds(info: Mapping[str, Any]) -> float:
+    """How long a platform says its video is; 0 where it says nothing that can be.
+
+    What it says wrongly is not the end: the file itself is measured when it is decoded.
+    """
+    said = info.get("duration")
+    if not isinstance(said, int | float) or not 0 < said < float("inf"):
+        return 0.0
+    spoilt = info.get("extractor_key") == "TikTok" and said > TIKTOK_LONGEST_S
+    return 0.0 if spoilt else float(said)
+
+
 class _Watch:
     """Watches over one yt-dlp run: its limits, its progress, and whether it shall stop."""
 
@@ -466,7 +489,7 @@ class _Watch:
         del incomplete
         several = max(info.get("n_entries") or 1, info.get("playlist_count") or 1)
         live = info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming")
-        duration = info.get("duration") or 0
+        duration = _seconds(info)
         if several > 1:
             self.verdict = IntakeError("unsupported", "the address names several videos")
         elif live:
@@ -540,6 +563,8 @@ async def _from_platform(
     try:
         path, info = await _in_thread(work, stop)
     except _Failed as failure:
+        if _has_only_own_codec(post.info) and not post.pictures:
+            raise _own_codec() from failure.cause
         if not (post.pictures and failure.soundless):
             raise _platform_failure(failure.cause, url, door, watch) from failure.cause
         path, info = None, post.info
@@ -549,6 +574,8 @@ async def _from_platform(
         return _described(film, url, info, post, made)
     if path is None:
         raise watch.verdict or _nothing_came(watch)
+    if _is_sound_only(info) and _has_only_own_codec(info):
+        raise _own_codec()
     if _is_sound_only(info):
         raise IntakeError(
             "not_video", "the platform gave sound, but no video with its own sound", BY_HAND
@@ -613,7 +640,9 @@ def ytdlp_options(
     from yt_dlp.networking.impersonate import ImpersonateTarget
 
     # TikTok lists a post's music beside it: merged with a silent format it would be another sound.
-    chosen = "b/bv*[acodec!=none]/ba" if TIKTOK.match(url) else "bv*+ba/b/ba"
+    # Its own codec is left out: nothing decodes it, and yt-dlp takes it where there is no other.
+    own = f"[vcodec!=?{UNDECODABLE}]"
+    chosen = f"b{own}/bv*[acodec!=none]{own}/ba" if TIKTOK.match(url) else "bv*+ba/b/ba"
     options: dict[str, Any] = {
         "format": chosen,
         "format_sort": ["res:1080"],
@@ -672,6 +701,17 @@ def _tiktok_extractor(post: _Post) -> Any:
 def _is_sound_only(info: Mapping[str, Any]) -> bool:
     parts = info.get("requested_formats") or [info]
     return all(part.get("vcodec") == "none" for part in parts)
+
+
+def _has_only_own_codec(info: Mapping[str, Any]) -> bool:
+    """Whether all formats with pictures are in TikTok's own codec."""
+    codecs = {f.get("vcodec") for f in _list(info.get("formats")) if f.get("vcodec") != "none"}
+    return codecs == {UNDECODABLE}
+
+
+def _own_codec() -> IntakeError:
+    words = f"TikTok gives this video in its own codec {UNDECODABLE} alone, which nothing decodes"
+    return IntakeError("unsupported", words, f"try again later, or {BY_HAND}")
 
 
 def _nothing_came(watch: _Watch) -> IntakeError:

@@ -25,7 +25,7 @@ Status = Literal["ok", "partial", "skipped", "unavailable", "failed", "timed_out
 Kind = Literal[
     "shot", "cut", "transition", "scene", "text", "speech", "object", "person", "face", "blink",
     "gesture", "camera", "sound", "silence", "beat", "pause", "emotion", "description", "moment",
-    "insight", "color",
+    "insight", "color", "subtitle", "chapter",
 ]  # fmt: skip
 Basis = Literal["measured", "estimated", "derived", "setting"]
 
@@ -179,6 +179,59 @@ class Section(Model):
     output: SerializeAsAny[Output] | dict[str, Any] | None = None
 
 
+class StreamInfo(Model):
+    """One stream of the file: what it is, and whether it was used."""
+
+    index: int = measured("Its number in the file")
+    kind: str = measured("`video`, `audio`, `subtitle`, `data` or `attachment`")
+    codec: str | None = measured("Its codec, by FFmpeg's name or the file's own", default=None)
+    language: str | None = measured("Its language, as the file tags it", default=None)
+    title: str | None = measured("Its title, as the file tags it", default=None)
+    default: bool = measured("Whether the file marks it as the default", default=False)
+    used: bool = derived("Whether it was analyzed", default=False)
+    reason: str | None = derived("Why it was used, or was not", default=None)
+
+
+class Repair(Model):
+    """Something the file says wrongly, and how it was put right."""
+
+    kind: str = measured("A stable word for the kind of fault")
+    count: int = measured("How often it was found", range="1..")
+    about: str = measured("What was found, and what was done")
+
+
+class Color(Model):
+    """How the colours of the pictures are coded; `unspecified` where the file does not say."""
+
+    primaries: str = measured("Colour primaries", method="ITU-T H.273")
+    transfer: str = measured("Transfer characteristics", method="ITU-T H.273")
+    matrix: str = measured("Matrix coefficients, guessed by size where unspecified")
+    range: str = measured("`limited` or `full`")
+
+
+class Hdr(Model):
+    """How pictures of a high dynamic range, or of a wide gamut, were made SDR."""
+
+    transfer: str = measured("`PQ`, `HLG` or `SDR` (of a wide gamut)")
+    peak_nits: float = measured("Brightest the pictures may be", unit="cd/m²", range="1..10000")
+    peak_from: str = measured("What says so")
+    method: str = derived("How they were mapped")
+
+
+class Chapter(Timed):
+    """A chapter that the file names."""
+
+    title: str | None = measured("Its title", default=None)
+
+
+class Subtitle(Timed):
+    """A subtitle that the file carries as text."""
+
+    text: str = measured("What it says")
+    language: str | None = measured("The language its track is tagged with", default=None)
+    stream: int = measured("Number of its stream")
+
+
 class VideoInfo(Model):
     """What the container says, and where the video came from."""
 
@@ -206,7 +259,52 @@ class VideoInfo(Model):
     size_bytes: int
     damaged_packets: int = Field(0, description="Packets that could not be decoded")
     truncated: bool = Field(False, description="The file ends before its header says it does")
+    mirrored: bool = measured("Whether its display matrix mirrors the pictures", default=False)
+    picture_end_s: float | None = measured(
+        "End of the last picture; sound may go on", unit="s", range="0..duration", default=None
+    )
+    frames_dropped: int = measured(
+        "Pictures left out because their time does not come after that of the one before", default=0
+    )
+    size_changes: int = measured(
+        "How often the shape of the pictures changes; others are fitted into the first one's, "
+        "with black bars",
+        default=0,
+    )
+    clean_aperture: tuple[int, int] | None = measured(
+        "Width and height of what of the coded picture is shown", unit="px", default=None
+    )
+    interlaced: bool = measured(
+        "Whether pictures were interlaced (and deinterlaced)", default=False
+    )
+    alpha_over: str | None = derived("What transparent pictures were laid over", default=None)
+    color: Color | None = measured("How its colours are coded", default=None)
+    hdr: Hdr | None = derived("How its colours were made SDR, where they were not", default=None)
+    no_sound: str | None = measured("Why there is no sound, where there is none", default=None)
+    sound_mix: str | None = derived("How the channels became the mono that is heard", default=None)
+    sound_gain_db: float | None = derived(
+        "Change of level of the mono sound, where it went over full scale", unit="dB", default=None
+    )
+    samples_silenced: int = measured(
+        "Samples that were no number, or over 24 dB above full scale, and were silenced", default=0
+    )
+    streams: tuple[StreamInfo, ...] = measured("What streams the file has", default=())
+    repairs: tuple[Repair, ...] = measured("What was put right in its clocks", default=())
+    chapters: tuple[Chapter, ...] = measured("Chapters that the file names", default=())
+    subtitles: tuple[Subtitle, ...] = measured("Subtitles in the file, as text", default=())
     metadata: dict[str, Any] | None = Field(None, description="What the platform says of it")
+
+    def events(self) -> Iterator[Event]:
+        """What the file itself tells of its course: chapters and subtitles."""
+        for chapter in self.chapters:
+            label = chapter.title or "chapter"
+            yield Event(
+                start=chapter.start, end=chapter.end, kind="chapter", label=label, analyzer="video"
+            )
+        for one in self.subtitles:
+            yield Event(
+                start=one.start, end=one.end, kind="subtitle", label=one.text, analyzer="video"
+            )
 
 
 class VideoReport(Model):

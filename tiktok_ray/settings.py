@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         "start in half the time, else Ray",
     )
     decoder: Literal["pyav", "decord"] = Field("pyav", description="Decoder of video files")
+    video_stream: int | None = Field(
+        None, description="Number of the video stream to analyze; None: the film among them"
+    )
+    audio_stream: str | None = Field(
+        None, description="Number or language of the audio stream; None: the first not silent"
+    )
     tracks: TrackSettings = TrackSettings()
     cores: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tiktok_ray.report import Event, Missing, Output, Section
 
@@ -11,14 +11,17 @@ log = logging.getLogger("tiktok_ray.timeline")
 
 
 def merge(
-    sections: Mapping[str, Section], duration_s: float, lost: list[Missing] | None = None
+    sections: Mapping[str, Section],
+    duration_s: float,
+    lost: list[Missing] | None = None,
+    own: Iterable[Event] = (),
 ) -> list[Event]:
     """Events of all outputs by start, kept within the video's 0..``duration_s`` seconds.
 
     A person is a ``person``, never also an ``object``. An output whose events cannot be told
-    contributes none, and is named in ``lost``.
+    contributes none, and is named in ``lost``. ``own`` are the events of the file itself.
     """
-    events: list[Event] = []
+    events = [_within(event, duration_s) for event in own]
     for name, section in sections.items():
         if not isinstance(section.output, Output):
             continue

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,34 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
             _ready(None),
             {"audio": audio_of(noise(4)), "speech": speech_of((1.0, 2.0))},
         ),
+        (_ready(Ear()), _before(_bursts(0.5, 1.5, seconds=3), (-2.6, -0.9))),
+        (_ready(Ear()), _before(0.5 * _bursts(1.0, seconds=2), (-1.1, -0.4))),
     ]
+
+
+def _before(lead: Any, *spoken: tuple[float, float]) -> dict[str, Any]:
+    """Speech after the first picture, and before it in a sound that ends where that begins."""
+    audio = replace(audio_of(_bursts(1.0)), before=np.asarray(lead, np.float32))
+    before = tuple(Span(*span) for span in spoken)
+    return {"audio": audio, "speech": replace(speech_of((0.9, 1.6)), before=before)}
+
+
+def test_speech_before_the_first_picture_has_negative_times():
+    found = _ready(Ear()).analyze(**_before(_bursts(0.5, 1.5, seconds=3), (-2.6, -0.9)))
+    assert [(b.start, b.end) for b in found.before] == [
+        (pytest.approx(-2.5, abs=0.11), pytest.approx(-2.0, abs=0.11)),
+        (pytest.approx(-1.5, abs=0.11), pytest.approx(-1.0, abs=0.11)),
+    ]
+    assert all(b.text.startswith("word") for b in found.before if b.text)
+    assert found.word_count == 1
+
+
+def test_speech_may_all_lie_before_the_first_picture():
+    given = _before(_bursts(0.5, seconds=3), (-2.6, -1.9))
+    given["speech"] = replace(given["speech"], spans=())
+    found = _ready(Ear()).analyze(**given)
+    assert len(found.before) == 1
+    assert found.speech == []
 
 
 def test_every_field_is_declared():

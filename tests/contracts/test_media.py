@@ -11,7 +11,10 @@ import numpy as np
 import pyloudnorm
 import pytest
 
-from tiktok_ray.media import _i420, decode
+from tests.files import film, quarters, wav
+from tiktok_ray.media import decode
+from tiktok_ray.media.colour import Coding
+from tiktok_ray.media.sound import samples_of
 from tiktok_ray.settings import Settings
 
 
@@ -29,7 +32,8 @@ def test_pictures_of_packed_formats_have_gaps_between_their_rows():
     assert frame(100, 36, "rgb24").to_ndarray().strides == (336, 3, 1)
     assert frame(102, 36, "gray").to_ndarray().strides == (112, 1)
     for width in (64, 98, 100, 638):
-        planes = _i420(frame(width, 36, "yuv420p"), (width, 36))
+        picture = frame(width, 36, "yuv420p")
+        planes = Coding.of(picture).i420(picture, (width, 36))
         assert planes.flags.c_contiguous
         assert planes.shape == (54, width)
 
@@ -48,6 +52,21 @@ def mixed_down(level: float, form: str) -> float:
 def test_a_mix_to_mono_is_normalised_in_integers_and_not_in_floats():
     assert mixed_down(0.9, "s16") == pytest.approx(0.9, abs=1e-3)
     assert mixed_down(0.9, "flt") == pytest.approx(0.9 * 2**0.5, abs=1e-3)
+
+
+def test_sound_of_eight_planes_is_read_past_its_end(tmp_path):
+    """``AudioFrame.planes`` counts until it meets a null pointer, and behind eight planes stands
+    none: ``to_ndarray`` of 7.1 sound ends the process. We read as many planes as channels."""
+    sound = wav(tmp_path / "s.wav", np.full((8, 9600), 0.1))
+    path = film(
+        tmp_path / "x.mp4", [quarters()] * 5, sound=sound,
+        sound_codec=("aac", "-channel_layout", "7.1"),
+    )  # fmt: skip
+    with av.open(str(path)) as container:
+        eight = next(container.decode(audio=0))
+        assert eight.layout.nb_channels == 8
+        assert len(eight.planes) > 8
+        assert samples_of(eight).shape == (8, eight.samples)
 
 
 def click(path: Path, codec: str, rate: int = 48_000) -> Path:
@@ -108,7 +127,7 @@ def test_opencv_takes_every_yuv_for_bt601():
     red.colorspace, red.color_range = 1, 1
     as_is = cv2.cvtColor(red.to_ndarray(), cv2.COLOR_YUV2RGB_I420)[32, 32]
     assert as_is.tolist() == [233, 0, 2]
-    met = cv2.cvtColor(_i420(red, (64, 64)), cv2.COLOR_YUV2RGB_I420)[32, 32]
+    met = cv2.cvtColor(Coding.of(red).i420(red, (64, 64)), cv2.COLOR_YUV2RGB_I420)[32, 32]
     np.testing.assert_allclose(met, [255, 0, 0], atol=3)
 
 

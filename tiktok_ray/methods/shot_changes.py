@@ -25,6 +25,7 @@ from tiktok_ray.methods.likeness import (
 
 APART = 1.8  # isolation from which a change stands out from those around it
 ALONE = 10.0  # isolation of a change between pictures that rest
+SPARSE_S = 0.45  # pictures so far apart may each begin a shot: what is around says nothing
 
 # --- flashes ---
 
@@ -113,16 +114,23 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
     """Hard and jump cuts.
 
     A change is looked at if it stands out from those around it, and is a hard cut if the pictures
-    either side share few of their blocks while their neighbours do share theirs.
+    either side share few of their blocks while their neighbours do share theirs. Of pictures that
+    are sparse, each stands for itself: two that are unlike are two shots.
     """
     apart, change = p.isolation >= APART, p.change
     around = np.pad(change, 1)
     peak = (change >= around[:-2]) & (change >= around[2:])
-    spikes = ((change >= 3) & apart) | ((change >= 15) & peak)
+    sparse = np.diff(p.times, prepend=p.times[:1]) >= SPARSE_S
+    spikes = ((change >= 3) & apart) | ((change >= 15) & (peak | sparse))
     flashing = {i for insert in inserts for i in range(insert.first, insert.after + 1)}
     found: list[Instant] = []
     for index in np.flatnonzero(spikes).tolist():
-        if index in flashing or (found and index <= found[-1].index + 1):
+        near = found and index <= found[-1].index + 1 - sparse[index]
+        if index in flashing or near:
+            continue
+        if sparse[index] and not apart[index]:
+            if p.differ(index - 1, index) and p.correlation(index - 1, index) < 0.3:
+                found.append(Instant(index, "hard", True))
             continue
         new = _hard(p, index, bool(apart[index]))
         if new is not None and not shifted(p, index - 1, new):

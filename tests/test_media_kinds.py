@@ -1,0 +1,581 @@
+"""Kinds of files that people really have: each is shown and heard as a player would."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.cut_analysis import CutAnalysis
+from tests.conftest import scene
+from tests.files import (
+    ffmpeg,
+    fields,
+    film,
+    quarters,
+    slide,
+    wav,
+    with_clap,
+    with_codec,
+    with_matrix,
+)
+from tiktok_ray.clips import write_clip
+from tiktok_ray.media import InputError, decode, probe
+from tiktok_ray.media import clock as clocks
+from tiktok_ray.media.colour import WHITE_NITS, Coding
+from tiktok_ray.media.container import Contents, Packets
+from tiktok_ray.media.sound import Sound, fold, mixed
+from tiktok_ray.settings import TrackSettings
+
+RATE = 48_000
+
+
+def sine(seconds=2.0, level=0.5, hz=440.0, rate=RATE):
+    return level * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
+
+
+def rms(samples):
+    return float(np.sqrt(np.mean(np.asarray(samples, float) ** 2)))
+
+
+# --- pictures ---------------------------------------------------------------------------------
+
+#: A display matrix, and how a picture is stored that it shows upright.
+MATRICES: dict[str, tuple[Any, Any]] = {
+    "as it is": ((1, 0, 0, 1), lambda p: p),
+    "mirrored": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
+    "upside down, mirrored": ((1, 0, 0, -1), lambda p: p[::-1]),
+    "half a turn": ((-1, 0, 0, -1), lambda p: p[::-1, ::-1]),
+    "a quarter clockwise": ((0, 1, -1, 0), np.rot90),
+    "a quarter back": ((0, -1, 1, 0), lambda p: np.rot90(p, -1)),
+    "transposed": ((0, 1, 1, 0), lambda p: p.transpose(1, 0, 2)),
+    "transposed across": ((0, -1, -1, 0), lambda p: np.rot90(p, 2).transpose(1, 0, 2)),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_pictures_are_upright_by_all_eight_display_matrices(tmp_path, settings, name):
+    matrix, stored = MATRICES[name]
+    path = film(tmp_path / "m.mp4", [np.ascontiguousarray(stored(quarters()))] * 3)
+    with_matrix(path, matrix)
+    decoded = decode(path, {"frames", "thumbs"}, settings)
+    assert (decoded.video.width, decoded.video.height) == (96, 64)
+    mirrored = matrix[0] * matrix[3] - matrix[1] * matrix[2] < 0
+    assert decoded.video.mirrored == mirrored == probe(path, settings).mirrored
+    for track in ("frames", "thumbs"):
+        shown = fields(decoded.tracks[track].rgb(0))
+        np.testing.assert_allclose(shown, fields(quarters()), atol=8)
+
+
+def test_a_rotation_that_an_editor_rounded_is_a_quarter(tmp_path, settings):
+    turn = np.radians(89.99)
+    path = film(tmp_path / "r.mp4", [np.ascontiguousarray(np.rot90(quarters()))] * 3)
+    with_matrix(path, (np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)))
+    decoded = decode(path, {"frames"}, settings)
+    assert decoded.video.rotation == 270
+    np.testing.assert_allclose(fields(decoded.tracks["frames"].rgb(0)), fields(quarters()), atol=8)
+
+
+def test_only_the_clean_aperture_is_shown(tmp_path, settings):
+    whole = np.zeros((120, 160, 3), np.uint8)
+    whole[:] = (250, 250, 0)
+    whole[28:92, 32:128] = quarters()
+    path = with_clap(film(tmp_path / "c.mp4", [whole] * 3), 96, 64)
+    decoded = decode(path, {"frames", "thumbs"}, settings)
+    assert (decoded.video.width, decoded.video.height) == (96, 64)
+    assert decoded.video.clean_aperture == (96, 64)
+    shown = decoded.tracks["frames"].rgb(0)
+    np.testing.assert_allclose(fields(shown), fields(quarters()), atol=8)
+    assert shown[2:-2, 2:-2].astype(int)[..., :2].min(-1).max() < 200  # nothing of the yellow
+
+
+def test_a_shape_that_changes_is_fitted_and_never_squeezed(tmp_path, settings):
+    square = np.full((64, 64, 3), 200, np.uint8)
+    first = film(tmp_path / "a.ts", [quarters()] * 10, extra=["-f", "mpegts"])
+    second = film(
+        tmp_path / "b.ts", [square] * 10, extra=["-output_ts_offset", 0.4, "-f", "mpegts"]
+    )
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    decoded = decode(first, {"thumbs"}, settings)
+    thumbs = decoded.tracks["thumbs"]
+    assert (decoded.video.width, decoded.video.height) == (96, 64)
+    assert decoded.video.size_changes == 1
+    last = thumbs.gray(len(thumbs) - 1)
+    lit = (last > 60).mean(0) > 0.5
+    assert lit.sum() == pytest.approx(64 / 96 * thumbs.width, abs=3)
+    assert not lit[:5].any()
+    assert not lit[-5:].any()
+
+
+def test_interlaced_pictures_are_made_whole(tmp_path, settings):
+    """A bar that moves by 8 pixels from field to field: woven as it is, it has combs for edges."""
+    moments = []
+    for k in range(40):
+        picture = np.full((128, 192, 3), 40, np.uint8)
+        picture[:, 8 + 4 * k : 40 + 4 * k] = 220
+        moments.append(picture)
+    path = film(
+        tmp_path / "i.mp4", moments, fps="50", codec=("libx264", "-crf", "8", "-flags", "+ilme"),
+        extra=["-vf", "tinterlace=interleave_top,setfield=tff", "-x264-params", "tff=1"],
+    )  # fmt: skip
+    decoded = decode(path, {"stills", "thumbs"}, settings)
+    assert decoded.video.interlaced
+    assert decoded.video.frames == 20
+    np.testing.assert_allclose(decoded.tracks["thumbs"].times, np.arange(20) / 25, atol=1e-3)
+    stills = decoded.tracks["stills"]
+    for index in range(len(stills)):
+        lines = stills.gray(index)[4:-4].astype(int)
+        combs = np.abs(lines[1:-1] - (lines[:-2] + lines[2:]) / 2)
+        assert (combs > 40).mean() < 0.005
+        middle = 8 + 4 * 2 * round(stills.times[index] * 25) + 16
+        lit = np.flatnonzero(lines.mean(0) > 130)
+        assert lit.mean() == pytest.approx(middle, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "suffix"),
+    [
+        (("libx264", "-crf", "4"), "yuv420p", ".mp4"),
+        (("libx264", "-crf", "4"), "yuvj420p", ".mp4"),
+        (("libx264", "-crf", "4"), "yuv444p", ".mkv"),
+        (("libx264rgb", "-crf", "2"), "rgb24", ".mp4"),
+        (("ffv1",), "gbrp", ".mkv"),
+        (("ffv1",), "bgra", ".mkv"),
+        (("prores_ks", "-profile:v", "4444"), "yuva444p10le", ".mov"),
+    ],
+)
+def test_colours_are_the_same_however_they_are_coded(tmp_path, settings, codec, pixels, suffix):
+    path = film(tmp_path / f"c{suffix}", [quarters()] * 2, codec=codec, pixels=pixels)
+    shown = decode(path, {"frames"}, settings).tracks["frames"].rgb(0)
+    np.testing.assert_allclose(fields(shown), fields(quarters()), atol=4)
+
+
+def test_transparent_pictures_lie_over_black(tmp_path, settings):
+    import av
+
+    picture = np.dstack([quarters(), np.full((64, 96), 255, np.uint8)])
+    picture[:, 48:, 3] = 0
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "bgra"
+        frame = av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format="bgra")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    decoded = decode(path, {"frames"}, settings)
+    assert decoded.video.alpha_over == "black"
+    shown = fields(decoded.tracks["frames"].rgb(0))
+    np.testing.assert_allclose(shown[[1, 3]], 0, atol=4)
+    np.testing.assert_allclose(shown[[0, 2]], fields(quarters())[[0, 2]], atol=6)
+
+
+def coding(transfer, peak=1000.0, primaries=9):
+    return Coding(primaries, transfer, 9, False, False, False, False, peak, "")
+
+
+def test_white_of_hdr_is_white_and_what_is_darker_stays():
+    """Grey of SDR placed in PQ by BT.2408 comes back as itself; highlights stay below white."""
+    from tiktok_ray.media.colour import _rolled_off
+
+    light = np.array([[0.1] * 3, [0.5] * 3, [0.85] * 3, [1.0] * 3, [3.0] * 3, [4.9] * 3])
+    rolled = _rolled_off(light.astype(np.float32), 1000 / WHITE_NITS)[:, 0]
+    np.testing.assert_allclose(rolled[:3], [0.1, 0.5, 0.85], atol=1e-6)
+    assert rolled[3] > 0.93
+    assert (np.diff(rolled) > 0).all()
+    assert rolled[-1] <= 1.0
+    dim = _rolled_off(light[:4].astype(np.float32), 1.0)[:, 0]
+    np.testing.assert_allclose(dim, light[:4, 0], atol=1e-6)  # a peak at white changes nothing
+
+
+@pytest.mark.parametrize(("transfer", "code"), [(16, 0.5807), (18, 0.75)])
+def test_reference_white_of_pq_and_hlg(transfer, code):
+    """BT.2408, table 1: 203 cd/m² is 58 % of PQ and 75 % of HLG."""
+    light = float(coding(transfer)._linear[round(code * 4095)])
+    if transfer == 18:
+        light = light**1.2 * 1000 / WHITE_NITS
+    assert light == pytest.approx(1.0, abs=0.02)
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+def packets(pts, dts=None, duration=0.04):
+    pts = np.asarray(pts, float)
+    return Packets(pts, pts if dts is None else np.asarray(dts, float), np.full(len(pts), duration))
+
+
+def held(video, audio=None, format="mpegts"):
+    both = {0: video} | ({1: audio} if audio is not None else {})
+    chosen = 1 if audio is not None else None
+    return Contents(format, None, both, False, (), 0, chosen, None, None, None)
+
+
+STEPS = np.arange(50) * 0.04
+
+
+def moved(contents, limit=1200.0):
+    plan = clocks.schedule(contents, False, limit)
+    times = contents.packets[0].pts + plan.moves[0].per_packet(len(contents.packets[0]))
+    return plan, times
+
+
+def test_a_clock_that_starts_again_goes_on():
+    video = packets([*STEPS, *STEPS])
+    plan, times = moved(held(video, packets([*STEPS, *STEPS])))
+    np.testing.assert_allclose(times, np.arange(100) * 0.04)
+    assert [(r.kind, r.count) for r in plan.repairs] == [("clock_restarted", 1)]
+    assert plan.content_s == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("format", ["mpegts", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"])
+def test_a_clock_that_leaps_for_all_streams_is_set_back(format):
+    leapt = [*STEPS, *(STEPS + 7200)]
+    plan, times = moved(held(packets(leapt), packets(leapt), format))
+    np.testing.assert_allclose(times, np.arange(100) * 0.04)
+    assert [(r.kind, r.count) for r in plan.repairs] == [("clock_jumped", 1)]
+    assert plan.content_s == pytest.approx(4.0)
+
+
+def test_a_picture_that_stands_for_minutes_is_no_leap_of_the_clock():
+    stands = packets([0, 0.04, 300, 300.04])
+    sound = packets(np.arange(0, 301, 0.02), duration=0.02)
+    for contents in (held(stands, sound), held(stands, None, "matroska,webm")):
+        plan, times = moved(contents)
+        np.testing.assert_allclose(times, stands.pts)
+        assert plan.repairs == ()
+
+
+def test_limits_are_those_of_content():
+    late = packets(STEPS + 7200)
+    assert moved(held(late), limit=10.0)[0].content_s == pytest.approx(2.0)
+    with pytest.raises(InputError) as caught:
+        moved(held(packets(np.arange(0, 20, 0.04))), limit=10.0)
+    assert caught.value.type == "too_long"
+
+
+def test_two_recordings_in_one_file_are_both_there(tmp_path, settings):
+    for name, seed in (("a", 1), ("b", 2)):
+        write_clip(tmp_path / f"{name}.ts", [scene(seed)] * 30, fps=30)
+    joined = tmp_path / "j.ts"
+    joined.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    decoded = decode(joined, {"thumbs"}, settings)
+    assert decoded.video.duration_s == pytest.approx(2.0, abs=0.02)
+    assert decoded.video.frames == 60
+    assert decoded.video.repairs[0].kind == "clock_restarted"
+    assert not decoded.video.truncated
+    (cut,) = CutAnalysis().analyze(decoded.tracks["thumbs"]).times
+    assert cut == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "kind"),
+    [
+        (".avi", ("libx264", "-bf", "3", "-preset", "veryfast"), "decode_times"),
+        (".avi", ("mpeg4", "-bf", "2", "-q:v", "3"), "decode_times"),
+        (".h264", ("libx264", "-preset", "veryfast"), "no_times"),
+    ],
+)
+def test_files_without_times_of_display(tmp_path, settings, suffix, codec, kind):
+    pictures = [scene(1 + k // 25) for k in range(75)]
+    path = film(tmp_path / f"x{suffix}", pictures, codec=codec)
+    decoded = decode(path, {"thumbs"}, settings)
+    thumbs = decoded.tracks["thumbs"]
+    np.testing.assert_allclose(thumbs.times, np.arange(75) / 25, atol=1e-6)
+    assert CutAnalysis().analyze(thumbs).times == pytest.approx([1.0, 2.0])
+    assert decoded.video.start_offset_s == 0
+    assert [repair.kind for repair in decoded.video.repairs] == [kind]
+
+
+def test_ten_slides_at_one_frame_a_second_have_nine_cuts(tmp_path, settings):
+    path = write_clip(tmp_path / "s.mp4", [slide(200 + k) for k in range(10)], fps=1)
+    thumbs = decode(path, {"thumbs"}, settings).tracks["thumbs"]
+    assert CutAnalysis().analyze(thumbs).times == pytest.approx(range(1, 10))
+
+
+def test_thumbs_keep_to_their_bytes_whatever_the_header_says(tmp_path, settings):
+    pictures = [scene(k % 7) for k in range(300)]
+    path = film(tmp_path / "x.h264", pictures, codec=("libx264", "-preset", "ultrafast"))
+    sizes = TrackSettings(thumbs_mib=1)
+    thumbs = decode(path, {"thumbs"}, settings.model_copy(update={"tracks": sizes})).tracks[
+        "thumbs"
+    ]
+    assert thumbs.i420.nbytes <= 2**20
+    assert len(thumbs) > 100
+
+
+def test_sound_before_the_first_picture_is_kept_apart(tmp_path, settings):
+    sound = wav(tmp_path / "s.wav", sine(3.0)[None])
+    film(tmp_path / "p.mp4", [scene(1)] * 25)
+    late = tmp_path / "late.mp4"
+    picture = ["-itsoffset", 2, "-i", tmp_path / "p.mp4"]
+    ffmpeg(*picture, "-i", sound, "-c:v", "copy", "-c:a", "aac", late)
+    decoded = decode(late, {"audio"}, settings)
+    audio = decoded.tracks["audio"]
+    assert decoded.video.start_offset_s == pytest.approx(2.0, abs=0.03)
+    assert len(audio.before) / audio.rate == pytest.approx(2.0, abs=0.03)
+    assert rms(audio.before[1600:-1600]) == pytest.approx(0.5 / 2**0.5, rel=0.03)
+
+
+# --- sound ------------------------------------------------------------------------------------
+
+
+def heard(channels, layout, format="fltp", rate=RATE, into=None):
+    """What comes of sound, float [channels, n], that FFmpeg decoded to a format."""
+    import av
+
+    sound = into or Sound(60.0)
+    scale = {"s16": 2**15 - 1, "s32": 2**31 - 1, "u8": 127}.get(format.removesuffix("p"), 1)
+    kind = {"s16": "i2", "s32": "i4", "u8": "u1", "flt": "f4", "dbl": "f8"}
+    block = np.asarray(channels) * scale + (128 if format.startswith("u8") else 0)
+    block = block.astype(kind[format.removesuffix("p")])
+    if not format.endswith("p"):
+        block = block.T.reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format=format, layout=layout)
+    frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+    sound.feed(frame, None, 0.0)
+    return sound
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "2.1", "quad", "5.1", "5.1(side)", "7.1"])
+@pytest.mark.parametrize("format", ["fltp", "flt", "s16", "s16p", "s32p", "dblp", "u8"])
+def test_a_tone_on_all_channels_is_as_loud_in_the_mono(layout, format):
+    import av
+
+    count = av.AudioLayout(layout).nb_channels
+    if count == 8 and format.endswith("p"):
+        pytest.skip("PyAV cannot make eight planes; a file with them is tested below")
+    audio, mono = heard([sine(level=0.9)] * count, layout, format).finish()
+    assert np.abs(audio.samples).max() == pytest.approx(0.9, abs=0.02)
+    assert rms(audio.samples[1600:-1600]) == pytest.approx(0.9 / 2**0.5, rel=0.02)
+    assert mono.gain_db is None
+
+
+def test_an_inverted_channel_is_turned_back():
+    voice = sine()
+    audio, mono = heard([voice, -voice], "stereo").finish()
+    assert rms(audio.samples) == pytest.approx(rms(voice), rel=0.02)
+    assert "inverted in 100%" in mono.how
+
+
+def test_a_channel_that_is_inverted_for_a_while_is_turned_back_there():
+    t = np.arange(10 * 16_000) / 16_000
+    left = np.sin(2 * np.pi * 440 * t).astype(np.float32)
+    right = np.where(t < 5, left, -left).astype(np.float32)
+    mono = mixed(np.stack([left, right]), 16_000)
+    assert rms(mono.samples[16_000:64_000]) == pytest.approx(2**-0.5, rel=0.02)
+    assert rms(mono.samples[96_000:144_000]) == pytest.approx(2**-0.5, rel=0.02)
+
+
+def test_a_silent_channel_takes_nothing_from_the_other():
+    voice = sine()
+    audio, mono = heard([0 * voice, voice], "stereo").finish()
+    assert rms(audio.samples) == pytest.approx(rms(voice), rel=0.02)
+    assert mono.how.startswith("right alone")
+
+
+def test_wide_stereo_is_mixed_as_it_is():
+    left, right = sine(hz=440), sine(hz=660)
+    audio, mono = heard([left, right], "stereo").finish()
+    assert mono.how == "mean of left and right"
+    assert rms(audio.samples[1600:-1600]) == pytest.approx(0.25, rel=0.03)
+
+
+def test_of_ambisonics_the_omnidirectional_channel_is_heard():
+    np.testing.assert_array_equal(fold(["AMBI0", "AMBI1", "AMBI2", "AMBI3"]), [[1, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("names", [["FL", "FR"], ["FC"], ["FL", "FR", "FC", "LFE", "BL", "BR"],
+                                   ["LFE"], ["USR1", "USR2", "USR3"], ["FL", "LFE"]])  # fmt: skip
+def test_nothing_can_clip_in_the_mix(names):
+    weights = fold(names)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-6)
+    assert (weights >= 0).all()
+
+
+def test_what_is_no_number_is_silenced_and_counted():
+    tone = sine()
+    tone[100], tone[200], tone[300] = np.nan, np.inf, 1e30
+    sound = heard([tone], "mono")
+    audio, _ = sound.finish()
+    assert sound.silenced == 3
+    assert np.isfinite(audio.samples).all()
+    assert np.isfinite(audio.levels.power).all()
+    assert np.abs(audio.samples).max() < 0.6
+
+
+def test_sound_over_full_scale_is_turned_down_not_clipped():
+    audio, mono = heard([sine(level=2.0)], "mono").finish()
+    assert np.abs(audio.samples).max() <= 1.0
+    assert mono.gain_db == pytest.approx(-6.0, abs=0.3)
+    assert (np.abs(audio.samples) > 0.999).mean() < 0.05
+
+
+def test_channels_and_rate_may_change():
+    sound = heard([sine(), sine()], "stereo")
+    heard([sine(rate=44_100)], "mono", "s16", 44_100, into=sound)
+    heard([sine(), sine()], "stereo", into=sound)
+    audio, _ = sound.finish()
+    assert sound.changes == 2
+    assert audio.duration_s == pytest.approx(6.0, abs=0.05)
+    for start in (0, 2, 4):
+        part = audio.cut(start + 0.3, start + 1.7)
+        assert rms(part) == pytest.approx(0.5 / 2**0.5, rel=0.03)
+
+
+def test_sound_of_eight_channels_in_a_file(tmp_path, settings):
+    """PyAV's own arrays of eight planes read beyond their end and kill the process."""
+    sound = wav(tmp_path / "s.wav", np.stack([sine(1.0)] * 8))
+    path = film(
+        tmp_path / "x.mp4", [quarters()] * 25, sound=sound,
+        sound_codec=("aac", "-b:a", "512k", "-channel_layout", "7.1"),
+    )  # fmt: skip
+    decoded = decode(path, {"audio"}, settings)
+    assert decoded.video.audio_channels == 8
+    assert rms(decoded.tracks["audio"].cut(0.2, 0.8)) == pytest.approx(0.354, rel=0.1)
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spoken(tmp_path) -> Path:
+    sound = wav(tmp_path / "s.wav", sine(1.0)[None])
+    return film(tmp_path / "x.mp4", [quarters()] * 25, sound=sound)
+
+
+def test_a_codec_without_a_decoder_costs_only_its_track(spoken, settings):
+    decoded = decode(with_codec(spoken, b"mp4a", b"ac-4"), {"audio", "thumbs"}, settings)
+    assert set(decoded.tracks) == {"thumbs", "video"}
+    assert not decoded.video.has_audio
+    assert "ac-4" in (decoded.video.no_sound or "")
+    assert decoded.video.audio_codec == "ac-4"
+
+
+def test_pictures_without_a_decoder_are_an_error_that_names_the_codec(spoken, settings):
+    with_codec(spoken, b"avc1", b"bvc2")
+    for call in (lambda: decode(spoken, {"thumbs"}, settings), lambda: probe(spoken, settings)):
+        with pytest.raises(InputError, match="bvc2") as caught:
+            call()
+        assert caught.value.type == "undecodable"
+        assert "H.264" in caught.value.advice
+
+
+@pytest.fixture
+def many(tmp_path) -> Path:
+    """A film, two larger stills, a silent default sound, and two with a tone."""
+    film(tmp_path / "f.mp4", [quarters()] * 25)
+    film(tmp_path / "s.mp4", [quarters(192, 128)] * 2)
+    low = wav(tmp_path / "low.wav", sine(1.0, hz=300)[None])
+    high = wav(tmp_path / "high.wav", sine(1.0, hz=2000)[None])
+    none = wav(tmp_path / "none.wav", 0 * sine(1.0)[None])
+    inputs = [a for name in ("f.mp4", "s.mp4") for a in ("-i", tmp_path / name)]
+    inputs += [a for path in (none, low, high) for a in ("-i", path)]
+    maps = [a for k in range(5) for a in ("-map", k)]
+    marks = [
+        "-disposition:v:0", "0", "-disposition:v:1", "default", "-disposition:a:0", "default",
+        "-disposition:a:1", "0", "-disposition:a:2", "0", "-metadata:s:a:1", "language=eng",
+        "-metadata:s:a:2", "language=deu", "-metadata:s:a:2", "title=Kommentar",
+    ]  # fmt: skip
+    ffmpeg(*inputs, *maps, "-c:v", "copy", "-c:a", "aac", *marks, tmp_path / "m.mkv")
+    return tmp_path / "m.mkv"
+
+
+def loudest(audio):
+    spectrum = np.abs(np.fft.rfft(audio.samples))
+    return float(np.argmax(spectrum) * audio.rate / len(audio.samples))
+
+
+def test_the_film_and_the_sound_that_holds_something_are_taken(many, settings):
+    decoded = decode(many, {"audio", "thumbs"}, settings)
+    video = decoded.video
+    assert (video.width, video.height, video.frames) == (96, 64, 25)
+    assert loudest(decoded.tracks["audio"]) == pytest.approx(300, abs=5)
+    used = {s.index: s.reason for s in video.streams if s.used}
+    assert set(used) == {0, 3}
+    assert used[3] == "the first that is not silent"
+    assert [s.language for s in video.streams if s.kind == "audio"] == [None, "eng", "deu"]
+    assert next(s.reason for s in video.streams if s.index == 2) == "it is silent throughout"
+
+
+@pytest.mark.parametrize("wanted", ["4", "deu"])
+def test_settings_choose_the_sound(many, settings, wanted):
+    chosen = settings.model_copy(update={"audio_stream": wanted})
+    decoded = decode(many, {"audio"}, chosen)
+    assert loudest(decoded.tracks["audio"]) == pytest.approx(2000, abs=5)
+
+
+def test_settings_choose_the_pictures_or_say_what_there_is(many, settings):
+    assert probe(many, settings.model_copy(update={"video_stream": 1})).width == 192
+    with pytest.raises(InputError, match="stream 3") as caught:
+        probe(many, settings.model_copy(update={"video_stream": 3}))
+    assert "0" in caught.value.advice
+    with pytest.raises(InputError, match="fra") as caught:
+        probe(many, settings.model_copy(update={"audio_stream": "fra"}))
+    assert "deu" in caught.value.advice
+
+
+def test_a_sound_track_that_holds_nothing_is_none(tmp_path, spoken, settings):
+    import av
+
+    path = tmp_path / "e.mp4"
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    with av.open(str(spoken)) as source, av.open(str(path), "w", options=options) as target:
+        made = {s: target.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = made[packet.stream]
+                target.mux(packet)
+    for video in (probe(path, settings), decode(path, {"audio"}, settings).video):
+        assert not video.has_audio
+        assert "holds nothing" in (video.no_sound or "")
+
+
+def test_subtitles_and_chapters_are_read(tmp_path, settings):
+    film(tmp_path / "f.mp4", [quarters()] * 75)
+    (tmp_path / "t.srt").write_text(
+        "1\n00:00:00,500 --> 00:00:01,500\nHello, <i>you</i> there\n\n"
+        "2\n00:00:02,000 --> 00:00:02,800\nSecond line\nand third\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "c.txt").write_text(
+        ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=Opening\n"
+        "[CHAPTER]\nTIMEBASE=1/1000\nSTART=1000\nEND=3000\ntitle=The rest\n",
+        encoding="utf-8",
+    )
+    for name, codec in (("x.mkv", "srt"), ("y.mp4", "mov_text")):
+        path = tmp_path / name
+        inputs = [a for f in ("f.mp4", "t.srt", "c.txt") for a in ("-i", tmp_path / f)]
+        maps = ["-map", 0, "-map", 1, "-map_metadata", 2, "-metadata:s:s:0", "language=eng"]
+        ffmpeg(*inputs, *maps, "-c:v", "copy", "-c:s", codec, path)
+        video = decode(path, {"thumbs"}, settings).video
+        assert [s.text for s in video.subtitles] == ["Hello, you there", "Second line\nand third"]
+        assert [s.start for s in video.subtitles] == pytest.approx([0.5, 2.0], abs=0.01)
+        assert [s.end for s in video.subtitles] == pytest.approx([1.5, 2.8], abs=0.01)
+        assert video.subtitles[0].language == "eng"
+        assert [(c.title, round(c.start), round(c.end)) for c in video.chapters] == [
+            ("Opening", 0, 1),
+            ("The rest", 1, 3),
+        ]
+
+
+def test_what_nobody_expected_is_an_error_of_the_input(clip, settings, monkeypatch):
+    from tiktok_ray.media import picture
+
+    def broken(*_):
+        raise ZeroDivisionError("no such thing")
+
+    monkeypatch.setattr(picture.View, "of", broken)
+    with pytest.raises(InputError, match="ZeroDivisionError: no such thing") as caught:
+        decode(clip, {"thumbs"}, settings)
+    assert caught.value.type == "undecodable"
+
+
+def test_a_fault_of_the_sound_costs_the_sound_alone(clip, settings, monkeypatch):
+    def broken(*_):
+        raise ArithmeticError("odd sound")
+
+    monkeypatch.setattr(Sound, "feed", broken)
+    decoded = decode(clip, {"thumbs", "audio"}, settings)
+    assert set(decoded.tracks) == {"thumbs", "video"}
+    assert "odd sound" in (decoded.video.no_sound or "")

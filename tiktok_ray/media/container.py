@@ -1,0 +1,438 @@
+"""Opening a file, reading what all its packets say, and choosing the streams that are analyzed.
+
+Packets are read once before anything is decoded: that costs a hundredth of decoding, and tells
+how long the content is, which clocks jump, and which streams hold something, where a header may
+say anything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiktok_ray.media.facts import InputError, too_large
+from tiktok_ray.report import StreamInfo
+from tiktok_ray.settings import Settings
+
+#: Containers that are opened. Playlists and anything that names other files are left out.
+FORMATS = (
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,gif,flv,ogg,mp3,wav,flac,aac,asf,ivf,h264,hevc,m4v,mxf"
+)
+
+
+@contextmanager
+def opened(path: Path, settings: Settings) -> Iterator[Any]:
+    """The container. Raises ``InputError``."""
+    import av
+
+    if not path.exists():
+        raise InputError("not_found", f"there is no file {path}", "check the path")
+    if not path.is_file():
+        raise InputError("not_video", f"{path} is not a regular file", "give a video file")
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError("empty", f"{path.name} is empty (0 bytes)", "fetch or export it again")
+    if size > settings.max_bytes:
+        raise InputError(
+            "too_large",
+            f"{path.name} has {size} bytes, the limit is {settings.max_bytes}",
+            "raise the setting TIKTOK_RAY_MAX_BYTES",
+        )
+    try:
+        container = av.open(
+            str(path),
+            metadata_errors="ignore",
+            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+        )
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise InputError(
+            "not_video",
+            f"{path.name} cannot be opened as a video: {words(error)}",
+            "it may be cut off or not a video at all; fetch or export it again",
+        ) from error
+    with container:
+        yield container
+
+
+def words(error: BaseException) -> str:
+    """What an error says, without its number and file."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+#: Durations below it say nothing: some muxers write one tick.
+SHORTEST_S = 0.001
+
+
+@dataclass(frozen=True)
+class Packets:
+    """What the packets of one stream say, in file order; seconds, NaN where they say nothing."""
+
+    pts: NDArray[np.float64]
+    dts: NDArray[np.float64]
+    duration: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def usual(self) -> float:
+        """The median duration of a packet, or of the steps between them; 0 if nothing says it."""
+        said = self.duration[self.duration > SHORTEST_S]
+        if len(said):
+            return float(np.median(said))
+        steps = np.diff(self.dts if np.isfinite(self.dts).any() else np.unique(self.pts))
+        steps = steps[steps > SHORTEST_S]
+        return float(np.median(steps)) if len(steps) else 0.0
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds, and which of its streams are analyzed (by their numbers)."""
+
+    format: str
+    promised_s: float | None
+    packets: Mapping[int, Packets]
+    ended_early: bool
+    streams: tuple[StreamInfo, ...]
+    video: int
+    audio: int | None
+    audio_channels: int | None
+    audio_rate: int | None
+    clap: tuple[float, float, float, float] | None
+    chapters: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def no_sound(self) -> str | None:
+        """Why there is no sound to analyze, where there is none."""
+        if self.audio is not None:
+            return None
+        sounds = [s for s in self.streams if s.kind == "audio"]
+        return f"no audio track: {sounds[0].reason}" if sounds else "no audio track"
+
+    def played(self) -> dict[int, Packets]:
+        """The packets of the streams that are analyzed."""
+        chosen = [self.video] if self.audio is None else [self.video, self.audio]
+        return {index: self.packets[index] for index in chosen}
+
+
+def contents(path: Path, settings: Settings) -> Contents:
+    """Read all packets and choose what is analyzed. Raises ``InputError``."""
+    with opened(path, settings) as container:
+        packets, ended_early = _scan(container)
+        tracks = mp4_tracks(path) if "mov" in container.format.name else {}
+        named = {s.index: _name(s, tracks) for s in container.streams}
+        video, why = _film(container, packets, named, path, settings)
+        audio, reasons = _sound(container, packets, path, settings)
+        reasons[video] = why
+        streams = tuple(
+            StreamInfo(
+                index=s.index,
+                kind=s.type or "unknown",
+                codec=named[s.index],
+                language=_tag(s, "language"),
+                title=_tag(s, "title") or _tag(s, "name"),
+                default=_has(s, "default"),
+                used=s.index in (video, audio) or is_text(s),
+                reason=reasons.get(s.index) or _left(s, packets, named),
+            )
+            for s in container.streams
+        )
+        heard = container.streams[audio].codec_context if audio is not None else None
+        return Contents(
+            container.format.name,
+            container.duration / 1e6 if container.duration else None,
+            packets,
+            ended_early,
+            streams,
+            video,
+            audio,
+            heard.channels if heard else None,
+            heard.sample_rate if heard else None,
+            mp4.clap if (mp4 := tracks.get(container.streams[video].id)) else None,
+            list(container.chapters()),
+        )
+
+
+def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
+    import av
+
+    rows: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
+    base = {s.index: float(s.time_base or 0) for s in container.streams}
+    nan, ended_early = float("nan"), False
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.error.FFmpegError:
+            ended_early = True
+            break
+        if not packet.size:
+            continue
+        tick = base[packet.stream_index]
+        pts, dts = packet.pts, packet.dts
+        rows[packet.stream_index].append(
+            (
+                nan if pts is None else pts * tick,
+                nan if dts is None else dts * tick,
+                (packet.duration or 0) * tick,
+            )
+        )
+    return {i: Packets(*np.array(r, float).reshape(-1, 3).T) for i, r in rows.items()}, ended_early
+
+
+def _has(stream: Any, disposition: str) -> bool:
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition[disposition])
+
+
+def _tag(stream: Any, name: str) -> str | None:
+    value = (stream.metadata.get(name) or "").strip("\0 ")
+    return value if value and value != "und" else None
+
+
+def _name(stream: Any, tracks: Mapping[int, Mp4Track]) -> str | None:
+    if stream.codec_context is not None:
+        return str(stream.codec_context.name)
+    return tracks[stream.id].code if stream.id in tracks else None
+
+
+def _left(
+    stream: Any, packets: Mapping[int, Packets], named: Mapping[int, str | None]
+) -> str | None:
+    """Why a stream is left out, where nothing else has been said of it."""
+    if stream.type in ("video", "audio") and stream.codec_context is None:
+        return f"there is no decoder for {named[stream.index] or 'its codec'}"
+    if stream.type == "video" and _has(stream, "attached_pic"):
+        return "a cover picture"
+    if stream.type in ("video", "audio") and stream.index not in packets:
+        return "it is declared, but holds nothing"
+    if stream.type == "subtitle":
+        return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
+    return None
+
+
+def is_text(stream: Any) -> bool:
+    """Whether a stream holds subtitles as text."""
+    return (
+        stream.type == "subtitle"
+        and stream.codec_context is not None
+        and stream.codec_context.name not in PICTURED
+    )
+
+
+#: Codecs of subtitles that are pictures, by the names of FFmpeg's decoders.
+PICTURED = (
+    "dvdsub",
+    "dvd_subtitle",
+    "pgssub",
+    "hdmv_pgs_subtitle",
+    "dvbsub",
+    "dvb_subtitle",
+    "xsub",
+)
+#: What a picture stream may be other than a film.
+STILLS = ("attached_pic", "timed_thumbnails", "still_image", "dependent")
+#: What a sound may be other than what is to be heard with the film.
+ASIDES = ("comment", "visual_impaired", "descriptions", "karaoke", "lyrics")
+
+
+def _film(
+    container: Any,
+    packets: Mapping[int, Packets],
+    named: Mapping[int, str | None],
+    path: Path,
+    settings: Settings,
+) -> tuple[int, str]:
+    """The video stream that is analyzed, and why that one."""
+    films = [s for s in container.streams.video if not any(_has(s, d) for d in STILLS)]
+    if not films:
+        raise InputError(
+            "no_video", f"{path.name} has no video stream", "give a file that has pictures"
+        )
+    known = [s for s in films if s.codec_context is not None]
+    if not known:
+        codecs = ", ".join(sorted({named[s.index] or "a codec without a name" for s in films}))
+        raise InputError(
+            "undecodable",
+            f"the pictures of {path.name} are coded as {codecs}, which no decoder here knows",
+            "fetch another format of it, or export it as H.264",
+        )
+    wanted = settings.video_stream
+    if wanted is not None:
+        film = next((s for s in known if s.index == wanted), None)
+        if film is None:
+            raise InputError(
+                "no_video",
+                f"stream {wanted} of {path.name} is no video that can be decoded",
+                f"set TIKTOK_RAY_VIDEO_STREAM to one of {[s.index for s in known]}",
+            )
+        reason = "the setting video_stream names it"
+    else:
+        counts = {s.index: len(packets.get(s.index, ())) for s in known}
+        most = max(counts.values())
+        moving = [s for s in known if counts[s.index] >= most / 10]
+        film = max(moving, key=lambda s: (_has(s, "default"), s.width * s.height, -s.index))
+        if len(films) == 1:
+            reason = "the only video stream"
+        elif len(moving) == 1:
+            reason = f"the film: {counts[film.index]} pictures, the others have fewer by far"
+        else:
+            reason = "the default, else the largest, of the streams that move"
+    if film.width * film.height > settings.max_pixels:
+        raise too_large(film.width, film.height, settings.max_pixels)
+    return film.index, reason
+
+
+def _sound(
+    container: Any,
+    packets: Mapping[int, Packets],
+    path: Path,
+    settings: Settings,
+) -> tuple[int | None, dict[int, str]]:
+    """The audio stream that is analyzed, if any, and why that one."""
+    known = [s for s in container.streams.audio if s.codec_context and s.index in packets]
+    known.sort(
+        key=lambda s: (
+            any(_has(s, d) for d in ASIDES),
+            not _has(s, "default"),
+            not _has(s, "original"),
+            s.index,
+        )
+    )
+    wanted = settings.audio_stream
+    if wanted is not None:
+        named_so = [s for s in known if wanted in (str(s.index), _tag(s, "language"))]
+        if not named_so:
+            have = ", ".join(f"{s.index} ({_tag(s, 'language') or '?'})" for s in known) or "none"
+            raise InputError(
+                "no_audio",
+                f"no audio stream of {path.name} is {wanted!r}",
+                f"set TIKTOK_RAY_AUDIO_STREAM to a number or language of: {have}",
+            )
+        return named_so[0].index, {named_so[0].index: "the setting audio_stream names it"}
+    if not known:
+        return None, {}
+    if len(known) == 1:
+        only = len(container.streams.audio) == 1
+        reason = "the only audio stream" if only else "the only one that can be decoded"
+        return known[0].index, {known[0].index: reason}
+    silent: dict[int, str] = {}
+    for stream in known:
+        if _is_heard(path, stream.index, settings):
+            reason = "the first that is not silent" if silent else "the default, or the first"
+            return stream.index, {**silent, stream.index: reason}
+        silent[stream.index] = "it is silent throughout"
+    first = known[0].index
+    return first, {**silent, first: "all audio streams are silent: the default, or the first"}
+
+
+#: Sound that never rises above it (-60 dB of full scale) holds nothing.
+SILENCE = 0.001
+
+
+def _is_heard(path: Path, index: int, settings: Settings) -> bool:
+    """Whether a stream has sound in it; decodes until there is some."""
+    import av
+
+    from tiktok_ray.media.sound import samples_of
+
+    with opened(path, settings) as container:
+        packets = container.demux(container.streams[index])
+        while True:
+            try:
+                frames = next(packets).decode()
+            except (StopIteration, av.error.EOFError):
+                return False
+            except av.error.FFmpegError:
+                continue
+            for frame in frames:
+                block = samples_of(frame)
+                if block.size and np.nanmax(np.abs(block)) > SILENCE:
+                    return True
+
+
+# --- MP4 --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mp4Track:
+    """What FFmpeg's demuxer does not hand on of a track.
+
+    ``code``: the four characters of its sample entry. ``clap``: width, height and the offsets of
+    the middle of its clean aperture (ISO/IEC 14496-12, 12.1.4).
+    """
+
+    code: str
+    clap: tuple[float, float, float, float] | None
+
+
+MOOV_BYTES = 64 * 1024**2
+
+
+def mp4_tracks(path: Path) -> dict[int, Mp4Track]:
+    """Tracks of an MP4 or QuickTime file by their identifiers, as far as they can be read."""
+    with path.open("rb") as file:
+        moov = _moov(file)
+    tracks = {}
+    for kind, trak in _boxes(moov):
+        if kind != b"trak":
+            continue
+        inner = dict(_boxes(trak))
+        table = inner
+        for name in (b"mdia", b"minf", b"stbl"):
+            table = dict(_boxes(table.get(name, b"")))
+        head, entry = inner.get(b"tkhd", b""), table.get(b"stsd", b"")[8:]
+        if len(head) < 24 or len(entry) < 8:
+            continue
+        at = 20 if head[0] == 1 else 12
+        id = int.from_bytes(head[at : at + 4], "big")
+        code = entry[4:8].decode("latin-1").strip()
+        clap = next((box for kind, box in _boxes(entry[86:]) if kind == b"clap"), b"")
+        tracks[id] = Mp4Track(code, _aperture(clap))
+    return tracks
+
+
+def _aperture(box: bytes) -> tuple[float, float, float, float] | None:
+    if len(box) < 32:
+        return None
+    n = np.frombuffer(box[:32], ">i4").astype(float)
+    if (n[1::2] == 0).any():
+        return None
+    width, height, x, y = n[::2] / n[1::2]
+    return width, height, x, y
+
+
+def _moov(file: BinaryIO) -> bytes:
+    """The body of the first `moov` box; empty if there is none."""
+    while len(head := file.read(16)) >= 8:
+        size, used = int.from_bytes(head[:4], "big"), 8
+        if size == 1 and len(head) == 16:
+            size, used = int.from_bytes(head[8:], "big"), 16
+        if size < used:
+            return b""
+        file.seek(used - len(head), 1)
+        if head[4:8] == b"moov":
+            return file.read(min(size - used, MOOV_BYTES))
+        file.seek(size - used, 1)
+    return b""
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each box; ends at the first that is not whole."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size < 8 or at + size > len(data):
+            return
+        yield data[at + 4 : at + 8], data[at + 8 : at + size]
+        at += size

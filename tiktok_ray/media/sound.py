@@ -1,0 +1,422 @@
+"""The sound: decoded samples in their place on the clock, levels, and the mono that is heard.
+
+FFmpeg's own mixing to mono is not normalised, knows no ambisonics and lets inverted channels
+cancel each other; PyAV's arrays of eight planes read beyond their end. So samples are read plane
+by plane, made finite, and mixed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiktok_ray import spans
+from tiktok_ray.media.tracks import AUDIO_RATE, LEVEL_STEP_S, Audio, Levels, fixed
+from tiktok_ray.spans import Span
+
+Samples = NDArray[np.float32]
+
+AUDIO_GAP_S = 0.05
+#: Samples beyond it (24 dB over full scale) are no sound but damage, as what is no number is.
+WILDEST = 16.0
+CENTRE = math.sqrt(0.5)
+
+#: Full scale of sample formats that are integers, and what their silence is.
+INTEGERS: dict[str, tuple[str, float, float]] = {
+    "u8": ("u1", 2.0**7, 2.0**7),
+    "s16": ("<i2", 2.0**15, 0.0),
+    "s32": ("<i4", 2.0**31, 0.0),
+    "s64": ("<i8", 2.0**63, 0.0),
+}
+
+
+def samples_of(frame: Any) -> Samples:
+    """Samples of a decoded frame, float32 [channels, n], full scale 1.0."""
+    from av.audio.plane import AudioPlane
+
+    name, count, channels = frame.format.name, frame.samples, frame.layout.nb_channels
+    kind = name.removesuffix("p")
+    dtype, full, zero = INTEGERS.get(kind, ("<f8" if kind == "dbl" else "<f4", 1.0, 0.0))
+    if frame.format.is_planar:
+        # `frame.planes` counts past the end where there are eight: it looks for a null pointer.
+        planes: list[Any] = [AudioPlane(frame, index) for index in range(channels)]
+        block = np.stack([np.frombuffer(plane, dtype, count) for plane in planes])
+    else:
+        packed: Any = AudioPlane(frame, 0)
+        flat = np.frombuffer(packed, dtype, count * channels)
+        block = flat.reshape(count, channels).T
+    if full != 1.0:
+        return ((block - zero) / full).astype(np.float32)
+    return block.astype(np.float32)
+
+
+def fold(names: Sequence[str]) -> Samples:
+    """Weights that mix channels to one (mono) or two (left and right), float32 [1 | 2, channels].
+
+    Front channels count 1, centre and surrounds 0.71 (ITU-R BS.775), the low-frequency channel 0;
+    of ambisonics the omnidirectional W alone. Each row sums to 1, so that nothing can clip.
+    """
+    if len(names) == 1:
+        return np.ones((1, 1), np.float32)
+    sides = np.array([_sides(name) for name in names], np.float32).T
+    if names[0] == "AMBI0":
+        sides = np.array([[name == "AMBI0" for name in names]], np.float32)
+    elif len(names) == 2 and not (sides.sum(1) > 0).all():
+        sides = np.eye(2, dtype=np.float32)
+    sides = sides[sides.sum(1) > 0]
+    if not len(sides):
+        sides = np.ones((1, len(names)), np.float32)
+    return np.asarray(sides / sides.sum(1, keepdims=True), np.float32)
+
+
+def _sides(name: str) -> tuple[float, float]:
+    if name.startswith("LFE"):
+        return 0.0, 0.0
+    if name in ("FL", "DL"):
+        return 1.0, 0.0
+    if name in ("FR", "DR"):
+        return 0.0, 1.0
+    if name.endswith(("L", "LC")):
+        return CENTRE, 0.0
+    if name.endswith(("R", "RC")):
+        return 0.0, CENTRE
+    return CENTRE, CENTRE
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The mono sound, how it was mixed, and what it was turned down by."""
+
+    samples: Samples
+    how: str
+    gain_db: float | None
+
+
+def mixed(sides: Samples, rate: int) -> Mixed:
+    """Mono from one or two sides, float32 [1 | 2, n].
+
+    The mean of left and right. Where the difference of the two is four times as strong as the sum
+    (6 dB), one of them is inverted, and is turned back; where a side is silent beside the other
+    (-60 dB), the other is taken alone. What then goes over full scale is turned down as a whole.
+    """
+    if len(sides) == 1:
+        mono, how = sides[0], "as it is"
+    else:
+        left, right = sides
+        energy = [float(np.dot(side, side)) for side in sides]
+        if min(energy) <= 1e-6 * max(energy):
+            louder = int(np.argmax(energy))
+            mono, how = sides[louder], f"{('left', 'right')[louder]} alone: the other is silent"
+        else:
+            polarity = _polarity(left, right, rate)
+            mono, how = 0.5 * (left + polarity * right), "mean of left and right"
+            inverted = float((polarity < 0).mean())
+            if inverted:
+                how += f"; right is inverted in {inverted:.0%} of it and was turned back"
+    peak = float(np.abs(mono).max(initial=0.0))
+    if peak <= 1.0:
+        return Mixed(np.asarray(mono, np.float32), how, None)
+    return Mixed(np.asarray(mono / peak, np.float32), how, -20 * math.log10(peak))
+
+
+def _polarity(left: Samples, right: Samples, rate: int) -> Samples:
+    """+1 where left and right are alike, -1 where they cancel; changes take 50 ms."""
+    window = rate // 2
+    count = max(1, len(left) // window)
+    edges = np.arange(count) * window
+    both = np.add.reduceat((left + right) ** 2, edges)
+    apart = np.add.reduceat((left - right) ** 2, edges)
+    sounding = both + apart > 1e-6 * window
+    votes = np.where(sounding, np.where(apart > 4 * both, -1, 1), 0)
+    # A single window may be a sound that only happens to be wide: five of them vote.
+    sums = np.convolve(np.pad(votes, 2), np.ones(5), mode="valid")
+    signs = np.sign(np.where(sums == 0, votes, sums))
+    known = np.flatnonzero(signs)
+    if not len(known) or (signs[known] > 0).all():
+        return np.ones(len(left), np.float32)
+    at = np.minimum(np.searchsorted(known, np.arange(count)), len(known) - 1)
+    steps = np.repeat(signs[known[at]], window)
+    steps = np.pad(steps, (0, max(0, len(left) - len(steps))), mode="edge")[: len(left)]
+    ramp = np.ones(rate // 20) / (rate // 20)
+    padded = np.pad(steps, (len(ramp) // 2, len(ramp) - 1 - len(ramp) // 2), mode="edge")
+    return np.asarray(np.convolve(padded, ramp, mode="valid"), np.float32)
+
+
+class Sound:
+    """Collects decoded sound: levels at its own rate, and at 16 kHz the mono that is heard.
+
+    Gaps in the timestamps become zeros (and holes in ``present``), overlaps are dropped. What lies
+    before time zero is kept apart. The first frame says rate and channels; frames of another kind
+    are brought to those.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.rate = 0
+        self.at = 0
+        self.silenced = 0
+        self.changes = 0
+        self.present: list[Span] = []
+        self.names: list[str] = []
+        self._kind: tuple[int, str] | None = None
+        self._early: list[Samples] = []
+        self._pending: list[Samples] = []
+        self._pending_size = 0
+        self._sides: list[Samples] = []
+        self._converter: _Converter | None = None
+        self._down: _Resampler | None = None
+        self._meter: Meter | None = None
+
+    @property
+    def end(self) -> float:
+        return self.at / self.rate if self.rate else 0.0
+
+    @property
+    def before_s(self) -> float:
+        """Seconds of sound before time zero."""
+        return sum(b.shape[1] for b in self._early) / self.rate if self.rate else 0.0
+
+    def feed(self, frame: Any, stamp: float | None, zero: float) -> None:
+        """Take a decoded frame that begins at ``stamp`` on the clock whose zero is ``zero``."""
+        block = self._finite(samples_of(frame))
+        if not block.size:
+            return
+        kind = (frame.sample_rate, frame.layout.name)
+        if self._meter is None:
+            self.rate = frame.sample_rate
+            self.names = [c.name for c in frame.layout.channels]
+            self._fold = fold(self.names)
+            self._meter = Meter(self.rate, self.names)
+            self._down = _Resampler(len(self._fold), self.rate, AUDIO_RATE)
+            self._kind = kind
+        elif kind != self._kind:
+            self.changes += 1
+            self._kind = kind
+            self._converter = _Converter(
+                [c.name for c in frame.layout.channels], frame.sample_rate, self.names, self.rate
+            )
+        if self._converter is not None:
+            block = self._converter(block)
+        self._place(block, None if stamp is None else stamp - zero)
+
+    def _finite(self, block: Samples) -> Samples:
+        if block.size and not (block.max() <= WILDEST and block.min() >= -WILDEST):
+            wild = ~(np.abs(block) <= WILDEST)
+            self.silenced += int(wild.sum())
+            block = np.where(wild, np.float32(0), block)
+        return block
+
+    def _place(self, block: Samples, t: float | None) -> None:
+        where = self.at if t is None else round(t * self.rate)
+        if self.at == 0 and not self.present and where < 0:
+            early = min(-where, block.shape[1])
+            if self.before_s < self.limit_s:
+                self._early.append(block[:, :early])
+            block, where = block[:, early:], where + early
+            if not block.shape[1]:
+                return
+        if abs(where - self.at) < AUDIO_GAP_S * self.rate and self.present:
+            where = self.at
+        if where > self.at:
+            self._append(np.zeros((len(block), min(where - self.at, self._room())), np.float32))
+        elif where < self.at:
+            block = block[:, self.at - where :]
+        block = block[:, : self._room()]
+        if not block.shape[1]:
+            return
+        start = self.at / self.rate
+        self._append(block)
+        if self.present and start <= self.present[-1].end + 1e-6:
+            self.present[-1] = Span(self.present[-1].start, self.end)
+        else:
+            self.present.append(Span(start, self.end))
+
+    def _room(self) -> int:
+        return max(0, round(self.limit_s * self.rate) - self.at)
+
+    def _append(self, block: Samples) -> None:
+        for start in range(0, block.shape[1], self.rate):
+            part = block[:, start : start + self.rate]
+            self._pending.append(part)
+            self._pending_size += part.shape[1]
+            self.at += part.shape[1]
+            if self._pending_size >= self.rate:
+                self._flush()
+
+    def _flush(self) -> None:
+        assert self._meter is not None
+        assert self._down is not None
+        block = np.concatenate(self._pending, axis=1)
+        self._pending, self._pending_size = [], 0
+        self._meter.feed(block)
+        self._sides += self._down(self._fold @ block)
+
+    def finish(self) -> tuple[Audio, Mixed] | None:
+        """The whole sound and how it was mixed, or None when no sample was decoded."""
+        if self._meter is None or self._down is None or (self.at == 0 and not self._early):
+            return None
+        early = np.zeros((len(self._fold), 0), np.float32)
+        if self._early:
+            block = self._fold @ np.concatenate(self._early, axis=1)
+            own = _Resampler(len(self._fold), self.rate, AUDIO_RATE)
+            early = np.concatenate([*own(block), *own(None), early], axis=1)
+        if self._pending:
+            self._flush()
+        whole = np.concatenate([early, *self._sides, *self._down(None)], axis=1)
+        mono = mixed(whole, AUDIO_RATE)
+        before, after = np.split(mono.samples, [early.shape[1]])
+        levels = self._meter.levels()
+        audio = Audio(fixed(after), levels, tuple(self.present), before=fixed(before))
+        return audio, mono
+
+
+class _Resampler:
+    """Brings planes of sound from one rate to another, as they stream by."""
+
+    def __init__(self, channels: int, source: int, target: int) -> None:
+        import av
+
+        self.layout = ("mono", "stereo")[channels - 1]
+        self.source = source
+        self._own = av.AudioResampler(format="fltp", layout=self.layout, rate=target)
+
+    def __call__(self, block: Samples | None) -> list[Samples]:
+        """What is ready after a block, float32 [1 | 2, n]; None says that it was the last."""
+        import av
+
+        frame = None
+        if block is not None:
+            if not block.shape[1]:
+                return []
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(block, np.float32), format="fltp", layout=self.layout
+            )
+            frame.sample_rate = self.source
+        return [np.asarray(out.to_ndarray(), np.float32) for out in self._own.resample(frame)]
+
+
+class _Converter:
+    """Brings sound of another rate or other channels to those that the file began with."""
+
+    def __init__(
+        self, names: Sequence[str], rate: int, target: Sequence[str], target_rate: int
+    ) -> None:
+        self.same = list(names) == list(target) and rate == target_rate
+        self._down = fold(names)
+        sides = np.array([_sides(name) for name in target], np.float32)
+        if len(target) == 1 or not sides.any():
+            sides = np.full((len(target), 2), 0.5, np.float32)
+        front = np.isin(list(target), ("FL", "FR", "DL", "DR"))
+        if front.any():
+            sides[~front] = 0
+        self._up = sides
+        channels = len(self._down)
+        self._rate = None if rate == target_rate else _Resampler(channels, rate, target_rate)
+
+    def __call__(self, block: Samples) -> Samples:
+        if self.same:
+            return block
+        sides = self._down @ block
+        if self._rate is not None:
+            empty = np.zeros((len(sides), 0), np.float32)
+            sides = np.concatenate([empty, *self._rate(sides)], axis=1)
+        if len(sides) == 1:
+            sides = np.repeat(sides, 2, axis=0)
+        return np.asarray(self._up @ sides, np.float32)
+
+
+def lasting(audio: Audio, end: float) -> Audio:
+    """The same sound, made to last exactly until ``end``: padded with zeros or cut."""
+    size = round(end * audio.rate)
+    samples = np.zeros(size, np.float32)
+    kept = min(size, len(audio.samples))
+    samples[:kept] = audio.samples[:kept]
+    steps = math.ceil(end / LEVEL_STEP_S - 1e-6)
+    levels = replace(
+        audio.levels,
+        **{n: fixed(_fit(getattr(audio.levels, n), steps)) for n in ("power", "peak", "clipped")},
+    )
+    return replace(
+        audio,
+        samples=fixed(samples),
+        levels=levels,
+        present=tuple(spans.intersect(audio.present, [(0.0, end)])),
+    )
+
+
+def _fit(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """The first ``size`` values; zeros where there are fewer."""
+    return np.pad(values[:size], (0, max(0, size - len(values))))
+
+
+class Meter:
+    """Levels of sound at its own rate, as it streams by (ITU-R BS.1770-5)."""
+
+    #: Channel weights of BS.1770-5, table 3; every other channel counts 1.
+    WEIGHTS: ClassVar[dict[str, float]] = {
+        "SL": 1.41, "SR": 1.41, "BL": 1.41, "BR": 1.41, "LFE": 0.0,
+    }  # fmt: skip
+
+    def __init__(self, rate: int, channels: Sequence[str]) -> None:
+        import pyloudnorm
+        from scipy.signal import firwin
+
+        self.rate = rate
+        self.step = max(1, round(LEVEL_STEP_S * rate))
+        self.weights = np.array([self.WEIGHTS.get(name, 1.0) for name in channels])
+        filters = pyloudnorm.Meter(rate)._filters.values()
+        self.filters = [(f.b, f.a, np.zeros((len(channels), 2))) for f in filters]
+        #: 12 taps a phase, as the interpolator of BS.1770-5, annex 2.
+        self.interpolator = {n: firwin(12 * n + 1, 1 / n, window=("kaiser", 5.0)) for n in (2, 4)}
+        self.rest = np.zeros((len(channels), 0), np.float32)
+        self.tail = np.zeros((len(channels), 32), np.float32)
+        self.power: list[float] = []
+        self.peak: list[float] = []
+        self.clipped: list[float] = []
+
+    def feed(self, block: NDArray[np.float32]) -> None:
+        block = np.concatenate([self.rest, block], axis=1)
+        whole = block.shape[1] // self.step * self.step
+        self.rest = block[:, whole:]
+        if whole:
+            self._measure(block[:, :whole])
+
+    def _measure(self, block: NDArray[np.float32]) -> None:
+        from scipy.signal import lfilter, resample_poly
+
+        weighted: NDArray[np.float64] = block.astype(np.float64)
+        for index, (b, a, state) in enumerate(self.filters):
+            weighted, state = lfilter(b, a, weighted, axis=1, zi=state)
+            self.filters[index] = (b, a, state)
+        channels = len(block)
+        steps = block.shape[1] // self.step
+        squares = (weighted**2).reshape(channels, steps, -1).mean(2)
+        self.power += (self.weights @ squares).tolist()
+        over = 4 if self.rate < 96_000 else 2
+        joined = np.concatenate([self.tail, block], axis=1)
+        fine = np.abs(resample_poly(joined, over, 1, axis=1, window=self.interpolator[over]))[
+            :, self.tail.shape[1] * over :
+        ]
+        self.peak += fine.reshape(channels, steps, -1).max((0, 2)).tolist()
+        full = np.abs(block) >= 0.9999
+        self.clipped += full.reshape(channels, steps, -1).mean((0, 2)).tolist()
+        self.tail = joined[:, -32:]
+
+    def levels(self) -> Levels:
+        if self.rest.shape[1]:
+            short = self.rest.shape[1] / self.step
+            pad = np.zeros((len(self.rest), self.step - self.rest.shape[1]), np.float32)
+            self._measure(np.concatenate([self.rest, pad], axis=1))
+            self.power[-1] /= short
+        return Levels(
+            fixed(np.array(self.power)),
+            fixed(np.array(self.peak)),
+            fixed(np.array(self.clipped)),
+            self.rate,
+            len(self.weights),
+        )

@@ -1,0 +1,103 @@
+"""What is known of a video file without analyzing it, for a person and as JSON.
+
+The file is read in a process of its own: native code that dies of it takes nothing else along.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tiktok_ray.media import InputError, probe
+from tiktok_ray.report import StreamInfo
+from tiktok_ray.settings import Settings
+
+
+def probed(path: Path, settings: Settings) -> dict[str, Any]:
+    """Everything ``media.probe`` knows, as JSON values. Raises ``InputError``.
+
+    Types beyond those of ``probe``: ``decoder_died`` and ``decode_timeout``.
+    """
+    call = pickle.dumps((path, settings))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tiktok_ray.probing"],
+            input=call,
+            capture_output=True,
+            timeout=settings.decode_timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        limit = f"reading it took longer than {settings.decode_timeout_s:.0f} s"
+        advice = "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S"
+        raise InputError("decode_timeout", limit, advice) from None
+    if done.returncode != 0:
+        raise InputError(
+            "decoder_died",
+            f"the process that read {path.name} ended with {done.returncode}",
+            "the file may be hostile; export it again",
+        )
+    found: dict[str, Any] = json.loads(done.stdout)
+    if "error" in found:
+        raise InputError(**found["error"])
+    return found
+
+
+def main() -> None:
+    """Answer one call that comes, pickled, on standard input."""
+    path, settings = pickle.loads(sys.stdin.buffer.read())
+    try:
+        video = probe(path, settings)
+    except InputError as error:
+        answer: dict[str, Any] = {
+            "error": {"type": error.type, "message": str(error), "advice": error.advice}
+        }
+    else:
+        answer = {name: _plain(value) for name, value in video.__dict__.items()}
+    sys.stdout.write(json.dumps(answer))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was found, in words: a heading and what belongs to it."""
+    size = f"{found['width']} x {found['height']}"
+    yield "pictures", f"{size}, {found['fps']:.4g} per second, {found['video_codec']}"
+    yield (
+        "length",
+        f"{found['duration_s']:.2f} s, {found['size_bytes']} bytes, {found['container']}",
+    )
+    turns = [f"turned by {found['rotation']} degrees"] if found["rotation"] else []
+    turns += ["mirrored"] if found["mirrored"] else []
+    turns += ["interlaced"] if found["interlaced"] else []
+    turns += [f"transparent, over {found['alpha_over']}"] if found["alpha_over"] else []
+    if turns:
+        yield "shown", ", ".join(turns)
+    color = found["color"]
+    yield "colours", ", ".join(f"{name} {color[name]}" for name in color)
+    if hdr := found["hdr"]:
+        yield (
+            "made SDR",
+            f"{hdr['transfer']}, peak {hdr['peak_nits']:.0f} cd/m² ({hdr['peak_from']})",
+        )
+    sound = f"{found['audio_codec']}, {found['audio_channels']} channels, {found['audio_rate']} Hz"
+    yield "sound", sound if found["has_audio"] else found["no_sound"]
+    for one in found["streams"]:
+        stream = StreamInfo(**one)
+        words = [stream.kind, stream.codec, stream.language, stream.title, stream.reason]
+        yield f"stream {stream.index}", ", ".join(word for word in words if word)
+    for repair in found["repairs"]:
+        yield "repaired", f"{repair['about']} ({repair['count']})"
+
+
+if __name__ == "__main__":
+    main()
