@@ -800,7 +800,7 @@ def test_a_log_that_cannot_be_packed_is_packed_later(tmp_path, monkeypatch):
     assert [gzip.decompress(p.read_bytes()) for p in packed] == [b"one\n", b"two\n"]
 
 
-def test_the_containers_health_check_shows_the_token(settings, monkeypatch, capsys):
+def test_the_containers_health_check_shows_the_token(monkeypatch, capsys):
     asked = []
 
     class Guarded(BaseHTTPRequestHandler):
