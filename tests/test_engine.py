@@ -394,3 +394,18 @@ async def test_bookkeeping_that_fails_fails_one_section(clip, settings, monkeypa
 )
 def test_names_become_text_that_can_be_written(name, written):
     assert readable(name) == written
+
+
+def test_bookkeeping_that_fails_fails_no_section(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("half a module")
+
+    for name in ("limit_loaded", "cap_device_memory"):
+        monkeypatch.setattr(f"tiktok_ray.worker.{name}", broken)
+    broken.__name__ = "limit"
+    monkeypatch.setattr("psutil.Process.memory_full_info", broken)
+    monkeypatch.setattr("threading.Thread.start", broken)
+    worker = Worker(fakes.Softly, None, Assignment("softly", Variant("none"), "cpu", {}))
+    assert worker.load().status == "ok"
+    reply = worker.run({"plain": None})
+    assert (reply.status, reply.memory.pss_gib) == ("ok", 0.0)

@@ -180,7 +180,8 @@ def native_log(home: Path) -> BinaryIO:
     path = home / FOLDER / NATIVE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab", buffering=0)
+        full = path.exists() and path.stat().st_size > LARGEST
+        return path.open("wb" if full else "ab", buffering=0)
     except OSError:
         return open(os.devnull, "ab", buffering=0)
 

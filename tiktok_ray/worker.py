@@ -91,8 +91,8 @@ class Worker:
                 import_first(self.imports)
                 with alone():
                     self.analyzer.load(a.variant, a.device, a.files)
-                    limit_loaded(self.imports, self.threads)
-                    cap_device_memory(a, self.imports)
+                    _kept(limit_loaded, self.imports, self.threads)
+                    _kept(cap_device_memory, a, self.imports)
             except BaseException as error:  # noqa: BLE001 - every failure is reported, none is lost
                 return failure(error, "load: ", begin, started)
             self.loaded = True
@@ -110,7 +110,7 @@ class Worker:
     def run(self, inputs: Mapping[str, Any]) -> Reply:
         """Analyze one video. After memory ran out it is tried once more with half the batch."""
         begin, started = time.perf_counter(), time.time()
-        limit_loaded(self.imports, self.threads)
+        _kept(limit_loaded, self.imports, self.threads)
         with _MemoryWatch(self._memory) as watch:
             reply = self._call(inputs, begin, started)
             if reply.exhausted and self.analyzer.batch > 1:
@@ -140,6 +140,14 @@ class Worker:
             seconds=time.perf_counter() - begin,
             started=started,
         )
+
+
+def _kept(rule: Callable[..., None], *values: Any) -> None:
+    """Keep to a limit where that can be done: bookkeeping must not fail the work."""
+    try:
+        rule(*values)
+    except Exception as error:
+        log.warning("%s failed", rule.__name__, exc_info=error)
 
 
 def thread_limits(threads: int) -> dict[str, str]:
@@ -243,12 +251,13 @@ class _MemoryWatch:
             self._sample()
 
     def __enter__(self) -> _MemoryWatch:
-        self._thread.start()
+        _kept(self._thread.start)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._sample()
 
 
