@@ -132,6 +132,8 @@ def _names(text: str | None) -> list[str]:
 def _settings(**changes: Any) -> Settings:
     """The settings; from now on this process logs where they say."""
     settings = Settings(**{key: value for key, value in changes.items() if value is not None})
+    with contextlib.suppress(OSError):
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     logs.write_to(logs.log_file(settings.home), logging.WARNING)
     logging.raiseExceptions = False  # where no log can be written, the work goes on without
     return settings

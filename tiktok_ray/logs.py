@@ -179,9 +179,10 @@ def native_log(home: Path) -> BinaryIO:
     """Where what native libraries say goes, opened to add to; nowhere if it cannot be written."""
     path = home / FOLDER / NATIVE
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         full = path.exists() and path.stat().st_size > LARGEST
-        return path.open("wb" if full else "ab", buffering=0)
+        how = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if full else os.O_APPEND)
+        return os.fdopen(os.open(path, how, 0o600), "ab", buffering=0)
     except OSError:
         return open(os.devnull, "ab", buffering=0)
 
