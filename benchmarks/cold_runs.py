@@ -95,7 +95,14 @@ def judge(clip: Path, condition: str, tally: Tally, bound: float, workers: str) 
     """Run once; what is wrong with it."""
     with tempfile.TemporaryDirectory() as folder, burden(condition):
         words = [sys.executable, "-m", "tiktok_ray.cli", "analyze", str(clip), "--json"]
-        words += ["--out", folder, "--workers", workers]
+        words += [
+            "--out",
+            folder,
+            "--workers",
+            workers,
+            "--set",
+            "speech_transcription.language=en",
+        ]
         try:
             done = subprocess.run(
                 words,

@@ -35,7 +35,10 @@ RANDOM: dict[str, Callable[[Path], Any]] = {
     "Qwen--Qwen2-VL-2B-Instruct": tiny_describers.qwen,
 }
 #: A describer without knowledge would go on to the end of its answers.
-OPTIONS = {"qwen2_vl_temporal": {"tokens": 16, "whole_tokens": 16}}
+OPTIONS = {
+    "qwen2_vl_temporal": {"tokens": 16, "whole_tokens": 16},
+    "speech_transcription": {"language": "en"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def clip_of_all(real_media: Path) -> Path:
     return real_media / "video" / "short_vertical_composite.mp4"
 
 
-def settings_for(models: Path, home: Path, **more) -> Settings:
+def settings_for(models: Path, home: Path, **more: Any) -> Settings:
     return Settings(models=models, home=home, options=OPTIONS, cores=2, **more)
 
 
