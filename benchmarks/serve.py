@@ -1,10 +1,12 @@
 """What HTTP and durable jobs add to one video, over ``Engine.analyze``; goal at most 150 ms.
 
     python -m benchmarks.serve [--videos 10]
+    python -m benchmarks.serve --url http://127.0.0.1:8000 --at-once 50
 
 Both ways run in this process over the same kind of workers (threads) and the same made clip, by
 turns, so that what else the machine does weighs on both. With ``--url`` a running service is asked
-instead, and its jobs' own seconds are compared with the client's.
+instead, and its jobs' own seconds are compared with the client's; ``--at-once`` submits so many to it
+at the same moment, and says how long they were accepted, waited and worked on, and how ``/health`` did.
 """
 
 from __future__ import annotations
@@ -121,6 +123,40 @@ async def ask(url: str, path: Path, videos: int) -> list[float]:
     return added[1:]
 
 
+async def load(url: str, path: Path, count: int) -> dict[str, list[float]]:
+    """Submit so many uploads at once: seconds of each to be accepted, to begin, and at work."""
+    data, taken = path.read_bytes(), []
+    found: dict[str, list[float]] = {"accepted": [], "waited": [], "at work": [], "/health": []}
+    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+
+        async def submit(k: int) -> None:
+            begin = time.perf_counter()
+            answer = await client.post(
+                "/analyze",
+                files={"file": (path.name, data + bytes(k))},
+                data={"only": "cut_analysis,audio_analysis"},
+            )
+            answer.raise_for_status()
+            found["accepted"].append(time.perf_counter() - begin)
+            taken.append(answer.json()["id"])
+
+        await asyncio.gather(*(submit(k) for k in range(count)))
+        waiting = set(taken)
+        while waiting:
+            begin = time.perf_counter()
+            (await client.get("/health")).raise_for_status()
+            found["/health"].append(time.perf_counter() - begin)
+            for id in list(waiting):
+                job = (await client.get(f"/jobs/{id}")).json()
+                if job["ended"]:
+                    assert job["state"] == "done", job
+                    found["waited"].append(job["started"] - job["created"])
+                    found["at work"].append(job["ended"] - job["started"])
+                    waiting.discard(id)
+            await asyncio.sleep(0.2)
+    return found
+
+
 def row(name: str, seconds: list[float]) -> str:
     ms = [1000 * s for s in seconds]
     return f"{name:28} {statistics.median(ms):8.0f} {min(ms):8.0f} {max(ms):8.0f}"
@@ -130,8 +166,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", type=int, default=10)
     parser.add_argument("--url", help="ask a running service")
+    parser.add_argument("--at-once", type=int, help="submit so many to it at the same moment")
     given = parser.parse_args()
     print(f"{'milliseconds a video':28} {'median':>8} {'least':>8} {'most':>8}")
+    if given.url and given.at_once:
+        with tempfile.TemporaryDirectory() as name:
+            for what, seconds in asyncio.run(
+                load(given.url, clip(Path(name)), given.at_once)
+            ).items():
+                print(row(what, seconds))
+        return
     if given.url:
         with tempfile.TemporaryDirectory() as name:
             added = asyncio.run(ask(given.url, clip(Path(name)), given.videos))
