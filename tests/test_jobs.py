@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -403,3 +404,14 @@ TestAnyOrder.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def test_reading_does_not_wait_for_a_slow_disk(ledger):
+    """While one thread is in the middle of a change, others read what is written."""
+    ledger.accept("a" * 24, Request(url="http://x/"), digest="d")
+    reading = ThreadPoolExecutor(1)
+    with ledger._change() as db:
+        db.execute("UPDATE jobs SET state = 'running'")
+        assert ledger.get("a" * 24).state == "running"
+        assert reading.submit(ledger.get, "a" * 24).result(10).state == "queued"
+    assert reading.submit(ledger.get, "a" * 24).result(10).state == "running"

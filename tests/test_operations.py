@@ -15,6 +15,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -702,7 +703,6 @@ def test_a_setting_that_is_no_json_is_told_in_a_line(run, monkeypatch, command):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.ray
 class TestWhatStopsAStart:
     """Said in one line, before Ray is started."""
 
@@ -747,6 +747,60 @@ class TestWhatStopsAStart:
         serving._open_home(settings, said.append)
         assert len(said) == 1
         assert upkeep.LEDGER in said[0]
+
+
+class TestRayIsWatched:
+    """Our own by its processes, another's by whether it answers in time."""
+
+    @pytest.fixture
+    def watched(self, monkeypatch):
+        from tiktok_ray import serving
+
+        monkeypatch.setattr(serving, "LOOK_S", 0.02)
+        monkeypatch.setattr(serving, "OWE_S", 0.5)
+        made = serving._Ray()
+        yield made
+        made.leave()
+
+    def found(self, watched, own):
+        told = []
+        watched.watch(told.append, own=own)
+        for _ in range(500):
+            if told:
+                return told[0]
+            time.sleep(0.02)
+        raise AssertionError("nothing was found")
+
+    def test_a_dead_part_of_our_own(self, watched, tmp_path):
+        raylet = tmp_path / "raylet"
+        shutil.copy("/bin/sleep", raylet)
+        with subprocess.Popen([raylet, "60"]) as process:
+            while psutil.Process(process.pid).name() != "raylet":
+                time.sleep(0.01)
+            threading.Timer(0.2, process.kill).start()
+            assert "raylet" in self.found(watched, own=True)
+        assert watched.dead
+        assert process.pid in [child.pid for child in watched.children]
+
+    def test_a_silent_one_of_others(self, watched, monkeypatch):
+        self.stand_in(monkeypatch, lambda: time.sleep(60))
+        assert "not answered" in self.found(watched, own=False)
+
+    def test_a_node_that_ended(self, watched, monkeypatch):
+        self.stand_in(monkeypatch, lambda: [{"NodeID": "here", "Alive": False}])
+        assert "node of Ray has ended" in self.found(watched, own=False)
+
+    def test_one_that_refuses(self, watched, monkeypatch):
+        def refuse():
+            raise ConnectionError("no GCS")
+
+        self.stand_in(monkeypatch, refuse)
+        assert "no GCS" in self.found(watched, own=False)
+
+    def stand_in(self, monkeypatch, nodes):
+        context = SimpleNamespace(get_node_id=lambda: "here")
+        monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+        monkeypatch.setattr("ray.nodes", nodes)
 
 
 def test_broken_lines_of_starts_stop_nothing(settings):

@@ -1028,6 +1028,14 @@ async def test_everything_in_the_home_is_for_its_owner_alone(clip, settings):
     assert open_to_others == []
 
 
+async def test_it_starts_without_a_cache_where_there_can_be_none(clip, settings):
+    settings.home.mkdir()
+    (settings.home / "cache").write_text("in the way")
+    async with served(settings) as client:
+        assert (await client.post("/analyze?wait=true", **form(clip))).status_code == 200
+        assert any("no cache" in why for why in (await client.get("/health")).json()["reasons"])
+
+
 async def test_it_starts_over_whatever_cannot_be_read(clip, settings):
     async with served(settings) as client:
         for _ in range(2):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 log = logging.getLogger("tiktok_ray.records")
 
@@ -60,7 +61,8 @@ def set_aside(folder: Path) -> list[Path]:
 
 class Records:
     """One database. With ``synchronous`` FULL a change is on disk when its block has ended; with
-    NORMAL the last ones may be lost when the machine loses power, never when a process dies.
+    NORMAL the last ones may be lost when the machine loses power, never when a process dies. Reading
+    waits for no writing: a slow disk holds up what is changed, not what is asked.
 
     A database that is broken, or has other columns, is set aside and begun anew. Raises
     ``NewerRecords`` where its version is above ``VERSION``.
@@ -82,6 +84,12 @@ class Records:
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
             put_aside(path)
             self._db = self._opened(path)
+        self._changing: int | None = None
+        self._reading = threading.Lock()
+        self._reader = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro", uri=True, check_same_thread=False, timeout=30
+        )
+        self._reader.row_factory = sqlite3.Row
 
     def _opened(self, path: Path) -> sqlite3.Connection:
         with contextlib.suppress(FileExistsError):  # its companions take its permissions
@@ -123,7 +131,8 @@ class Records:
                     raise
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._reading:
+            self._reader.close()
             self._db.close()
 
     @contextmanager
@@ -131,6 +140,7 @@ class Records:
         """A transaction that happened whole when the block has ended, or did not."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
+            self._changing = threading.get_ident()
             try:
                 yield self._db
                 self._db.execute("COMMIT")
@@ -138,10 +148,15 @@ class Records:
                 if self._db.in_transaction:  # on a full disk SQLite may have ended it itself
                     self._db.execute("ROLLBACK")
                 raise
+            finally:
+                self._changing = None
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
+        """What a query finds: inside a change with what it has changed, elsewhere what is written."""
+        if self._changing == threading.get_ident():
             return self._db.execute(query, values).fetchall()
+        with self._reading:
+            return self._reader.execute(query, values).fetchall()
 
 
 class _Unfit(sqlite3.DatabaseError):

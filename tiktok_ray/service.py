@@ -150,14 +150,13 @@ class Service:
         self.graph = graph
         self.ledger = Ledger(home / "jobs.sqlite")
         self.store = Store(home / "results")
-        size = round(settings.cache_gib * 2**30)
-        self.cache = DiskCache(home / "cache", size) if size else None
+        self.troubles: dict[str, str] = {}
+        self.cache = self._cache()
         self.engine = Engine(graph, workers, settings, cache=self.cache)
         self.lease = Lease(home / "jobs.lock")
         self.work = home / "work"
         self.work.mkdir(exist_ok=True, mode=0o700)
         self.figures = Figures()
-        self.troubles: dict[str, str] = {}
         self.aside = [*set_aside(home), *set_aside(home / "results")]
         self.loaded: set[str] = set()
         self.arriving: dict[str, Arriving] = {}
@@ -175,6 +174,15 @@ class Service:
         self._entries: list[tuple[str, float, str, dict[str, Any]]] = []
         self._writing = asyncio.Lock()
         self._stopping = False
+
+    def _cache(self) -> DiskCache | None:
+        """The cache, where it is wanted and can be had: it is optional."""
+        size = round(self.settings.cache_gib * 2**30)
+        try:
+            return DiskCache(self.settings.home / "cache", size) if size else None
+        except OSError as error:
+            self.troubles["cache"] = f"there is no cache: {error}"
+            return None
 
     # Life
 
@@ -638,7 +646,7 @@ class Service:
         """Whether it works, why it does not in full, and its queue, fleet and cards."""
         counts = await asyncio.to_thread(self.ledger.counts)
         plan = self.engine.workers.plan
-        free = self.free_gib()
+        free = await asyncio.to_thread(self.free_gib)
         reasons = [*self.troubles.values()]
         if aside := [path.name for path in self.aside if path.exists()]:
             reasons.append(f"unreadable, and set aside: {', '.join(aside)}")

@@ -111,8 +111,7 @@ def _open_home(settings: Settings, say: Callable[[str], None]) -> None:
         upkeep.private(home)
         Ledger(home / upkeep.LEDGER).close()
         Store(home / upkeep.RESULTS).close()
-        for name in (upkeep.WORK, upkeep.CACHE):
-            (home / name).mkdir(exist_ok=True, mode=0o700)
+        (home / upkeep.WORK).mkdir(exist_ok=True, mode=0o700)
     except (NewerRecords, GraphError) as error:
         raise CannotServe(str(error)) from None
     except (OSError, sqlite3.Error) as error:
