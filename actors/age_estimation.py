@@ -41,6 +41,7 @@ AGE_GROUPS = (
 )
 STEP_S = 0.3
 GAP_S = 1.0
+#: A face is seen as surely as this at least once: those of cartoons are not.
 SURE = 0.7
 AGREE = 0.75
 LICENCE = "non-commercial research only (InsightFace model zoo)"

@@ -26,7 +26,7 @@ from actors.describers.answers import (
 )
 from actors.describers.auroracap import AURORACAP
 from actors.describers.blip2 import BLIP2
-from actors.describers.qwen_vl import QWEN2, QWEN3, QWEN25
+from actors.describers.qwen_vl import QWEN2, QWEN3, QWEN25, QWEN35
 from actors.describers.small_vl import SMALL, evenly
 from actors.speech_transcription import Transcript
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant
@@ -41,11 +41,14 @@ DESCRIBERS: dict[str, Family] = {
     "qwen2-vl": QWEN2,
     "qwen2.5-vl": QWEN25,
     "qwen3-vl": QWEN3,
+    "qwen3.5": QWEN35,
     "blip2": BLIP2,
     "auroracap": AURORACAP,
     "small": SMALL,
 }
-DescriberName = Literal["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "blip2", "auroracap", "small"]
+DescriberName = Literal[
+    "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "blip2", "auroracap", "small"
+]
 
 #: Share of the time limit after which no further window is begun, so that the whole gets its turn.
 WINDOWS_SHARE = 0.8

@@ -30,6 +30,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "qwen2-vl": tiny.qwen,
     "qwen2.5-vl": lambda folder: tiny.qwen(folder, "qwen2.5"),
     "qwen3-vl": lambda folder: tiny.qwen(folder, "qwen3"),
+    "qwen3.5": lambda folder: tiny.qwen(folder, "qwen3.5"),
     "blip2": tiny.blip2,
     "auroracap": tiny.auroracap,
     "small": tiny.smol,
@@ -95,7 +96,7 @@ def test_each_variant_runs_from_folder_to_description(family: str, folders: Any)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "small"])
+@pytest.mark.parametrize("family", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "small"])
 def test_two_windows_are_two_inputs(family: str, folders: Any):
     """Checked where pictures enter the model, behind the processor."""
     made = Qwen2VlTemporal(DescriptionOptions(describer=family, tokens=16, whole_tokens=16))

@@ -44,7 +44,7 @@ def byte_tokenizer(marks: tuple[str, ...], end: str, pad: str) -> Any:
 
 
 def qwen(folder: Path, kind: str = "qwen2") -> Path:
-    """Qwen2-VL, Qwen2.5-VL (``qwen2.5``) or Qwen3-VL (``qwen3``)."""
+    """Qwen2-VL, Qwen2.5-VL (``qwen2.5``), Qwen3-VL (``qwen3``) or Qwen3.5 (``qwen3.5``)."""
     import torch
     import transformers as t
 
@@ -90,6 +90,23 @@ def qwen(folder: Path, kind: str = "qwen2") -> Path:
         config = t.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **marks)
         model = t.Qwen2_5_VLForConditionalGeneration(config)
         processor, videos = t.Qwen2_5_VLProcessor, t.Qwen2VLVideoProcessor
+    elif kind == "qwen3.5":
+        vision = {
+            "depth": 2, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2,
+            "intermediate_size": 64, "num_position_embeddings": 64,
+        }  # fmt: skip
+        text |= {
+            "head_dim": 16, "num_hidden_layers": 4, "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+            "rope_parameters": {
+                "rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 0],
+                "partial_rotary_factor": 0.25,
+            },
+        }  # fmt: skip
+        config = t.Qwen3_5Config(text_config=text, vision_config=vision, **marks)
+        model = t.Qwen3_5ForConditionalGeneration(config)
+        processor, videos = t.Qwen3VLProcessor, t.Qwen3VLVideoProcessor
+        pictures = {"patch_size": 16}
     else:
         vision = {
             "depth": 3, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2,

@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: follow instructions and see several pictures as a video."""
+"""Qwen2-VL, Qwen2.5-VL, Qwen3-VL and Qwen3.5: follow instructions and see several pictures as a video."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from actors.describers import (
 from tiktok_ray.analyzer import Variant, Vram
 from tiktok_ray.weights import Hub
 
-#: Modules that stay in bfloat16: the eyes and the last layer.
-KEEP = ("model.visual", "lm_head")
+#: Modules that stay in bfloat16: the eyes, the last layer, and Qwen3.5's gates, which are narrower
+#: than a block of NF4 may be.
+KEEP = ("model.visual", "lm_head", "in_proj_a", "in_proj_b")
 
 
 def _hub(name: str, size_gib: float, licence: str = "Apache-2.0") -> dict[str, Hub]:
@@ -61,6 +62,7 @@ class QwenVl:
                     [{"role": "user", "content": content}],
                     tokenize=False,
                     add_generation_prompt=True,
+                    enable_thinking=False,  # Qwen3.5 would think aloud; others do not read it
                 )
             )
         extra: dict[str, Any] = {}
@@ -180,6 +182,24 @@ QWEN3 = Family(
             _hub("Qwen3-VL-2B-Instruct", 3.96),
             ram_gib=3.6,
             vram=Vram(2.0, 0.8),
+        ),
+    ),
+    load,
+)
+QWEN35 = Family(
+    (
+        Variant(
+            "qwen3.5-9b-nf4",
+            _hub("Qwen3.5-9B", 17.52),
+            ram_gib=2.0,
+            vram=Vram(8.0, 1.2),
+            cpu=False,
+        ),
+        Variant(
+            "qwen3.5-4b-nf4",
+            _hub("Qwen3.5-4B", 8.46),
+            ram_gib=5.5,
+            vram=Vram(3.6, 1.0),
         ),
     ),
     load,

@@ -12,6 +12,7 @@ import pyloudnorm
 import pytest
 
 from tests.files import film, quarters, wav
+from tiktok_ray.clips import write_clip
 from tiktok_ray.media import decode
 from tiktok_ray.media.colour import Coding
 from tiktok_ray.media.sound import samples_of
@@ -52,6 +53,16 @@ def mixed_down(level: float, form: str) -> float:
 def test_a_mix_to_mono_is_normalised_in_integers_and_not_in_floats():
     assert mixed_down(0.9, "s16") == pytest.approx(0.9, abs=1e-3)
     assert mixed_down(0.9, "flt") == pytest.approx(0.9 * 2**0.5, abs=1e-3)
+
+
+def test_a_loud_stereo_tone_is_as_loud_in_mono_here(tmp_path):
+    tone = 0.9 * np.sin(2 * np.pi * 440 / 48_000 * np.arange(48_000)).astype(np.float32)
+    dark = [np.zeros((64, 64, 3), np.uint8)] * 30
+    path = write_clip(tmp_path / "loud.mp4", dark, fps=30, audio=np.stack([tone, tone]))
+    samples = decode(path, {"audio", "thumbs"}, Settings()).tracks["audio"].samples
+    middle = samples[4000:12_000]
+    assert np.sqrt((middle**2).mean()) == pytest.approx(0.9 / 2**0.5, abs=0.01)
+    assert np.abs(middle).max() < 0.95
 
 
 def test_sound_of_eight_planes_is_read_past_its_end(tmp_path):
@@ -142,3 +153,24 @@ def test_one_sample_that_is_no_number_takes_all_after_it_out_of_the_loudness():
     broken = meter.integrated_loudness(tone)
     assert np.isfinite(broken)
     assert whole - broken > 30
+
+
+def test_such_a_sample_changes_nothing_after_it_here(tmp_path):
+    tone = 0.5 * np.sin(2 * np.pi * 1000 / 48_000 * np.arange(96_000)).astype(np.float32)
+    tone[30_000] = np.nan
+    path = tmp_path / "broken.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        sound = container.add_stream("pcm_f32le", rate=48_000, layout="mono")
+        for _ in range(60):
+            container.mux(video.encode(frame(64, 64, "yuv420p")))
+        container.mux(video.encode(None))
+        whole = av.AudioFrame.from_ndarray(tone[None], format="flt", layout="mono")
+        whole.sample_rate, whole.pts = 48_000, 0
+        container.mux(sound.encode(whole))
+        container.mux(sound.encode(None))
+    audio = decode(path, {"audio", "thumbs"}, Settings()).tracks["audio"]
+    assert np.isfinite(audio.samples).all()
+    assert np.isfinite(audio.levels.power).all()
+    assert audio.levels.power[15] == pytest.approx(audio.levels.power[3], rel=0.01)
