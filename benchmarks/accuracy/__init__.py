@@ -75,15 +75,18 @@ class Bench:
     def analyzer(self, name: str) -> Analyzer:
         """The analyzer, loaded on the CPU with its best variant whose weights are at hand."""
         if name not in self._loaded:
-            made = analyzer_type(name)()
-            variant, files = self._at_hand(made)
-            made.load(variant, "cpu", files)
-            self._loaded[name] = made
+            self.load(analyzer_type(name)())
         return self._loaded[name]
+
+    def load(self, made: Analyzer) -> None:
+        """Take an analyzer with options of its own from here on. Raises ``Absent``."""
+        variant, files = self._at_hand(made)
+        made.load(variant, "cpu", files)
+        self._loaded[made.name] = made
 
     def _at_hand(self, made: Analyzer) -> tuple[Variant, dict[str, Path]]:
         lacking: list[str] = []
-        for variant in (v for v in made.variants if v.cpu):
+        for variant in (v for v in made.variants_for(made.options) if v.cpu):
             places = {k: w.locate(self.settings.models) for k, w in variant.weights.items()}
             files = {key: place for key, place in places.items() if place is not None}
             if len(files) == len(places):
@@ -117,6 +120,10 @@ class Bench:
         self.seconds[name, path.name] = time.perf_counter() - start
         output: Output = result.output if isinstance(result, Partial) else result
         return output
+
+    def decoded(self, path: Path, wanted: frozenset[str]) -> Decoded:
+        """The tracks of a file."""
+        return self._decoded(path, wanted)
 
     def _decode(self, path: Path, wanted: frozenset[str]) -> Decoded:
         return decode(path, wanted, self.settings)

@@ -28,7 +28,7 @@ from tests.tiny_whisper import tiny_whisper
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.media import Audio
-from tiktok_ray.methods.speakers import Turn, silhouette, turns
+from tiktok_ray.methods.speakers import Turn, turns
 from tiktok_ray.methods.whisper import (
     WINDOW_S,
     Asked,
@@ -418,13 +418,6 @@ def test_without_the_model_of_voices_that_part_is_missing():
     off = SpeechTranscription(TranscriptionOptions(speakers=False)).analyze(audio, speech)
     assert isinstance(off, Transcript)
     assert off.turns is None
-
-
-def test_the_silhouette_is_that_of_the_paper():
-    """Two pairs of unit vectors: by hand, a = 0, b = 1 for each."""
-    vectors = np.repeat(np.eye(2, dtype=np.float32), 2, axis=0)
-    assert silhouette(vectors, np.array([0, 0, 1, 1])) == pytest.approx(1.0)
-    assert silhouette(vectors, np.array([0, 1, 0, 1])) == pytest.approx(-0.5)
 
 
 # --- pitch -------------------------------------------------------------------------------------

@@ -28,11 +28,9 @@ FFT, HOP, MELS, LEVEL_DB = 400, 160, 40, -30.0
 
 #: Length and step of the stretches that are compared.
 PIECE_S, STEP_S = 1.2, 0.3
-#: There are several voices only if two groups of stretches are apart by this much (mean of one
-#: minus the cosine; within one voice groups are apart by up to 0.25), and the grouping with the best
-#: silhouette is taken if that is better than this.
-APART, SILHOUETTE = 0.25, 0.28
-MOST_VOICES = 6
+#: Mean of one minus the cosine from which on two groups of stretches are two voices: groups of one
+#: voice are apart by 0.1 to 0.3, of two by 0.3 to 0.5.
+APART, MOST_VOICES = 0.285, 6
 #: A group of fewer stretches is no voice of its own; a turn this short is no turn.
 LEAST_PIECES, LEAST_TURN_S = 3, 0.5
 #: Step in which turns are told.
@@ -64,8 +62,7 @@ def turns(audio: Audio, speech: Iterable[tuple[float, float]], encoder: Encoder)
     """Who speaks when, in order of time; the turns cover the speech.
 
     Stretches of 1.2 s are embedded every 0.3 s and clustered from the bottom up by their mean
-    cosine; how many voices there are is told by the silhouette (Rousseeuw 1987). Where voices
-    overlap, one of them is told.
+    cosine. Where voices overlap, one of them is told.
     """
     spoken = spans.union(speech)
     pieces = [Span(*piece) for span in spoken for piece in _pieces(span)]
@@ -103,39 +100,16 @@ def _clustered(voices: Floats) -> NDArray[np.int64]:
     """Numbers from 0, one for each vector; those of one number are of one voice."""
     from scipy.cluster.hierarchy import fcluster, linkage
 
-    best, taken = SILHOUETTE, np.zeros(len(voices), np.int64)
+    alone = np.zeros(len(voices), np.int64)
     if len(voices) <= LEAST_PIECES:
-        return taken
-    tree = linkage(voices, "average", metric="cosine")
-    for count in range(2, MOST_VOICES + 1):
-        if count > len(tree) or tree[1 - count, 2] < APART:
-            break
-        labels = fcluster(tree, count, "maxclust")
-        large = [k for k in np.unique(labels) if (labels == k).sum() >= LEAST_PIECES]
-        if len(large) < 2:
-            continue
-        inside = np.isin(labels, large)
-        score = silhouette(voices[inside], labels[inside])
-        if score > best:
-            centres = np.stack([_mean(voices[labels == k]) for k in large])
-            nearest = (voices @ centres.T).argmax(1)
-            own = [
-                large.index(k) if k in large else n for k, n in zip(labels, nearest, strict=True)
-            ]
-            best, taken = score, np.array(own, np.int64)
-    return taken
-
-
-def silhouette(vectors: Floats, labels: NDArray[Any]) -> float:
-    """Mean silhouette of unit vectors by cosine distance, -1..1 (Rousseeuw 1987)."""
-    apart = 1.0 - vectors @ vectors.T
-    groups = [labels == label for label in np.unique(labels)]
-    means = np.stack([apart[:, group].mean(1) for group in groups], 1)
-    own = np.stack(groups, 1)
-    size = own.sum(0)
-    within = (means * size / np.maximum(size - 1, 1))[own]
-    nearest = np.where(own, np.inf, means).min(1)
-    return float(np.mean((nearest - within) / np.maximum(np.maximum(nearest, within), 1e-12)))
+        return alone
+    labels = fcluster(linkage(voices, "average", metric="cosine"), APART, "distance")
+    sizes = np.bincount(labels)
+    large = [k for k in np.argsort(-sizes, kind="stable") if sizes[k] >= LEAST_PIECES]
+    if not large:
+        return alone
+    centres = np.stack([_mean(voices[labels == k]) for k in large[:MOST_VOICES]])
+    return np.asarray((voices @ centres.T).argmax(1), np.int64)
 
 
 def _mean(voices: Floats) -> Floats:

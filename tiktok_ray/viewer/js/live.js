@@ -171,9 +171,20 @@ async function showResult(id) {
   const file = files.get(id);
   const video = file ? URL.createObjectURL(file) : await keptVideo(id, report.video.sha256);
   const place = el("div");
-  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file")), place);
+  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file"), captionLinks(id, report)), place);
   redraw = mountReport(place, report, { hints, video });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
+}
+
+/** Links to the caption files of a report: of what is said, and of what is written. */
+function captionLinks(id, report) {
+  const outputs = (name) => report.analyzers[name]?.output;
+  const files = [];
+  if (outputs("speech_transcription")?.segments?.length) {
+    files.push(["SRT", "srt"], ["WebVTT", "vtt"], ["Text", "txt"], ["Words", "words.json"]);
+  }
+  if (outputs("text_overlay")?.overlays?.some((one) => one.kind === "caption")) files.push(["Written captions", "vtt?source=text"]);
+  return files.flatMap(([title, end]) => [" · ", el("a", { href: `/results/${id}.${end}`, download: `${id}.${end.split("?")[0]}` }, title)]);
 }
 
 /** Where the service has the video of a result, or null if it kept none. */

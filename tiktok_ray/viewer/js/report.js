@@ -8,7 +8,7 @@ import { makeSearch } from "./search.js";
 import { makeStage } from "./stage.js";
 import { makeSummary } from "./summary.js";
 import { makeTimeline } from "./timeline.js";
-import { makeTranscript } from "./transcript.js";
+import { makeCaptionAudit, makeTranscript } from "./transcript.js";
 import { modelOf } from "./model.js";
 
 /** Fills `host` with the report. Returns `redraw`, for when colours or sizes have changed. */
@@ -41,6 +41,7 @@ export function mountReport(host, report, { hints = {}, video = null } = {}) {
         part("The transcript", () => makeTranscript(model, clock)).node,
         part("The plots", () => makePlots(model, clock)).node)),
     timeline.node,
+    part("The captions", () => makeCaptionAudit(model, clock)).node,
     part("The run", () => makeRun(model)).node,
     el("p", {}, button("Save the JSON", () => save(report), { class: "quiet" })),
   );
