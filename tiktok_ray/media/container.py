@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media.facts import InputError, too_large
+from tiktok_ray.media.headers import Track, tracks_of
 from tiktok_ray.report import StreamInfo
 from tiktok_ray.settings import Settings
 
@@ -94,7 +95,10 @@ class Packets:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds, and which of its streams are analyzed (by their numbers)."""
+    """What a file holds, and which of its streams are analyzed (by their numbers).
+
+    ``crop``: see ``headers.Track``.
+    """
 
     format: str
     promised_s: float | None
@@ -105,7 +109,7 @@ class Contents:
     audio: int | None
     audio_channels: int | None
     audio_rate: int | None
-    clap: tuple[float, float, float, float] | None
+    crop: tuple[float, float, float, float] | None
     chapters: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -126,7 +130,7 @@ def contents(path: Path, settings: Settings) -> Contents:
     """Read all packets and choose what is analyzed. Raises ``InputError``."""
     with opened(path, settings) as container:
         packets, ended_early = _scan(container)
-        tracks = mp4_tracks(path) if "mov" in container.format.name else {}
+        tracks = tracks_of(path, container.format.name, [s.id for s in container.streams])
         named = {s.index: _name(s, tracks) for s in container.streams}
         video, why = _film(container, packets, named, path, settings)
         audio, reasons = _sound(container, packets, path, settings)
@@ -155,7 +159,7 @@ def contents(path: Path, settings: Settings) -> Contents:
             audio,
             heard.channels if heard else None,
             heard.sample_rate if heard else None,
-            mp4.clap if (mp4 := tracks.get(container.streams[video].id)) else None,
+            track.crop if (track := tracks.get(video)) else None,
             list(container.chapters()),
         )
 
@@ -200,10 +204,10 @@ def _tag(stream: Any, name: str) -> str | None:
     return value if value and value != "und" else None
 
 
-def _name(stream: Any, tracks: Mapping[int, Mp4Track]) -> str | None:
+def _name(stream: Any, tracks: Mapping[int, Track]) -> str | None:
     if stream.codec_context is not None:
         return str(stream.codec_context.name)
-    return tracks[stream.id].code if stream.id in tracks else None
+    return tracks[stream.index].code if stream.index in tracks else None
 
 
 def _left(
@@ -216,6 +220,8 @@ def _left(
         return "a cover picture"
     if stream.type in ("video", "audio") and stream.index not in packets:
         return "it is declared, but holds nothing"
+    if stream.type not in ("video", "audio", "subtitle"):
+        return "neither pictures, sound nor text"
     if stream.type == "subtitle":
         return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
     return None
@@ -359,80 +365,3 @@ def _is_heard(path: Path, index: int, settings: Settings) -> bool:
                 block = samples_of(frame)
                 if block.size and np.nanmax(np.abs(block)) > SILENCE:
                     return True
-
-
-# --- MP4 --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mp4Track:
-    """What FFmpeg's demuxer does not hand on of a track.
-
-    ``code``: the four characters of its sample entry. ``clap``: width, height and the offsets of
-    the middle of its clean aperture (ISO/IEC 14496-12, 12.1.4).
-    """
-
-    code: str
-    clap: tuple[float, float, float, float] | None
-
-
-MOOV_BYTES = 64 * 1024**2
-
-
-def mp4_tracks(path: Path) -> dict[int, Mp4Track]:
-    """Tracks of an MP4 or QuickTime file by their identifiers, as far as they can be read."""
-    with path.open("rb") as file:
-        moov = _moov(file)
-    tracks = {}
-    for kind, trak in _boxes(moov):
-        if kind != b"trak":
-            continue
-        inner = dict(_boxes(trak))
-        table = inner
-        for name in (b"mdia", b"minf", b"stbl"):
-            table = dict(_boxes(table.get(name, b"")))
-        head, entry = inner.get(b"tkhd", b""), table.get(b"stsd", b"")[8:]
-        if len(head) < 24 or len(entry) < 8:
-            continue
-        at = 20 if head[0] == 1 else 12
-        id = int.from_bytes(head[at : at + 4], "big")
-        code = entry[4:8].decode("latin-1").strip()
-        clap = next((box for kind, box in _boxes(entry[86:]) if kind == b"clap"), b"")
-        tracks[id] = Mp4Track(code, _aperture(clap))
-    return tracks
-
-
-def _aperture(box: bytes) -> tuple[float, float, float, float] | None:
-    if len(box) < 32:
-        return None
-    n = np.frombuffer(box[:32], ">i4").astype(float)
-    if (n[1::2] == 0).any():
-        return None
-    width, height, x, y = n[::2] / n[1::2]
-    return width, height, x, y
-
-
-def _moov(file: BinaryIO) -> bytes:
-    """The body of the first `moov` box; empty if there is none."""
-    while len(head := file.read(16)) >= 8:
-        size, used = int.from_bytes(head[:4], "big"), 8
-        if size == 1 and len(head) == 16:
-            size, used = int.from_bytes(head[8:], "big"), 16
-        if size < used:
-            return b""
-        file.seek(used - len(head), 1)
-        if head[4:8] == b"moov":
-            return file.read(min(size - used, MOOV_BYTES))
-        file.seek(size - used, 1)
-    return b""
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each box; ends at the first that is not whole."""
-    at = 0
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if size < 8 or at + size > len(data):
-            return
-        yield data[at + 4 : at + 8], data[at + 8 : at + size]
-        at += size

@@ -187,9 +187,8 @@ class _Pass:
 
         self.film = container.streams[self.contents.video]
         self.film.thread_type = "AUTO"
-        self.aspect = self._aspect()
         self.first_aspect = self.film.codec_context.sample_aspect_ratio
-        self.crop = Crop.of_clap(self.contents.clap, self.film.width, self.film.height)
+        self.crop = Crop.of(self.contents.crop, self.film.width, self.film.height)
         b_frames = bool(self.film.codec_context.has_b_frames)
         limit = self.settings.max_duration_s
         self.plan: Schedule = schedule(self.contents, b_frames, limit)
@@ -294,7 +293,7 @@ class _Pass:
         """Width of a pixel over its height: the container's word, until the stream's changes."""
         coded = self.film.codec_context.sample_aspect_ratio
         said = self.film.sample_aspect_ratio
-        if hasattr(self, "first_aspect") and coded != self.first_aspect:
+        if coded != self.first_aspect:
             said = coded
         aspect = float(said or 1)
         return aspect if 0.05 < aspect < 20 else 1.0
