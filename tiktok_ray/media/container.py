@@ -8,7 +8,7 @@ say anything.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,30 @@ def opened(path: Path, settings: Settings) -> Iterator[Any]:
         ) from error
     with container:
         yield container
+
+
+class Demuxed:
+    """Packets of some streams (of all, if none are named) in file order, the last ones empty.
+
+    ``ended_early``: whether the file broke off.
+    """
+
+    def __init__(self, container: Any, streams: Sequence[Any] = ()) -> None:
+        self._packets = container.demux(*streams)
+        self.ended_early = False
+
+    def __iter__(self) -> Iterator[Any]:
+        import av
+
+        while True:
+            try:
+                packet = next(self._packets)
+            except (StopIteration, IndexError):
+                return  # PyAV's index error: a stream appeared that was not there at the start
+            except av.error.FFmpegError:
+                self.ended_early = True
+                return
+            yield packet
 
 
 def words(error: BaseException) -> str:
@@ -123,7 +147,8 @@ class Contents:
     def played(self) -> dict[int, Packets]:
         """The packets of the streams that are analyzed."""
         chosen = [self.video] if self.audio is None else [self.video, self.audio]
-        return {index: self.packets[index] for index in chosen}
+        none = Packets(*np.zeros((3, 0)))
+        return {index: self.packets.get(index, none) for index in chosen}
 
 
 def contents(path: Path, settings: Settings) -> Contents:
@@ -165,20 +190,11 @@ def contents(path: Path, settings: Settings) -> Contents:
 
 
 def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
-    import av
-
     rows: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
     base = {s.index: float(s.time_base or 0) for s in container.streams}
-    nan, ended_early = float("nan"), False
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            break
-        except av.error.FFmpegError:
-            ended_early = True
-            break
+    nan = float("nan")
+    packets = Demuxed(container)
+    for packet in packets:
         if not packet.size:
             continue
         tick = base[packet.stream_index]
@@ -190,7 +206,8 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
                 (packet.duration or 0) * tick,
             )
         )
-    return {i: Packets(*np.array(r, float).reshape(-1, 3).T) for i, r in rows.items()}, ended_early
+    scanned = {i: Packets(*np.array(r, float).reshape(-1, 3).T) for i, r in rows.items()}
+    return scanned, packets.ended_early
 
 
 def _has(stream: Any, disposition: str) -> bool:
@@ -353,15 +370,13 @@ def _is_heard(path: Path, index: int, settings: Settings) -> bool:
     from tiktok_ray.media.sound import samples_of
 
     with opened(path, settings) as container:
-        packets = container.demux(container.streams[index])
-        while True:
+        for packet in Demuxed(container, [container.streams[index]]):
             try:
-                frames = next(packets).decode()
-            except (StopIteration, av.error.EOFError):
-                return False
+                frames = packet.decode()
             except av.error.FFmpegError:
                 continue
             for frame in frames:
                 block = samples_of(frame)
                 if block.size and np.nanmax(np.abs(block)) > SILENCE:
                     return True
+    return False

@@ -12,7 +12,7 @@ from typing import Any
 
 from tiktok_ray.media import decord, texts
 from tiktok_ray.media.clock import AHEAD_S, Clock, Schedule, schedule
-from tiktok_ray.media.container import Contents, contents, is_text, opened, words
+from tiktok_ray.media.container import Contents, Demuxed, contents, is_text, opened, words
 from tiktok_ray.media.facts import InputError, Video, too_large
 from tiktok_ray.media.interlace import Deinterlacer
 from tiktok_ray.media.picture import Crop, View
@@ -183,8 +183,6 @@ class _Pass:
 
     def _packets(self, container: Any) -> Iterator[Any]:
         """Packets of the analyzed streams in file order, their times put right."""
-        import av
-
         self.film = container.streams[self.contents.video]
         self.film.thread_type = "AUTO"
         self.first_aspect = self.film.codec_context.sample_aspect_ratio
@@ -202,14 +200,7 @@ class _Pass:
             if moved
         }
         seen = dict.fromkeys(moves, 0)
-        packets = container.demux(chosen)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                return  # the scan of the packets has said so
+        for packet in Demuxed(container, chosen):
             index = packet.stream_index
             if index in moves and packet.size:
                 self._move(packet, float(moves[index][min(seen[index], len(moves[index]) - 1)]))
