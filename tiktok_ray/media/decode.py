@@ -255,9 +255,10 @@ class _Pass:
 
     def _look(self, frame: Any) -> View:
         """How pictures like this one are shown."""
+        coded = self.film.codec_context.sample_aspect_ratio
         kind = (
             frame.width, frame.height, frame.format.name, frame.rotation, frame.colorspace,
-            frame.color_range, frame.color_trc, frame.color_primaries, self._aspect(),
+            frame.color_range, frame.color_trc, frame.color_primaries, coded,
         )  # fmt: skip
         self.interlaced |= frame.interlaced_frame
         view = self.views.get(kind)
@@ -265,7 +266,7 @@ class _Pass:
             if frame.width * frame.height > self.settings.max_pixels:
                 raise too_large(frame.width, frame.height, self.settings.max_pixels)
             canvas = self.view.canvas if self.view else None
-            view = View.of(frame, kind[-1], self.crop, canvas)
+            view = View.of(frame, self._aspect(coded), self.crop, canvas)
             if len(self.views) > 64:
                 self.views.clear()
             self.views[kind] = view
@@ -280,12 +281,9 @@ class _Pass:
         self.view = view
         return view
 
-    def _aspect(self) -> float:
+    def _aspect(self, coded: Any) -> float:
         """Width of a pixel over its height: the container's word, until the stream's changes."""
-        coded = self.film.codec_context.sample_aspect_ratio
-        said = self.film.sample_aspect_ratio
-        if coded != self.first_aspect:
-            said = coded
+        said = self.film.sample_aspect_ratio if coded == self.first_aspect else coded
         aspect = float(said or 1)
         return aspect if 0.05 < aspect < 20 else 1.0
 
