@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tiktok_ray import spans
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant, Vram
 from tiktok_ray.media import Frames
 from tiktok_ray.methods.text_lines import (
     DRAWN,
@@ -42,10 +42,22 @@ from tiktok_ray.methods.text_lines import (
     unread,
 )
 from tiktok_ray.methods.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
-from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
+from tiktok_ray.report import (
+    Event,
+    Missing,
+    Output,
+    Timed,
+    derived,
+    estimated,
+    measured,
+    setting,
+)
 
 NAME = "text_overlay"
 OWNER = re.compile(r"©|\(c\)|copyright|(?:^|\s)@\w|\bwww\.|\b\w+\.(?:com|de|org|net|tv|io)\b", re.I)
+
+#: A reading so sure need not be tried upside down.
+SURE = 0.9
 
 TextKind = Literal["caption", "watermark", "scene_text"]
 
@@ -87,6 +99,14 @@ class Overlay(Timed):
     )
 
 
+class Unread(Timed):
+    """Where something is written onto the picture that the reader cannot read."""
+
+    box: list[float] = estimated(
+        "Median box over its samples, [x0, y0, x1, y1]", range="0..1 of width and height"
+    )
+
+
 class Overlays(Output):
     """Text on the picture over time."""
 
@@ -98,6 +118,13 @@ class Overlays(Output):
         "Median over the captions of characters (without spaces) per second shown;"
         " absent without captions",
         unit="characters/s",
+    )
+    unread: list[Unread] = estimated(
+        "Lines of text that stand for a second or longer and cannot be read: of a script that the"
+        " reader does not know, or too small",
+        method="lines that the detector finds in one place, filled as evenly as what is drawn onto"
+        " a picture (see `kind`), no reading of which reaches the least confidence",
+        default_factory=list,
     )
     languages: list[str] = setting("Languages asked for; empty: whatever the model reads")
 
@@ -179,9 +206,10 @@ class TextOverlay(Analyzer):
                 files, threads=self.needs.threads, short=short, languages=languages
             )
 
-    def analyze(self, frames: Frames, dense: Frames | None) -> Overlays:
+    def analyze(self, frames: Frames, dense: Frames | None) -> Overlays | Partial:
         options: TextOptions = self.options
-        found = find_lines(frames, self._reader, options.readings)
+        detected = find_lines(frames, self._reader, options.readings)
+        found = [[line for line in lines if line.text] for lines in detected]
         times = frames.times.tolist()
         step = float(np.median(np.diff(times))) if len(times) > 1 else 0.5
         linked = link(times, found, gap_s=min(2.2 * step, max(1.2, 1.2 * step)))
@@ -194,11 +222,74 @@ class TextOverlay(Analyzer):
             stays += [stay for stay in short if legible(stay, least)]
             stays = absorb(join(stays, gap_s=1.5 * float(np.median(np.diff(dense.times)))))
         overlays = compose(stays, frames.width / frames.height, frames.end)
-        return report(overlays, frames.end, options.languages)
+        made = report(overlays, frames.end, options.languages)
+        unread = unreadable(frames, detected, overlays, options.least_confidence)
+        if not unread:
+            return made
+        several = f"{len(unread)} lines are" if len(unread) > 1 else "a line is"
+        missing = Missing(part="text", reason=f"{several} written that {UNREADABLE}")
+        return Partial(made.model_copy(update={"unread": unread}), (missing,))
+
+
+#: What may be done about text that was found and not read.
+UNREADABLE = (
+    "this reader cannot read: of a script it does not know, or too small. It knows Latin, Chinese"
+    " and Japanese best; for others: --set text_overlay.reader=easyocr and"
+    " text_overlay.languages (ar, ru, ko and so on), with `tiktok-ray models pull text_overlay`"
+)
+#: How long text must stand to be missed, and how much places overlap that are the same.
+MISSED_S, SAME_PLACE = 1.0, 0.5
+
+
+def unreadable(
+    frames: Frames, detected: Sequence[Sequence[Line]], known: Sequence[Overlay], least: float
+) -> list[Unread]:
+    """Lines that stand in one place, drawn, and of which no reading is sure."""
+    runs: list[list[tuple[int, Line]]] = []
+    for k, lines in enumerate(detected):
+        for line in lines:
+            run = next(
+                (r for r in runs if k - r[-1][0] in (1, 2)
+                 and overlapping(r[-1][1].box, line.box) > SAME_PLACE),
+                None,
+            )  # fmt: skip
+            if run is None:
+                runs.append([(k, line)])
+            else:
+                run.append((k, line))
+    edges = np.append(frames.times, frames.end)
+    found = []
+    for run in runs:
+        lines = [line for _, line in run]
+        start, end = float(edges[run[0][0]]), float(edges[run[-1][0] + 1])
+        box = np.median([line.box for line in lines], axis=0)
+        drawn = float(np.median([line.even for line in lines])) >= DRAWN
+        sure = (
+            max(line.confidence for line in lines if line.text)
+            if any(line.text for line in lines)
+            else 0.0
+        )
+        told = any(
+            spans.overlap([(start, end)], [one.span]) > 0
+            and overlapping(np.array(one.box), box) > 0.2
+            for one in known
+        )
+        if end - start >= MISSED_S and drawn and sure < least and not told:
+            found.append(Unread(start=start, end=end, box=box.tolist()))
+    return found
+
+
+def read_upright(reader: Reader, picture: NDArray[np.uint8]) -> tuple[str, float]:
+    """Text and confidence of a line that may be upside down: the surer reading, if it is sure."""
+    text, confidence = reader.read(picture)
+    if confidence >= SURE:
+        return text, confidence
+    turned = reader.read(np.ascontiguousarray(picture[::-1, ::-1]))
+    return turned if turned[1] >= max(SURE, confidence + 0.05) else (text, confidence)
 
 
 def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]]:
-    """The lines of every sample.
+    """The lines of every sample; those that cannot be read have no text.
 
     A picture in which nothing changed is not searched again, and a line that looks as it did in
     the sample before is read ``readings`` times at most.
@@ -223,13 +314,12 @@ def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]
                 )
                 continue
             picture = straighten(rgb, corners)
-            text, confidence = reader.read(picture)
-            if text:
-                even = evenness(picture)
-                count = before.readings + 1 if before else 1
-                lines.append(
-                    Line(float(frames.times[k]), corners, text, confidence, even, readings=count)
-                )
+            text, confidence = read_upright(reader, picture)
+            even = evenness(picture)
+            count = before.readings + 1 if before else 1
+            lines.append(
+                Line(float(frames.times[k]), corners, text, confidence, even, readings=count)
+            )
         found.append(lines)
     return found
 

@@ -77,11 +77,15 @@ def test_a_rotation_that_an_editor_rounded_is_a_quarter(tmp_path, settings):
     np.testing.assert_allclose(fields(decoded.tracks["frames"].rgb(0)), fields(quarters()), atol=8)
 
 
-def test_only_the_clean_aperture_is_shown(tmp_path, settings):
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_only_the_clean_aperture_is_shown(tmp_path, settings, suffix):
     whole = np.zeros((120, 160, 3), np.uint8)
     whole[:] = (250, 250, 0)
     whole[28:92, 32:128] = quarters()
     path = with_clap(film(tmp_path / "c.mp4", [whole] * 3), 96, 64)
+    if suffix == ".mkv":
+        ffmpeg("-i", path, "-c", "copy", tmp_path / "c.mkv")
+        path = tmp_path / "c.mkv"
     decoded = decode(path, {"frames", "thumbs"}, settings)
     assert (decoded.video.width, decoded.video.height) == (96, 64)
     assert decoded.video.clean_aperture == (96, 64)

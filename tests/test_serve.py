@@ -405,10 +405,12 @@ async def test_media_of_a_result(clip, settings):
                 break
             await asyncio.sleep(0.05)
         assert poster.content[:2] == b"\xff\xd8"
+        probed = (await client.get(f"/results/{id}/probe")).json()
+        assert [stream["kind"] for stream in probed["streams"]] == ["video", "audio"]
         is_problem(await client.get(f"/results/{id}.vtt"), 404)
         assert (await client.delete(f"/results/{id}")).status_code == 204
-        for path in (f"/results/{id}", f"/results/{id}/video", f"/results/{id}/poster"):
-            is_problem(await client.get(path), 404)
+        for path in ("", "/video", "/poster", "/probe"):
+            is_problem(await client.get(f"/results/{id}{path}"), 404)
         is_problem(await client.delete(f"/results/{id}"), 404)
 
 

@@ -277,7 +277,9 @@ class VideoInfo(Model):
     interlaced: bool = measured(
         "Whether pictures were interlaced (and deinterlaced)", default=False
     )
-    alpha_over: str | None = derived("What transparent pictures were laid over", default=None)
+    alpha_over: str | None = derived(
+        "Ground of the pictures, where their format may be transparent", default=None
+    )
     color: Color | None = measured("How its colours are coded", default=None)
     hdr: Hdr | None = derived("How its colours were made SDR, where they were not", default=None)
     no_sound: str | None = measured("Why there is no sound, where there is none", default=None)

@@ -655,14 +655,17 @@ def test_an_animation(real_media, settings):
 
 @pytest.mark.slow
 def test_a_real_dissolve_has_the_same_extent_at_a_variable_rate(real_media, settings):
-    """The same film whole and with half of its pictures dropped."""
+    """The same film whole and with half of its pictures dropped.
+
+    The whole one is tagged PQ and shown so: of more contrast, its dissolve is the steeper one.
+    """
     extents = []
     for name in ("hevc_hdr_nasa", "vfr_nasa"):
         thumbs = decode(real_media / f"odd/{name}.mp4", {"thumbs"}, settings).tracks["thumbs"]
         soft, hard = CutAnalysis().analyze(thumbs).transitions
         assert (soft.kind, hard.kind) == ("dissolve", "hard")
         extents.append(soft.span)
-    assert extents[0] == pytest.approx(extents[1], abs=0.15)
+    assert extents[0] == pytest.approx(extents[1], abs=0.3)
 
 
 @pytest.mark.slow

@@ -22,10 +22,11 @@ from actors.text_overlay import (
     TextOverlay,
     compose,
     find_lines,
+    read_upright,
     report,
 )
 from tests.test_text_lines import stay
-from tiktok_ray.analyzer import Analyzer
+from tiktok_ray.analyzer import Analyzer, Partial
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
 from tiktok_ray.report import undeclared
@@ -122,6 +123,27 @@ def ready(**options: Any) -> TextOverlay:
     return analyzer
 
 
+def analyzed(analyzer: TextOverlay, *tracks: Any, **named: Any) -> Overlays:
+    """What it finds, whether or not some text could not be read."""
+    found = analyzer.analyze(*tracks, **named)
+    output = found.output if isinstance(found, Partial) else found
+    assert isinstance(output, Overlays)
+    return output
+
+
+class Blind(Words):
+    """Finds what is written and is sure of no reading."""
+
+    def read(self, rgb: Picture) -> tuple[str, float]:
+        return "illegible", 0.4
+
+
+def blind() -> TextOverlay:
+    analyzer = ready()
+    analyzer._reader = Blind(*KNOWN)
+    return analyzer
+
+
 def captions(picture: Any, t: float) -> Any:
     """Two captions one after the other, and an owner's mark throughout."""
     picture = write(picture, "@owner", (0.05, 0.06), 14)
@@ -149,7 +171,38 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         (ready(), both(sliding, 3)),
         (ready(), both(lambda picture, _: picture, 1)),
         (ready(), {"frames": alone, "dense": None}),
+        (blind(), both(captions, 4)),
+        (blind(), both(lambda p, _: write(p, "FIRST", (0.3, 0.4), 24), 2)),
     ]
+
+
+class Upside:
+    """A reader that is sure of what stands upright alone: the brighter half is above."""
+
+    def detect(self, rgb):
+        return np.zeros((0, 4, 2))
+
+    def read(self, rgb):
+        upright = rgb[: len(rgb) // 2].mean() > rgb[len(rgb) // 2 :].mean()
+        return ("UP", 0.97) if upright else ("dn", 0.6)
+
+
+def test_a_line_upside_down_is_read_the_other_way():
+    picture = np.zeros((20, 60, 3), np.uint8)
+    picture[:10] = 200
+    assert read_upright(Upside(), picture) == ("UP", 0.97)
+    assert read_upright(Upside(), picture[::-1]) == ("UP", 0.97)
+
+
+def test_what_is_written_and_cannot_be_read_is_told():
+    partial = blind().analyze(**both(captions, 4))
+    assert isinstance(partial, Partial)
+    assert [(m.part, "easyocr" in m.reason) for m in partial.missing] == [("text", True)]
+    assert isinstance(partial.output, Overlays)
+    starts = [(one.start, one.end) for one in partial.output.unread]
+    assert (0.0, 4.0) in starts
+    assert any(end - start < 2 for start, end in starts)
+    assert partial.output.overlays == []
 
 
 def texts(found: Overlays) -> list[str]:
@@ -162,7 +215,7 @@ def one(found: Overlays, text: str) -> Overlay:
 
 
 def test_each_text_is_one_overlay_with_its_edges_kind_and_order():
-    found = ready().analyze(**both(captions, 4))
+    found = analyzed(ready(), **both(captions, 4))
     assert texts(found) == ["@owner", "FIRST", "second one"]
     mark, first, second = found.overlays
     assert (mark.start, mark.end) == (0, 4)
@@ -180,7 +233,7 @@ def test_each_text_is_one_overlay_with_its_edges_kind_and_order():
 
 
 def test_without_the_dense_track_edges_are_known_to_half_a_sample():
-    found = ready().analyze(film(captions, 2, 4), None)
+    found = analyzed(ready(), film(captions, 2, 4), None)
     assert texts(found) == ["@owner", "FIRST", "second one"]
     second = one(found, "second one")
     assert (second.start, second.end) == pytest.approx((2.25, 4.0))
@@ -188,7 +241,7 @@ def test_without_the_dense_track_edges_are_known_to_half_a_sample():
 
 
 def test_a_sign_before_a_passing_camera_is_scene_text():
-    found = ready().analyze(**both(sliding, 3))
+    found = analyzed(ready(), **both(sliding, 3))
     sign = one(found, "sign here")
     assert sign.kind == "scene_text"
     assert sign.travel == pytest.approx(0.06 * 2.5 / 2**0.5, abs=0.02)
@@ -202,14 +255,14 @@ def test_words_shorter_than_the_sampling_are_found_between_samples():
         k = int((t + 1e-6) / 0.3)
         return write(picture, words[k], (0.3, 0.6)) if k < len(words) else picture
 
-    found = ready().analyze(**both(show, 2))
+    found = analyzed(ready(), **both(show, 2))
     assert [(o.text, round(o.start, 2), round(o.end, 2)) for o in found.overlays] == [
         ("NOW", 0, 0.3),
         ("HERE", 0.3, 0.6),
         ("WE", 0.6, 0.9),
         ("GO", 0.9, 1.2),
     ]
-    sparse = ready(searches=0).analyze(**both(show, 2))
+    sparse = analyzed(ready(searches=0), **both(show, 2))
     assert texts(sparse) == ["NOW", "HERE", "GO"]
 
 
@@ -218,7 +271,7 @@ def test_a_caption_that_slides_in_and_out_is_one():
         x = 0.1 + max(0.0, 1.2 - t) * 1.5 - max(0.0, t - 3) * 1.5
         return write(picture, "LONG CAPTION", (x, 0.6))
 
-    found = ready().analyze(**both(show, 4))
+    found = analyzed(ready(), **both(show, 4))
     assert texts(found) == ["LONG CAPTION"]
     (overlay,) = found.overlays
     assert overlay.start == pytest.approx(1.1, abs=0.3)
@@ -293,7 +346,7 @@ def test_edges_follow_the_truth(start, end):
     def show(picture: Any, t: float) -> Any:
         return write(picture, "FIRST", (0.3, 0.5)) if start <= t < end else picture
 
-    found = ready().analyze(**both(show, 4))
+    found = analyzed(ready(), **both(show, 4))
     (overlay,) = found.overlays
     assert 0 <= overlay.start - start <= 0.1 + 1e-6
     assert 0 <= overlay.end - end <= 0.1 + 1e-6
@@ -325,7 +378,7 @@ def real() -> TextOverlay:
 
 def read(real: TextOverlay, path: Path) -> Overlays:
     tracks = decode(path, {"frames", "dense"}, Settings()).tracks
-    return real.analyze(tracks["frames"], tracks["dense"])
+    return analyzed(real, tracks["frames"], tracks["dense"])
 
 
 def test_accents_come_back_as_written(real, tmp_path):
@@ -347,7 +400,7 @@ def test_a_text_being_typed_is_one_overlay(real, words):
     def show(picture: Any, t: float) -> Any:
         return write(picture, words[: max(0, int((t - 0.4) * 14))], (0.05, 0.6), 16)
 
-    found = real.analyze(**both(show, 4))
+    found = analyzed(real, **both(show, 4))
     assert texts(found) == [words]
     assert found.overlays[0].start == pytest.approx(0.55, abs=0.3)
 
@@ -360,7 +413,7 @@ def test_a_fading_caption_is_one_with_its_edges_in_the_fades(real):
             write(picture.copy(), "FADING SLOWLY", (0.05, 0.5)), share, picture, 1 - share, 0
         )
 
-    found = real.analyze(**both(show, 4))
+    found = analyzed(real, **both(show, 4))
     assert texts(found) == ["FADING SLOWLY"]
     assert 0.5 < found.overlays[0].start < 1.1
     assert 2.9 < found.overlays[0].end <= 3.5
@@ -375,7 +428,7 @@ def test_rising_credits_are_read_in_order(real):
             picture = write(picture, text, (0.15, 1.15 + 0.08 * k - 0.25 * t), 20)
         return picture
 
-    found = real.analyze(**both(show, 5))
+    found = analyzed(real, **both(show, 5))
     assert " ".join(texts(found)) == " ".join(lines)
 
 

@@ -8,16 +8,17 @@ say anything.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media.facts import InputError, too_large
+from tiktok_ray.media.headers import Track, tracks_of
 from tiktok_ray.report import StreamInfo
 from tiktok_ray.settings import Settings
 
@@ -61,6 +62,30 @@ def opened(path: Path, settings: Settings) -> Iterator[Any]:
         yield container
 
 
+class Demuxed:
+    """Packets of some streams (of all, if none are named) in file order, the last ones empty.
+
+    ``ended_early``: whether the file broke off.
+    """
+
+    def __init__(self, container: Any, streams: Sequence[Any] = ()) -> None:
+        self._packets = container.demux(*streams)
+        self.ended_early = False
+
+    def __iter__(self) -> Iterator[Any]:
+        import av
+
+        while True:
+            try:
+                packet = next(self._packets)
+            except (StopIteration, IndexError):
+                return  # PyAV's index error: a stream appeared that was not there at the start
+            except av.error.FFmpegError:
+                self.ended_early = True
+                return
+            yield packet
+
+
 def words(error: BaseException) -> str:
     """What an error says, without its number and file."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -94,7 +119,10 @@ class Packets:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds, and which of its streams are analyzed (by their numbers)."""
+    """What a file holds, and which of its streams are analyzed (by their numbers).
+
+    ``crop``: see ``headers.Track``.
+    """
 
     format: str
     promised_s: float | None
@@ -105,7 +133,7 @@ class Contents:
     audio: int | None
     audio_channels: int | None
     audio_rate: int | None
-    clap: tuple[float, float, float, float] | None
+    crop: tuple[float, float, float, float] | None
     chapters: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -119,14 +147,15 @@ class Contents:
     def played(self) -> dict[int, Packets]:
         """The packets of the streams that are analyzed."""
         chosen = [self.video] if self.audio is None else [self.video, self.audio]
-        return {index: self.packets[index] for index in chosen}
+        none = Packets(*np.zeros((3, 0)))
+        return {index: self.packets.get(index, none) for index in chosen}
 
 
 def contents(path: Path, settings: Settings) -> Contents:
     """Read all packets and choose what is analyzed. Raises ``InputError``."""
     with opened(path, settings) as container:
         packets, ended_early = _scan(container)
-        tracks = mp4_tracks(path) if "mov" in container.format.name else {}
+        tracks = tracks_of(path, container.format.name, [s.id for s in container.streams])
         named = {s.index: _name(s, tracks) for s in container.streams}
         video, why = _film(container, packets, named, path, settings)
         audio, reasons = _sound(container, packets, path, settings)
@@ -155,26 +184,17 @@ def contents(path: Path, settings: Settings) -> Contents:
             audio,
             heard.channels if heard else None,
             heard.sample_rate if heard else None,
-            mp4.clap if (mp4 := tracks.get(container.streams[video].id)) else None,
+            track.crop if (track := tracks.get(video)) else None,
             list(container.chapters()),
         )
 
 
 def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
-    import av
-
     rows: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
     base = {s.index: float(s.time_base or 0) for s in container.streams}
-    nan, ended_early = float("nan"), False
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            break
-        except av.error.FFmpegError:
-            ended_early = True
-            break
+    nan = float("nan")
+    packets = Demuxed(container)
+    for packet in packets:
         if not packet.size:
             continue
         tick = base[packet.stream_index]
@@ -186,7 +206,8 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
                 (packet.duration or 0) * tick,
             )
         )
-    return {i: Packets(*np.array(r, float).reshape(-1, 3).T) for i, r in rows.items()}, ended_early
+    scanned = {i: Packets(*np.array(r, float).reshape(-1, 3).T) for i, r in rows.items()}
+    return scanned, packets.ended_early
 
 
 def _has(stream: Any, disposition: str) -> bool:
@@ -200,10 +221,10 @@ def _tag(stream: Any, name: str) -> str | None:
     return value if value and value != "und" else None
 
 
-def _name(stream: Any, tracks: Mapping[int, Mp4Track]) -> str | None:
+def _name(stream: Any, tracks: Mapping[int, Track]) -> str | None:
     if stream.codec_context is not None:
         return str(stream.codec_context.name)
-    return tracks[stream.id].code if stream.id in tracks else None
+    return tracks[stream.index].code if stream.index in tracks else None
 
 
 def _left(
@@ -216,6 +237,8 @@ def _left(
         return "a cover picture"
     if stream.type in ("video", "audio") and stream.index not in packets:
         return "it is declared, but holds nothing"
+    if stream.type not in ("video", "audio", "subtitle"):
+        return "neither pictures, sound nor text"
     if stream.type == "subtitle":
         return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
     return None
@@ -347,92 +370,13 @@ def _is_heard(path: Path, index: int, settings: Settings) -> bool:
     from tiktok_ray.media.sound import samples_of
 
     with opened(path, settings) as container:
-        packets = container.demux(container.streams[index])
-        while True:
+        for packet in Demuxed(container, [container.streams[index]]):
             try:
-                frames = next(packets).decode()
-            except (StopIteration, av.error.EOFError):
-                return False
+                frames = packet.decode()
             except av.error.FFmpegError:
                 continue
             for frame in frames:
                 block = samples_of(frame)
                 if block.size and np.nanmax(np.abs(block)) > SILENCE:
                     return True
-
-
-# --- MP4 --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mp4Track:
-    """What FFmpeg's demuxer does not hand on of a track.
-
-    ``code``: the four characters of its sample entry. ``clap``: width, height and the offsets of
-    the middle of its clean aperture (ISO/IEC 14496-12, 12.1.4).
-    """
-
-    code: str
-    clap: tuple[float, float, float, float] | None
-
-
-MOOV_BYTES = 64 * 1024**2
-
-
-def mp4_tracks(path: Path) -> dict[int, Mp4Track]:
-    """Tracks of an MP4 or QuickTime file by their identifiers, as far as they can be read."""
-    with path.open("rb") as file:
-        moov = _moov(file)
-    tracks = {}
-    for kind, trak in _boxes(moov):
-        if kind != b"trak":
-            continue
-        inner = dict(_boxes(trak))
-        table = inner
-        for name in (b"mdia", b"minf", b"stbl"):
-            table = dict(_boxes(table.get(name, b"")))
-        head, entry = inner.get(b"tkhd", b""), table.get(b"stsd", b"")[8:]
-        if len(head) < 24 or len(entry) < 8:
-            continue
-        at = 20 if head[0] == 1 else 12
-        id = int.from_bytes(head[at : at + 4], "big")
-        code = entry[4:8].decode("latin-1").strip()
-        clap = next((box for kind, box in _boxes(entry[86:]) if kind == b"clap"), b"")
-        tracks[id] = Mp4Track(code, _aperture(clap))
-    return tracks
-
-
-def _aperture(box: bytes) -> tuple[float, float, float, float] | None:
-    if len(box) < 32:
-        return None
-    n = np.frombuffer(box[:32], ">i4").astype(float)
-    if (n[1::2] == 0).any():
-        return None
-    width, height, x, y = n[::2] / n[1::2]
-    return width, height, x, y
-
-
-def _moov(file: BinaryIO) -> bytes:
-    """The body of the first `moov` box; empty if there is none."""
-    while len(head := file.read(16)) >= 8:
-        size, used = int.from_bytes(head[:4], "big"), 8
-        if size == 1 and len(head) == 16:
-            size, used = int.from_bytes(head[8:], "big"), 16
-        if size < used:
-            return b""
-        file.seek(used - len(head), 1)
-        if head[4:8] == b"moov":
-            return file.read(min(size - used, MOOV_BYTES))
-        file.seek(size - used, 1)
-    return b""
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each box; ends at the first that is not whole."""
-    at = 0
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if size < 8 or at + size > len(data):
-            return
-        yield data[at + 4 : at + 8], data[at + 8 : at + size]
-        at += size
+    return False

@@ -12,7 +12,7 @@ from typing import Any
 
 from tiktok_ray.media import decord, texts
 from tiktok_ray.media.clock import AHEAD_S, Clock, Schedule, schedule
-from tiktok_ray.media.container import Contents, contents, is_text, opened, words
+from tiktok_ray.media.container import Contents, Demuxed, contents, is_text, opened, words
 from tiktok_ray.media.facts import InputError, Video, too_large
 from tiktok_ray.media.interlace import Deinterlacer
 from tiktok_ray.media.picture import Crop, View
@@ -183,13 +183,10 @@ class _Pass:
 
     def _packets(self, container: Any) -> Iterator[Any]:
         """Packets of the analyzed streams in file order, their times put right."""
-        import av
-
         self.film = container.streams[self.contents.video]
         self.film.thread_type = "AUTO"
-        self.aspect = self._aspect()
         self.first_aspect = self.film.codec_context.sample_aspect_ratio
-        self.crop = Crop.of_clap(self.contents.clap, self.film.width, self.film.height)
+        self.crop = Crop.of(self.contents.crop, self.film.width, self.film.height)
         b_frames = bool(self.film.codec_context.has_b_frames)
         limit = self.settings.max_duration_s
         self.plan: Schedule = schedule(self.contents, b_frames, limit)
@@ -203,14 +200,7 @@ class _Pass:
             if moved
         }
         seen = dict.fromkeys(moves, 0)
-        packets = container.demux(chosen)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                return  # the scan of the packets has said so
+        for packet in Demuxed(container, chosen):
             index = packet.stream_index
             if index in moves and packet.size:
                 self._move(packet, float(moves[index][min(seen[index], len(moves[index]) - 1)]))
@@ -265,9 +255,10 @@ class _Pass:
 
     def _look(self, frame: Any) -> View:
         """How pictures like this one are shown."""
+        coded = self.film.codec_context.sample_aspect_ratio
         kind = (
             frame.width, frame.height, frame.format.name, frame.rotation, frame.colorspace,
-            frame.color_range, frame.color_trc, frame.color_primaries, self._aspect(),
+            frame.color_range, frame.color_trc, frame.color_primaries, coded,
         )  # fmt: skip
         self.interlaced |= frame.interlaced_frame
         view = self.views.get(kind)
@@ -275,7 +266,7 @@ class _Pass:
             if frame.width * frame.height > self.settings.max_pixels:
                 raise too_large(frame.width, frame.height, self.settings.max_pixels)
             canvas = self.view.canvas if self.view else None
-            view = View.of(frame, kind[-1], self.crop, canvas)
+            view = View.of(frame, self._aspect(coded), self.crop, canvas)
             if len(self.views) > 64:
                 self.views.clear()
             self.views[kind] = view
@@ -290,12 +281,9 @@ class _Pass:
         self.view = view
         return view
 
-    def _aspect(self) -> float:
+    def _aspect(self, coded: Any) -> float:
         """Width of a pixel over its height: the container's word, until the stream's changes."""
-        coded = self.film.codec_context.sample_aspect_ratio
-        said = self.film.sample_aspect_ratio
-        if hasattr(self, "first_aspect") and coded != self.first_aspect:
-            said = coded
+        said = self.film.sample_aspect_ratio if coded == self.first_aspect else coded
         aspect = float(said or 1)
         return aspect if 0.05 < aspect < 20 else 1.0
 

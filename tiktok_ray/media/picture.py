@@ -74,13 +74,11 @@ class Crop:
     height: float = 1.0
 
     @classmethod
-    def of_clap(
-        cls, clap: tuple[float, float, float, float] | None, width: int, height: int
-    ) -> Crop:
-        """From a clean aperture: its size, and how far its middle is from the picture's."""
-        if clap is None:
+    def of(cls, shown: tuple[float, float, float, float] | None, width: int, height: int) -> Crop:
+        """From what of the picture is shown: its size, and how far its middle is off."""
+        if shown is None:
             return cls()
-        w, h, dx, dy = clap
+        w, h, dx, dy = shown
         x, y = (width - w) / 2 + dx, (height - h) / 2 + dy
         if w < 1 or h < 1 or x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:
             return cls()  # FFmpeg ignores an aperture beyond the picture too

@@ -52,7 +52,7 @@ def samples_of(frame: Any) -> Samples:
         block = flat.reshape(count, channels).T
     if full != 1.0:
         return ((block - zero) / full).astype(np.float32)
-    return block.astype(np.float32)
+    return block.astype(np.float32, copy=False)
 
 
 def fold(names: Sequence[str]) -> Samples:

@@ -1,0 +1,160 @@
+"""What FFmpeg's demuxers read of a track and PyAV does not hand on: its crop, and its own codec name.
+
+MP4 and QuickTime (ISO/IEC 14496-12) and Matroska (RFC 9559) are read, as far as they are whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+#: Headers beyond this size are not read.
+HEADER_BYTES = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class Track:
+    """``code``: its codec, as the container spells it. ``crop``: what of its pictures is shown.
+
+    ``crop`` is width, height, and how far its middle lies right of and below the picture's, pixels.
+    """
+
+    code: str
+    crop: tuple[float, float, float, float] | None
+
+
+def tracks_of(path: Path, format: str, ids: Sequence[int]) -> dict[int, Track]:
+    """Tracks by the numbers of their streams, whose identifiers are ``ids``."""
+    with path.open("rb") as file:
+        if "mov" in format:
+            known = _mp4(_moov(file))
+            return {index: known[id] for index, id in enumerate(ids) if id in known}
+        # FFmpeg's streams are in the order of Matroska's tracks, and without their numbers.
+        return dict(enumerate(_matroska(_tracks(file)))) if "matroska" in format else {}
+
+
+# --- MP4 --------------------------------------------------------------------------------------
+
+
+def _mp4(moov: bytes) -> dict[int, Track]:
+    tracks = {}
+    for kind, trak in _boxes(moov):
+        if kind != b"trak":
+            continue
+        inner = dict(_boxes(trak))
+        table = inner
+        for name in (b"mdia", b"minf", b"stbl"):
+            table = dict(_boxes(table.get(name, b"")))
+        head, entry = inner.get(b"tkhd", b""), table.get(b"stsd", b"")[8:]
+        if len(head) < 24 or len(entry) < 8:
+            continue
+        at = 20 if head[0] == 1 else 12
+        code = entry[4:8].decode("latin-1").strip()
+        clap = next((box for kind, box in _boxes(entry[86:]) if kind == b"clap"), b"")
+        tracks[int.from_bytes(head[at : at + 4], "big")] = Track(code, _aperture(clap))
+    return tracks
+
+
+def _aperture(box: bytes) -> tuple[float, float, float, float] | None:
+    """A clean aperture: four fractions (ISO/IEC 14496-12, 12.1.4)."""
+    if len(box) < 32:
+        return None
+    n = np.frombuffer(box[:32], ">i4").astype(float)
+    if (n[1::2] == 0).any():
+        return None
+    width, height, x, y = (n[::2] / n[1::2]).tolist()
+    return width, height, x, y
+
+
+def _moov(file: BinaryIO) -> bytes:
+    """The body of the first `moov` box; empty if there is none."""
+    while len(head := file.read(16)) >= 8:
+        size, used = int.from_bytes(head[:4], "big"), 8
+        if size == 1 and len(head) == 16:
+            size, used = int.from_bytes(head[8:], "big"), 16
+        if size < used:
+            return b""
+        file.seek(used - len(head), 1)
+        if head[4:8] == b"moov":
+            return file.read(min(size - used, HEADER_BYTES))
+        file.seek(size - used, 1)
+    return b""
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each box; ends at the first that is not whole."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size < 8 or at + size > len(data):
+            return
+        yield data[at + 4 : at + 8], data[at + 8 : at + size]
+        at += size
+
+
+# --- Matroska ---------------------------------------------------------------------------------
+
+SEGMENT, TRACKS, ENTRY, CODEC, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0x86, 0xE0
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 0xB0, 0xBA, 0x54CC, 0x54DD, 0x54BB, 0x54AA
+
+
+def _matroska(tracks: bytes) -> list[Track]:
+    found = []
+    for kind, entry in _elements(tracks):
+        if kind != ENTRY:
+            continue
+        inner = dict(_elements(entry))
+        shown = {k: int.from_bytes(v, "big") for k, v in _elements(inner.get(VIDEO, b""))}
+        left, right, top, bottom = (shown.get(side, 0) for side in (LEFT, RIGHT, TOP, BOTTOM))
+        crop = None
+        if left or right or top or bottom:
+            width, height = shown.get(WIDTH, 0) - left - right, shown.get(HEIGHT, 0) - top - bottom
+            crop = float(width), float(height), (left - right) / 2, (top - bottom) / 2
+        code = inner.get(CODEC, b"").decode("latin-1").strip("\0 ")
+        found.append(Track(code, crop))
+    return found
+
+
+def _tracks(file: BinaryIO) -> bytes:
+    """The body of the first `Tracks` element; empty if there is none before other large ones."""
+    head = file.read(1024**2)
+    at = 0
+    while element := _element(head, at):
+        kind, body, size = element
+        if kind == SEGMENT:
+            at = body
+        elif kind == TRACKS:
+            file.seek(body)
+            return file.read(min(size, HEADER_BYTES))
+        else:
+            at = body + size
+    return b""
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Identifier and body of each element; ends at the first that is not whole."""
+    at = 0
+    while element := _element(data, at):
+        kind, body, size = element
+        if body + size > len(data):
+            return
+        yield kind, data[body : body + size]
+        at = body + size
+
+
+def _element(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """Identifier, place of the body and its size of the element at a place, if there is one."""
+    if at >= len(data) or not data[at]:
+        return None
+    wide = 9 - data[at].bit_length()
+    kind = int.from_bytes(data[at : at + wide], "big")
+    at += wide
+    if at >= len(data) or not data[at]:
+        return None
+    wide = 9 - data[at].bit_length()
+    size = int.from_bytes(data[at : at + wide], "big") & ((1 << 7 * wide) - 1)
+    return kind, at + wide, size
