@@ -66,7 +66,8 @@ def made(bench: Bench) -> Iterator[Row]:
     if analyzer.encoder is None:
         yield Row("", "diarization error rate", "not measured: the model of voices is not at hand")
         return
-    for voices, pause in ((2, (0.15, 1.2)), (3, (0.15, 1.2)), (2, (-0.2, -0.2)), (3, (-0.2, -0.2))):
+    apart, over = (0.15, 1.2), (-0.2, -0.2)
+    for voices, pause in ((1, apart), (2, apart), (3, apart), (4, apart), (2, over), (3, over)):
         yield _voices(analyzer, voices, pause, 10)
 
 
@@ -133,7 +134,7 @@ def _voices(
     apart = "with pauses" if pause[0] > 0 else "20 % of each turn under the next"
     limit = 0.15 if pause[0] > 0 else 0.25
     return Row(
-        f"{count} made dialogues", f"{voices} voices, {apart}",
+        f"{count} made dialogues", f"voices: {voices}, {apart}",
         f"error rate {mean:.1%}, number right in {right}", mean <= limit and right >= 0.8 * count,
     )  # fmt: skip
 
