@@ -783,7 +783,11 @@ class TestRayIsWatched:
         assert process.pid in [child.pid for child in watched.children]
 
     def test_a_silent_one_of_others(self, watched, monkeypatch):
-        self.stand_in(monkeypatch, lambda: time.sleep(60))
+        def silent():
+            time.sleep(60)
+            return []
+
+        self.stand_in(monkeypatch, silent)
         assert "not answered" in self.found(watched, own=False)
 
     def test_a_node_that_ended(self, watched, monkeypatch):
