@@ -23,7 +23,12 @@ INNOCENT = (fakes.Plain, fakes.Softly, fakes.Needy, fakes.Listener)
 def engine_for(analyzers, settings, mode):
     graph = Graph(analyzers)
     made = plan(graph.analyzers.values(), settings)
-    return Engine(graph, ProcessWorkers(graph, made, settings, shared=mode == "threads"), settings)
+    if mode == "ray":
+        from tiktok_ray.fleet import Fleet
+
+        return Engine(graph, Fleet(graph, made, settings), settings)
+    workers = ProcessWorkers(graph, made, settings, shared=mode == "threads")
+    return Engine(graph, workers, settings)
 
 
 @MODES
@@ -39,7 +44,14 @@ async def test_a_video_through_child_processes(clip, settings, mode):
     assert psutil.Process().children() == []
 
 
-@pytest.mark.parametrize("mode", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "threads",
+        pytest.param("processes", marks=pytest.mark.slow),
+        pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.ray]),
+    ],
+)
 async def test_every_fault_stays_with_whom_it_belongs_to(clip, settings, mode):
     settings = settings.model_copy(update={"load_timeout_s": 6.0})
     engine = engine_for((*INNOCENT, *fakes.FAULTS.values()), settings, mode)
@@ -60,10 +72,15 @@ async def test_every_fault_stays_with_whom_it_belongs_to(clip, settings, mode):
             ):
                 for how, end in (("exits", "with exit status 3"), ("aborts", "by SIGABRT")):
                     status, reason = told[f"{where}_{how}"]
-                    assert (status, reason) == ("failed", f"{said} twice: ended {end}")
+                    words = "Actor" if mode == "ray" else f"ended {end}"
+                    assert status == "failed"
+                    assert reason.startswith(f"{said} twice: {words}")
+                    assert "ray::" not in reason
+                    assert "\x1b" not in reason
     finally:
         await engine.workers.close()
-    assert psutil.Process().children() == []
+    if mode != "ray":
+        assert psutil.Process().children() == []
 
 
 @pytest.mark.parametrize(
