@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import gcd
 from typing import NamedTuple
 
@@ -33,8 +33,16 @@ SENTENCES = (
     "Her purse was full of useless trash.", "The colt reared and threw the tall rider.",
     "It snowed, rained, and hailed the same morning.", "Read verse out loud for pleasure.",
 )  # fmt: skip
+#: Said in about a second each.
+SHORT_SENTENCES = (
+    "Yes, of course I do.", "No, I never did.", "Where are you going?", "Come over here.",
+    "What is it now?", "I told you so.", "That is not true.", "Open the window, please.",
+    "Tell me about it.", "Nobody knows that.",
+)  # fmt: skip
 #: Voices of eSpeak NG that Whisper's smallest models understand, as far as they do.
 VOICES = ("en-us+f2", "en-us+edward", "en-us+Gene", "en-us", "en-us+m7", "en-us+adam")
+#: Voices that no threshold was set by.
+OTHER_VOICES = ("en-us+m1", "en-us+m3", "en-us+f1", "en-us+f4", "en-us+m4", "en-us+f5")
 
 
 class Dialogue(NamedTuple):
@@ -50,7 +58,14 @@ class Dialogue(NamedTuple):
 
 
 def dialogue(
-    seed: int, *, voices: int, turns: int, pause: tuple[float, float], noise: float = 0.0
+    seed: int,
+    *,
+    voices: int,
+    turns: int,
+    pause: tuple[float, float],
+    noise: float = 0.0,
+    sentences: Sequence[str] = SENTENCES,
+    among: Sequence[str] = VOICES,
 ) -> Dialogue:
     """Voices that speak in turn, a sentence each, with pauses of seconds between them.
 
@@ -58,14 +73,14 @@ def dialogue(
     deviation of white noise. The same seed gives the same samples.
     """
     draw = random.Random(seed)
-    cast = draw.sample(VOICES, voices)
+    cast = draw.sample(among, voices)
     sound = np.zeros(0, np.float32)
     words: list[SpokenWord] = []
     told: list[tuple[float, float, str]] = []
     at = 0.5
     for k in range(turns):
         voice = cast[k % voices]
-        spoken = utter(draw.choice(SENTENCES), voice, rate=draw.choice((140, 155, 170)))
+        spoken = utter(draw.choice(sentences), voice, rate=draw.choice((140, 155, 170)))
         piece = 0.6 * _at_16k(spoken.samples, spoken.rate)
         end = spoken.words[-1].end
         first = round(at * AUDIO_RATE)

@@ -408,6 +408,22 @@ def test_turns_cover_the_speech():
     assert [t.start for t in told] == sorted(t.start for t in told)
 
 
+def test_short_turns_are_told_apart_and_a_short_aside_makes_no_voice():
+    lively = np.concatenate([buzz(1.2, 120.0 if k % 2 == 0 else 320.0) for k in range(6)])
+    speech = [Span(1.2 * k, 1.2 * k + 1.1) for k in range(6)]
+    told = turns(audio_of(lively), speech, Timbre())
+    assert [turn.speaker for turn in told] == [0, 1, 0, 1, 0, 1]
+    aside = np.concatenate([buzz(5.0, 120.0), buzz(0.6, 320.0)])
+    told = turns(audio_of(aside), [Span(0.0, 4.9), Span(5.0, 5.6)], Timbre())
+    assert {turn.speaker for turn in told} == {0}
+
+
+def test_there_are_no_more_than_six_voices():
+    many = np.concatenate([buzz(2.5, 100.0 * 1.4**k) for k in range(8)])
+    told = turns(audio_of(many), [Span(2.5 * k, 2.5 * k + 2.4) for k in range(8)], Timbre())
+    assert len({turn.speaker for turn in told}) <= 6
+
+
 def test_without_the_model_of_voices_that_part_is_missing():
     analyzer = _ready(Ear())
     analyzer.encoder = None
