@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 
 import numpy as np
 import psutil
@@ -141,8 +142,6 @@ async def test_children_end_with_their_parent(clip, tmp_path, monkeypatch):
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
-    import sys
-
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
     )
@@ -156,6 +155,41 @@ async def test_children_end_with_their_parent(clip, tmp_path, monkeypatch):
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
     assert list(tmp_path.glob("tiktok-ray-tracks-*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_command_that_is_told_to_end_leaves_nothing(clip, tmp_path, monkeypatch, number):
+    """Whether the signal reaches the command alone or, as here, its children too."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TIKTOK_RAY_HOME", str(tmp_path / "home"))
+    words = ["analyze", clip, "--workers", "threads", "--out", tmp_path / "out"]
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tiktok_ray.cli", *map(str, words),
+        stderr=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert command.stderr is not None
+    async for line in command.stderr:
+        if b"decode: done" in line:
+            break
+    os.killpg(command.pid, number)
+    said = await command.stderr.read()
+    assert await command.wait() in (128 + number, 130), said
+    assert b"Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(command.pid, 0)
+    assert list(tmp_path.glob("tiktok-ray-*")) == []
+
+
+async def test_no_room_for_the_tracks_is_a_typed_error(clip, settings, monkeypatch):
+    engine = engine_for([fakes.Plain], settings, "threads")
+    monkeypatch.setattr(engine.workers, "_folder", settings.home / "nowhere" / "tracks")
+    try:
+        with pytest.raises(InputError, match="cannot be written to .*nowhere") as raised:
+            await engine.analyze(Source(clip, "clip.mp4"))
+    finally:
+        await engine.workers.close()
+    assert raised.value.type == "no_room"
+    assert "TMPDIR" in raised.value.advice
 
 
 async def test_a_file_whose_name_is_not_utf_8(clip, settings, tmp_path):

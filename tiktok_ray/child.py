@@ -23,6 +23,7 @@ from tiktok_ray import logs
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.doors import close_doors
 from tiktok_ray.imports import alone
+from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment
 from tiktok_ray.settings import Settings
 from tiktok_ray.track_files import TrackFile, write
@@ -62,11 +63,23 @@ class Child:
         done = decode(path, want, settings)
         if done.decoded is None:
             return done, {}
-        files = {name: write(track, folder) for name, track in done.decoded.tracks.items()}
+        try:
+            files = {name: write(track, folder) for name, track in done.decoded.tracks.items()}
+        except OSError as error:
+            return Decoding(no_room(folder, error)), {}
         return done.without_tracks(), files
 
     def ping(self) -> bool:
         return True
+
+
+def no_room(folder: Path, error: OSError) -> InputError:
+    """The error of a request whose tracks cannot be written."""
+    return InputError(
+        "no_room",
+        f"the decoded tracks cannot be written to {folder.parent}: {error.strerror}",
+        "make room there, or name another folder with TMPDIR",
+    )
 
 
 def serve(child: Child, connection: Connection) -> None:
@@ -98,7 +111,9 @@ def serve(child: Child, connection: Connection) -> None:
 
 def main() -> None:
     """Serve the parent. Ends without a look at threads that still run: their work is not wanted."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is meant for the command reaches its whole group; a child ends when the command has.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     close_doors()
     connection = Connection(int(sys.argv[1]))

@@ -7,13 +7,15 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -38,6 +40,8 @@ from tiktok_ray.settings import Settings, UnknownSetting
 from tiktok_ray.weights import Weights
 
 log = logging.getLogger("tiktok_ray.cli")
+
+T = TypeVar("T")
 
 #: What Typer itself reports; it has no public name for the class of them all.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -126,7 +130,11 @@ app.add_typer(batch_app, name="batch", no_args_is_help=True)
 
 
 def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+    """Names joined by commas; none where nothing was given. Raises ``typer.BadParameter``."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise typer.BadParameter("name at least one analyzer; see: tiktok-ray analyzers")
+    return names
 
 
 def _settings(**changes: Any) -> Settings:
@@ -166,6 +174,7 @@ def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> W
     """Workers as the settings say, for many videos or a single one."""
     from tiktok_ray.placement import plan
 
+    graph.check_options(settings.options)
     made = plan(graph.analyzers.values(), settings)
     auto = "threads" if single and not made.cards and "RAY_ADDRESS" not in os.environ else "ray"
     kind = auto if settings.workers == "auto" else settings.workers
@@ -176,6 +185,34 @@ def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> W
     from tiktok_ray.fleet import Fleet
 
     return Fleet(graph, made, settings)
+
+
+def run_tidily(work: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run`` in which SIGTERM and SIGHUP cancel the work, so that it leaves nothing behind.
+
+    Raises ``SystemExit`` with 128 and the signal's number then.
+    """
+    told: list[int] = []
+
+    async def cancellable() -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+
+        def leave(number: int) -> None:
+            told.append(number)
+            task.cancel()
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, leave, number)
+        return await work
+
+    try:
+        return asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if told:
+            raise SystemExit(128 + told[0]) from None
+        raise
 
 
 async def analyze_source(
@@ -280,7 +317,7 @@ def analyze(
                 pages.append(write_page(report, out, video))
 
         with logs.native_aside(settings.home), display:
-            report = asyncio.run(
+            report = run_tidily(
                 analyze_source(
                     source,
                     settings,
@@ -334,7 +371,7 @@ def demo(
         console.print(f"clip: {clip} ({time.perf_counter() - begin:.1f} s)", soft_wrap=True)
         display = Display("demo", make_graph().order)
         with logs.native_aside(settings.home), display:
-            report = asyncio.run(
+            report = run_tidily(
                 analyze_source(str(clip), settings, only=[], without=[], listen=display)
             )
     with _explained(answering=True):

@@ -118,7 +118,10 @@ class Graph:
                 self.analyzers[name].options_type.model_validate(given)
             except ValidationError as error:
                 told = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-                raise GraphError(f"options of {name} do not fit: {'; '.join(told)}") from None
+                there = ", ".join(self.analyzers[name].options_type.model_fields) or "none"
+                raise GraphError(
+                    f"options of {name} do not fit: {'; '.join(told)}; its options: {there}"
+                ) from None
 
     @cached_property
     def urgency(self) -> dict[str, float]:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from tiktok_ray import logs
+from tiktok_ray.child import no_room
 from tiktok_ray.engine import (
     DECODER,
     CapacityError,
@@ -213,7 +214,10 @@ class ProcessWorkers:
 
     def _tracks_folder(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="tiktok-ray-tracks-"))
+            try:
+                self._folder = Path(tempfile.mkdtemp(prefix="tiktok-ray-tracks-"))
+            except OSError as error:
+                raise no_room(Path(tempfile.gettempdir()) / "tracks", error) from None
         return self._folder
 
     def copies(self, name: str) -> int:
