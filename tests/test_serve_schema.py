@@ -52,6 +52,7 @@ OPERATIONS = (
     "GET /results/{id}.txt",
     "GET /results/{id}.words.json",
     "GET /results/{id}.html",
+    "GET /results/{id}/probe",
     "GET /results/{id}/video",
     "GET /results/{id}/poster",
     "DELETE /results/{id}",
