@@ -74,10 +74,9 @@ class AnalyzerActor:
         analyzer: type[Analyzer],
         options: Options,
         assignment: Assignment,
-        threads: int,
         log_file: Path | None = None,
     ) -> None:
-        limit_threads(threads)
+        limit_threads()
         close_doors(ray.util.get_node_ip_address())
         if log_file is not None:
             logs.write_to(log_file)
@@ -120,8 +119,8 @@ class AnalyzerActor:
 class DecoderActor:
     """Decodes in a process of its own: a hostile file kills no more than that."""
 
-    def __init__(self, threads: int, memory_gib: float) -> None:
-        limit_threads(threads)
+    def __init__(self, memory_gib: float) -> None:
+        limit_threads()
         close_doors(ray.util.get_node_ip_address())
         limit_memory(memory_gib)
 
@@ -246,13 +245,13 @@ class Fleet:
                 return found
             shape |= {"name": called, "namespace": NAMESPACE, "lifetime": "detached"}
         if name == DECODER:
-            return ray.remote(DecoderActor).options(**shape).remote(1, self.settings.decoder_gib)
+            return ray.remote(DecoderActor).options(**shape).remote(self.settings.decoder_gib)
         assignment = self.plan.assignments[name]
         analyzer = self.graph.analyzers[name]
         options = options_for(name, self.graph, self.settings)
         actor = ray.remote(AnalyzerActor).options(num_gpus=assignment.gpu_share, **shape)
         log_file = logs.log_file(self.settings.home) if self.detached else None
-        return actor.remote(analyzer, options, assignment, analyzer.needs.threads, log_file)
+        return actor.remote(analyzer, options, assignment, log_file)
 
     def _names(self) -> set[str]:
         return {self.actor_name(name) for name in (DECODER, *self.plan.assignments)}

@@ -56,7 +56,7 @@ PING_S = 5.0
 class ChildProcess:
     """The parent's end of one child process: sends calls, and hands out what comes back."""
 
-    def __init__(self, settings: Settings, threads: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.made: set[str] = set()
         self._retired = False
         self._death: str | None = None
@@ -68,7 +68,7 @@ class ChildProcess:
         here, there = Pipe()
         with there:
             self._connection: Any = here
-            self._process = _spawn(settings, threads, there.fileno())
+            self._process = _spawn(settings, there.fileno())
         threading.Thread(target=self._receive, daemon=True).start()
 
     @property
@@ -185,9 +185,7 @@ class ProcessWorkers:
         """The child of that place; a fresh one when there is none that takes calls."""
         child = self._children.get(place)
         if child is None or not child.takes_calls:
-            needs = {name: a.needs.threads for name, a in self.graph.analyzers.items()}
-            child = ChildProcess(self.settings, needs.get(place, 1))
-            self._children[place] = child
+            child = self._children[place] = ChildProcess(self.settings)
         return child
 
     async def _make(self, name: str, child: ChildProcess) -> None:
@@ -293,10 +291,10 @@ def how_it_ended(code: int) -> str:
     return f"ended with exit status {code}"
 
 
-def _spawn(settings: Settings, threads: int, channel: int) -> subprocess.Popen[bytes]:
+def _spawn(settings: Settings, channel: int) -> subprocess.Popen[bytes]:
     """A child process of ours; what its libraries print goes to ``logs/native.log``."""
     path = os.pathsep.join(place or os.getcwd() for place in sys.path)
-    environment = {**os.environ, **thread_limits(threads), "PYTHONPATH": path}
+    environment = {**os.environ, **thread_limits(), "PYTHONPATH": path}
     log_file = logs.log_file(settings.home)
     words = [sys.executable, "-m", "tiktok_ray.child", str(channel), str(log_file)]
     with logs.native_log(settings.home) as sink:

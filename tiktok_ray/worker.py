@@ -150,13 +150,17 @@ def _kept(rule: Callable[..., None], *values: Any) -> None:
         log.warning("%s failed", rule.__name__, exc_info=error)
 
 
-def thread_limits(threads: int) -> dict[str, str]:
-    """Environment variables that keep numeric libraries to so many threads."""
+def thread_limits(threads: int = 1) -> dict[str, str]:
+    """Environment variables that keep numeric libraries to so many threads.
+
+    One wherever analyzers run: the same sums in the same order, and so the same results, in every
+    mode. What works with more is told so itself, by ``limit_loaded`` or when its model is made.
+    """
     libraries = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
     return {f"{name}_NUM_THREADS": str(threads) for name in libraries}
 
 
-def limit_threads(threads: int) -> None:
+def limit_threads(threads: int = 1) -> None:
     """Keep numeric libraries of this process to so many threads. Call before they are imported."""
     os.environ.update(thread_limits(threads))
 
