@@ -139,6 +139,12 @@ def test_a_misspelt_setting_is_an_error_that_names_the_nearest(
     assert done.stderr == f"error: there is no setting {name}; did you mean {meant}?\n"
 
 
+def test_the_version_and_help_are_where_one_looks_for_them(run):
+    assert run("--version").stdout == run("version").stdout
+    assert "analyze" in run("-h").stdout
+    assert "--only" in run("analyze", "-h").stdout
+
+
 def test_settings_given_by_name_are_checked_too():
     with pytest.raises(UnknownSetting, match="no setting core; did you mean cores"):
         Settings(core=2)

@@ -107,6 +107,12 @@ def _where_logged() -> str:
     return f"the log has the traceback: {files[0]}" if files else "there is no log"
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
 class Guarded(TyperGroup):
     """Commands in which whatever is raised ends in words and an exit code."""
 
@@ -118,11 +124,24 @@ class Guarded(TyperGroup):
 app = typer.Typer(
     name="tiktok-ray",
     cls=Guarded,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="One true, complete JSON about a short video.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def options_of_all(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it, and end"),
+    ] = False,
+) -> None:
+    """One true, complete JSON about a short video."""
+
+
 models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
 app.add_typer(models_app, name="models", no_args_is_help=True)
 operations.register(app)
@@ -292,7 +311,7 @@ def analyze(
         str | None, typer.Option("--workers", help="auto, ray, threads or processes")
     ] = None,
     describer: Annotated[
-        str | None, typer.Option("--describer", help="qwen2-vl, blip2, auroracap or small")
+        str | None, typer.Option("--describer", help="A describer; see docs/describers.md")
     ] = None,
     pull: Annotated[bool, typer.Option("--pull", help="Get missing weights first")] = False,
     options: SetOption = None,
