@@ -336,8 +336,9 @@ def test_ray_job_submit(tmp_path, jobs):
 @pytest.mark.timeout(500)
 def test_ray_job_stop(tmp_path, jobs):
     """A stopped job leaves what was done and nothing half done; the same command goes on."""
-    clips, out = make_clips(tmp_path / "clips", 60, seconds=4.0), tmp_path / "out"
-    only = "cut_analysis,camera_analysis,color_analysis,audio_analysis"
+    clips, out = make_clips(tmp_path / "clips", 40, seconds=4.0), tmp_path / "out"
+    # Enough work that the command which stops it has long begun when the last video comes.
+    only = "cut_analysis,camera_analysis,color_analysis,audio_analysis,text_overlay"
     code, told = jobs.submit(clips, out, "--submission-id", "stopped", "--no-wait", only=only)
     assert code == 0, told
     end = time.monotonic() + 200
@@ -348,12 +349,12 @@ def test_ray_job_stop(tmp_path, jobs):
     assert code == 0, told
     assert "was stopped" in jobs("status", "stopped")[1]
     before = {path.name: path.stat().st_mtime_ns for path in (out / "reports").glob("*.json")}
-    assert len(done) <= len(before) < 60
+    assert len(done) <= len(before) < 40
     code, told = jobs.submit(clips, out, only=only)
     assert code == 0, told
-    assert "60 reports" in told, told
+    assert "40 reports" in told, told
     after = {path.name: path.stat().st_mtime_ns for path in (out / "reports").glob("*.json")}
-    assert len(after) == 60
+    assert len(after) == 40
     assert before.items() <= after.items(), "what was done was done again"
     from tiktok_ray.dataset import Destination
 
