@@ -408,6 +408,54 @@ def test_what_is_no_number_is_silenced_and_counted():
     assert np.abs(audio.samples).max() < 0.6
 
 
+def floats(path, samples):
+    """A film of 25 pictures a second beside sound as 32-bit floats, which may be no numbers."""
+    raw = path.with_suffix(".f32")
+    raw.write_bytes(np.asarray(samples, "<f4").tobytes())
+    silent = film(path.with_suffix(".mp4"), [quarters()] * round(25 * len(samples) / RATE))
+    sound = ["-f", "f32le", "-ar", RATE, "-ac", 1, "-i", raw]
+    ffmpeg("-i", silent, *sound, "-c:v", "copy", "-c:a", "pcm_f32le", path)
+    return path
+
+
+def test_sound_without_a_single_number_is_a_track_that_cannot_be_used(tmp_path, settings):
+    path = floats(tmp_path / "n.mkv", np.full(2 * RATE, np.nan))
+    decoded = decode(path, {"audio", "speech", "thumbs"}, settings)
+    assert set(decoded.tracks) == {"thumbs", "video"}
+    assert not decoded.video.has_audio
+    assert decoded.video.no_sound == (
+        "the audio track (pcm_f32le) cannot be used: none of its samples is a number within 24 dB of"
+        " full scale"
+    )
+    (track,) = [s for s in decoded.video.streams if s.kind == "audio"]
+    assert not track.used
+    assert "none of its samples is a number" in (track.reason or "")
+
+
+def test_a_stretch_of_sound_without_a_number_is_a_hole_and_counted(tmp_path, settings):
+    samples = sine(4.0)
+    samples[RATE : 2 * RATE] = np.nan
+    decoded = decode(floats(tmp_path / "n.mkv", samples), {"audio"}, settings)
+    assert decoded.video.has_audio
+    assert decoded.video.samples_silenced == RATE
+    assert decoded.video.silenced_share == pytest.approx(0.25, abs=0.002)
+    (before, after) = decoded.tracks["audio"].present
+    assert (before.end, after.start) == pytest.approx((1.0, 2.0), abs=0.05)
+    assert rms(decoded.tracks["audio"].cut(2.1, 3.9)) == pytest.approx(0.354, rel=0.02)
+
+
+def test_a_track_of_no_numbers_is_passed_over(tmp_path, settings):
+    broken = floats(tmp_path / "n.mkv", np.full(RATE, np.nan))
+    whole = wav(tmp_path / "w.wav", sine(1.0)[None])
+    path = tmp_path / "both.mkv"
+    ffmpeg("-i", broken, "-i", whole, "-map", 0, "-map", 1, "-c", "copy", path)
+    decoded = decode(path, {"audio"}, settings)
+    assert rms(decoded.tracks["audio"].cut(0.2, 0.8)) == pytest.approx(0.354, rel=0.02)
+    reasons = [s.reason for s in decoded.video.streams if s.kind == "audio"]
+    assert "none of its samples is a number" in (reasons[0] or "")
+    assert reasons[1] == "the first that is not silent"
+
+
 def test_sound_over_full_scale_is_turned_down_not_clipped():
     audio, mono = heard([sine(level=2.0)], "mono").finish()
     assert np.abs(audio.samples).max() <= 1.0
@@ -452,7 +500,9 @@ def test_a_codec_without_a_decoder_costs_only_its_track(spoken, settings):
     decoded = decode(with_codec(spoken, b"mp4a", b"ac-4"), {"audio", "thumbs"}, settings)
     assert set(decoded.tracks) == {"thumbs", "video"}
     assert not decoded.video.has_audio
-    assert "ac-4" in (decoded.video.no_sound or "")
+    assert decoded.video.no_sound == (
+        "the audio track (ac-4) cannot be used: there is no decoder for it"
+    )
     assert decoded.video.audio_codec == "ac-4"
 
 

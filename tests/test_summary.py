@@ -8,7 +8,7 @@ import pytest
 from actors.cross_analyzer_intelligence import findings
 from actors.cross_sources import Sources
 from tests import made_outputs as made
-from tiktok_ray.report import Missing, Output, Section, VideoInfo, measured
+from tiktok_ray.report import Missing, Output, Section, StreamInfo, VideoInfo, measured
 from tiktok_ray.summary import SAID, TOPICS, counted, listed, quoted, sentence, summarize
 
 
@@ -171,6 +171,35 @@ def test_with_nothing_measured_only_the_containers_facts_are_left():
     assert set(summary["topics_not_measured"]) == {t.about for t in TOPICS} - {"what it is"}
     assert summary["measured"] == 0
     assert summary["of"] == 19
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, "with sound."),
+        (
+            {"samples_silenced": 40, "silenced_share": 0.25},
+            "with sound of which 25.0% is no number",
+        ),
+        ({"samples_silenced": 1, "silenced_share": 1e-6}, "less than 0.1% is no number"),
+        ({"has_audio": False}, "without sound."),
+        (
+            {
+                "has_audio": False,
+                "streams": (
+                    StreamInfo(index=0, kind="video"),
+                    StreamInfo(
+                        index=1, kind="audio", codec="ac-4", reason="there is no decoder for it"
+                    ),
+                ),
+            },
+            "with sound that cannot be used (ac-4: there is no decoder for it).",
+        ),
+    ],
+)
+def test_what_of_the_sound_could_be_used_is_told(facts, said):
+    (first,) = [s["text"] for s in summarize(info(**facts), {})["statements"]]
+    assert said in first
 
 
 def test_outputs_of_other_types_are_counted_but_not_read():

@@ -214,7 +214,7 @@ def _of(findings: Iterable[Any]) -> list[Source]:
 def _what(r: Report) -> Sentences:
     v = r.video
     shape = "portrait" if v.height > v.width else "landscape" if v.width > v.height else "square"
-    sound = "with sound" if v.has_audio else "without sound"
+    sound = _sound_of(v)
     title = f" titled {quoted(v.title)}" if v.title else ""
     yield (
         f"A video of {v.duration_s:.1f} s{title}, {v.width} x {v.height} pixels ({shape}),"
@@ -242,6 +242,19 @@ def _what(r: Report) -> Sentences:
         many = counted(len(scenes.scenes), "scene")
         where = counted(len(scenes.settings), "setting")
         yield f"{many} in {where}.", _at("scene_segmentation", scenes.scenes)
+
+
+def _sound_of(v: VideoInfo) -> str:
+    """Whether there is sound, and what of it could not be used."""
+    if not v.has_audio:
+        track = next((s for s in v.streams if s.kind == "audio"), None)
+        if track is None:
+            return "without sound"
+        return f"with sound that cannot be used ({track.codec or 'unknown codec'}: {track.reason})"
+    if v.samples_silenced:
+        share = f"{v.silenced_share:.1%}" if v.silenced_share >= 0.001 else "less than 0.1%"
+        return f"with sound of which {share} is no number or far over full scale, and was silenced"
+    return "with sound"
 
 
 def _hook(r: Report) -> Sentences:

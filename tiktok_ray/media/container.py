@@ -142,13 +142,18 @@ class Contents:
         if self.audio is not None:
             return None
         sounds = [s for s in self.streams if s.kind == "audio"]
-        return f"no audio track: {sounds[0].reason}" if sounds else "no audio track"
+        return unusable(sounds[0].codec, sounds[0].reason) if sounds else "no audio track"
 
     def played(self) -> dict[int, Packets]:
         """The packets of the streams that are analyzed."""
         chosen = [self.video] if self.audio is None else [self.video, self.audio]
         none = Packets(*np.zeros((3, 0)))
         return {index: self.packets.get(index, none) for index in chosen}
+
+
+def unusable(codec: str | None, reason: str | None) -> str:
+    """Why there is no sound although the file has a track of it."""
+    return f"the audio track ({codec or 'of an unknown codec'}) cannot be used: {reason}"
 
 
 def contents(path: Path, settings: Settings) -> Contents:
@@ -169,7 +174,7 @@ def contents(path: Path, settings: Settings) -> Contents:
                 title=_tag(s, "title") or _tag(s, "name"),
                 default=_has(s, "default"),
                 used=s.index in (video, audio) or is_text(s),
-                reason=reasons.get(s.index) or _left(s, packets, named),
+                reason=reasons.get(s.index) or _left(s, packets),
             )
             for s in container.streams
         )
@@ -227,12 +232,10 @@ def _name(stream: Any, tracks: Mapping[int, Track]) -> str | None:
     return tracks[stream.index].code if stream.index in tracks else None
 
 
-def _left(
-    stream: Any, packets: Mapping[int, Packets], named: Mapping[int, str | None]
-) -> str | None:
+def _left(stream: Any, packets: Mapping[int, Packets]) -> str | None:
     """Why a stream is left out, where nothing else has been said of it."""
     if stream.type in ("video", "audio") and stream.codec_context is None:
-        return f"there is no decoder for {named[stream.index] or 'its codec'}"
+        return "there is no decoder for it"
     if stream.type == "video" and _has(stream, "attached_pic"):
         return "a cover picture"
     if stream.type in ("video", "audio") and stream.index not in packets:
@@ -351,24 +354,29 @@ def _sound(
         return known[0].index, {known[0].index: reason}
     silent: dict[int, str] = {}
     for stream in known:
-        if _is_heard(path, stream.index, settings):
+        fault = _not_heard(path, stream.index, settings)
+        if fault is None:
             reason = "the first that is not silent" if silent else "the default, or the first"
             return stream.index, {**silent, stream.index: reason}
-        silent[stream.index] = "it is silent throughout"
-    first = known[0].index
-    return first, {**silent, first: "all audio streams are silent: the default, or the first"}
+        silent[stream.index] = fault
+    first = next((index for index, fault in silent.items() if fault == SILENT), known[0].index)
+    return first, {**silent, first: "no audio stream has sound in it: the default, or the first"}
 
 
+UNDECODED = "no sample of it can be decoded"
+SILENT = "it is silent throughout"
+NO_NUMBERS = "none of its samples is a number within 24 dB of full scale"
 #: Sound that never rises above it (-60 dB of full scale) holds nothing.
 SILENCE = 0.001
 
 
-def _is_heard(path: Path, index: int, settings: Settings) -> bool:
-    """Whether a stream has sound in it; decodes until there is some."""
+def _not_heard(path: Path, index: int, settings: Settings) -> str | None:
+    """Why a stream has no sound in it, where it has none; decodes until there is some."""
     import av
 
-    from tiktok_ray.media.sound import samples_of
+    from tiktok_ray.media.sound import is_sound, samples_of
 
+    fault = UNDECODED
     with opened(path, settings) as container:
         for packet in Demuxed(container, [container.streams[index]]):
             try:
@@ -377,6 +385,9 @@ def _is_heard(path: Path, index: int, settings: Settings) -> bool:
                 continue
             for frame in frames:
                 block = samples_of(frame)
-                if block.size and np.nanmax(np.abs(block)) > SILENCE:
-                    return True
-    return False
+                sane = np.abs(block[is_sound(block)])
+                if block.size and fault != SILENT:
+                    fault = SILENT if sane.size else NO_NUMBERS
+                if sane.max(initial=0.0) > SILENCE:
+                    return None
+    return fault
