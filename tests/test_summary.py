@@ -7,6 +7,7 @@ import pytest
 
 from actors.cross_analyzer_intelligence import findings
 from actors.cross_sources import Sources
+from actors.text_overlay import Unread
 from tests import made_outputs as made
 from tiktok_ray.report import Missing, Output, Section, StreamInfo, VideoInfo, measured
 from tiktok_ray.summary import SAID, TOPICS, counted, listed, quoted, sentence, summarize
@@ -222,6 +223,21 @@ def test_nothing_found_is_said_where_it_was_looked_for():
     assert sentences(summary, "text") == ["No text was found on the picture."]
     assert "No person was detected." in sentences(summary, "people")
     assert sentences(summary, "pace")[0] == "0 cuts, 0.0 per minute."
+
+
+def test_text_that_could_not_be_read_is_not_called_none():
+    unread = [Unread(start=a, end=b, box=[0, 0, 1, 1]) for a, b in ((0, 3), (1, 2), (5, 9.5))]
+    for overlays in (made.overlays(), made.everything()["text_overlay"]):
+        output = overlays.model_copy(update={"unread": unread})
+        told = without(text_overlay=Section(status="partial", output=output))
+        first, *more = sentences(summarize(info(), told), "text")
+        assert first == (
+            "Text stands on the picture that could not be read: in 3 places, from 0.0 to 3.0 s and"
+            " from 5.0 to 9.5 s."
+        )
+        assert all("No text" not in text for text in more)
+        if overlays.overlays:
+            assert more[0].startswith("Text that could be read stands on the picture for")
 
 
 def test_it_is_the_same_every_time():

@@ -355,8 +355,17 @@ def _text(r: Report) -> Sentences:
     written = r.get("text_overlay", Overlays)
     if written is None:
         return
-    if not written.overlays:
+    if written.unread:
+        cannot = _at("text_overlay", written.unread)
+        where = counted(len(written.unread), "place")
+        when = listed(
+            f"from {s.start:.1f} to {s.end:.1f} s"
+            for s in spans.union(one.span for one in written.unread)
+        )
+        yield f"Text stands on the picture that could not be read: in {where}, {when}.", cannot
+    elif not written.overlays:
         yield "No text was found on the picture.", [r.whole("text_overlay")]
+    if not written.overlays:
         return
     at = _at("text_overlay", written.overlays)
     kinds = Counter(overlay.kind.replace("_", " ") for overlay in written.overlays)
@@ -364,7 +373,8 @@ def _text(r: Report) -> Sentences:
         f"{n} {kind}" if kind == "scene text" else counted(n, kind)
         for kind, n in kinds.most_common()
     )
-    yield f"Text stands on the picture for {written.share:.0%} of the time ({which}).", at
+    read = "Text that could be read" if written.unread else "Text"
+    yield f"{read} stands on the picture for {written.share:.0%} of the time ({which}).", at
     shown = [f"{quoted(o.text)} from {o.start:.1f} to {o.end:.1f} s" for o in written.overlays]
     yield f"It reads: {listed(shown)}.", at
     if written.reading_speed is not None:
