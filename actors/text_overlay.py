@@ -232,10 +232,9 @@ class TextOverlay(Analyzer):
         unread = unreadable(frames, detected, overlays, options.least_confidence)
         if not unread:
             return made
-        several = f"{len(unread)} lines are" if len(unread) > 1 else "a line is"
-        missing = Missing(
-            part="reading of some lines", reason=f"{several} written that {UNREADABLE}"
-        )
+        where = f"in {len(unread)} places" if len(unread) > 1 else "in one place"
+        reason = f"{where} something is written that {UNREADABLE}"
+        missing = Missing(part="reading of some lines", reason=reason)
         return Partial(made.model_copy(update={"unread": unread}), (missing,))
 
 
