@@ -613,6 +613,41 @@ def test_subtitles_and_chapters_are_read(tmp_path, settings):
         ]
 
 
+def test_a_subtitle_that_outlasts_the_pictures_cuts_nothing_off(tmp_path, settings):
+    film(tmp_path / "f.mp4", [scene(k) for k in range(75)])
+    late = "1\n00:00:01,000 --> 00:00:06,000\nStill here\n"
+    (tmp_path / "t.srt").write_text(late, encoding="utf-8")
+    path = tmp_path / "x.mkv"
+    inputs = ["-i", tmp_path / "f.mp4", "-i", tmp_path / "t.srt"]
+    ffmpeg(*inputs, "-map", 0, "-map", 1, "-c:v", "copy", "-c:s", "srt", path)
+    video = decode(path, {"thumbs"}, settings).video
+    assert video.subtitles[0].text == "Still here"
+    assert video.duration_s == pytest.approx(3.0, abs=0.01)
+    assert not video.truncated
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    short = decode(cut, {"thumbs"}, settings).video
+    assert short.duration_s < 2.4
+    assert short.truncated
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "sound", "names"),
+    [
+        (".mkv", ("libsvtav1", "-preset", "12"), ("libmp3lame",), ("av1", "mp3")),
+        (".webm", ("libvpx-vp9", "-deadline", "realtime"), ("libopus",), ("vp9", "opus")),
+        (".mp4", ("libx264",), ("aac",), ("h264", "aac")),
+    ],
+)
+def test_codecs_are_called_by_their_own_names(tmp_path, settings, suffix, codec, sound, names):
+    heard = wav(tmp_path / "s.wav", sine(0.4)[None])
+    path = tmp_path / f"x{suffix}"
+    film(path, [quarters(192, 128)] * 10, codec=codec, sound=heard, sound_codec=sound)
+    video = probe(path, settings)
+    assert (video.video_codec, video.audio_codec) == names
+    assert tuple(s.codec for s in video.streams) == names
+
+
 def test_what_nobody_expected_is_an_error_of_the_input(clip, settings, monkeypatch):
     from tiktok_ray.media import picture
 

@@ -121,7 +121,8 @@ class Packets:
 class Contents:
     """What a file holds, and which of its streams are analyzed (by their numbers).
 
-    ``crop``: see ``headers.Track``.
+    ``promised_s``: how long its header says that pictures and sound are. ``crop``: see
+    ``headers.Track``.
     """
 
     format: str
@@ -181,7 +182,7 @@ def contents(path: Path, settings: Settings) -> Contents:
         heard = container.streams[audio].codec_context if audio is not None else None
         return Contents(
             container.format.name,
-            container.duration / 1e6 if container.duration else None,
+            _promised(container, [i for i in (video, audio) if i is not None], packets),
             packets,
             ended_early,
             streams,
@@ -215,6 +216,39 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
     return scanned, packets.ended_early
 
 
+def _promised(
+    container: Any, played: Sequence[int], packets: Mapping[int, Packets]
+) -> float | None:
+    """How long the header says that the streams that are analyzed are, if it does.
+
+    Where it speaks of the whole file alone, which ends with what is longest, that counts only if
+    no other stream (subtitles, a second sound) lasts so long.
+    """
+    if not container.duration:
+        return None
+    whole = float(container.duration / 1e6)
+    said = [span for index in played if (span := _said(container.streams[index]))]
+    if said:
+        return min(whole, max(end for _, end in said) - min(start for start, _ in said))
+    others = [p for index, p in packets.items() if index not in played]
+    ends = np.concatenate([[0.0], *(p.pts + p.duration for p in others)])
+    return None if np.nanmax(ends) > whole - 0.5 else whole
+
+
+def _said(stream: Any) -> tuple[float, float] | None:
+    """From when to when a stream lasts by the file's header (of Matroska: by its tags)."""
+    start = float((stream.start_time or 0) * (stream.time_base or 0))
+    if stream.duration:
+        return start, start + float(stream.duration * stream.time_base)
+    hours, _, rest = stream.metadata.get("DURATION", "").strip("\0 ").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        end = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
+    return start, end
+
+
 def _has(stream: Any, disposition: str) -> bool:
     import av
 
@@ -228,8 +262,13 @@ def _tag(stream: Any, name: str) -> str | None:
 
 def _name(stream: Any, tracks: Mapping[int, Track]) -> str | None:
     if stream.codec_context is not None:
-        return str(stream.codec_context.name)
+        return codec_of(stream)
     return tracks[stream.index].code if stream.index in tracks else None
+
+
+def codec_of(stream: Any) -> str:
+    """The codec's own name by FFmpeg; ``codec_context.name`` is that of the decoder."""
+    return str(stream.codec_context.codec.canonical_name)
 
 
 def _left(stream: Any, packets: Mapping[int, Packets]) -> str | None:
@@ -252,20 +291,12 @@ def is_text(stream: Any) -> bool:
     return (
         stream.type == "subtitle"
         and stream.codec_context is not None
-        and stream.codec_context.name not in PICTURED
+        and codec_of(stream) not in PICTURED
     )
 
 
-#: Codecs of subtitles that are pictures, by the names of FFmpeg's decoders.
-PICTURED = (
-    "dvdsub",
-    "dvd_subtitle",
-    "pgssub",
-    "hdmv_pgs_subtitle",
-    "dvbsub",
-    "dvb_subtitle",
-    "xsub",
-)
+#: Codecs of subtitles that are pictures.
+PICTURED = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle", "xsub")
 #: What a picture stream may be other than a film.
 STILLS = ("attached_pic", "timed_thumbnails", "still_image", "dependent")
 #: What a sound may be other than what is to be heard with the film.
