@@ -140,7 +140,7 @@ class Overlays(Output):
         counts = [(sum(o.kind == k for o in self.overlays), k.replace("_", " ")) for k in kinds]
         named = [f"{n} {k}{'s' if n > 1 and k != 'scene text' else ''}" for n, k in counts if n]
         more = f"; text that cannot be read {where}" if self.unread else ""
-        return f"{', '.join(named)}; text on {self.share:.0%} of the video{more}"
+        return f"{', '.join(named)}; text on {self.share:.0%} of the pictures{more}"
 
     def events(self) -> Iterator[Event]:
         for overlay in self.overlays:

@@ -7,6 +7,7 @@ import pytest
 
 from actors.cross_analyzer_intelligence import findings
 from actors.cross_sources import Sources
+from actors.speech_transcription import Before
 from actors.text_overlay import Unread
 from tests import made_outputs as made
 from tiktok_ray.report import Missing, Output, Section, StreamInfo, VideoInfo, measured
@@ -238,6 +239,35 @@ def test_text_that_could_not_be_read_is_not_called_none():
         assert all("No text" not in text for text in more)
         if overlays.overlays:
             assert more[0].startswith("Text that could be read stands on the picture for")
+
+
+def test_sound_that_outlasts_the_pictures_is_told_and_shares_are_of_the_pictures():
+    summary = summarize(info(picture_end_s=9.0), world())
+    assert "The pictures end at 9.0 s, the sound goes on until 20.0 s." in sentences(
+        summary, "what it is"
+    )
+    assert "100% of the 9.0 s with pictures" in " ".join(sentences(summary, "text"))
+    for about in ("what it is", "text", "people"):
+        assert "of the time" not in " ".join(sentences(summary, about)).replace(
+            "of the time that", ""
+        )
+    usual = summarize(info(picture_end_s=19.9), world())
+    assert "pictures end" not in usual["text"]
+    assert "100% of the time" in " ".join(sentences(usual, "text"))
+
+
+def test_speech_before_the_first_picture_is_told():
+    said = [Before(start=-3.5, end=-2.0, text="Come in"), Before(start=-1.5, end=-0.5, text="now.")]
+    heard = made.transcript().model_copy(update={"before": said})
+    told = without(speech_transcription=Section(status="ok", output=heard))
+    summary = summarize(info(start_offset_s=4.0), told)
+    assert "The sound begins 4.0 s before the first picture." in sentences(summary, "what it is")
+    first, second, *_ = sentences(summary, "speech")
+    assert first.endswith("of the sound from the first picture on.")
+    assert second == (
+        "Before the first picture, from 3.5 s before it on, somebody speaks for 2.5 s more: “Come in"
+        " now.”."
+    )
 
 
 def test_it_is_the_same_every_time():

@@ -230,7 +230,7 @@ def test_each_text_is_one_overlay_with_its_edges_kind_and_order():
     assert first.box[3] == pytest.approx(0.51, abs=0.03)
     assert found.share == 1
     assert found.reading_speed == pytest.approx((5 / 1.3 + 9 / 1.5) / 2)
-    assert found.headline() == "2 captions, 1 watermark; text on 100% of the video"
+    assert found.headline() == "2 captions, 1 watermark; text on 100% of the pictures"
     (event,) = (e for e in found.events() if e.label == "FIRST")
     assert (event.kind, event.start, event.end) == ("text", first.start, first.end)
 
