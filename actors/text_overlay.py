@@ -112,16 +112,20 @@ class Overlays(Output):
 
     overlays: list[Overlay] = estimated("Overlays by start, then in reading order")
     text: str = derived("All that is written, each text once, a line for each overlay")
-    on_screen_s: float = derived("Time during which any text is on the picture", unit="s")
-    share: float = derived("Share of the video with text on the picture", range="0..1")
+    on_screen_s: float = derived(
+        "Time during which any text that could be read is on the picture", unit="s"
+    )
+    share: float = derived(
+        "Share of the pictures' time with text on the picture that could be read", range="0..1"
+    )
     reading_speed: float | None = derived(
         "Median over the captions of characters (without spaces) per second shown;"
         " absent without captions",
         unit="characters/s",
     )
     unread: list[Unread] = estimated(
-        "Lines of text that stand for a second or longer and cannot be read: of a script that the"
-        " reader does not know, or too small",
+        "Where lines of text stand for a second or longer, one after the other, that cannot be read:"
+        " of a script that the reader does not know, or too small",
         method="lines that the detector finds in one place, filled as evenly as what is drawn onto"
         " a picture (see `kind`), no reading of which reaches the least confidence",
         default_factory=list,
@@ -129,12 +133,14 @@ class Overlays(Output):
     languages: list[str] = setting("Languages asked for; empty: whatever the model reads")
 
     def headline(self) -> str:
+        where = f"in {len(self.unread)} place{'s' if len(self.unread) > 1 else ''}"
         if not self.overlays:
-            return "no text"
+            return f"text that cannot be read {where}" if self.unread else "no text"
         kinds = ("caption", "watermark", "scene_text")
         counts = [(sum(o.kind == k for o in self.overlays), k.replace("_", " ")) for k in kinds]
         named = [f"{n} {k}{'s' if n > 1 and k != 'scene text' else ''}" for n, k in counts if n]
-        return f"{', '.join(named)}; text on {self.share:.0%} of the video"
+        more = f"; text that cannot be read {where}" if self.unread else ""
+        return f"{', '.join(named)}; text on {self.share:.0%} of the pictures{more}"
 
     def events(self) -> Iterator[Event]:
         for overlay in self.overlays:
@@ -226,8 +232,9 @@ class TextOverlay(Analyzer):
         unread = unreadable(frames, detected, overlays, options.least_confidence)
         if not unread:
             return made
-        several = f"{len(unread)} lines are" if len(unread) > 1 else "a line is"
-        missing = Missing(part="text", reason=f"{several} written that {UNREADABLE}")
+        where = f"in {len(unread)} places" if len(unread) > 1 else "in one place"
+        reason = f"{where} something is written that {UNREADABLE}"
+        missing = Missing(part="reading of some lines", reason=reason)
         return Partial(made.model_copy(update={"unread": unread}), (missing,))
 
 

@@ -408,6 +408,54 @@ def test_what_is_no_number_is_silenced_and_counted():
     assert np.abs(audio.samples).max() < 0.6
 
 
+def floats(path, samples):
+    """A film of 25 pictures a second beside sound as 32-bit floats, which may be no numbers."""
+    raw = path.with_suffix(".f32")
+    raw.write_bytes(np.asarray(samples, "<f4").tobytes())
+    silent = film(path.with_suffix(".mp4"), [quarters()] * round(25 * len(samples) / RATE))
+    sound = ["-f", "f32le", "-ar", RATE, "-ac", 1, "-i", raw]
+    ffmpeg("-i", silent, *sound, "-c:v", "copy", "-c:a", "pcm_f32le", path)
+    return path
+
+
+def test_sound_without_a_single_number_is_a_track_that_cannot_be_used(tmp_path, settings):
+    path = floats(tmp_path / "n.mkv", np.full(2 * RATE, np.nan))
+    decoded = decode(path, {"audio", "speech", "thumbs"}, settings)
+    assert set(decoded.tracks) == {"thumbs", "video"}
+    assert not decoded.video.has_audio
+    assert decoded.video.no_sound == (
+        "the audio track (pcm_f32le) cannot be used: none of its samples is a number within 24 dB of"
+        " full scale"
+    )
+    (track,) = [s for s in decoded.video.streams if s.kind == "audio"]
+    assert not track.used
+    assert "none of its samples is a number" in (track.reason or "")
+
+
+def test_a_stretch_of_sound_without_a_number_is_a_hole_and_counted(tmp_path, settings):
+    samples = sine(4.0)
+    samples[RATE : 2 * RATE] = np.nan
+    decoded = decode(floats(tmp_path / "n.mkv", samples), {"audio"}, settings)
+    assert decoded.video.has_audio
+    assert decoded.video.samples_silenced == RATE
+    assert decoded.video.silenced_share == pytest.approx(0.25, abs=0.002)
+    (before, after) = decoded.tracks["audio"].present
+    assert (before.end, after.start) == pytest.approx((1.0, 2.0), abs=0.05)
+    assert rms(decoded.tracks["audio"].cut(2.1, 3.9)) == pytest.approx(0.354, rel=0.02)
+
+
+def test_a_track_of_no_numbers_is_passed_over(tmp_path, settings):
+    broken = floats(tmp_path / "n.mkv", np.full(RATE, np.nan))
+    whole = wav(tmp_path / "w.wav", sine(1.0)[None])
+    path = tmp_path / "both.mkv"
+    ffmpeg("-i", broken, "-i", whole, "-map", 0, "-map", 1, "-c", "copy", path)
+    decoded = decode(path, {"audio"}, settings)
+    assert rms(decoded.tracks["audio"].cut(0.2, 0.8)) == pytest.approx(0.354, rel=0.02)
+    reasons = [s.reason for s in decoded.video.streams if s.kind == "audio"]
+    assert "none of its samples is a number" in (reasons[0] or "")
+    assert reasons[1] == "the first that is not silent"
+
+
 def test_sound_over_full_scale_is_turned_down_not_clipped():
     audio, mono = heard([sine(level=2.0)], "mono").finish()
     assert np.abs(audio.samples).max() <= 1.0
@@ -452,7 +500,9 @@ def test_a_codec_without_a_decoder_costs_only_its_track(spoken, settings):
     decoded = decode(with_codec(spoken, b"mp4a", b"ac-4"), {"audio", "thumbs"}, settings)
     assert set(decoded.tracks) == {"thumbs", "video"}
     assert not decoded.video.has_audio
-    assert "ac-4" in (decoded.video.no_sound or "")
+    assert decoded.video.no_sound == (
+        "the audio track (ac-4) cannot be used: there is no decoder for it"
+    )
     assert decoded.video.audio_codec == "ac-4"
 
 
@@ -561,6 +611,41 @@ def test_subtitles_and_chapters_are_read(tmp_path, settings):
             ("Opening", 0, 1),
             ("The rest", 1, 3),
         ]
+
+
+def test_a_subtitle_that_outlasts_the_pictures_cuts_nothing_off(tmp_path, settings):
+    film(tmp_path / "f.mp4", [scene(k) for k in range(75)])
+    late = "1\n00:00:01,000 --> 00:00:06,000\nStill here\n"
+    (tmp_path / "t.srt").write_text(late, encoding="utf-8")
+    path = tmp_path / "x.mkv"
+    inputs = ["-i", tmp_path / "f.mp4", "-i", tmp_path / "t.srt"]
+    ffmpeg(*inputs, "-map", 0, "-map", 1, "-c:v", "copy", "-c:s", "srt", path)
+    video = decode(path, {"thumbs"}, settings).video
+    assert video.subtitles[0].text == "Still here"
+    assert video.duration_s == pytest.approx(3.0, abs=0.01)
+    assert not video.truncated
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    short = decode(cut, {"thumbs"}, settings).video
+    assert short.duration_s < 2.4
+    assert short.truncated
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "sound", "names"),
+    [
+        (".mkv", ("libsvtav1", "-preset", "12"), ("libmp3lame",), ("av1", "mp3")),
+        (".webm", ("libvpx-vp9", "-deadline", "realtime"), ("libopus",), ("vp9", "opus")),
+        (".mp4", ("libx264",), ("aac",), ("h264", "aac")),
+    ],
+)
+def test_codecs_are_called_by_their_own_names(tmp_path, settings, suffix, codec, sound, names):
+    heard = wav(tmp_path / "s.wav", sine(0.4)[None])
+    path = tmp_path / f"x{suffix}"
+    film(path, [quarters(192, 128)] * 10, codec=codec, sound=heard, sound_codec=sound)
+    video = probe(path, settings)
+    assert (video.video_codec, video.audio_codec) == names
+    assert tuple(s.codec for s in video.streams) == names
 
 
 def test_what_nobody_expected_is_an_error_of_the_input(clip, settings, monkeypatch):

@@ -7,8 +7,10 @@ import pytest
 
 from actors.cross_analyzer_intelligence import findings
 from actors.cross_sources import Sources
+from actors.speech_transcription import Before
+from actors.text_overlay import Unread
 from tests import made_outputs as made
-from tiktok_ray.report import Missing, Output, Section, VideoInfo, measured
+from tiktok_ray.report import Missing, Output, Section, StreamInfo, VideoInfo, measured
 from tiktok_ray.summary import SAID, TOPICS, counted, listed, quoted, sentence, summarize
 
 
@@ -173,6 +175,35 @@ def test_with_nothing_measured_only_the_containers_facts_are_left():
     assert summary["of"] == 19
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, "with sound."),
+        (
+            {"samples_silenced": 40, "silenced_share": 0.25},
+            "with sound of which 25.0% is no number",
+        ),
+        ({"samples_silenced": 1, "silenced_share": 1e-6}, "less than 0.1% is no number"),
+        ({"has_audio": False}, "without sound."),
+        (
+            {
+                "has_audio": False,
+                "streams": (
+                    StreamInfo(index=0, kind="video"),
+                    StreamInfo(
+                        index=1, kind="audio", codec="ac-4", reason="there is no decoder for it"
+                    ),
+                ),
+            },
+            "with sound that cannot be used (ac-4: there is no decoder for it).",
+        ),
+    ],
+)
+def test_what_of_the_sound_could_be_used_is_told(facts, said):
+    (first,) = [s["text"] for s in summarize(info(**facts), {})["statements"]]
+    assert said in first
+
+
 def test_outputs_of_other_types_are_counted_but_not_read():
     sections = {"cut_analysis": Section(status="ok", output=Plain(n=3))}
     summary = summarize(info(), sections)
@@ -193,6 +224,50 @@ def test_nothing_found_is_said_where_it_was_looked_for():
     assert sentences(summary, "text") == ["No text was found on the picture."]
     assert "No person was detected." in sentences(summary, "people")
     assert sentences(summary, "pace")[0] == "0 cuts, 0.0 per minute."
+
+
+def test_text_that_could_not_be_read_is_not_called_none():
+    unread = [Unread(start=a, end=b, box=[0, 0, 1, 1]) for a, b in ((0, 3), (1, 2), (5, 9.5))]
+    for overlays in (made.overlays(), made.everything()["text_overlay"]):
+        output = overlays.model_copy(update={"unread": unread})
+        told = without(text_overlay=Section(status="partial", output=output))
+        first, *more = sentences(summarize(info(), told), "text")
+        assert first == (
+            "Text stands on the picture that could not be read: in 3 places, from 0.0 to 3.0 s and"
+            " from 5.0 to 9.5 s."
+        )
+        assert all("No text" not in text for text in more)
+        if overlays.overlays:
+            assert more[0].startswith("Text that could be read stands on the picture for")
+
+
+def test_sound_that_outlasts_the_pictures_is_told_and_shares_are_of_the_pictures():
+    summary = summarize(info(picture_end_s=9.0), world())
+    assert "The pictures end at 9.0 s, the sound goes on until 20.0 s." in sentences(
+        summary, "what it is"
+    )
+    assert "100% of the 9.0 s with pictures" in " ".join(sentences(summary, "text"))
+    for about in ("what it is", "text", "people"):
+        assert "of the time" not in " ".join(sentences(summary, about)).replace(
+            "of the time that", ""
+        )
+    usual = summarize(info(picture_end_s=19.9), world())
+    assert "pictures end" not in usual["text"]
+    assert "100% of the time" in " ".join(sentences(usual, "text"))
+
+
+def test_speech_before_the_first_picture_is_told():
+    said = [Before(start=-3.5, end=-2.0, text="Come in"), Before(start=-1.5, end=-0.5, text="now.")]
+    heard = made.transcript().model_copy(update={"before": said})
+    told = without(speech_transcription=Section(status="ok", output=heard))
+    summary = summarize(info(start_offset_s=4.0), told)
+    assert "The sound begins 4.0 s before the first picture." in sentences(summary, "what it is")
+    first, second, *_ = sentences(summary, "speech")
+    assert first.endswith("of the sound from the first picture on.")
+    assert second == (
+        "Before the first picture, from 3.5 s before it on, somebody speaks for 2.5 s more: “Come in"
+        " now.”."
+    )
 
 
 def test_it_is_the_same_every_time():

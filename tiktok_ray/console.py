@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tiktok_ray.engine import Progress
-from tiktok_ray.report import VideoReport
+from tiktok_ray.report import StreamInfo, VideoReport
 
 WIDTH_WHEN_PIPED = 160
 
@@ -105,12 +105,16 @@ class Display:
             self.live.stop()
 
 
+def _soundless(streams: Iterable[StreamInfo]) -> str:
+    return ", no usable sound" if any(s.kind == "audio" for s in streams) else ", no sound"
+
+
 def summary(report: VideoReport, lacking: Sequence[str]) -> Table:
     """The report for reading: what was measured first, then what was not and why."""
     v = report.video
     table = Table(
         title=f"{escape(v.title or v.id)}: {v.duration_s:.1f} s, {v.width} x {v.height}, "
-        f"{v.fps:.2f} fps" + ("" if v.has_audio else ", no sound"),
+        f"{v.fps:.2f} fps" + ("" if v.has_audio else _soundless(v.streams)),
         title_justify="left",
         caption="\n".join(map(escape, lacking)),
         caption_justify="left",

@@ -290,6 +290,9 @@ class VideoInfo(Model):
     samples_silenced: int = measured(
         "Samples that were no number, or over 24 dB above full scale, and were silenced", default=0
     )
+    silenced_share: float = measured(
+        "Share of all samples of the sound that `samples_silenced` are", range="0..1", default=0.0
+    )
     streams: tuple[StreamInfo, ...] = measured("What streams the file has", default=())
     repairs: tuple[Repair, ...] = measured("What was put right in its clocks", default=())
     chapters: tuple[Chapter, ...] = measured("Chapters that the file names", default=())

@@ -40,6 +40,8 @@ T = TypeVar("T", bound=Output)
 
 #: Most words of a text quoted, most things listed, and most stretches a sentence cites.
 WORDS, LISTED, CITED = 40, 6, 8
+#: Sound that lasts longer than the pictures, or begins before them, is told from here on, in seconds.
+NOTICED_S = 0.5
 
 #: How captions stand to the speech, in words.
 SAID = {
@@ -82,6 +84,17 @@ class Report:
     def whole(self, name: str) -> Source:
         """An analyzer over the whole video."""
         return Source(name, 0.0, self.video.duration_s)
+
+    def shown(self, usually: str = "the time") -> str:
+        """What shares of what is seen are shares of: the time of the pictures."""
+        end = self.video.picture_end_s
+        return usually if end is None or not self.goes_on else f"the {end:.1f} s with pictures"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the sound goes on after the last picture, so that anybody notices."""
+        end = self.video.picture_end_s
+        return end is not None and self.video.duration_s - end >= NOTICED_S
 
 
 Sentences = Iterator[tuple[str, Sequence[Source]]]
@@ -214,13 +227,24 @@ def _of(findings: Iterable[Any]) -> list[Source]:
 def _what(r: Report) -> Sentences:
     v = r.video
     shape = "portrait" if v.height > v.width else "landscape" if v.width > v.height else "square"
-    sound = "with sound" if v.has_audio else "without sound"
+    sound = _sound_of(v)
     title = f" titled {quoted(v.title)}" if v.title else ""
     yield (
         f"A video of {v.duration_s:.1f} s{title}, {v.width} x {v.height} pixels ({shape}),"
         f" {v.fps:.2f} pictures per second, {sound}.",
         [r.whole("video")],
     )
+    if v.picture_end_s is not None and r.goes_on:
+        yield (
+            f"The pictures end at {v.picture_end_s:.1f} s, the sound goes on until"
+            f" {v.duration_s:.1f} s.",
+            [Source("video", v.picture_end_s, v.duration_s)],
+        )
+    if v.has_audio and v.start_offset_s >= NOTICED_S:
+        yield (
+            f"The sound begins {v.start_offset_s:.1f} s before the first picture.",
+            [Source("video", 0.0, 0.0)],
+        )
     if described := r.get("qwen2_vl_temporal", Description):
         for text in (described.title, described.summary):
             if text:
@@ -228,7 +252,7 @@ def _what(r: Report) -> Sentences:
     if (objects := r.get("object_detection", Objects)) and objects.classes:
         shown = [f"{c.label} for {c.screen_share:.0%}" for c in objects.classes]
         yield (
-            f"In view: {listed(shown)} of the time.",
+            f"In view: {listed(shown)} of {r.shown()}.",
             [r.whole("object_detection")],
         )
     if (ground := r.get("background_segmentation", Background)) and ground.environments:
@@ -242,6 +266,19 @@ def _what(r: Report) -> Sentences:
         many = counted(len(scenes.scenes), "scene")
         where = counted(len(scenes.settings), "setting")
         yield f"{many} in {where}.", _at("scene_segmentation", scenes.scenes)
+
+
+def _sound_of(v: VideoInfo) -> str:
+    """Whether there is sound, and what of it could not be used."""
+    if not v.has_audio:
+        track = next((s for s in v.streams if s.kind == "audio"), None)
+        if track is None:
+            return "without sound"
+        return f"with sound that cannot be used ({track.codec or 'unknown codec'}: {track.reason})"
+    if v.samples_silenced:
+        share = f"{v.silenced_share:.1%}" if v.silenced_share >= 0.001 else "less than 0.1%"
+        return f"with sound of which {share} is no number or far over full scale, and was silenced"
+    return "with sound"
 
 
 def _hook(r: Report) -> Sentences:
@@ -292,9 +329,12 @@ def _speech(r: Report) -> Sentences:
     if heard:
         at = _at("speech_transcription", heard.speech)
         yield (
-            f"Somebody speaks for {heard.speech_s:.1f} s, {heard.speech_share:.0%} of the sound.",
+            f"Somebody speaks for {heard.speech_s:.1f} s, {heard.speech_share:.0%} of the sound"
+            f"{' from the first picture on' if r.video.start_offset_s >= NOTICED_S else ''}.",
             at,
         )
+        if heard.before:
+            yield _before_the_pictures(heard), [Source("speech_transcription", 0.0, 0.0)]
         if heard.language and heard.language_probability is not None:
             yield (
                 f"Language: {heard.language}, with a probability of"
@@ -338,12 +378,31 @@ def _speech(r: Report) -> Sentences:
             )
 
 
+def _before_the_pictures(heard: Transcript) -> str:
+    seconds = spans.total((part.start, part.end) for part in heard.before)
+    first = -min(part.start for part in heard.before)
+    words = " ".join(part.text for part in heard.before if part.text)
+    return sentence(
+        f"Before the first picture, from {first:.1f} s before it on, somebody speaks for"
+        f" {seconds:.1f} s more{f': {quoted(words)}' if words else ''}"
+    )
+
+
 def _text(r: Report) -> Sentences:
     written = r.get("text_overlay", Overlays)
     if written is None:
         return
-    if not written.overlays:
+    if written.unread:
+        cannot = _at("text_overlay", written.unread)
+        where = counted(len(written.unread), "place")
+        when = listed(
+            f"from {s.start:.1f} to {s.end:.1f} s"
+            for s in spans.union(one.span for one in written.unread)
+        )
+        yield f"Text stands on the picture that could not be read: in {where}, {when}.", cannot
+    elif not written.overlays:
         yield "No text was found on the picture.", [r.whole("text_overlay")]
+    if not written.overlays:
         return
     at = _at("text_overlay", written.overlays)
     kinds = Counter(overlay.kind.replace("_", " ") for overlay in written.overlays)
@@ -351,7 +410,8 @@ def _text(r: Report) -> Sentences:
         f"{n} {kind}" if kind == "scene text" else counted(n, kind)
         for kind, n in kinds.most_common()
     )
-    yield f"Text stands on the picture for {written.share:.0%} of the time ({which}).", at
+    read = "Text that could be read" if written.unread else "Text"
+    yield f"{read} stands on the picture for {written.share:.0%} of {r.shown()} ({which}).", at
     shown = [f"{quoted(o.text)} from {o.start:.1f} to {o.end:.1f} s" for o in written.overlays]
     yield f"It reads: {listed(shown)}.", at
     if written.reading_speed is not None:
@@ -422,7 +482,7 @@ def _people(r: Report) -> Sentences:
             seen = [t for t in objects.tracks if t.label == "person"] if objects else []
             most = counted(kind.at_once, "person", "persons")
             yield (
-                f"Persons are in view for {kind.screen_share:.0%} of the time, at most {most} at"
+                f"Persons are in view for {kind.screen_share:.0%} of {r.shown()}, at most {most} at"
                 " once.",
                 _at("object_detection", seen),
             )
@@ -434,7 +494,7 @@ def _people(r: Report) -> Sentences:
         tracks = counted(len(faces.faces), "face track")
         yield (
             f"{tracks}{people}, at most {faces.most_at_once} at once, on screen for"
-            f" {faces.screen_share:.0%} of the time.",
+            f" {faces.screen_share:.0%} of {r.shown()}.",
             _at("age_estimation", faces.faces),
         )
         if known:
@@ -506,7 +566,7 @@ def _look(r: Report) -> Sentences:
         shaking = camera.shaking_share or 0.0
         yield (
             f"The camera moves in {camera.moving_share:.0%} and shakes in {shaking:.0%} of the time"
-            f" that could be measured, {camera.measured_share:.0%} of the video{moves}.",
+            f" that could be measured, {camera.measured_share:.0%} of {r.shown('the video')}{moves}.",
             _at("camera_analysis", camera.moves) or [r.whole("camera_analysis")],
         )
 

@@ -197,12 +197,15 @@ def test_a_line_upside_down_is_read_the_other_way():
 def test_what_is_written_and_cannot_be_read_is_told():
     partial = blind().analyze(**both(captions, 4))
     assert isinstance(partial, Partial)
-    assert [(m.part, "easyocr" in m.reason) for m in partial.missing] == [("text", True)]
+    (missing,) = partial.missing
+    assert (missing.part, "easyocr" in missing.reason) == ("reading of some lines", True)
     assert isinstance(partial.output, Overlays)
     starts = [(one.start, one.end) for one in partial.output.unread]
     assert (0.0, 4.0) in starts
     assert any(end - start < 2 for start, end in starts)
     assert partial.output.overlays == []
+    count = len(partial.output.unread)
+    assert partial.output.headline() == f"text that cannot be read in {count} places"
 
 
 def texts(found: Overlays) -> list[str]:
@@ -227,7 +230,7 @@ def test_each_text_is_one_overlay_with_its_edges_kind_and_order():
     assert first.box[3] == pytest.approx(0.51, abs=0.03)
     assert found.share == 1
     assert found.reading_speed == pytest.approx((5 / 1.3 + 9 / 1.5) / 2)
-    assert found.headline() == "2 captions, 1 watermark; text on 100% of the video"
+    assert found.headline() == "2 captions, 1 watermark; text on 100% of the pictures"
     (event,) = (e for e in found.events() if e.label == "FIRST")
     assert (event.kind, event.start, event.end) == ("text", first.start, first.end)
 

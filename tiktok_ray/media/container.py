@@ -121,7 +121,8 @@ class Packets:
 class Contents:
     """What a file holds, and which of its streams are analyzed (by their numbers).
 
-    ``crop``: see ``headers.Track``.
+    ``promised_s``: how long its header says that pictures and sound are. ``crop``: see
+    ``headers.Track``.
     """
 
     format: str
@@ -142,13 +143,18 @@ class Contents:
         if self.audio is not None:
             return None
         sounds = [s for s in self.streams if s.kind == "audio"]
-        return f"no audio track: {sounds[0].reason}" if sounds else "no audio track"
+        return unusable(sounds[0].codec, sounds[0].reason) if sounds else "no audio track"
 
     def played(self) -> dict[int, Packets]:
         """The packets of the streams that are analyzed."""
         chosen = [self.video] if self.audio is None else [self.video, self.audio]
         none = Packets(*np.zeros((3, 0)))
         return {index: self.packets.get(index, none) for index in chosen}
+
+
+def unusable(codec: str | None, reason: str | None) -> str:
+    """Why there is no sound although the file has a track of it."""
+    return f"the audio track ({codec or 'of an unknown codec'}) cannot be used: {reason}"
 
 
 def contents(path: Path, settings: Settings) -> Contents:
@@ -169,14 +175,14 @@ def contents(path: Path, settings: Settings) -> Contents:
                 title=_tag(s, "title") or _tag(s, "name"),
                 default=_has(s, "default"),
                 used=s.index in (video, audio) or is_text(s),
-                reason=reasons.get(s.index) or _left(s, packets, named),
+                reason=reasons.get(s.index) or _left(s, packets),
             )
             for s in container.streams
         )
         heard = container.streams[audio].codec_context if audio is not None else None
         return Contents(
             container.format.name,
-            container.duration / 1e6 if container.duration else None,
+            _promised(container, [i for i in (video, audio) if i is not None], packets),
             packets,
             ended_early,
             streams,
@@ -210,6 +216,39 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
     return scanned, packets.ended_early
 
 
+def _promised(
+    container: Any, played: Sequence[int], packets: Mapping[int, Packets]
+) -> float | None:
+    """How long the header says that the streams that are analyzed are, if it does.
+
+    Where it speaks of the whole file alone, which ends with what is longest, that counts only if
+    no other stream (subtitles, a second sound) lasts so long.
+    """
+    if not container.duration:
+        return None
+    whole = float(container.duration / 1e6)
+    said = [span for index in played if (span := _said(container.streams[index]))]
+    if said:
+        return min(whole, max(end for _, end in said) - min(start for start, _ in said))
+    others = [p for index, p in packets.items() if index not in played]
+    ends = np.concatenate([[0.0], *(p.pts + p.duration for p in others)])
+    return None if np.nanmax(ends) > whole - 0.5 else whole
+
+
+def _said(stream: Any) -> tuple[float, float] | None:
+    """From when to when a stream lasts by the file's header (of Matroska: by its tags)."""
+    start = float((stream.start_time or 0) * (stream.time_base or 0))
+    if stream.duration:
+        return start, start + float(stream.duration * stream.time_base)
+    hours, _, rest = stream.metadata.get("DURATION", "").strip("\0 ").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        end = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
+    return start, end
+
+
 def _has(stream: Any, disposition: str) -> bool:
     import av
 
@@ -223,16 +262,19 @@ def _tag(stream: Any, name: str) -> str | None:
 
 def _name(stream: Any, tracks: Mapping[int, Track]) -> str | None:
     if stream.codec_context is not None:
-        return str(stream.codec_context.name)
+        return codec_of(stream)
     return tracks[stream.index].code if stream.index in tracks else None
 
 
-def _left(
-    stream: Any, packets: Mapping[int, Packets], named: Mapping[int, str | None]
-) -> str | None:
+def codec_of(stream: Any) -> str:
+    """The codec's own name by FFmpeg; ``codec_context.name`` is that of the decoder."""
+    return str(stream.codec_context.codec.canonical_name)
+
+
+def _left(stream: Any, packets: Mapping[int, Packets]) -> str | None:
     """Why a stream is left out, where nothing else has been said of it."""
     if stream.type in ("video", "audio") and stream.codec_context is None:
-        return f"there is no decoder for {named[stream.index] or 'its codec'}"
+        return "there is no decoder for it"
     if stream.type == "video" and _has(stream, "attached_pic"):
         return "a cover picture"
     if stream.type in ("video", "audio") and stream.index not in packets:
@@ -249,20 +291,12 @@ def is_text(stream: Any) -> bool:
     return (
         stream.type == "subtitle"
         and stream.codec_context is not None
-        and stream.codec_context.name not in PICTURED
+        and codec_of(stream) not in PICTURED
     )
 
 
-#: Codecs of subtitles that are pictures, by the names of FFmpeg's decoders.
-PICTURED = (
-    "dvdsub",
-    "dvd_subtitle",
-    "pgssub",
-    "hdmv_pgs_subtitle",
-    "dvbsub",
-    "dvb_subtitle",
-    "xsub",
-)
+#: Codecs of subtitles that are pictures.
+PICTURED = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle", "xsub")
 #: What a picture stream may be other than a film.
 STILLS = ("attached_pic", "timed_thumbnails", "still_image", "dependent")
 #: What a sound may be other than what is to be heard with the film.
@@ -351,24 +385,29 @@ def _sound(
         return known[0].index, {known[0].index: reason}
     silent: dict[int, str] = {}
     for stream in known:
-        if _is_heard(path, stream.index, settings):
+        fault = _not_heard(path, stream.index, settings)
+        if fault is None:
             reason = "the first that is not silent" if silent else "the default, or the first"
             return stream.index, {**silent, stream.index: reason}
-        silent[stream.index] = "it is silent throughout"
-    first = known[0].index
-    return first, {**silent, first: "all audio streams are silent: the default, or the first"}
+        silent[stream.index] = fault
+    first = next((index for index, fault in silent.items() if fault == SILENT), known[0].index)
+    return first, {**silent, first: "no audio stream has sound in it: the default, or the first"}
 
 
+UNDECODED = "no sample of it can be decoded"
+SILENT = "it is silent throughout"
+NO_NUMBERS = "none of its samples is a number within 24 dB of full scale"
 #: Sound that never rises above it (-60 dB of full scale) holds nothing.
 SILENCE = 0.001
 
 
-def _is_heard(path: Path, index: int, settings: Settings) -> bool:
-    """Whether a stream has sound in it; decodes until there is some."""
+def _not_heard(path: Path, index: int, settings: Settings) -> str | None:
+    """Why a stream has no sound in it, where it has none; decodes until there is some."""
     import av
 
-    from tiktok_ray.media.sound import samples_of
+    from tiktok_ray.media.sound import is_sound, samples_of
 
+    fault = UNDECODED
     with opened(path, settings) as container:
         for packet in Demuxed(container, [container.streams[index]]):
             try:
@@ -377,6 +416,9 @@ def _is_heard(path: Path, index: int, settings: Settings) -> bool:
                 continue
             for frame in frames:
                 block = samples_of(frame)
-                if block.size and np.nanmax(np.abs(block)) > SILENCE:
-                    return True
-    return False
+                sane = np.abs(block[is_sound(block)])
+                if block.size and fault != SILENT:
+                    fault = SILENT if sane.size else NO_NUMBERS
+                if sane.max(initial=0.0) > SILENCE:
+                    return None
+    return fault

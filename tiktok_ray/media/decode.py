@@ -12,7 +12,17 @@ from typing import Any
 
 from tiktok_ray.media import decord, texts
 from tiktok_ray.media.clock import AHEAD_S, Clock, Schedule, schedule
-from tiktok_ray.media.container import Contents, Demuxed, contents, is_text, opened, words
+from tiktok_ray.media.container import (
+    NO_NUMBERS,
+    UNDECODED,
+    Contents,
+    Demuxed,
+    contents,
+    is_text,
+    opened,
+    unusable,
+    words,
+)
 from tiktok_ray.media.facts import InputError, Video, too_large
 from tiktok_ray.media.interlace import Deinterlacer
 from tiktok_ray.media.picture import Crop, View
@@ -335,6 +345,7 @@ class _Pass:
             sound_mix=heard[1].how if heard else None,
             sound_gain_db=heard[1].gain_db if heard else None,
             samples_silenced=sound.silenced if sound else 0,
+            silenced_share=sound.silenced_share if sound else 0.0,
             chapters=texts.chapters(self.contents, zero, end),
             subtitles=texts.shown(self.subtitles, zero, end),
         )
@@ -355,16 +366,19 @@ class _Pass:
 
     def _soundless(self, video: Video) -> Video:
         """The facts where an audio stream gave nothing."""
-        why = "no audio track: no sample of it can be decoded"
+        why = UNDECODED
         if self.sound_failed:
-            why = f"no audio track: decoding it failed: {self.sound_failed}"
+            why = f"decoding it failed: {self.sound_failed}"
+        elif self.sound and self.sound.fed:
+            why = NO_NUMBERS
         streams = tuple(
-            s.model_copy(update={"used": False, "reason": why.removeprefix("no audio track: ")})
+            s.model_copy(update={"used": False, "reason": why})
             if s.index == self.contents.audio
             else s
             for s in video.streams
         )
-        return replace(video, has_audio=False, no_sound=why, streams=streams)
+        no_sound = unusable(video.audio_codec, why)
+        return replace(video, has_audio=False, no_sound=no_sound, streams=streams)
 
     def facts(self) -> Video:
         """What is known after the first picture."""

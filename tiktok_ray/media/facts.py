@@ -77,6 +77,7 @@ class Video:
     sound_mix: str | None = None
     sound_gain_db: float | None = None
     samples_silenced: int = 0
+    silenced_share: float = 0.0
     streams: tuple[StreamInfo, ...] = ()
     repairs: tuple[Repair, ...] = ()
     chapters: tuple[Chapter, ...] = ()

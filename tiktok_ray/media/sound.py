@@ -55,6 +55,11 @@ def samples_of(frame: Any) -> Samples:
     return block.astype(np.float32, copy=False)
 
 
+def is_sound(block: Samples) -> NDArray[np.bool_]:
+    """Which samples are numbers, and not over 24 dB above full scale."""
+    return np.asarray(np.abs(block) <= WILDEST)
+
+
 def fold(names: Sequence[str]) -> Samples:
     """Weights that mix channels to one (mono) or two (left and right), float32 [1 | 2, channels].
 
@@ -150,15 +155,16 @@ def _polarity(left: Samples, right: Samples, rate: int) -> Samples:
 class Sound:
     """Collects decoded sound: levels at its own rate, and at 16 kHz the mono that is heard.
 
-    Gaps in the timestamps become zeros (and holes in ``present``), overlaps are dropped. What lies
-    before time zero is kept apart. The first frame says rate and channels; frames of another kind
-    are brought to those.
+    Gaps in the timestamps become zeros (and holes in ``present``), as do frames without a single
+    sample that is a sound; overlaps are dropped. What lies before time zero is kept apart. The
+    first frame says rate and channels; frames of another kind are brought to those.
     """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self.rate = 0
         self.at = 0
+        self.fed = 0
         self.silenced = 0
         self.changes = 0
         self.present: list[Span] = []
@@ -177,15 +183,21 @@ class Sound:
         return self.at / self.rate if self.rate else 0.0
 
     @property
+    def silenced_share(self) -> float:
+        """Share of the samples that were no sound."""
+        return self.silenced / self.fed if self.fed else 0.0
+
+    @property
     def before_s(self) -> float:
         """Seconds of sound before time zero."""
         return sum(b.shape[1] for b in self._early) / self.rate if self.rate else 0.0
 
     def feed(self, frame: Any, stamp: float | None, zero: float) -> None:
         """Take a decoded frame that begins at ``stamp`` on the clock whose zero is ``zero``."""
-        block = self._finite(samples_of(frame))
-        if not block.size:
+        raw = samples_of(frame)
+        if not raw.size:
             return
+        block, wild = self._finite(raw)
         kind = (frame.sample_rate, frame.layout.name)
         if self._meter is None:
             self.rate = frame.sample_rate
@@ -202,16 +214,19 @@ class Sound:
             )
         if self._converter is not None:
             block = self._converter(block)
-        self._place(block, None if stamp is None else stamp - zero)
+        self._place(block, None if stamp is None else stamp - zero, heard=wild < raw.size)
 
-    def _finite(self, block: Samples) -> Samples:
-        if block.size and not (block.max() <= WILDEST and block.min() >= -WILDEST):
-            wild = ~(np.abs(block) <= WILDEST)
-            self.silenced += int(wild.sum())
-            block = np.where(wild, np.float32(0), block)
-        return block
+    def _finite(self, block: Samples) -> tuple[Samples, int]:
+        """The samples, zero where they are no sound, and how many those are."""
+        self.fed += block.size
+        if block.max() <= WILDEST and block.min() >= -WILDEST:
+            return block, 0
+        wild = ~is_sound(block)
+        count = int(wild.sum())
+        self.silenced += count
+        return np.where(wild, np.float32(0), block), count
 
-    def _place(self, block: Samples, t: float | None) -> None:
+    def _place(self, block: Samples, t: float | None, *, heard: bool) -> None:
         where = self.at if t is None else round(t * self.rate)
         if self.at == 0 and not self.present and where < 0:
             early = min(-where, block.shape[1])
@@ -231,6 +246,8 @@ class Sound:
             return
         start = self.at / self.rate
         self._append(block)
+        if not heard:
+            return
         if self.present and start <= self.present[-1].end + 1e-6:
             self.present[-1] = Span(self.present[-1].start, self.end)
         else:
@@ -257,8 +274,10 @@ class Sound:
         self._sides += self._down(self._fold @ block)
 
     def finish(self) -> tuple[Audio, Mixed] | None:
-        """The whole sound and how it was mixed, or None when no sample was decoded."""
-        if self._meter is None or self._down is None or (self.at == 0 and not self._early):
+        """The whole sound and how it was mixed, or None when no sample of it is a sound."""
+        if self._meter is None or self._down is None or self.silenced == self.fed:
+            return None
+        if self.at == 0 and not self._early:
             return None
         early = np.zeros((len(self._fold), 0), np.float32)
         if self._early:
