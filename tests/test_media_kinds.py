@@ -1,6 +1,7 @@
 """Kinds of files that people really have: each is shown and heard as a player would."""
 
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,36 @@ def test_transparent_pictures_lie_over_black(tmp_path, settings):
     shown = fields(decoded.tracks["frames"].rgb(0))
     np.testing.assert_allclose(shown[[1, 3]], 0, atol=4)
     np.testing.assert_allclose(shown[[0, 2]], fields(quarters())[[0, 2]], atol=6)
+
+
+def webm(path, codec):
+    """A film of one colour, transparent on the right, as browsers and editors write it."""
+    picture = np.full((64, 96, 4), (200, 60, 60, 255), np.uint8)
+    picture[:, 48:, 3] = 0
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgba", "-s", "96x64", "-r", 25, "-i", "-"]
+    pixels = ["-c:v", codec, "-b:v", "2M", "-pix_fmt", "yuva420p", "-auto-alt-ref", 0]
+    ffmpeg(*raw, *pixels, path, input=picture.tobytes() * 10)
+    return path
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_transparency_that_lies_beside_the_pictures_is_read(tmp_path, settings, codec):
+    path = webm(tmp_path / "a.webm", codec)
+    decoded = decode(path, {"frames"}, settings)
+    assert decoded.video.alpha_over == "black" == probe(path, settings).alpha_over
+    assert decoded.video.frames == 10
+    assert decoded.video.repairs == ()
+    shown = fields(decoded.tracks["frames"].rgb(0))
+    np.testing.assert_allclose(shown[[1, 3]], 0, atol=4)
+    np.testing.assert_allclose(shown[[0, 2]], [(200, 60, 60)] * 2, atol=14)
+
+
+def test_transparency_that_cannot_be_read_is_told(tmp_path, settings, monkeypatch):
+    one_pass = import_module("tiktok_ray.media.decode")
+    monkeypatch.setitem(one_pass.WITH_ALPHA, "vp9", "no such decoder")
+    video = decode(webm(tmp_path / "a.webm", "libvpx-vp9"), {"frames"}, settings).video
+    assert video.alpha_over is None
+    assert [repair.kind for repair in video.repairs] == ["alpha_unread"]
 
 
 def coding(transfer, peak=1000.0, primaries=9):

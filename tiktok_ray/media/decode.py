@@ -17,6 +17,7 @@ from tiktok_ray.media.container import (
     UNDECODED,
     Contents,
     Demuxed,
+    codec_of,
     contents,
     is_text,
     opened,
@@ -112,6 +113,27 @@ def _before(audio: Audio) -> tuple[Span, ...]:
     return tuple(Span(start - zero, end - zero) for start, end in detect_speech(lead).spans)
 
 
+#: Decoders that read the transparency of VP8 and VP9, which FFmpeg's own leave out.
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+def has_alpha_apart(film: Any) -> bool:
+    """Whether a stream's transparency lies beside its pictures, as in WebM."""
+    return film.metadata.get("alpha_mode", "").strip("\0 ") == "1" and codec_of(film) in WITH_ALPHA
+
+
+def alpha_decoder(film: Any) -> Any:
+    """The decoder that reads pictures with their transparency, where another than usual is needed."""
+    import av
+
+    if not has_alpha_apart(film):
+        return None
+    try:
+        return av.CodecContext.create(WITH_ALPHA[codec_of(film)], "r")
+    except av.codec.codec.UnknownCodecError:
+        return None
+
+
 class _Pass:
     """The state of one pass over a file."""
 
@@ -195,6 +217,7 @@ class _Pass:
         """Packets of the analyzed streams in file order, their times put right."""
         self.film = container.streams[self.contents.video]
         self.film.thread_type = "AUTO"
+        self.alpha = alpha_decoder(self.film)
         self.first_aspect = self.film.codec_context.sample_aspect_ratio
         self.crop = Crop.of(self.contents.crop, self.film.width, self.film.height)
         b_frames = bool(self.film.codec_context.has_b_frames)
@@ -229,8 +252,9 @@ class _Pass:
     def _decoded(self, packet: Any) -> list[Any]:
         import av
 
+        own = self.alpha if packet.stream_index == self.contents.video else None
         try:
-            return list(packet.decode())
+            return list(own.decode(packet if packet.size else None) if own else packet.decode())
         except av.error.FFmpegError:
             self.damaged += 1
             return []
@@ -426,6 +450,9 @@ class _Pass:
 
     def _repairs(self) -> tuple[Repair, ...]:
         repairs = list(self.clock.repairs())
+        if has_alpha_apart(self.film) and self.alpha is None:
+            about = "the pictures are transparent, which is not read: FFmpeg here lacks libvpx"
+            repairs.append(Repair(kind="alpha_unread", count=1, about=about))
         if self.sound and self.sound.changes:
             about = "the sound changes its channels or rate: it was brought to what it began with"
             repairs.append(Repair(kind="sound_changed", count=self.sound.changes, about=about))
