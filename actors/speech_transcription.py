@@ -79,7 +79,7 @@ class Segment(Timed):
     language: str | None = estimated("ISO 639-1 code of the language it was read in", default=None)
     doubtful: bool = derived(
         "Whether the model itself doubts some of it: the reading stayed repetitive or improbable",
-        method="compression ratio over 2.4 or mean log probability under -1 at every temperature"
+        method="compression ratio over 2.4 or mean log probability under -1 at every temperature tried"
         " (Radford et al. 2022, section 4.5)",
         default=False,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.speech_transcription import SpeechTranscription, TranscriptionOptions, variant_of
+from actors.speech_transcription import SpeechTranscription, TranscriptionOptions, hear, variant_of
 from benchmarks.accuracy.speech_transcription import (
     WORDS,
     compare,
@@ -15,9 +15,11 @@ from benchmarks.accuracy.speech_transcription import (
     transcript_of,
 )
 from benchmarks.dialogues import dialogue, diarization_error, without_speech
+from tests import spoken
 from tests.sounds import read
 from tiktok_ray.media import detect_speech
 from tiktok_ray.methods.speakers import VOICES, VoiceEncoder, turns
+from tiktok_ray.methods.whisper import READING_TOKENS, TOKENS_PER_S, WINDOW_S
 
 pytestmark = pytest.mark.slow
 
@@ -63,10 +65,10 @@ def test_words_stand_where_they_are_said(english, real_media):
     for far in (onset, offset):
         assert np.median(far) <= 0.08
         assert np.percentile(far, 95) <= 0.2
-    spoken = compare(english, read(real_media / "video/grid_swwp2s.mpg"), "set white").heard
-    assert [word.text for word in spoken][:3] == ["Set", "white", "with"]
-    assert [word.start for word in spoken[:3]] == pytest.approx([0.49, 0.77, 1.09], abs=0.08)
-    assert spoken[-1].end == pytest.approx(2.21, abs=0.08)
+    first = compare(english, read(real_media / "video/grid_swwp2s.mpg"), "set white").heard
+    assert [word.text for word in first][:3] == ["Set", "white", "with"]
+    assert [word.start for word in first[:3]] == pytest.approx([0.49, 0.77, 1.09], abs=0.08)
+    assert first[-1].end == pytest.approx(2.21, abs=0.08)
 
 
 def test_where_nobody_speaks_there_is_no_word(english):
@@ -86,6 +88,37 @@ def test_a_chant_is_doubtful_or_right(english, real_media):
     made = transcript_of(english.analyze(audio, detect_speech(audio)))
     for part in made.segments or ():
         assert part.doubtful or {w.text.lower().strip(".,!") for w in part.words} == {"go"}
+
+
+def test_reading_a_chant_costs_no_more_than_its_length_allows(english, monkeypatch):
+    """The readings of repetitions are cut, not begun anew word by word at every temperature."""
+    decoder = english.recogniser.model.model
+    generate, tokens = decoder.model.generate, []
+
+    def counted(*args, **options):
+        results = generate(*args, **options)
+        tokens.append(max(len(ids) for result in results for ids in result.sequences_ids))
+        return results
+
+    class Counting:
+        def __getattr__(self, name):
+            return counted if name == "generate" else getattr(wrapped, name)
+
+    wrapped = decoder.model
+    monkeypatch.setattr(decoder, "model", Counting())
+    chant = spoken.said([(0.5, "Go go go go. " * 12)], 14.0)[0]
+    for samples in (chant, chant, np.concatenate([chant, chant, chant])):
+        audio = sound(samples)
+        tokens.clear()
+        read_all = hear(
+            english.recogniser, audio, list(detect_speech(audio).spans), english.options
+        )
+        assert tokens
+        # Twice, as what gave no words is read again.
+        most = TOKENS_PER_S * (audio.duration_s + 2 * min(audio.duration_s, WINDOW_S))
+        assert sum(tokens) <= 2 * (most + READING_TOKENS * (audio.duration_s / WINDOW_S + 3))
+        assert read_all.words
+        assert all(w.doubtful or w.text.lower().strip(" .,!") == "go" for w in read_all.words)
 
 
 @pytest.fixture(scope="module")
@@ -136,5 +169,5 @@ def test_real_voices_one_after_another_are_two_and_one_is_one(voices, real_media
     named = [(turn.start, turn.end, str(turn.speaker)) for turn in found]
     assert diarization_error(truth, named) <= 0.1
     for alone in (other, read(real_media / "audio/jfk.flac")):
-        spoken = detect_speech(sound(alone)).spans
-        assert {turn.speaker for turn in turns(sound(alone), spoken, voices)} == {0}
+        heard = detect_speech(sound(alone)).spans
+        assert {turn.speaker for turn in turns(sound(alone), heard, voices)} == {0}

@@ -30,7 +30,11 @@ from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.media import Audio
 from tiktok_ray.methods.speakers import Turn, turns
 from tiktok_ray.methods.whisper import (
+    ENCODING_TOKENS,
+    READING_TOKENS,
+    TOKENS_PER_S,
     WINDOW_S,
+    Allowance,
     Asked,
     Heard,
     HeardWord,
@@ -489,6 +493,42 @@ def test_whispers_own_limits():
     assert not doubtful(Reading(-0.3))
     assert doubtful(Reading(-1.2))
     assert doubtful(Reading(-0.3, compression=2.6))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.1, 120), st.floats(0.02, 30), st.integers(1, 300))
+def test_what_reading_costs_is_bounded_by_the_length_of_the_sound(seconds, step, wish):
+    """A model that is never content, and steps on as Whisper does, by a word's length or more."""
+    allowance = Allowance(seconds)
+    at = cost = windows_count = 0.0
+    while seconds - at > 1e-6:
+        end = min(at + WINDOW_S, seconds)
+        for _ in allowance.temperatures((0.0, 0.2, 0.4, 0.6, 0.8, 1.0)):
+            tokens = min(wish, allowance.most)
+            allowance.spend(tokens)
+            cost += tokens
+        windows_count += 1
+        at = end if allowance.passes(at, end, end) else min(at + step, end)
+    paid = TOKENS_PER_S * (seconds + 2 * min(seconds, WINDOW_S))
+    assert cost <= paid + READING_TOKENS * (seconds / WINDOW_S + 3)
+    assert windows_count * ENCODING_TOKENS <= paid + READING_TOKENS * (seconds / WINDOW_S + 3)
+
+
+def test_ordinary_speech_is_read_at_every_temperature():
+    allowance = Allowance(30.0)
+    for start in (0.0, 28.0, 57.0):
+        for _ in allowance.temperatures((0.0, 0.2, 0.4, 0.6, 0.8, 1.0)):
+            allowance.spend(110)
+        assert not allowance.cut
+        assert not allowance.passes(start, start + 30.0, start + 30.0)
+
+
+def test_a_reading_may_be_as_long_as_its_sound_allows():
+    assert [Allowance(s).most for s in (1.0, 14.0, 60.0)] == [34, 164, READING_TOKENS]
+    for prompt in (1, 30, 224, 330):
+        given = Allowance(1.0).length(prompt, 448) + prompt
+        assert min(given // 2, given - prompt) == 34
+    assert Allowance(60.0).length(440, 448) == 8
 
 
 def test_what_the_model_doubts_is_told():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -20,6 +21,13 @@ WINDOW_S, JOIN_S, MARGIN_S = 30.0, 2.0, 0.2
 #: Whisper's own limits (Radford et al. 2022, section 4.5): a reading beyond them is done again at
 #: rising temperatures; one under the second and above the third is no speech.
 COMPRESSION_MAX, LOGPROB_MIN, NO_SPEECH_MAX = 2.4, -1.0, 0.6
+
+#: What one reading may hold: Whisper's own most, and by the length of the sound, which is a third
+#: more a second than that most in a whole window; the rest is for time stamps in short sound.
+READING_TOKENS, READING_TOKENS_PER_S, STAMP_TOKENS = 224, 10, 24
+#: What reading may cost in all for each second of sound: six readings of ordinary speech, which
+#: has 3 to 4 tokens a second. Encoding a window costs as much as so many tokens of the decoder.
+TOKENS_PER_S, ENCODING_TOKENS = 25, 32
 
 FOLDER = ("config.json", "model.bin", "tokenizer.json", "vocabulary.*")
 
@@ -97,6 +105,69 @@ class Recogniser(Protocol):
     def hear(self, audio: Audio, stretches: Sequence[Span], asked: Asked) -> Heard: ...
 
 
+class Allowance:
+    """What the decoder may still do, in tokens: each second of sound read through pays for some.
+
+    The first window is read on credit. Whisper begins the next window where the last word ended
+    and reads each at up to six temperatures, so that where it repeats itself it would go on
+    hundreds of times for a few seconds of sound. Here the readings of a sound cost at most
+    ``TOKENS_PER_S`` for each of its seconds and those of two windows, and for each window one
+    reading more.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        """``longest_s``: length of the longest stretch that is to be read."""
+        window_s = min(longest_s, WINDOW_S)
+        self.most = min(READING_TOKENS, round(READING_TOKENS_PER_S * window_s) + STAMP_TOKENS)
+        self.left = max(READING_TOKENS, TOKENS_PER_S * window_s)
+        self.read_to: float | None = None
+        self.cut = False
+
+    def spend(self, tokens: int) -> None:
+        self.left -= tokens
+
+    def temperatures(self, wanted: Sequence[float]) -> Iterator[float]:
+        """The first one, and more while there is something left; ``cut`` if not all."""
+        self.cut = False
+        for k, temperature in enumerate(wanted):
+            if k and self.left <= 0:
+                self.cut = True
+                return
+            yield temperature
+
+    def passes(self, start: float, seek: float, end: float) -> bool:
+        """Count a window that was read, from ``start`` to ``end`` in seconds; whether to go on at
+        its end, come what may, and not at ``seek``, or earlier, where the last word ended."""
+        if self.read_to is not None:
+            self.left += TOKENS_PER_S * (start - self.read_to)
+        self.spend(ENCODING_TOKENS)
+        spent = self.left <= 0
+        self.read_to = end if spent else seek
+        self.left += TOKENS_PER_S * (self.read_to - start)
+        return spent
+
+    def length(self, prompt: int, whole: int) -> int:
+        """Tokens to allow beside a prompt so that a reading has ``most``: CTranslate2 allows no
+        more than half of prompt and reading together, and ``whole`` is all the model holds."""
+        return min(max(2 * self.most - prompt, self.most), whole - prompt)
+
+
+class Decoder:
+    """CTranslate2's model, counting the tokens that it generates."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.allowance = model, Allowance(WINDOW_S)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def generate(self, *args: Any, **options: Any) -> Any:
+        results = self.model.generate(*args, **options)
+        for result in results:
+            self.allowance.spend(max(len(tokens) for tokens in result.sequences_ids))
+        return results
+
+
 class Whisper:
     """A Whisper model in CTranslate2's format, run by faster-whisper.
 
@@ -113,13 +184,37 @@ class Whisper:
         from faster_whisper import WhisperModel
 
         class Model(WhisperModel):  # type: ignore[misc]
-            """Tells the language of the window it reads, which the library's segments do not."""
+            """Tells the language of the window it reads, which the library's segments do not, and
+            keeps to an allowance."""
 
             read_in: str | None = None
+            model: Decoder
 
             def get_prompt(self, tokenizer: Any, *args: Any, **more: Any) -> Any:
                 self.read_in = tokenizer.language_code
                 return super().get_prompt(tokenizer, *args, **more)
+
+            def generate_with_fallback(
+                self, encoded: Any, prompt: list[int], tokenizer: Any, options: Any
+            ) -> Any:
+                allowance = self.model.allowance
+                kept = replace(
+                    options,
+                    temperatures=allowance.temperatures(options.temperatures),
+                    max_new_tokens=allowance.length(len(prompt), self.max_length),
+                )
+                read = super().generate_with_fallback(encoded, prompt, tokenizer, kept)
+                # As after the last temperature: the next window is not read in the light of this.
+                hot = options.temperatures[-1] if allowance.cut else read[2]
+                return (*read[:2], hot, read[3])
+
+            def _split_segments_by_timestamps(self, **window: Any) -> Any:
+                segments, seek, ended = super()._split_segments_by_timestamps(**window)
+                end = window["seek"] + window["segment_size"]
+                at = (frame / self.frames_per_second for frame in (window["seek"], seek, end))
+                if self.model.allowance.passes(*at):
+                    return segments, end, True
+                return segments, seek, ended
 
         ctranslate2.set_random_seed(0)
         self.model = Model(
@@ -129,6 +224,7 @@ class Whisper:
             cpu_threads=threads,
             local_files_only=True,
         )
+        self.model.model = Decoder(self.model.model)
         self.english_only = not self.model.model.is_multilingual
 
     def hear(self, audio: Audio, stretches: Sequence[Span], asked: Asked) -> Heard:
@@ -136,8 +232,9 @@ class Whisper:
 
         This is Whisper's own way (Radford et al. 2022, section 4.5), at temperatures up to 1 where
         a reading is beyond its limits. Windows read in a batch are faster, but end for good where
-        the model first sets a full stop.
+        the model first sets a full stop. What all of it costs is bounded: see ``Allowance``.
         """
+        self.model.model.allowance = Allowance(max((s.length for s in stretches), default=0.0))
         # The last clip is left open: a rounded end would cut the last hundredth of a second.
         ends = [s.end if s.end < audio.duration_s else audio.duration_s + 1 for s in stretches]
         segments, info = self.model.transcribe(
