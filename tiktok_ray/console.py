@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tiktok_ray.engine import Progress
-from tiktok_ray.report import StreamInfo, VideoReport
+from tiktok_ray.report import NOT_SELECTED, StreamInfo, VideoReport
 
 WIDTH_WHEN_PIPED = 160
 
@@ -63,7 +63,7 @@ class Display:
             self._line(progress)
 
     def _line(self, p: Progress) -> None:
-        if p.found == "not selected":
+        if p.found == NOT_SELECTED:
             return
         at = time.perf_counter() - self.begin
         seconds = f" {p.seconds:.2f} s" if p.seconds else ""
@@ -78,7 +78,7 @@ class Display:
         table.add_column("found", ratio=1, no_wrap=True)
         for name in ("decode", *self.names):
             p = self.rows.get(name)
-            if p is None or p.found == "not selected":
+            if p is None or p.found == NOT_SELECTED:
                 continue
             working = p.state in ("running", "loading")
             seconds = now - self.since[name] if working else p.seconds
@@ -128,7 +128,7 @@ def summary(report: VideoReport, lacking: Sequence[str]) -> Table:
     for name, section in sorted(
         report.analyzers.items(), key=lambda item: (order.index(item[1].status), item[0])
     ):
-        if section.reason == "not selected":
+        if section.reason == NOT_SELECTED:
             continue
         found = report.summary.get("found", {}).get(name, "")
         lost = "; ".join(f"no {m.part}: {m.reason}" for m in section.missing or [])

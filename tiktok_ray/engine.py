@@ -38,6 +38,7 @@ from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError, Video
 from tiktok_ray.placement import Assignment, Plan
 from tiktok_ray.report import (
+    NOT_SELECTED,
     Missing,
     ModelUsed,
     Output,
@@ -46,6 +47,7 @@ from tiktok_ray.report import (
     VideoReport,
     headline,
     readable,
+    said,
 )
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import revision_of
@@ -301,7 +303,7 @@ class Engine:
         plan = self.workers.plan
         for name in self.graph.order:
             if name not in job.names:
-                job.end(name, Section(status="skipped", reason="not selected"))
+                job.end(name, Section(status="skipped", reason=NOT_SELECTED))
             elif name in plan.unavailable:
                 job.end(name, Section(status="unavailable", reason=plan.unavailable[name]))
 
@@ -562,11 +564,6 @@ def _summary(
         log.error("the summary could not be made", exc_info=error)
         lost.append(Missing(part="summary", reason=said(error)))
         return {}
-
-
-def said(error: BaseException) -> str:
-    """An exception in a line."""
-    return f"{type(error).__name__}: {error}"[:500]
 
 
 async def twice(call: Callable[[], Awaitable[T]]) -> T:

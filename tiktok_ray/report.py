@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 log = logging.getLogger("tiktok_ray.report")
 
 SCHEMA_VERSION = "1.0"
+#: Why an analyzer that nobody asked for is skipped.
+NOT_SELECTED = "not selected"
 
 Status = Literal["ok", "partial", "skipped", "unavailable", "failed", "timed_out"]
 Kind = Literal[
@@ -337,6 +339,11 @@ class VideoReport(Model):
         """Names of the analyzers that did not end as they should have."""
         bad = ("failed", "timed_out")
         return [name for name, section in self.analyzers.items() if section.status in bad]
+
+
+def said(error: BaseException) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {error}"[:500]
 
 
 def readable(text: str) -> str:

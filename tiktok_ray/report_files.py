@@ -14,9 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tiktok_ray.report import VideoReport
-
-NOT_SELECTED = "not selected"
+from tiktok_ray.report import NOT_SELECTED, VideoReport
 
 
 class CannotWrite(Exception):

@@ -38,7 +38,7 @@ from tiktok_ray.jobs import ENDED, SUSPECT, Delivery, Entry, Job, Lease, Ledger,
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import Door, trust
 from tiktok_ray.records import no_room, no_room_behind, set_aside
-from tiktok_ray.report import Output, VideoReport, rounded
+from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Store
 
@@ -505,7 +505,7 @@ class Service:
     # Events
 
     def _heard(self, id: str, progress: Progress) -> None:
-        if progress.found == "not selected":
+        if progress.found == NOT_SELECTED:
             return
         data: dict[str, Any] = {"name": progress.name, "state": progress.state}
         if progress.seconds:

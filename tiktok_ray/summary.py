@@ -32,7 +32,7 @@ from actors.speech_transcription import Transcript
 from actors.temporal_flow import Flow
 from actors.text_overlay import Overlays
 from tiktok_ray import spans
-from tiktok_ray.report import Missing, Output, Section, Timed, VideoInfo, headline
+from tiktok_ray.report import Missing, Output, Section, Timed, VideoInfo, headline, said
 
 log = logging.getLogger("tiktok_ray.summary")
 
@@ -146,8 +146,7 @@ def statements(report: Report, lost: list[Missing] | None = None) -> list[Statem
             if lost is None:
                 raise
             log.error("the summary's topic %s could not be told", topic.about, exc_info=error)
-            reason = f"{type(error).__name__}: {error}"[:500]
-            lost.append(Missing(part=f"summary of {topic.about}", reason=reason))
+            lost.append(Missing(part=f"summary of {topic.about}", reason=said(error)))
         else:
             made += told
     return made

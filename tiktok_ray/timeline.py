@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from tiktok_ray.report import Event, Missing, Output, Section
+from tiktok_ray.report import Event, Missing, Output, Section, said
 
 log = logging.getLogger("tiktok_ray.timeline")
 
@@ -31,8 +31,7 @@ def merge(
             if lost is None:
                 raise
             log.error("the events of %s could not be told", name, exc_info=error)
-            reason = f"{type(error).__name__}: {error}"[:500]
-            lost.append(Missing(part=f"timeline of {name}", reason=reason))
+            lost.append(Missing(part=f"timeline of {name}", reason=said(error)))
     events = [e for e in events if not (e.kind == "object" and e.label == "person")]
     return sorted(events, key=lambda e: (e.start, e.end, e.kind, e.analyzer, e.label))
 
