@@ -1,5 +1,6 @@
 """The accuracy benchmark: what is absent is said, and truth stands beside the figure."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from actors import NAMES
 from actors.cut_analysis import CutAnalysis
-from benchmarks.accuracy import Absent, Bench, Row, analyzer_type, tables
-from benchmarks.accuracy.__main__ import main, markdown
+from benchmarks.accuracy import Absent, Bench, Figure, Row, Table, analyzer_type, tables
+from benchmarks.accuracy import __main__ as board
+from benchmarks.accuracy.__main__ import figures_markdown, main, markdown
 from benchmarks.accuracy.object_detection import against_boxes
 from tests.actors.test_object_detection import analyzer, picture, video
 
@@ -32,6 +34,38 @@ def test_missing_media_and_weights_are_named(tmp_path: Path):
         bench.file("video/no.mp4")
     with pytest.raises(Absent, match="ultralytics/yolov8n.pt"):
         bench.analyzer("object_detection")
+
+
+def test_figures_say_what_was_measured_what_must_hold_and_what_was_not():
+    f1 = Figure("F1", "hard cuts", "plain", "factory", 40, 0.982, 0.96, 1.0, least=0.97)
+    none = Figure("WER", "English", "all", "real", 0, None, reason="no weights: tiny.en")
+    assert [f1.holds, f1._replace(value=0.9).holds, none.holds] == [True, False, None]
+    assert f1._replace(least=None, most=0.5).holds is False
+    head, _, first, second = figures_markdown([f1, none]).splitlines()
+    assert head.split("|")[7].strip() == "value"
+    cells = [cell.strip() for cell in first.split("|")[1:-1]]
+    assert cells[5:] == ["40 clips", "0.982", "0.960–1.000", "≥ 0.97", "yes"]
+    assert "not measured: no weights: tiny.en" in second
+
+
+def test_the_board_is_written_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def figures(bench):
+        assert bench.share == 1.0
+        yield Figure("F1", "hard cuts", "plain", "factory", 40, 0.982, 0.96, 1.0, least=0.97)
+        raise Absent("no more clips")
+
+    made = {"cut_analysis": Table(None, figures)}
+    monkeypatch.setattr(board, "tables", lambda: made)
+    monkeypatch.setenv("TIKTOK_RAY_TEST_MEDIA", str(tmp_path))
+    assert main(["cut_analysis", "color_analysis", "--json", str(tmp_path / "b.json")]) == 0
+    told = json.loads((tmp_path / "b.json").read_text())
+    assert told["analyzers"]["cut_analysis"]["figures"][0]["holds"] is True
+    assert told["analyzers"]["cut_analysis"]["not_measured"] == ["no more clips"]
+    assert told["analyzers"]["color_analysis"]["not_measured"] == ["no table yet"]
+    assert told["versions"]["scenedetect"]
+    assert "Not measured: no table yet" in capsys.readouterr().out
 
 
 def test_analyzers_are_found_by_name():

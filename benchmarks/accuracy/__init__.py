@@ -1,8 +1,13 @@
 """How right each analyzer is on clips whose truth is known: ``python -m benchmarks.accuracy``.
 
-One module an analyzer, of the analyzer's name, with ``rows(bench)``: it runs the analyzer through
-``bench`` on files under ``TIKTOK_RAY_TEST_MEDIA`` with the weights under ``TIKTOK_RAY_MODELS`` and
-yields a ``Row`` for every figure it can put beside a truth. Nothing is registered elsewhere.
+One module an analyzer, of the analyzer's name, with either or both of
+
+- ``figures(bench)``: the field's own measures over many clips, each a ``Figure`` with its n and an
+  interval, by condition; real clips and those of ``benchmarks.factory`` apart;
+- ``rows(bench)``: a ``Row`` for every single figure it can put beside a truth.
+
+They run the analyzer through ``bench`` on files under ``TIKTOK_RAY_TEST_MEDIA`` and clips of the
+factory, with the weights under ``TIKTOK_RAY_MODELS``. Nothing is registered elsewhere.
 """
 
 from __future__ import annotations
@@ -13,11 +18,15 @@ import pkgutil
 import tempfile
 import time
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import factory
 from tiktok_ray.analyzer import Analyzer, Partial, Skip, Variant
 from tiktok_ray.media import TRACKS, Decoded, decode
 from tiktok_ray.report import Output
@@ -36,15 +45,79 @@ class Row(NamedTuple):
     holds: bool | None = None
 
 
+class Figure(NamedTuple):
+    """A measure over ``n`` clips (or what ``unit`` counts) of one condition.
+
+    ``clips``: ``factory`` or ``real``. ``by``: who was measured, the project or a peer on the same
+    clips. ``low`` .. ``high``: 95 % of bootstrap draws. ``value`` is None where nothing was
+    measured; ``reason`` says why. ``least`` or ``most``: what must hold.
+    """
+
+    measure: str
+    of: str
+    condition: str
+    clips: Literal["factory", "real"]
+    n: int
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    by: str = "tiktok_ray"
+    unit: str = "clips"
+    least: float | None = None
+    most: float | None = None
+    reason: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the value keeps to what must hold; None where nothing must, or none is known."""
+        if self.value is None or (self.least is None and self.most is None):
+            return None
+        return (self.least is None or self.value >= self.least) and (
+            self.most is None or self.value <= self.most
+        )
+
+
+Samples = NDArray[np.float64]
+DRAWS = 1000
+
+
+def interval(
+    samples: Samples,
+    statistic: Callable[[Samples], float] = lambda some: float(some.mean()),
+    bounds: tuple[float, float] | None = None,
+) -> tuple[float, float]:
+    """95 % interval of a statistic of samples [n] or [n, k], one row a clip, by the bootstrap.
+
+    Clips are drawn with replacement, whole, since what lies in one clip is not independent (Efron
+    and Tibshirani, An Introduction to the Bootstrap, 1993, percentile method). Where every draw
+    is the same and lies on one of the ``bounds``, the bootstrap has nothing to say; the interval
+    then reaches inwards by the rule of three, 3 / n of the range (Hanley and Lippman-Hand, 1983).
+    """
+    rng = np.random.default_rng(0)
+    count = len(samples)
+    draws = [statistic(samples[rng.integers(0, count, count)]) for _ in range(DRAWS)]
+    low, high = np.nanpercentile(draws, (2.5, 97.5)).tolist()
+    if bounds is not None and low == high and low in bounds:
+        reach = min(1.0, 3 / count) * (bounds[1] - bounds[0])
+        low, high = (low - reach, high) if low == bounds[1] else (low, high + reach)
+    return low, high
+
+
 class Absent(Exception):
     """Media or weights are not at hand on this machine; the message says which."""
 
 
 class Bench:
-    """Runs analyzers on files. ``media`` and ``models`` are the folders they lie in."""
+    """Runs analyzers on files. ``media`` and ``models`` are the folders they lie in.
 
-    def __init__(self, media: Path, models: Path) -> None:
+    ``share``: how many of the factory's clips are measured, 0..1; ``edition``: which seeds.
+    """
+
+    def __init__(
+        self, media: Path, models: Path, share: float = 1.0, edition: int = factory.REPORTED
+    ) -> None:
         self.media = media
+        self.share, self.edition = share, edition
         self.settings = Settings(models=models)
         self.seconds: dict[tuple[str, str], float] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="tiktok-ray-accuracy-")
@@ -57,6 +130,10 @@ class Bench:
         if not path.is_file():
             raise Absent(f"{name} is not among the media")
         return path
+
+    def clips(self, family: str) -> Iterator[factory.Clip]:
+        """The factory's clips of a family that this run measures, made where need be."""
+        yield from factory.clips([family], self.edition, self.share)
 
     def still(self, name: str, seconds: float = 3.0) -> Path:
         """A picture of the media folder as a static video at 30 fps."""
@@ -139,10 +216,18 @@ def analyzer_type(name: str) -> type[Analyzer]:
     )
 
 
-def tables() -> dict[str, Callable[[Bench], Iterable[Row]]]:
-    """Each analyzer's ``rows``, by its name, as found in this package."""
+class Table(NamedTuple):
+    """What one module of this package measures; None where it has no such thing."""
+
+    rows: Callable[[Bench], Iterable[Row]] | None
+    figures: Callable[[Bench], Iterable[Figure]] | None
+
+
+def tables() -> dict[str, Table]:
+    """Each analyzer's table, by its name, as found in this package."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith("_"):
-            found[module.name] = importlib.import_module(f"{__name__}.{module.name}").rows
+            made = importlib.import_module(f"{__name__}.{module.name}")
+            found[module.name] = Table(getattr(made, "rows", None), getattr(made, "figures", None))
     return found

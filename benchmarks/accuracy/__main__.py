@@ -1,23 +1,106 @@
-"""Print a table of truth and figure for each analyzer: ``python -m benchmarks.accuracy [NAME …]``."""
+"""How right each analyzer is, with how much of it is known: ``python -m benchmarks.accuracy``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from benchmarks.accuracy import Absent, Bench, Row, tables
+from actors import NAMES
+from benchmarks.accuracy import Absent, Bench, Figure, Row, tables
+from benchmarks.factory import REPORTED
+from benchmarks.factory.__main__ import share
 
 SIGNS = {True: "yes", False: "NO", None: ""}
+LIBRARIES = ("tiktok-ray", "av", "numpy", "opencv-python-headless", "scenedetect")
+
+
+@dataclass
+class Measured:
+    """What was measured of one analyzer, and why not more."""
+
+    figures: list[Figure] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def told(self) -> list[bool]:
+        """Each answer to whether something holds."""
+        return [r.holds for r in (*self.figures, *self.rows) if r.holds is not None]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "figures": [{**figure._asdict(), "holds": figure.holds} for figure in self.figures],
+            "rows": [row._asdict() for row in self.rows],
+            "not_measured": self.missing,
+        }
+
+
+def measure(name: str, bench: Bench) -> Measured:
+    """The figures and rows of one analyzer; what is absent is named."""
+    out, table = Measured(), tables().get(name)
+    if table is None:
+        out.missing.append("no table yet")
+        return out
+    try:
+        for figure in table.figures(bench) if table.figures else ():
+            out.figures.append(figure)
+    except Absent as reason:
+        out.missing.append(str(reason))
+    try:
+        for row in table.rows(bench) if table.rows else ():
+            out.rows.append(row)
+    except Absent as reason:
+        out.missing.append(str(reason))
+    return out
 
 
 def markdown(rows: Iterable[Row]) -> str:
     """Rows as a Markdown table."""
-    cells = [("file", "truth", "figure", "holds")]
-    cells += [(row.file, row.truth, row.figure, SIGNS[row.holds]) for row in rows]
-    widths = [max(len(line[k]) for line in cells) for k in range(4)]
+    return grid(
+        ("file", "truth", "figure", "holds"),
+        [(row.file, row.truth, row.figure, SIGNS[row.holds]) for row in rows],
+    )
+
+
+def figures_markdown(figures: Iterable[Figure]) -> str:
+    """Figures as a Markdown table."""
+    return grid(
+        ("measure", "of", "condition", "clips", "by", "n", "value", "95 %", "must", "holds"),
+        [
+            (
+                f.measure, f.of, f.condition, f.clips, f.by, f"{f.n} {f.unit}",
+                "not measured" + (f": {f.reason}" if f.reason else "")
+                if f.value is None else number(f.value),
+                "" if f.low is None or f.high is None else f"{number(f.low)}–{number(f.high)}",
+                bound(f), SIGNS[f.holds],
+            )
+            for f in figures
+        ],
+    )  # fmt: skip
+
+
+def number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def bound(figure: Figure) -> str:
+    """What must hold of a figure, in words of one sign."""
+    sides = (("≥", figure.least), ("≤", figure.most))
+    return " ".join(f"{sign} {at:g}" for sign, at in sides if at is not None)
+
+
+def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up."""
+    cells = [tuple(head), *body]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(head))]
     lines = [
         f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
         for line in cells
@@ -29,32 +112,53 @@ def markdown(rows: Iterable[Row]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="analyzers; all where left out")
-    chosen = parser.parse_args(arguments).names
-    known = tables()
-    if unknown := set(chosen) - set(known):
-        parser.error(f"no table for {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    parser.add_argument("--share", type=share, default=1.0, help="share of made clips, 0..1")
+    parser.add_argument("--edition", type=int, default=REPORTED, help="seeds of made clips")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON too")
+    chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.names) - set(NAMES):
+        parser.error(f"no analyzer {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
     folders = [os.environ.get(name) for name in ("TIKTOK_RAY_TEST_MEDIA", "TIKTOK_RAY_MODELS")]
     if not folders[0]:
         parser.error("TIKTOK_RAY_TEST_MEDIA must name the folder of real clips")
-    bench = Bench(Path(folders[0]), Path(folders[1] or "models"))
-    for name in chosen or known:
+    bench = Bench(
+        Path(folders[0]), Path(folders[1] or "models"), share=chosen.share, edition=chosen.edition
+    )
+    found: dict[str, Measured] = {}
+    for name in chosen.names or NAMES:
         print(f"\n## {name}\n", flush=True)
-        rows: list[Row] = []
-        missing = ""
-        try:
-            for row in known[name](bench):
-                rows.append(row)  # noqa: PERF402  (what came before an absence is kept)
-        except Absent as reason:
-            missing = f"\nNot measured further: {reason}."
-        if rows:
-            print(markdown(rows))
-            told = [row.holds for row in rows if row.holds is not None]
-            print(f"\n{sum(told)} of {len(told)} hold.")
-        print(missing, end="\n" if missing else "")
-        spent = {file: s for (who, file), s in bench.seconds.items() if who == name}
-        if spent:
-            print("\nSeconds: " + ", ".join(f"{file} {s:.1f}" for file, s in spent.items()))
+        found[name] = measure(name, bench)
+        show(found[name], {file: s for (who, file), s in bench.seconds.items() if who == name})
+    if chosen.json:
+        chosen.json.write_text(json.dumps(record(found, bench), indent=1) + "\n")
     return 0
+
+
+def show(found: Measured, spent: dict[str, float]) -> None:
+    """Print what was measured of one analyzer."""
+    if found.figures:
+        print(figures_markdown(found.figures), end="\n\n")
+    if found.rows:
+        print(markdown(found.rows), end="\n\n")
+    if told := found.told():
+        print(f"{sum(told)} of {len(told)} hold.")
+    for reason in found.missing:
+        print(f"Not measured{' further' if told else ''}: {reason}.")
+    if len(spent) > 20:
+        print(f"\nSeconds: {sum(spent.values()):.1f} for {len(spent)} files")
+    elif spent:
+        print("\nSeconds: " + ", ".join(f"{file} {s:.1f}" for file, s in spent.items()))
+
+
+def record(found: dict[str, Measured], bench: Bench) -> dict[str, Any]:
+    """All figures with the date, the versions and the clips they were measured on."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": " ".join(["python -m benchmarks.accuracy", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
+        "factory": {"edition": bench.edition, "share": bench.share},
+        "analyzers": {name: one.as_json() for name, one in found.items()},
+    }
 
 
 if __name__ == "__main__":
