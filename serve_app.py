@@ -18,25 +18,11 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
+from tiktok_ray.compose import make_service
 from tiktok_ray.doors import close_doors, close_token
 from tiktok_ray.settings import Settings
 
 NAME = "tiktok_ray"
-
-
-def make_service(settings: Settings) -> Any:
-    """The service over a detached fleet."""
-    from actors import ANALYZERS
-    from tiktok_ray import logs
-    from tiktok_ray.fleet import Fleet, cards_of_node
-    from tiktok_ray.graph import Graph
-    from tiktok_ray.placement import plan
-    from tiktok_ray.service import Service
-
-    logs.write_to(logs.log_file(settings.home))
-    graph = Graph(ANALYZERS)
-    made = plan(graph.analyzers.values(), settings, cards=cards_of_node(settings))
-    return Service(graph, Fleet(graph, made, settings, detached=True), settings)
 
 
 def application(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tiktok_ray import media
-from tiktok_ray.cli import make_graph
+from tiktok_ray.compose import make_graph
 from tiktok_ray.engine import options_for
 from tiktok_ray.placement import plan
 from tiktok_ray.settings import Settings

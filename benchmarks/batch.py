@@ -24,8 +24,8 @@ import psutil
 
 from tiktok_ray import media
 from tiktok_ray.batch import Batch, OwnFleet
-from tiktok_ray.cli import make_graph, make_workers
 from tiktok_ray.clips import write_clip
+from tiktok_ray.compose import make_graph, make_workers
 from tiktok_ray.dataset import Destination
 from tiktok_ray.engine import Engine, Source
 from tiktok_ray.manifest import entries

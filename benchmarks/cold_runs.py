@@ -102,6 +102,7 @@ def judge(clip: Path, condition: str, tally: Tally, bound: float, workers: str) 
             workers,
             "--set",
             "speech_transcription.language=en",
+            "--no-cache",
         ]
         try:
             done = subprocess.run(

@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 from scipy import stats
 
-from tiktok_ray.cli import make_graph
 from tiktok_ray.clips import write_clip
+from tiktok_ray.compose import make_graph
 from tiktok_ray.engine import Engine, Source
 from tiktok_ray.fleet import Fleet
 from tiktok_ray.placement import plan

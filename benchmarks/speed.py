@@ -32,7 +32,7 @@ import psutil
 
 from benchmarks import noop
 from tiktok_ray import media
-from tiktok_ray.cli import make_graph, make_workers
+from tiktok_ray.compose import make_graph, make_workers
 from tiktok_ray.engine import Engine, Source, Tracks, options_for
 from tiktok_ray.graph import Graph
 from tiktok_ray.placement import Plan, plan
@@ -443,6 +443,7 @@ def measure_f(settings: Settings) -> None:
     """From the command typed to the report written."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tiktok_ray.cli", "analyze", str(clip(settings)), "--json"]
+        command.append("--no-cache")
         begin = time.perf_counter()
         done = subprocess.run(
             [*command, "--out", folder], capture_output=True, text=True, check=True

@@ -42,9 +42,8 @@ import psutil
 
 from tiktok_ray import upkeep, watch
 from tiktok_ray.clips import write_clip
-from tiktok_ray.jobs import ENDED
+from tiktok_ray.jobs import ENDED, discard
 from tiktok_ray.records import set_aside
-from tiktok_ray.service import discard
 from tiktok_ray.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tiktok_ray import placement
-from tiktok_ray.cli import app, make_graph, make_workers
+from tiktok_ray.cli import app
+from tiktok_ray.compose import make_graph, make_workers
 from tiktok_ray.settings import Settings, UnknownSetting
 
 ONLY = ["--workers", "threads", "--only", "cut_analysis,audio_analysis"]
@@ -156,7 +157,7 @@ def test_whatever_is_raised_ends_in_words_and_a_traceback_in_the_log(
     def broken(*_, **__):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("tiktok_ray.cli.make_workers", broken)
+    monkeypatch.setattr("tiktok_ray.compose.make_workers", broken)
     done = run("analyze", clip, "--out", tmp_path)
     assert done.exit_code == 3
     assert "error: internal: ZeroDivisionError: by zero" in done.stderr
@@ -174,6 +175,27 @@ def test_a_smaller_report_never_replaces_a_fuller_one(run, clip, tmp_path):
     assert full.read_text() == before
     assert (tmp_path / "out" / f"{full.stem}-2.json").is_file()
     assert "is left as it is: it also has audio_analysis" in done.stderr
+
+
+def test_a_second_run_says_what_it_knows_already(run, clip, tmp_path):
+    def sections(*more):
+        done = run("analyze", clip, *ONLY, "--out", tmp_path / "out", "--json", *more)
+        assert done.exit_code == 0, done.stderr
+        found = json.loads(done.stdout)["analyzers"]
+        chosen = [found["cut_analysis"], found["audio_analysis"]]
+        return [s.get("cached") for s in chosen], [s["output"] for s in chosen], done.stderr
+
+    cold, first, _ = sections("--no-cache")
+    assert cold == [None, None]
+    assert not list((tmp_path / "home" / "cache").glob("*.json"))
+    assert sections()[0] == [None, None], "the first run kept nothing"
+    known, second, words = sections()
+    assert known == [True, True]
+    assert second == first
+    assert "cached" in words
+    assert sections("--no-cache")[0] == [None, None]
+    changed = sections("--set", "audio_analysis.silence_lufs=-40")[0]
+    assert changed == [True, None], "other options make another output"
 
 
 def test_strict_exits_4_when_something_failed(run, clip, tmp_path, monkeypatch):

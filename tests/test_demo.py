@@ -11,7 +11,7 @@ from actors.object_detection import Objects
 from actors.speech_transcription import Transcript
 from actors.text_overlay import Overlays
 from tiktok_ray import demo
-from tiktok_ray.cli import make_graph
+from tiktok_ray.compose import make_graph
 
 READS = {
     Cuts: ("transitions",),

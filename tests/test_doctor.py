@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from tiktok_ray import doctor
-from tiktok_ray.cli import make_graph
+from tiktok_ray.compose import make_graph
 from tiktok_ray.doors import close_token
 from tiktok_ray.jobs import Ledger
 from tiktok_ray.store import Store

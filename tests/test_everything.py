@@ -20,7 +20,7 @@ import pytest
 from actors import NAMES
 from benchmarks import cold_runs, random_models
 from tests import tiny_describers
-from tiktok_ray.cli import make_graph, make_workers
+from tiktok_ray.compose import make_graph, make_workers
 from tiktok_ray.engine import Engine, Source
 from tiktok_ray.settings import Settings
 
@@ -127,7 +127,7 @@ def test_analyze_is_never_the_first_to_import_a_library(inputs, name):
     """Others of the process may be importing at that moment, and hand out half of a module."""
     code = f"""
 import pickle, sys
-from tiktok_ray.cli import make_graph
+from tiktok_ray.compose import make_graph
 from tiktok_ray.engine import options_for
 from tiktok_ray.placement import plan
 from tiktok_ray.worker import Worker

@@ -34,6 +34,8 @@ import typer
 from typer.core import TyperGroup
 
 from tiktok_ray import logs, media
+from tiktok_ray.commands import explained, names_of, open_settings, options_of
+from tiktok_ray.compose import make_cache, make_engine, make_graph
 from tiktok_ray.engine import CapacityError, Engine, Source
 from tiktok_ray.intake import URL, Taken, take
 from tiktok_ray.jobs import POISON, Lease
@@ -595,9 +597,6 @@ def make_runner(
     Where ``RAY_ADDRESS`` names a cluster there is a fleet on each of its nodes, with copies of what
     is slowest by ``seconds``.
     """
-    from tiktok_ray.cache import DiskCache
-    from tiktok_ray.cli import make_graph, make_workers
-
     graph = make_graph()
     graph.select(only, without)
     if through:
@@ -606,19 +605,15 @@ def make_runner(
         if (address := service_here(settings)) is not None:
             log.info("through the service at %s", address)
             return Through(address, settings, only, without)
-    size = round(settings.cache_gib * 2**30)
-    cache = DiskCache(settings.home / "cache", size) if size else None
     if settings.workers in ("auto", "ray") and os.environ.get("RAY_ADDRESS"):
         from tiktok_ray.cluster import Cluster, working_nodes
         from tiktok_ray.fleet import open_ray
 
         open_ray(settings)
         nodes = nodes or max(1, len(working_nodes()))
-        more: dict[str, Any] = {"cache": cache, "seconds": seconds}
+        more: dict[str, Any] = {"cache": make_cache(settings), "seconds": seconds}
         return Cluster(graph, settings, only, without, nodes=nodes, **more)
-    workers = make_workers(graph, settings)
-    engine = Engine(graph, workers, settings, cache=cache)
-    return OwnFleet(engine, settings.in_flight, only, without)
+    return OwnFleet(make_engine(settings), settings.in_flight, only, without)
 
 
 async def run_batch(
@@ -702,7 +697,6 @@ def run_command(
     Exit codes: 0 every entry has a report; 3 some have not, see the table failures; 4 --strict and
     an analyzer failed; 5 the destination failed; 130 and 143 stopped. Run the same command again to go on.
     """
-    from tiktok_ray.cli import _explained, _names, _options, _settings
     from tiktok_ray.console import problem
     from tiktok_ray.dataset import Destination, measured_seconds
     from tiktok_ray.metrics import listener
@@ -711,14 +705,14 @@ def run_command(
         level=logging.WARNING, handlers=[logs.Words()], format="%(asctime)s %(message)s"
     )
     log.setLevel(logging.INFO)
-    with _explained():
+    with explained():
         given = {"in_flight": in_flight, "workers": workers}
-        settings = _settings(**given, options=_options(list(options or [])) or None)
+        settings = open_settings(**given, options=options_of(list(options or [])) or None)
         wanted = list(entries(manifest, column))
         where = Destination(out)
         through = not (own_fleet or options or workers)
         seconds = measured_seconds(where)
-        chosen = (_names(only), _names(without))
+        chosen = (names_of(only), names_of(without))
         runner = make_runner(settings, *chosen, nodes, through=through, seconds=seconds)
         more = {"retry_quarantined": retry_quarantined, "heard": listener()}
         try:

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tiktok_ray.report import Output
+from tiktok_ray.settings import Settings
 
 log = logging.getLogger("tiktok_ray.cache")
 
@@ -134,6 +135,12 @@ class DiskCache:
             "misses": self.misses,
             "failures": self.failures,
         }
+
+
+def open_cache(settings: Settings) -> DiskCache | None:
+    """The cache of a home, or None where the setting ``cache_gib`` wants none. Raises ``OSError``."""
+    size = round(settings.cache_gib * 2**30)
+    return DiskCache(settings.home / "cache", size) if size else None
 
 
 def _private(path: str, flags: int) -> int:

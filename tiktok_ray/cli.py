@@ -2,109 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
 import os
-import signal
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from tiktok_ray import __version__, captions, logs, operations
 from tiktok_ray.batch import app as batch_app
+from tiktok_ray.commands import Exit, explained, names_of, open_settings, options_of, run_tidily
+from tiktok_ray.compose import analyze_source, make_graph
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
-from tiktok_ray.engine import CapacityError, Engine, Source, Workers
-from tiktok_ray.graph import Graph, GraphError
-from tiktok_ray.media import InputError
-from tiktok_ray.placement import DoesNotFit
 from tiktok_ray.report import VideoReport
-from tiktok_ray.report_files import (
-    CannotWrite,
-    Written,
-    check_folder,
-    file_name,
-    write_report,
-    write_whole,
-)
-from tiktok_ray.settings import Settings, UnknownSetting
+from tiktok_ray.report_files import Written, check_folder, file_name, write_report, write_whole
+from tiktok_ray.settings import Settings
 from tiktok_ray.weights import Weights
 
 log = logging.getLogger("tiktok_ray.cli")
-
-T = TypeVar("T")
-
-#: What Typer itself reports; it has no public name for the class of them all.
-UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-#: How long a source may take to be refused before processes are started for it.
-REFUSED_S = 0.3
-
-
-class Exit(IntEnum):
-    """Exit codes."""
-
-    OK = 0
-    USAGE = 2
-    INPUT = 3
-    STRICT = 4
-    DIED = 5
-
-
-@contextlib.contextmanager
-def _explained(*, answering: bool = False) -> Iterator[None]:
-    """Turn whatever is raised into words and an exit code: no user sees a traceback.
-
-    Only while ``answering`` does anything reach stdout.
-    """
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    try:
-        # Ray prints what its nodes report on stdout, which is the answer's alone.
-        with contextlib.nullcontext() if answering else contextlib.redirect_stdout(sys.stderr):
-            yield
-    except InputError as error:
-        problem(f"{error.type}: {error}", error.advice)
-        raise typer.Exit(Exit.INPUT) from None
-    except (GraphError, CapacityError, DoesNotFit) as error:
-        problem(str(error))
-        raise typer.Exit(Exit.USAGE) from None
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        problem("a setting does not fit: " + "; ".join(lines))
-        raise typer.Exit(Exit.USAGE) from None
-    except SettingsError as error:
-        problem(f"a setting does not fit: {error} ({error.__cause__})", "its value must be JSON")
-        raise typer.Exit(Exit.USAGE) from None
-    except UnknownSetting as error:
-        problem(str(error))
-        raise typer.Exit(Exit.USAGE) from None
-    except CannotWrite as error:
-        problem(str(error), error.advice)
-        raise typer.Exit(Exit.USAGE) from None
-    except (typer.Exit, typer.Abort, UsageError):
-        raise
-    except Exception as error:
-        log.error("the command failed", exc_info=error)
-        words = f"internal: {type(error).__name__}: {error}"[:500]
-        problem(words, f"this is a fault of tiktok-ray; {_where_logged()}")
-        raise typer.Exit(Exit.INPUT) from None
-
-
-def _where_logged() -> str:
-    files = [
-        h.path for h in logging.getLogger("tiktok_ray").handlers if isinstance(h, logs.SharedFile)
-    ]
-    return f"the log has the traceback: {files[0]}" if files else "there is no log"
 
 
 def _say_version(wanted: bool) -> None:
@@ -117,7 +36,7 @@ class Guarded(TyperGroup):
     """Commands in which whatever is raised ends in words and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        with _explained(answering=True):
+        with explained(answering=True):
             return super().invoke(ctx)
 
 
@@ -146,135 +65,6 @@ models_app = typer.Typer(help="Weights: what there is, where it lies, and gettin
 app.add_typer(models_app, name="models", no_args_is_help=True)
 operations.register(app)
 app.add_typer(batch_app, name="batch", no_args_is_help=True)
-
-
-def _names(text: str | None) -> list[str]:
-    """Names joined by commas; none where nothing was given. Raises ``typer.BadParameter``."""
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    if text is not None and not names:
-        raise typer.BadParameter("name at least one analyzer; see: tiktok-ray analyzers")
-    return names
-
-
-def _settings(**changes: Any) -> Settings:
-    """The settings; from now on this process logs where they say."""
-    settings = Settings(**{key: value for key, value in changes.items() if value is not None})
-    with contextlib.suppress(OSError):
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    logs.write_to(logs.log_file(settings.home), logging.WARNING)
-    logging.raiseExceptions = False  # where no log can be written, the work goes on without
-    return settings
-
-
-def _options(pairs: list[str]) -> dict[str, dict[str, Any]]:
-    """``name.option=value`` pairs as nested dictionaries; values are JSON, or else text."""
-    made: dict[str, dict[str, Any]] = {}
-    for pair in pairs:
-        place, equals, text = pair.partition("=")
-        name, dot, option = place.partition(".")
-        if not (equals and dot and name and option):
-            raise typer.BadParameter(f"{pair!r} is not of the form analyzer.option=value")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        made.setdefault(name, {})[option] = value
-    return made
-
-
-def make_graph() -> Graph:
-    """The graph of all analyzers that are built."""
-    from actors import ANALYZERS
-
-    return Graph(ANALYZERS)
-
-
-def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> Workers:
-    """Workers as the settings say, for many videos or a single one."""
-    from tiktok_ray.placement import plan
-
-    graph.check_options(settings.options)
-    made = plan(graph.analyzers.values(), settings)
-    auto = "threads" if single and not made.cards and "RAY_ADDRESS" not in os.environ else "ray"
-    kind = auto if settings.workers == "auto" else settings.workers
-    if kind != "ray":
-        from tiktok_ray.processes import ProcessWorkers
-
-        return ProcessWorkers(graph, made, settings, shared=kind == "threads")
-    from tiktok_ray.fleet import Fleet
-
-    return Fleet(graph, made, settings)
-
-
-def run_tidily(work: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run`` in which SIGTERM and SIGHUP cancel the work, so that it leaves nothing behind.
-
-    Raises ``SystemExit`` with 128 and the signal's number then.
-    """
-    told: list[int] = []
-
-    async def cancellable() -> T:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None
-
-        def leave(number: int) -> None:
-            told.append(number)
-            task.cancel()
-
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, leave, number)
-        return await work
-
-    try:
-        return asyncio.run(cancellable())
-    except asyncio.CancelledError:
-        if told:
-            raise SystemExit(128 + told[0]) from None
-        raise
-
-
-async def analyze_source(
-    source: str,
-    settings: Settings,
-    *,
-    only: list[str],
-    without: list[str],
-    listen: Callable[[Any], None],
-    keep: Callable[[VideoReport, Path], None] = lambda report, video: None,
-) -> VideoReport:
-    """Fetch where needed and analyze one source, on workers that are closed afterwards.
-
-    ``keep`` is called with the report and the video's file, which may be gone afterwards.
-    """
-    from tiktok_ray.intake import take
-
-    graph = make_graph()
-    graph.select(only, without)
-    workers = make_workers(graph, settings, single=True)
-    engine = Engine(graph, workers, settings)
-    with tempfile.TemporaryDirectory(prefix="tiktok-ray-", ignore_cleanup_errors=True) as folder:
-        taking = asyncio.create_task(take(source, settings, Path(folder)))
-        # What is refused at once is refused before any process is started for it.
-        await asyncio.wait([taking], timeout=REFUSED_S)
-        if taking.done():
-            taking.result()
-        try:
-            starting = asyncio.create_task(engine.warm(only, without))
-            try:
-                taken = await taking
-            except BaseException:
-                starting.cancel()
-                raise
-            await starting
-            at_hand = Source(
-                taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
-            )
-            report = await engine.analyze(at_hand, only=only, without=without, listen=listen)
-            keep(report, taken.path)
-            return report
-        finally:
-            await workers.close()
 
 
 def write_page(report: VideoReport, folder: Path, video: Path) -> Path:
@@ -314,19 +104,22 @@ def analyze(
         str | None, typer.Option("--describer", help="A describer; see docs/describers.md")
     ] = None,
     pull: Annotated[bool, typer.Option("--pull", help="Get missing weights first")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither use outputs of earlier runs nor keep these")
+    ] = False,
     options: SetOption = None,
 ) -> None:
     """Analyze one video: write its report, and say what was found."""
-    with _explained():
+    with explained():
         pairs = list(options or [])
         if describer:
             pairs.append(f"qwen2_vl_temporal.describer={describer}")
-        settings = _settings(decoder=decoder, workers=workers, options=_options(pairs))
+        settings = open_settings(decoder=decoder, workers=workers, options=options_of(pairs))
         if not source.strip():
             raise typer.BadParameter("name a file, or give a link")
         check_folder(out)
         if pull:
-            chosen = list(make_graph().select(_names(only), _names(without)))
+            chosen = list(make_graph().select(names_of(only), names_of(without)))
             _pull(_wanted_weights(chosen, settings, False), settings)
         display = Display(source, make_graph().order)
         pages: list[Path] = []
@@ -340,13 +133,14 @@ def analyze(
                 analyze_source(
                     source,
                     settings,
-                    only=_names(only),
-                    without=_names(without),
+                    only=names_of(only),
+                    without=names_of(without),
                     listen=display,
                     keep=keep,
+                    cached=not no_cache,
                 )
             )
-    with _explained(answering=True):
+    with explained(answering=True):
         _finish(report, write_report(report, out), as_json, settings)
     for page in pages:
         console.print(f"page: {page}", soft_wrap=True)
@@ -362,8 +156,8 @@ def probe(
     """Show what is known of a file without analyzing it: streams, clocks, colours, sound."""
     from tiktok_ray.probing import probed, told
 
-    with _explained():
-        found = probed(file, _settings())
+    with explained():
+        found = probed(file, open_settings())
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
@@ -382,18 +176,16 @@ def demo(
     """Make a clip whose truth is known, analyze it, and compare the report with the truth."""
     from tiktok_ray.demo import compare, demo_clip
 
-    with _explained():
-        settings = _settings(workers=workers)
+    with explained():
+        settings = open_settings(workers=workers)
         check_folder(out)
         begin = time.perf_counter()
         clip = demo_clip(settings)
         console.print(f"clip: {clip} ({time.perf_counter() - begin:.1f} s)", soft_wrap=True)
         display = Display("demo", make_graph().order)
         with logs.native_aside(settings.home), display:
-            report = run_tidily(
-                analyze_source(str(clip), settings, only=[], without=[], listen=display)
-            )
-    with _explained(answering=True):
+            report = run_tidily(analyze_source(str(clip), settings, listen=display, cached=False))
+    with explained(answering=True):
         _finish(report, write_report(report, out), as_json, settings)
     lines = compare(json.loads(report.to_json()))
     console.print(table_of([line.__dict__ for line in lines], "Against the truth"))
@@ -445,7 +237,7 @@ def analyzers(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     from tiktok_ray.placement import plan
 
     graph = make_graph()
-    made = plan(graph.analyzers.values(), _settings())
+    made = plan(graph.analyzers.values(), open_settings())
     rows: list[dict[str, Any]] = []
     for name in graph.order:
         place = made.assignments.get(name)
@@ -478,7 +270,7 @@ def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
     """List every checkpoint: size, licence, where it lies, and who needs it."""
     from tiktok_ray.weights import rows
 
-    settings = _settings()
+    settings = open_settings()
     found = [
         {
             "weights": row.id,
@@ -556,8 +348,8 @@ def models_pull(
     everything: Annotated[bool, typer.Option("--all", help="Every variant's weights")] = False,
 ) -> None:
     """Get weights that are not here: by default what this machine's plan wants. Uses the network."""
-    with _explained():
-        settings = _settings()
+    with explained():
+        settings = open_settings()
         if _pull(_wanted_weights(names or [], settings, everything), settings):
             raise typer.Exit(1)
 
@@ -567,7 +359,7 @@ def models_verify(as_json: Annotated[bool, typer.Option("--json")] = False) -> N
     """Compare weights with what was recorded when they were pulled; exit 1 if any changed."""
     from tiktok_ray.weights import rows, verify
 
-    settings = _settings()
+    settings = open_settings()
     verdicts = [
         verify(row.weights, settings.models)
         for row in rows(make_graph().analyzers.values(), settings.models)
@@ -598,7 +390,7 @@ def plan(
     """Show where each analyzer would run, in which variant, with all weights at hand."""
     from tiktok_ray import placement
 
-    settings = _settings()
+    settings = open_settings()
     cards: tuple[placement.Card, ...] | None = None
     if cpu:
         cards = ()
@@ -640,7 +432,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Check this machine; exit 1 if something must be mended."""
     from tiktok_ray.doctor import examine
 
-    findings = examine(make_graph(), _settings())
+    findings = examine(make_graph(), open_settings())
     _show([finding.__dict__ for finding in findings], as_json)
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
@@ -657,8 +449,8 @@ def serve(
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from tiktok_ray.serving import CannotServe, Died, run
 
-    with _explained():
-        settings = _settings(host=host, port=port)
+    with explained():
+        settings = open_settings(host=host, port=port)
         try:
             with operations.serving(settings):
                 run(settings, console.print)
@@ -674,8 +466,8 @@ def down() -> None:
     """End the service, and remove the actors that it left on a Ray that runs."""
     from tiktok_ray import serving
 
-    with _explained():
-        if not serving.down(_settings(), console.print):
+    with explained():
+        if not serving.down(open_settings(), console.print):
             console.print("nothing serves here")
 
 

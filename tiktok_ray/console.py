@@ -134,9 +134,8 @@ def summary(report: VideoReport, lacking: Sequence[str]) -> Table:
         lost = "; ".join(f"no {m.part}: {m.reason}" for m in section.missing or [])
         words = ". ".join(w for w in (found, lost, section.reason or "") if w)
         state = f"[{STYLES[section.status]}]{section.status}"
-        table.add_row(
-            name, state, f"{section.seconds:.2f}" if section.seconds else "", escape(words)
-        )
+        took = f"{section.seconds:.2f}" if section.seconds else ""
+        table.add_row(name, state, "cached" if section.cached else took, escape(words))
     return table
 
 

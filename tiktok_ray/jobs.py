@@ -11,9 +11,11 @@ Methods block on the disk: call them from a thread. Several threads and processe
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from tiktok_ray.records import Records
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "quarantined"]
+#: Age at which what belongs to no job is removed from the work folder, in seconds.
+ORPHAN_S = 3600.0
 ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled", "quarantined"))
 #: Deaths after which a job runs alone, so that it takes no other with it, and is given up.
 SUSPECT, POISON = 2, 3
@@ -480,3 +484,26 @@ class Lease:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def orphans(work: Path, ledger: Ledger, ended_s: float = ORPHAN_S) -> list[Path]:
+    """What lies in the work folder for nobody: of no job for an hour, or of one that has ended.
+
+    ``ended_s``: how old what belongs to an ended job must be; its poster may be in the making.
+    """
+    found = []
+    for path in sorted(work.glob("*")):
+        with contextlib.suppress(FileNotFoundError):  # its job ended meanwhile
+            job = ledger.get(path.stem)  # a folder, or a picture in the making
+            age = time.time() - path.stat().st_mtime
+            if age > ORPHAN_S if job is None else job.state in ENDED and age > ended_s:
+                found.append(path)
+    return found
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

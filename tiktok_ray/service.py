@@ -30,11 +30,23 @@ from urllib.parse import urlsplit
 import httpx
 
 from tiktok_ray import logs, upkeep
-from tiktok_ray.cache import DiskCache
+from tiktok_ray.cache import DiskCache, open_cache
 from tiktok_ray.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
 from tiktok_ray.graph import Graph
 from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
-from tiktok_ray.jobs import ENDED, SUSPECT, Delivery, Entry, Job, Lease, Ledger, State
+from tiktok_ray.jobs import (
+    ENDED,
+    ORPHAN_S,
+    SUSPECT,
+    Delivery,
+    Entry,
+    Job,
+    Lease,
+    Ledger,
+    State,
+    discard,
+    orphans,
+)
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import Door, trust
 from tiktok_ray.records import no_room, no_room_behind, set_aside
@@ -48,7 +60,6 @@ POLL_S = 0.5
 GATHER_S = 0.02
 NEWS_S = 5.0
 SWEEP_S = 600.0
-ORPHAN_S = 3600.0
 #: A result that nobody wants kept is removed after so long, if its sender has not done that.
 UNKEPT_S = 3600.0
 POSTER_S = 20.0
@@ -177,9 +188,8 @@ class Service:
 
     def _cache(self) -> DiskCache | None:
         """The cache, where it is wanted and can be had: it is optional."""
-        size = round(self.settings.cache_gib * 2**30)
         try:
-            return DiskCache(self.settings.home / "cache", size) if size else None
+            return open_cache(self.settings)
         except OSError as error:
             self.troubles["cache"] = f"there is no cache: {error}"
             return None
@@ -696,34 +706,11 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-def orphans(work: Path, ledger: Ledger, ended_s: float = ORPHAN_S) -> list[Path]:
-    """What lies in the work folder for nobody: of no job for an hour, or of one that has ended.
-
-    ``ended_s``: how old what belongs to an ended job must be; its poster may be in the making.
-    """
-    found = []
-    for path in sorted(work.glob("*")):
-        with contextlib.suppress(FileNotFoundError):  # its job ended meanwhile
-            job = ledger.get(path.stem)  # a folder, or a picture in the making
-            age = time.time() - path.stat().st_mtime
-            if age > ORPHAN_S if job is None else job.state in ENDED and age > ended_s:
-                found.append(path)
-    return found
-
-
 def _host(url: str | None) -> str:
     try:
         return urlsplit(url or "").hostname or ""
     except ValueError:
         return ""
-
-
-def discard(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def upload_path(folder: Path) -> Path:

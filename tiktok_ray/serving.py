@@ -25,9 +25,10 @@ import ray
 from ray import serve
 
 from tiktok_ray import logs, upkeep, watch
+from tiktok_ray.compose import make_graph
 from tiktok_ray.doors import close_token, doors_closed
 from tiktok_ray.fleet import NAMESPACE, open_ray, remove_actors
-from tiktok_ray.graph import Graph, GraphError
+from tiktok_ray.graph import GraphError
 from tiktok_ray.jobs import Ledger
 from tiktok_ray.placement import cards_here
 from tiktok_ray.records import NewerRecords, no_room, set_aside
@@ -103,11 +104,9 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
 
 def _open_home(settings: Settings, say: Callable[[str], None]) -> None:
     """Open what the service will open, so that what stops it is said here and now."""
-    from actors import ANALYZERS
-
     home = settings.home
     try:
-        Graph(ANALYZERS).check_options(settings.options)
+        make_graph().check_options(settings.options)
         upkeep.private(home)
         Ledger(home / upkeep.LEDGER).close()
         Store(home / upkeep.RESULTS).close()

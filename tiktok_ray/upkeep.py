@@ -468,8 +468,8 @@ def retain(settings: Settings) -> dict[str, Any]:
     that is full to the last byte: files go first, then what is known of them. While the disk is
     short of its reserve, the cache goes too.
     """
-    from tiktok_ray import service, store
-    from tiktok_ray.jobs import Ledger
+    from tiktok_ray import store
+    from tiktok_ray.jobs import Ledger, discard, orphans
 
     home, before = settings.home, time.time() - settings.keep_days * 86_400
     gone: dict[str, Any] = {"results": 0, "jobs": 0, "leftovers": 0, "logs": 0}
@@ -486,9 +486,9 @@ def retain(settings: Settings) -> dict[str, Any]:
             store.Store(home / RESULTS).close()  # which forgets what is gone
         if (home / LEDGER).is_file():
             with contextlib.closing(Ledger(home / LEDGER)) as ledger:
-                lost = service.orphans(home / WORK, ledger)
+                lost = orphans(home / WORK, ledger)
                 for path in lost:
-                    service.discard(path)
+                    discard(path)
                 gone["leftovers"] = len(lost)
                 gone["jobs"] = ledger.prune(before)
     return gone

@@ -16,8 +16,7 @@ whatever the length: sampling thins out, and ``Coverage`` says so.
 | `decode`, `decord` | the one pass |
 """
 
-from tiktok_ray.media.decode import decode, fingerprint, probe
-from tiktok_ray.media.decord import decord_objections
+from tiktok_ray.media.decode import decode, decord_objections, fingerprint, probe
 from tiktok_ray.media.facts import InputError, Video
 from tiktok_ray.media.speech import detect_speech
 from tiktok_ray.media.tracks import (

@@ -104,6 +104,11 @@ def facts(path: Path, settings: Settings) -> Facts:
         return Facts(one.contents, one.facts(), frame.format.name)
 
 
+def decord_objections(path: Path, settings: Settings) -> list[str]:
+    """Why decord would give wrong frames or times for this file; empty where it is exact."""
+    return decord.objections(facts(path, settings), path, settings)
+
+
 def _before(audio: Audio) -> tuple[Span, ...]:
     """Speech before the first picture, in negative times."""
     lead = audio.lead()
@@ -166,7 +171,8 @@ class _Pass:
     def run(self) -> Decoded:
         """Decode everything that is wanted."""
         by_decord = self.settings.decoder == "decord"
-        others = decord.pictures(self.path, self.settings) if by_decord else None
+        film = facts(self.path, self.settings) if by_decord else None
+        others = decord.pictures(film, self.path, self.settings) if film else None
         waiting: list[Any] = []
         with opened(self.path, self.settings) as container:
             for packet in self._packets(container):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,18 @@ from tiktok_ray.media.container import opened
 from tiktok_ray.media.facts import InputError
 from tiktok_ray.settings import Settings
 
+if TYPE_CHECKING:
+    from tiktok_ray.media.decode import Facts
+
 Picture = NDArray[np.uint8]
 
 
-def decord_objections(path: Path, settings: Settings) -> list[str]:
+def objections(film: Facts, path: Path, settings: Settings) -> list[str]:
     """Why decord would give wrong frames or times for this file; empty where it is exact.
 
     decord rebases timestamps to zero, counts hidden frames, misplaces frames of open groups of
     pictures, and knows of display matrices only the rotation.
     """
-    from tiktok_ray.media.decode import facts
-
-    film = facts(path, settings)
     video = film.video
     reasons = []
     if video.video_codec != "h264":
@@ -61,9 +62,9 @@ def decord_objections(path: Path, settings: Settings) -> list[str]:
     return reasons
 
 
-def pictures(path: Path, settings: Settings) -> Iterator[tuple[float, float, Picture]]:
-    """Start, end and RGB pixels of every frame, by decord."""
-    reasons = decord_objections(path, settings)
+def pictures(film: Facts, path: Path, settings: Settings) -> Iterator[tuple[float, float, Picture]]:
+    """Start, end and RGB pixels of every frame, by decord. Raises ``InputError``."""
+    reasons = objections(film, path, settings)
     if reasons:
         raise InputError(
             "decoder_refused",

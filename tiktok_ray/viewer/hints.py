@@ -14,10 +14,9 @@ Hint = dict[str, str]
 @cache
 def hints() -> dict[str, dict[str, Hint]]:
     """By analyzer and field (``loudness.momentary``): about, basis, unit, range, method."""
-    from actors import ANALYZERS
-    from tiktok_ray.graph import Graph
+    from tiktok_ray.compose import make_graph
 
-    outputs = Graph(ANALYZERS).outputs
+    outputs = make_graph().outputs
     return {name: dict(_fields(output)) for name, output in outputs.items()}
 
 

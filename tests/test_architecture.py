@@ -1,0 +1,103 @@
+"""How the modules hang together: read from their sources, imports inside functions included."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Every module of ours by its name."""
+    files = [*root.glob("tiktok_ray/**/*.py"), *root.glob("actors/**/*.py"), *root.glob("*.py")]
+    return {_name(file.relative_to(root)): file for file in files}
+
+
+def _name(file: Path) -> str:
+    parts = file.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _code(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below but those that only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        yield child
+        yield from _code(child)
+
+
+def imports(name: str, file: Path, known: dict[str, Path]) -> set[str]:
+    """Modules of ours that a module imports, at its top or inside functions."""
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in _code(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner in known else base)
+    return (found & set(known)) - {name}
+
+
+def circle(root: Path) -> list[str]:
+    """Modules that import each other in a circle; none where there is none."""
+    known = modules(root)
+    try:
+        TopologicalSorter({n: imports(n, file, known) for n, file in known.items()}).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert len(modules(ROOT)) > 100
+    assert circle(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ("from tiktok_ray import b", "from tiktok_ray.c import x", False),
+        ("from tiktok_ray import b", "def f():\n    from tiktok_ray.a import x", True),
+        ("from . import b", "from .a import x", True),
+        ("import tiktok_ray.b", "if TYPE_CHECKING:\n    from tiktok_ray.a import x", False),
+    ],
+)
+def test_a_circle_is_found(tmp_path, first, second, found):
+    (tmp_path / "tiktok_ray").mkdir()
+    for name, text in {"__init__": "", "a": first, "b": second, "c": "x = 1"}.items():
+        (tmp_path / "tiktok_ray" / f"{name}.py").write_text(text)
+    assert bool(circle(tmp_path)) == found
+
+
+def test_whoever_wants_workers_or_a_service_gets_them_from_one_place():
+    """Only ``compose`` makes fleets and engines; ``cluster`` makes one for each node of its own."""
+    makers = {
+        name
+        for name, file in modules(ROOT).items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("Engine", "Fleet", "ProcessWorkers", "Service", "DiskCache")
+    }
+    assert makers - {"tiktok_ray.compose"} == {
+        "tiktok_ray.cache",  # which opens itself
+        "tiktok_ray.cluster",
+        "tiktok_ray.service",  # its engine, over the workers that it is given
+        "tiktok_ray.upkeep",  # empties a cache
+    }
+
+
+def test_the_package_is_light_to_import():
+    code = "import sys, tiktok_ray; print(sorted(m for m in sys.modules if m in sys.argv[1:]))"
+    heavy = ["torch", "ray", "numpy", "av", "pydantic", "typer", "actors"]
+    words = [sys.executable, "-c", code, *heavy]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "[]\n"

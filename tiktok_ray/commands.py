@@ -1,0 +1,152 @@
+"""What the commands share: exit codes, errors in words, settings, and what options mean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Coroutine, Iterator
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import typer
+
+from tiktok_ray import logs
+from tiktok_ray.console import problem
+from tiktok_ray.engine import CapacityError
+from tiktok_ray.graph import GraphError
+from tiktok_ray.media import InputError
+from tiktok_ray.placement import DoesNotFit
+from tiktok_ray.report_files import CannotWrite
+from tiktok_ray.settings import Settings, UnknownSetting
+
+log = logging.getLogger("tiktok_ray.commands")
+
+T = TypeVar("T")
+
+#: What Typer itself reports; it has no public name for the class of them all.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    OK = 0
+    USAGE = 2
+    INPUT = 3
+    STRICT = 4
+    DIED = 5
+
+
+@contextlib.contextmanager
+def explained(*, answering: bool = False) -> Iterator[None]:
+    """Turn whatever is raised into words and an exit code: no user sees a traceback.
+
+    Only while ``answering`` does anything reach stdout.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    try:
+        # Ray prints what its nodes report on stdout, which is the answer's alone.
+        with contextlib.nullcontext() if answering else contextlib.redirect_stdout(sys.stderr):
+            yield
+    except InputError as error:
+        problem(f"{error.type}: {error}", error.advice)
+        raise typer.Exit(Exit.INPUT) from None
+    except (GraphError, CapacityError, DoesNotFit) as error:
+        problem(str(error))
+        raise typer.Exit(Exit.USAGE) from None
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        problem("a setting does not fit: " + "; ".join(lines))
+        raise typer.Exit(Exit.USAGE) from None
+    except SettingsError as error:
+        problem(f"a setting does not fit: {error} ({error.__cause__})", "its value must be JSON")
+        raise typer.Exit(Exit.USAGE) from None
+    except UnknownSetting as error:
+        problem(str(error))
+        raise typer.Exit(Exit.USAGE) from None
+    except CannotWrite as error:
+        problem(str(error), error.advice)
+        raise typer.Exit(Exit.USAGE) from None
+    except (typer.Exit, typer.Abort, UsageError):
+        raise
+    except Exception as error:
+        log.error("the command failed", exc_info=error)
+        words = f"internal: {type(error).__name__}: {error}"[:500]
+        problem(words, f"this is a fault of tiktok-ray; {_where_logged()}")
+        raise typer.Exit(Exit.INPUT) from None
+
+
+def _where_logged() -> str:
+    files = [
+        h.path for h in logging.getLogger("tiktok_ray").handlers if isinstance(h, logs.SharedFile)
+    ]
+    return f"the log has the traceback: {files[0]}" if files else "there is no log"
+
+
+def names_of(text: str | None) -> list[str]:
+    """Names joined by commas; none where nothing was given. Raises ``typer.BadParameter``."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise typer.BadParameter("name at least one analyzer; see: tiktok-ray analyzers")
+    return names
+
+
+def open_settings(**changes: Any) -> Settings:
+    """The settings; from now on this process logs where they say."""
+    settings = Settings(**{key: value for key, value in changes.items() if value is not None})
+    with contextlib.suppress(OSError):
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    logs.write_to(logs.log_file(settings.home), logging.WARNING)
+    logging.raiseExceptions = False  # where no log can be written, the work goes on without
+    return settings
+
+
+def options_of(pairs: list[str]) -> dict[str, dict[str, Any]]:
+    """``name.option=value`` pairs as nested dictionaries; values are JSON, or else text."""
+    made: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        place, equals, text = pair.partition("=")
+        name, dot, option = place.partition(".")
+        if not (equals and dot and name and option):
+            raise typer.BadParameter(f"{pair!r} is not of the form analyzer.option=value")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        made.setdefault(name, {})[option] = value
+    return made
+
+
+def run_tidily(work: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run`` in which SIGTERM and SIGHUP cancel the work, so that it leaves nothing behind.
+
+    Raises ``SystemExit`` with 128 and the signal's number then.
+    """
+    told: list[int] = []
+
+    async def cancellable() -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+
+        def leave(number: int) -> None:
+            told.append(number)
+            task.cancel()
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, leave, number)
+        return await work
+
+    try:
+        return asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if told:
+            raise SystemExit(128 + told[0]) from None
+        raise

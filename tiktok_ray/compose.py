@@ -1,0 +1,128 @@
+"""The one place that puts the program together: analyzers, workers, cache and engine.
+
+The command line, the Python API, the service, batches, benchmarks and tests make what they run
+here, so that a setting means the same to all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tiktok_ray.cache import open_cache
+from tiktok_ray.engine import Cache, Engine, Listener, Source, Workers
+from tiktok_ray.graph import Graph
+from tiktok_ray.report import VideoReport
+from tiktok_ray.settings import Settings
+
+if TYPE_CHECKING:
+    from tiktok_ray.service import Service
+
+log = logging.getLogger("tiktok_ray.compose")
+
+#: How long a source may take to be refused before processes are started for it.
+REFUSED_S = 0.3
+
+
+def make_graph() -> Graph:
+    """The graph of all analyzers that there are. Raises ``GraphError`` where they do not fit."""
+    from actors import ANALYZERS
+
+    return Graph(ANALYZERS)
+
+
+def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> Workers:
+    """Workers as the settings say, for many videos or a single one. Nothing is started yet."""
+    from tiktok_ray.placement import plan
+
+    graph.check_options(settings.options)
+    made = plan(graph.analyzers.values(), settings)
+    auto = "threads" if single and not made.cards and "RAY_ADDRESS" not in os.environ else "ray"
+    kind = auto if settings.workers == "auto" else settings.workers
+    if kind != "ray":
+        from tiktok_ray.processes import ProcessWorkers
+
+        return ProcessWorkers(graph, made, settings, shared=kind == "threads")
+    from tiktok_ray.fleet import Fleet
+
+    return Fleet(graph, made, settings)
+
+
+def make_cache(settings: Settings) -> Cache | None:
+    """The cache, where it is wanted and can be had: it is optional."""
+    try:
+        return open_cache(settings)
+    except OSError as error:
+        log.warning("there is no cache: %s", error)
+        return None
+
+
+def make_engine(settings: Settings, *, single: bool = False, cached: bool = True) -> Engine:
+    """An engine over workers of its own: close ``engine.workers`` afterwards.
+
+    ``single``: for one video. ``cached``: with the cache that ``settings.cache_gib`` allows.
+    """
+    graph = make_graph()
+    workers = make_workers(graph, settings, single=single)
+    return Engine(graph, workers, settings, cache=make_cache(settings) if cached else None)
+
+
+def make_service(settings: Settings) -> Service:
+    """The service over a detached fleet, on the node where this is called."""
+    from tiktok_ray import logs
+    from tiktok_ray.fleet import Fleet, cards_of_node
+    from tiktok_ray.placement import plan
+    from tiktok_ray.service import Service
+
+    logs.write_to(logs.log_file(settings.home))
+    graph = make_graph()
+    made = plan(graph.analyzers.values(), settings, cards=cards_of_node(settings))
+    return Service(graph, Fleet(graph, made, settings, detached=True), settings)
+
+
+async def analyze_source(
+    source: str,
+    settings: Settings,
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+    listen: Listener = lambda _: None,
+    keep: Callable[[VideoReport, Path], None] = lambda report, video: None,
+    cached: bool = True,
+) -> VideoReport:
+    """Fetch where needed and analyze one source, on workers that are closed afterwards.
+
+    ``keep`` is called with the report and the video's file, which may be gone afterwards. Raises
+    ``InputError``, ``GraphError`` and ``CapacityError``.
+    """
+    from tiktok_ray.intake import take
+
+    make_graph().select(only, without)
+    engine = make_engine(settings, single=True, cached=cached)
+    with tempfile.TemporaryDirectory(prefix="tiktok-ray-", ignore_cleanup_errors=True) as folder:
+        taking = asyncio.create_task(take(source, settings, Path(folder)))
+        # What is refused at once is refused before any process is started for it.
+        await asyncio.wait([taking], timeout=REFUSED_S)
+        if taking.done():
+            taking.result()
+        try:
+            starting = asyncio.create_task(engine.warm(only, without))
+            try:
+                taken = await taking
+            except BaseException:
+                starting.cancel()
+                raise
+            await starting
+            at_hand = Source(
+                taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
+            )
+            report = await engine.analyze(at_hand, only=only, without=without, listen=listen)
+            keep(report, taken.path)
+            return report
+        finally:
+            await engine.workers.close()
