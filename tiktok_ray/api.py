@@ -42,7 +42,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tiktok_ray import __version__, captions, jobs, logs, uploads
+from tiktok_ray import __version__, captions, exports, jobs, logs, uploads
 from tiktok_ray.graph import GraphError
 from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, checked, take
 from tiktok_ray.jobs import ENDED, Entry, Job, KeyReused, QueueFull
@@ -997,6 +997,32 @@ def _add_results(app: FastAPI) -> None:
         return Response(text, media_type="application/json")
 
     @app.get(
+        "/results/{id}/export",
+        tags=["results"],
+        response_class=PlainTextResponse,
+        responses={
+            **kind("The file", *sorted({one.media_type for one in exports.FORMATS.values()})),
+            **_errors(404, 422),
+        },
+    )
+    async def export(
+        request: Request,
+        id: str,
+        to: Annotated[exports.To, Query(description="Format of the file; see docs/exports.md")],
+    ) -> Response:
+        """The report in the format of an editor, an annotator or a table; `id` is that of a
+        result or of a video."""
+        service = _service(request)
+        id = await _newest(service, id)
+        report, format = await _report(service, id), exports.FORMATS[to]
+        try:
+            text = await asyncio.to_thread(exports.file_of, report, to)
+        except exports.CannotExport as error:
+            raise Problem("cannot_export", 422, str(error), error.advice) from None
+        named = {"Content-Disposition": f'attachment; filename="{id}{format.suffix}"'}
+        return Response(text, media_type=format.media_type, headers=named)
+
+    @app.get(
         "/results/{id}.html",
         tags=["results"],
         response_class=HTMLResponse,
@@ -1096,14 +1122,20 @@ async def _report(service: Service, id: str) -> dict[str, Any]:
     return report
 
 
+async def _newest(service: Service, id: str) -> str:
+    """The identifier of a result: the same, or that of the newest one of a video."""
+    if service.store.report_path(id) is None:
+        newest, _ = await asyncio.to_thread(service.store.page, limit=1, video_id=id)
+        return newest[0].id if newest else id
+    return id
+
+
 async def _captions(
     service: Service, id: str, format: captions.Format, source: captions.Source
 ) -> str:
     """A caption file of a result, or of the newest one of a video. Raises a 404 ``Problem`` where
     there is none, or nothing to make it of."""
-    if service.store.report_path(id) is None:
-        newest, _ = await asyncio.to_thread(service.store.page, limit=1, video_id=id)
-        id = newest[0].id if newest else id
+    id = await _newest(service, id)
     try:
         return captions.file_of(await _report(service, id), format, source)
     except LookupError as error:

@@ -31,6 +31,7 @@ EXAMPLES = {
     ("delete", "/jobs/{id}"): ("curl -X DELETE {base}/jobs/ID",),
     ("get", "/results"): ("curl '{base}/results?q=cooking&analyzer=text_overlay&status=ok'",),
     ("get", "/results/{id}.srt"): ("curl -o video.srt {base}/results/ID.srt",),
+    ("get", "/results/{id}/export"): ("curl -OJ '{base}/results/ID/export?to=otio'",),
     ("get", "/health"): ("curl {base}/health",),
 }
 

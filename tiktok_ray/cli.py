@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tiktok_ray import __version__, captions, logs, operations
+from tiktok_ray import __version__, captions, exports, logs, operations
 from tiktok_ray.batch import app as batch_app
 from tiktok_ray.commands import Exit, explained, names_of, open_settings, options_of, run_tidily
 from tiktok_ray.compose import analyze_source, make_graph
@@ -517,6 +517,25 @@ def caption_file(
         return
     write_whole(out, text)
     console.print(f"captions: {out}", soft_wrap=True)
+
+
+@app.command("export")
+def export_file(
+    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
+    to: Annotated[exports.To, typer.Option("--to", help="Format; see docs/exports.md")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
+) -> None:
+    """Tell a report in the format of an editor, an annotator or a table."""
+    try:
+        text = exports.file_of(json.loads(_read(result).to_json()), to)
+    except exports.CannotExport as error:
+        problem(str(error), error.advice)
+        raise typer.Exit(Exit.INPUT) from None
+    if out is None:
+        sys.stdout.write(text)
+        return
+    write_whole(out, text)
+    console.print(f"{to}: {out}", soft_wrap=True)
 
 
 def _read(result: Path) -> VideoReport:

@@ -171,7 +171,7 @@ async function showResult(id) {
   const file = files.get(id);
   const video = file ? URL.createObjectURL(file) : await keptVideo(id, report.video.sha256);
   const place = el("div");
-  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file"), captionLinks(id, report)), place);
+  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file"), captionLinks(id, report), exportLinks(id)), place);
   redraw = mountReport(place, report, { hints, video });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }
@@ -185,6 +185,17 @@ function captionLinks(id, report) {
   }
   if (outputs("text_overlay")?.overlays?.some((one) => one.kind === "caption")) files.push(["Written captions", "vtt?source=text"]);
   return files.flatMap(([title, end]) => [" · ", el("a", { href: `/results/${id}.${end}`, download: `${id}.${end.split("?")[0]}` }, title)]);
+}
+
+/** Formats of other tools that the service tells a report in. */
+const EXPORTS = [
+  ["OpenTimelineIO", "otio"], ["EDL", "edl"], ["FCPXML", "fcpxml"], ["Chapters", "chapters"],
+  ["CSV", "csv"], ["JSON Lines", "jsonl"], ["COCO", "coco"], ["CVAT", "cvat"],
+  ["Label Studio", "label-studio"], ["FiftyOne", "fiftyone"],
+];
+
+function exportLinks(id) {
+  return [" · Export: ", EXPORTS.flatMap(([title, to], k) => [k ? ", " : "", el("a", { href: `/results/${id}/export?to=${to}`, download: "" }, title)])];
 }
 
 /** Where the service has the video of a result, or null if it kept none. */
