@@ -360,7 +360,7 @@ async def measure_cd(settings: Settings, which: str) -> None:
         walls = []
         for _ in range(3):
             report = await engine.analyze(Source(solo.path, "c"))
-            walls.append(report.run["wall_s"])
+            walls.append(report.run.wall_s)
     finally:
         await workers.close()
     ours = statistics.median(walls)

@@ -33,7 +33,7 @@ from tiktok_ray.media import Speech, Video
 from tiktok_ray.methods.emphasis import EmphasisedWord
 from tiktok_ray.methods.fillers import Filler
 from tiktok_ray.methods.pauses import Pause
-from tiktok_ray.report import Timed
+from tiktok_ray.report import Run, Timed
 from tiktok_ray.spans import Span
 
 END = 20.0
@@ -52,6 +52,16 @@ def video(seconds: float = END, has_audio: bool = True) -> Video:
         has_audio=has_audio, start_offset_s=0.0, rotation=0, video_codec="h264",
         audio_codec=None, audio_channels=None, audio_rate=None, container="mp4", size_bytes=1,
     )  # fmt: skip
+
+
+def run(**facts: Any) -> Run:
+    """How a report was made, of which a test may say what it likes."""
+    known: dict[str, Any] = {
+        "wall_s": 1.0, "startup_s": 0.1, "load_s": {}, "decode_s": 0.5, "realtime_factor": 0.05,
+        "cores": 2, "workers": "threads", "decoder": "pyav", "plan": [], "waits_for": {},
+        "memory": {}, "versions": {"tiktok_ray": "0.1.0"},
+    }  # fmt: skip
+    return Run(**{**known, **facts})
 
 
 def speech(*found: tuple[float, float]) -> Speech:

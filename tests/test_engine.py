@@ -12,7 +12,7 @@ from tiktok_ray.graph import Graph
 from tiktok_ray.local import LocalWorkers
 from tiktok_ray.media import Frames, InputError
 from tiktok_ray.placement import Assignment, plan
-from tiktok_ray.report import VideoReport, readable
+from tiktok_ray.report import MemoryUse, Missing, VideoReport, readable
 from tiktok_ray.worker import Reply, Worker
 
 
@@ -50,7 +50,7 @@ async def test_a_whole_report(clip, settings):
     assert report.video.id == report.video.sha256[:16]
     [event] = report.timeline
     assert (event.start, event.end) == (0.5, pytest.approx(2.0, abs=1e-3))
-    assert report.run["wall_s"] > 0
+    assert report.run.wall_s > 0
     assert {p.name: p.state for p in seen}["plain"] == "ok"
     again = VideoReport.model_validate_json(report.to_json())
     assert again.analyzers["needy"].output == {"n": 61}
@@ -314,13 +314,13 @@ def test_who_took_more_than_planned_is_named():
     from tiktok_ray.engine import over_plan
 
     memory = {
-        "within": {"planned_gib": 0.5, "peak_gib": 0.4},
-        "over": {"planned_gib": 0.5, "peak_gib": 0.6},
-        "card": {"planned_gib": 0.2, "peak_gib": 2.0, "planned_vram_gib": 1.0, "peak_vram_gib": 0.9},
-        "card_over": {
-            "planned_gib": 0.2, "peak_gib": 0.1, "planned_vram_gib": 1.0, "peak_vram_gib": 1.1,
-        },
-    }  # fmt: skip
+        "within": MemoryUse(planned_gib=0.5, peak_gib=0.4),
+        "over": MemoryUse(planned_gib=0.5, peak_gib=0.6),
+        "card": MemoryUse(planned_gib=0.2, peak_gib=2.0, planned_vram_gib=1.0, peak_vram_gib=0.9),
+        "card_over": MemoryUse(
+            planned_gib=0.2, peak_gib=0.1, planned_vram_gib=1.0, peak_vram_gib=1.1
+        ),
+    }
     assert over_plan(memory) == ["over", "card_over"]
 
 
@@ -348,11 +348,11 @@ async def test_what_is_raised_around_a_section_stays_where_it_is(clip, settings)
     report = await engine.analyze(Source(clip, "clip.mp4"), listen=deaf)
     assert {s.status for s in report.analyzers.values()} == {"ok"}
     assert [event.label for event in report.timeline] == ["counted"]
-    assert report.run["lost"] == [
-        {"part": "timeline of broken", "reason": "ValueError: no events either"}
+    assert report.run.lost == [
+        Missing(part="timeline of broken", reason="ValueError: no events either")
     ]
-    assert "broken" not in report.summary["found"]
-    assert report.summary["found"]["plain"] == "60 pictures"
+    assert "broken" not in report.summary.found
+    assert report.summary.found["plain"] == "60 pictures"
     VideoReport.model_validate_json(report.to_json())
 
 
@@ -363,8 +363,9 @@ async def test_a_summary_that_fails_loses_no_report(clip, settings, monkeypatch)
     monkeypatch.setattr("tiktok_ray.summary.summarize", broken)
     report = await analyze(clip, [fakes.Plain], settings)
     assert report.analyzers["plain"].status == "ok"
-    assert report.summary == {}
-    assert report.run["lost"] == [{"part": "summary", "reason": "LookupError: a summary's fault"}]
+    assert report.summary is None
+    assert "summary" not in report.plain()
+    assert report.run.lost == [Missing(part="summary", reason="LookupError: a summary's fault")]
 
 
 async def test_bookkeeping_that_fails_fails_one_section(clip, settings, monkeypatch):

@@ -63,7 +63,7 @@ async def test_a_report_through_actors(clip, settings):
     assert report.analyzers["listener"].output == fakes.Count(n=32_000)
     assert report.analyzers["wanting"].status == "unavailable"
     assert "wanting" not in fleet._actors
-    assert report.run["memory"]["plain"]["peak_gib"] > 0.01
+    assert report.run.memory["plain"].peak_gib > 0.01
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from tests.made_outputs import run as made_run
 from tiktok_ray import jobs, logs, operations, systemd, upkeep, watch
 from tiktok_ray.cli import app
 from tiktok_ray.jobs import Ledger
@@ -195,7 +196,7 @@ def report_text(source="clip"):
         fps=30.0, has_audio=True,
         start_offset_s=0.0, video_codec="h264", container="mp4", size_bytes=1000,
     )  # fmt: skip
-    return VideoReport(video=info, analyzers={}, timeline=[], summary={}, run={})
+    return VideoReport(video=info, analyzers={}, timeline=[], run=made_run())
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ async def test_a_video_through_child_processes(clip, settings, mode):
         await engine.workers.close()
     assert {s.status for s in report.analyzers.values()} == {"ok"}
     assert report.analyzers["needy"].output == fakes.Sum(n=61)
-    assert report.run["workers"] == mode
+    assert report.run.workers == mode
 
 
 @pytest.mark.parametrize(

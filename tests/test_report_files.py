@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.made_outputs import run as made_run
 from tests.test_summary import info
 from tiktok_ray.report import Section, VideoReport
 from tiktok_ray.report_files import CannotWrite, check_folder, write_report
@@ -14,7 +15,7 @@ def report(*names):
         n: Section(status="ok") if n in names else Section(status="skipped", reason="not selected")
         for n in ("cut_analysis", "text_overlay", "body_pose")
     }
-    return VideoReport(video=info(), analyzers=sections, timeline=[], summary={}, run={})
+    return VideoReport(video=info(), analyzers=sections, timeline=[], run=made_run())
 
 
 def told(path):

@@ -13,6 +13,7 @@ import textwrap
 import pytest
 
 from tests import fakes
+from tests.made_outputs import run as made_run
 from tiktok_ray import store as store_module
 from tiktok_ray.records import set_aside
 from tiktok_ray.report import Section, VideoInfo, VideoReport
@@ -60,7 +61,7 @@ def report(id="v1", *, title=None, uploader=None, duration=10.0, statuses=None, 
         name: Section(status=status, output=fakes.Count(n=3) if status == "ok" else None)
         for name, status in (statuses or {"plain": "ok"}).items()
     }
-    return VideoReport(video=info, analyzers=sections, timeline=[], summary={}, run={})
+    return VideoReport(video=info, analyzers=sections, timeline=[], run=made_run())
 
 
 def id_of(number):

@@ -10,8 +10,14 @@ from actors.cross_sources import Sources
 from actors.speech_transcription import Before
 from actors.text_overlay import Unread
 from tests import made_outputs as made
+from tiktok_ray import summary as module
 from tiktok_ray.report import Missing, Output, Section, StreamInfo, VideoInfo, measured
-from tiktok_ray.summary import SAID, TOPICS, counted, listed, quoted, sentence, summarize
+from tiktok_ray.summary import SAID, TOPICS, counted, listed, quoted, sentence
+
+
+def summarize(*given: Any) -> dict[str, Any]:
+    """The summary as it stands in a report's file."""
+    return module.summarize(*given).model_dump(mode="json")
 
 
 def info(**more: Any) -> VideoInfo:

@@ -14,6 +14,7 @@ from actors import ANALYZERS
 from tests import viewer_reports
 from tiktok_ray import viewer
 from tiktok_ray.cli import app, write_page
+from tiktok_ray.reading import Report
 from tiktok_ray.report import VideoReport
 from tiktok_ray.viewer.bundle import bundle
 from tiktok_ray.viewer.hints import hints
@@ -184,7 +185,7 @@ def test_command_writes_a_page(tmp_path: Path, result: Path) -> None:
     done = CliRunner().invoke(app, ["report", str(result), "-o", str(out)])
     assert done.exit_code == 0, done.output
     shown = json.loads(block(out.read_text("utf-8"), "report"))
-    assert shown == json.loads(VideoReport.read(result).to_json())
+    assert shown == json.loads(Report.load(result).to_json())
 
 
 @pytest.mark.parametrize(

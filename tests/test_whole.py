@@ -67,8 +67,8 @@ async def test_every_odd_file_ends_in_a_report_or_a_typed_error(real_media, real
                 continue
             failed |= {f"{path.name} {n}": report.analyzers[n].reason for n in report.failed()}
             assert len(report.analyzers) == 19
-            if report.run["wall_s"] > 60:
-                slow[path.name] = report.run["wall_s"]
+            if report.run.wall_s > 60:
+                slow[path.name] = report.run.wall_s
     finally:
         await workers.close()
     assert refused == ODD_REFUSED

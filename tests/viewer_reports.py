@@ -16,7 +16,17 @@ from pydantic import BaseModel
 
 from actors import ANALYZERS
 from tiktok_ray.graph import Graph
-from tiktok_ray.report import Coverage, Missing, ModelUsed, Output, Section, VideoInfo, VideoReport
+from tiktok_ray.report import (
+    Coverage,
+    Missing,
+    ModelUsed,
+    Output,
+    Run,
+    Section,
+    Summary,
+    VideoInfo,
+    VideoReport,
+)
 from tiktok_ray.timeline import merge
 
 GRAPH = Graph(ANALYZERS)
@@ -393,7 +403,12 @@ def report(
         video=info,
         analyzers={name: all_sections[name] for name in names},
         timeline=merge(all_sections, end),
-        summary={
+        summary=Summary.model_validate({
+            "measured": sum(s.status in ("ok", "partial") for s in all_sections.values()),
+            "of": len(names),
+            "duration_s": end,
+            "text": text("The picture changes often."),
+            "not_measured": {},
             "found": {
                 n: text(s.output.headline())
                 for n, s in all_sections.items()
@@ -407,8 +422,8 @@ def report(
                 }
             ],
             "topics_not_measured": {},
-        },
-        run={
+        }),
+        run=Run.model_validate({
             "wall_s": 19.0,
             "startup_s": 3.0,
             "load_s": dict.fromkeys(names, 0.3),
@@ -418,14 +433,15 @@ def report(
             "workers": "ray",
             "decoder": "pyav",
             "plan": [
-                {"analyzer": n, "variant": "small", "device": "cpu", "ram_gib": 0.3, "basis": "measured"}
+                {"analyzer": n, "variant": "small", "device": "cpu", "vram_gib": 0.0, "gpu_share": 0.0,
+                 "ram_gib": 0.3, "basis": "measured"}
                 for n in names
             ],
             "waits_for": {n: sorted(GRAPH.producers[n]) for n in names},
             "memory": {"decoder": {"peak_gib": 0.4}}
             | {n: {"peak_gib": 0.2 + 0.02 * k} for k, n in enumerate(names)},
             "versions": {"tiktok_ray": "0.1.0"},
-        },
+        }),
     )  # fmt: skip
     return json.loads(made.to_json())  # type: ignore[no-any-return]
 

@@ -52,7 +52,7 @@ from tiktok_ray.outbound import closed, listed
 from tiktok_ray.placement import Plan
 from tiktok_ray.probing import probed
 from tiktok_ray.records import no_room
-from tiktok_ray.report import VideoReport
+from tiktok_ray.schema import report_schema
 from tiktok_ray.service import (
     Arriving,
     Service,
@@ -1246,10 +1246,13 @@ def _complete_schema(app: FastAPI) -> None:
     def complete() -> dict[str, Any]:
         made = plain()
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        for model in (Asked, ProblemDetails, VideoReport):
+        for model in (Asked, ProblemDetails):
             shape = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(shape.pop("$defs", {}))
             schemas[model.__name__] = shape
+        whole = report_schema("#/components/schemas/")
+        schemas.update(whole.pop("$defs"))
+        schemas["VideoReport"] = {k: v for k, v in whole.items() if k != "$schema"}
         report = {"schema": {"$ref": "#/components/schemas/VideoReport"}}
         done = [("/analyze", "post"), ("/results/{id}", "get")]
         for path, method in done:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
+
+from tiktok_ray.json_text import json_text
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -81,7 +82,7 @@ def _parameters(operation: Mapping[str, Any]) -> str:
 def _body(operation: Mapping[str, Any]) -> str:
     content = operation.get("requestBody", {}).get("content", {})
     shown = "".join(
-        f"<h3><code>{escape(kind)}</code></h3><pre>{escape(json.dumps(one['schema'], indent=1))}</pre>"
+        f"<h3><code>{escape(kind)}</code></h3><pre>{escape(json_text(one['schema']))}</pre>"
         for kind, one in content.items()
         if "$ref" not in one["schema"]
     )

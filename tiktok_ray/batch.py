@@ -39,6 +39,7 @@ from tiktok_ray.compose import make_cache, make_engine, make_graph
 from tiktok_ray.engine import CapacityError, Engine, Source
 from tiktok_ray.intake import URL, Taken, take
 from tiktok_ray.jobs import POISON, Lease
+from tiktok_ray.json_text import json_text
 from tiktok_ray.manifest import Entry, entries, item_of
 from tiktok_ray.media import InputError
 from tiktok_ray.report import readable
@@ -95,7 +96,7 @@ class OwnFleet:
 
     async def analyze(self, source: Source) -> dict[str, Any]:
         report = await self.engine.analyze(source, only=self._only, without=self._without)
-        return dict(json.loads(await asyncio.to_thread(report.to_json)))
+        return await asyncio.to_thread(report.plain)
 
     async def close(self) -> None:
         await self.engine.workers.close()
@@ -539,7 +540,7 @@ class Batch:
                 for entry, since in list(self._running.values())
             ],
         }
-        self.where.write(PROGRESS, json.dumps(facts, ensure_ascii=False, indent=1).encode())
+        self.where.write(PROGRESS, json_text(facts).encode())
 
 
 async def to_the_end(call: Callable[..., Any], *values: Any) -> None:
@@ -754,7 +755,7 @@ def status_command(
         problem(f"no batch has run at {out}")
         raise typer.Exit(Exit.USAGE)
     if as_json:
-        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        print(json_text(facts))
         return
     shown = console_for(sys.stdout)
     shown.print(

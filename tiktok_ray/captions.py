@@ -7,7 +7,6 @@ a loaded report holds. Cues follow common practice for subtitles: two lines of 4
 
 from __future__ import annotations
 
-import json
 import textwrap
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from actors.speech_transcription import Transcript
     from actors.text_overlay import Overlays
+
+from tiktok_ray.json_text import json_text
 
 LINE_CHARS, LINES = 42, 2
 #: Longest and shortest a cue stays. A short one is joined to the next or held, but not into the
@@ -139,7 +140,7 @@ def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
         if one["kind"] == "caption"
     ]
     whole = {"language": plain.get("language"), "words": listed}
-    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+    return json_text(whole) + "\n"
 
 
 def plain_text(cues: Iterable[Cue]) -> str:

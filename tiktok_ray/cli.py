@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -18,6 +17,7 @@ from tiktok_ray.batch import app as batch_app
 from tiktok_ray.commands import Exit, explained, names_of, open_settings, options_of, run_tidily
 from tiktok_ray.compose import analyze_source, make_graph
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
+from tiktok_ray.json_text import json_text
 from tiktok_ray.report import VideoReport
 from tiktok_ray.report_files import Written, check_folder, file_name, write_report, write_whole
 from tiktok_ray.settings import Settings
@@ -71,7 +71,7 @@ def write_page(report: VideoReport, folder: Path, video: Path) -> Path:
     """Write ``<video id>.html``, with the video inside where it fits; returns its path."""
     from tiktok_ray.viewer import page
 
-    made = json.loads(report.to_json())
+    made = report.plain()
     try:
         text = page(made, video)
     except ValueError as error:
@@ -159,7 +159,7 @@ def probe(
     with explained():
         found = probed(file, open_settings())
     if as_json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(json_text(found))
         return
     for heading, words in told(found):
         print(f"{heading:<12}{words}")
@@ -187,7 +187,7 @@ def demo(
             report = run_tidily(analyze_source(str(clip), settings, listen=display, cached=False))
     with explained(answering=True):
         _finish(report, write_report(report, out), as_json, settings)
-    lines = compare(json.loads(report.to_json()))
+    lines = compare(report.plain())
     console.print(table_of([line.__dict__ for line in lines], "Against the truth"))
     wrong = [line for line in lines if line.verdict == "wrong"]
     unmeasured = sum(line.verdict == "not measured" for line in lines)
@@ -204,12 +204,12 @@ def _finish(report: VideoReport, written: Written, as_json: bool, settings: Sett
     console.print(summary(report, []))
     run = report.run
     console.print(
-        f"{run['wall_s']:.1f} s for {report.video.duration_s:.1f} s of video "
-        f"(realtime factor {run['realtime_factor']:.2f}; decode {run['decode_s']:.1f} s, "
-        f"models loaded after {run['startup_s']:.1f} s)"
+        f"{run.wall_s:.1f} s for {report.video.duration_s:.1f} s of video "
+        f"(realtime factor {run.realtime_factor:.2f}; decode {run.decode_s:.1f} s, "
+        f"models loaded after {run.startup_s:.1f} s)"
     )
-    for part in report.run.get("lost", ()):
-        problem(f"not made: {part['part']}: {part['reason']}")
+    for part in run.lost or ():
+        problem(f"not made: {part.part}: {part.reason}")
     console.print(f"report: {written.path}", soft_wrap=True)
     if written.remark:
         console.print(written.remark, soft_wrap=True)
@@ -258,11 +258,29 @@ def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         for e in made.edges[name]
     ]
     if as_json:
-        print(json.dumps({"order": made.order, "edges": edges}, indent=1))
+        print(json_text({"order": made.order, "edges": edges}))
         return
     print("graph LR")
     for edge in edges:
         print(f"  {edge['from']} {'-.->' if edge['soft'] else '-->'} {edge['to']}")
+
+
+@app.command()
+def schema(
+    name: Annotated[str | None, typer.Argument(help="An analyzer; none: the whole report")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="A page of all fields instead: docs/fields.md")
+    ] = False,
+) -> None:
+    """Print the form of reports, or of an analyzer's output, as JSON Schema."""
+    from tiktok_ray import schema as forms
+
+    if markdown and name:
+        raise typer.BadParameter("--markdown is of the whole report: leave out the name")
+    if markdown:
+        sys.stdout.write(forms.markdown())
+    else:
+        print(json_text(forms.analyzer_schema(name) if name else forms.report_schema()))
 
 
 @models_app.command("list")
@@ -418,7 +436,7 @@ def plan(
         for card in made.cards
     ]
     if as_json:
-        print(json.dumps({"cards": totals, "analyzers": rows}, indent=1))
+        print(json_text({"cards": totals, "analyzers": rows}))
         return
     _show(rows, False)
     if totals:
@@ -484,7 +502,7 @@ def report_page(
 
     read = _read(result)
     try:
-        text = page(json.loads(read.to_json()), video)
+        text = page(read.plain(), video)
     except OSError as error:
         problem(f"{video} cannot be read: {error.strerror}")
         raise typer.Exit(Exit.INPUT) from None
@@ -508,7 +526,7 @@ def caption_file(
 ) -> None:
     """Make a caption file of a report, on standard output or where --out says."""
     try:
-        text = captions.file_of(json.loads(_read(result).to_json()), format, source)
+        text = captions.file_of(_read(result).plain(), format, source)
     except LookupError as error:
         problem(str(error))
         raise typer.Exit(Exit.INPUT) from None
@@ -539,13 +557,15 @@ def export_file(
 
 
 def _read(result: Path) -> VideoReport:
-    from pydantic import ValidationError
+    from tiktok_ray.reading import NoReport, Report
 
     try:
-        return VideoReport.read(result)
-    except (OSError, ValidationError) as error:
-        detail = "it is not a report" if isinstance(error, ValidationError) else error.strerror
-        problem(f"{result} cannot be read: {detail}")
+        return Report.load(result)
+    except NoReport as error:
+        problem(str(error))
+        raise typer.Exit(Exit.INPUT) from None
+    except OSError as error:
+        problem(f"{result} cannot be read: {error.strerror}")
         raise typer.Exit(Exit.INPUT) from None
 
 
@@ -557,7 +577,7 @@ def version() -> None:
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print(json_text(rows))
     else:
         console_for(sys.stdout).print(table_of(rows))
 

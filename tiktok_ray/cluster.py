@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import tempfile
@@ -291,7 +290,7 @@ class Cluster:
             if trouble is not None:
                 raise trouble
             assert report is not None
-            return dict(json.loads(await asyncio.to_thread(report.to_json)))
+            return await asyncio.to_thread(report.plain)
         raise CapacityError(f"{NODES_TRIED} nodes were lost while they worked on {source.source}")
 
     async def _take(self) -> Cell:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiktok_ray.cache import open_cache
+from tiktok_ray.catalog import make_graph
 from tiktok_ray.engine import Cache, Engine, Listener, Source, Workers
 from tiktok_ray.graph import Graph
 from tiktok_ray.report import VideoReport
@@ -23,17 +24,19 @@ from tiktok_ray.settings import Settings
 if TYPE_CHECKING:
     from tiktok_ray.service import Service
 
+__all__ = [
+    "analyze_source",
+    "make_cache",
+    "make_engine",
+    "make_graph",
+    "make_service",
+    "make_workers",
+]
+
 log = logging.getLogger("tiktok_ray.compose")
 
 #: How long a source may take to be refused before processes are started for it.
 REFUSED_S = 0.3
-
-
-def make_graph() -> Graph:
-    """The graph of all analyzers that there are. Raises ``GraphError`` where they do not fit."""
-    from actors import ANALYZERS
-
-    return Graph(ANALYZERS)
 
 
 def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> Workers:

@@ -130,7 +130,7 @@ def summary(report: VideoReport, lacking: Sequence[str]) -> Table:
     ):
         if section.reason == NOT_SELECTED:
             continue
-        found = report.summary.get("found", {}).get(name, "")
+        found = report.summary.found.get(name, "") if report.summary else ""
         lost = "; ".join(f"no {m.part}: {m.reason}" for m in section.missing or [])
         words = ". ".join(w for w in (found, lost, section.reason or "") if w)
         state = f"[{STYLES[section.status]}]{section.status}"

@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from tiktok_ray.json_text import json_text
+
 SCHEMA_VERSION = "1"
 #: Videos in a part at most; parts of fewer than half of it are joined.
 PART_VIDEOS = 4096
@@ -206,7 +208,7 @@ def _video(report: Mapping[str, Any]) -> dict[str, Any]:
         "item": batch.get("item"),
         "source": batch.get("source", video["source"]),
         "metadata": _json(video.get("metadata")),
-        "summary": _json(report["summary"]),
+        "summary": _json(report.get("summary")),
         "wall_s": run.get("wall_s"),
         "decode_s": run.get("decode_s"),
         "analyzed_at": datetime.fromisoformat(made_at) if made_at else None,
@@ -466,7 +468,7 @@ class Dataset:
 
     def add(self, report: Mapping[str, Any]) -> None:
         """Write the report of a video, and keep its rows for the next part."""
-        text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
+        text = json_text(report) + "\n"
         self.where.write(_report_path(report["video"]["id"]), text.encode())
         self._take(report)
 

@@ -39,10 +39,14 @@ from tiktok_ray.media import InputError, Video
 from tiktok_ray.placement import Assignment, Plan
 from tiktok_ray.report import (
     NOT_SELECTED,
+    MemoryUse,
     Missing,
     ModelUsed,
     Output,
+    Planned,
+    Run,
     Section,
+    Summary,
     VideoInfo,
     VideoReport,
     headline,
@@ -227,7 +231,7 @@ class _Job:
     done: dict[str, asyncio.Event] = field(default_factory=dict)
     tracks: Tracks | None = None
     loads: dict[str, float] = field(default_factory=dict)
-    memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    memory: dict[str, MemoryUse] = field(default_factory=dict)
     sha256: str = ""
     loaded_at: float = 0.0
 
@@ -398,16 +402,16 @@ class Engine:
         except Exception as error:
             log.warning("the cache could not be written", exc_info=error)
 
-    def _memory(self, name: str, reply: Reply) -> dict[str, float]:
-        """Peak memory of a worker's process beside what was planned for it, in GiB."""
+    def _memory(self, name: str, reply: Reply) -> MemoryUse:
+        """Peak memory of a worker's process beside what was planned for it."""
         assignment = self.workers.plan.assignments[name]
-        row = {"planned_gib": assignment.variant.ram_gib, "peak_gib": reply.memory.pss_gib}
-        if assignment.vram_gib:
-            row |= {
-                "planned_vram_gib": assignment.vram_gib,
-                "peak_vram_gib": reply.memory.vram_gib,
-            }
-        return row
+        on_card = bool(assignment.vram_gib)
+        return MemoryUse(
+            planned_gib=assignment.variant.ram_gib,
+            peak_gib=reply.memory.pss_gib,
+            planned_vram_gib=assignment.vram_gib if on_card else None,
+            peak_vram_gib=reply.memory.vram_gib if on_card else None,
+        )
 
     async def _load(self, name: str, job: _Job) -> Section | None:
         """Load the model; the section if that failed, else None."""
@@ -533,29 +537,29 @@ class Engine:
             analyzers=sections,
             timeline=events,
             summary=summary,
-            run={
-                "wall_s": wall,
-                "startup_s": job.loaded_at,
-                "load_s": job.loads,
-                "decode_s": job.tracks.seconds,
-                "realtime_factor": wall / video.duration_s if video.duration_s else 0.0,
-                "cores": self.settings.cores,
-                "workers": self.workers.kind,
-                "decoder": self.settings.decoder,
-                "plan": self.workers.plan.table(job.names),
-                "waits_for": {name: sorted(self.graph.producers[name]) for name in job.names},
-                "over_plan": over_plan(job.memory) if self.workers.kind != "threads" else [],
-                "memory": {DECODER: {"peak_gib": job.tracks.pss_gib}, **job.memory},
-                "versions": {"tiktok_ray": __version__},
-                **({"lost": [part.model_dump() for part in lost]} if lost else {}),
-            },
+            run=Run(
+                wall_s=wall,
+                startup_s=job.loaded_at,
+                load_s=job.loads,
+                decode_s=job.tracks.seconds,
+                realtime_factor=wall / video.duration_s if video.duration_s else 0.0,
+                cores=self.settings.cores,
+                workers=self.workers.kind,
+                decoder=self.settings.decoder,
+                plan=[Planned(**row) for row in self.workers.plan.table(job.names)],
+                waits_for={name: sorted(self.graph.producers[name]) for name in job.names},
+                over_plan=over_plan(job.memory) if self.workers.kind != "threads" else [],
+                memory={DECODER: MemoryUse(peak_gib=job.tracks.pss_gib), **job.memory},
+                versions={"tiktok_ray": __version__},
+                lost=lost or None,
+            ),
         )
 
 
 def _summary(
     info: VideoInfo, sections: Mapping[str, Section], lost: list[Missing]
-) -> dict[str, Any]:
-    """The summary; empty, and named in ``lost``, when it could not be made."""
+) -> Summary | None:
+    """The summary; None, and named in ``lost``, when it could not be made."""
     from tiktok_ray.summary import summarize  # imports the types of all analyzers
 
     try:
@@ -563,7 +567,7 @@ def _summary(
     except Exception as error:
         log.error("the summary could not be made", exc_info=error)
         lost.append(Missing(part="summary", reason=said(error)))
-        return {}
+        return None
 
 
 async def twice(call: Callable[[], Awaitable[T]]) -> T:
@@ -580,13 +584,13 @@ def first_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
     return first_of(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-def over_plan(memory: Mapping[str, Mapping[str, float]]) -> list[str]:
+def over_plan(memory: Mapping[str, MemoryUse]) -> list[str]:
     """Names of the analyzers whose process took more memory than was planned for it."""
     return [
         name
         for name, row in memory.items()
-        if row.get("peak_vram_gib", 0) > row.get("planned_vram_gib", 0)
-        or ("planned_vram_gib" not in row and row["peak_gib"] > row["planned_gib"])
+        if (row.peak_vram_gib or 0) > (row.planned_vram_gib or 0)
+        or (row.planned_vram_gib is None and row.peak_gib > (row.planned_gib or 0))
     ]
 
 

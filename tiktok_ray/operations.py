@@ -25,6 +25,7 @@ from rich.live import Live
 
 from tiktok_ray import __version__, logs, systemd, upkeep, watch
 from tiktok_ray.console import console, console_for, problem, table_of
+from tiktok_ray.json_text import json_text
 from tiktok_ray.settings import Settings
 
 log = logging.getLogger("tiktok_ray.operations")
@@ -82,8 +83,7 @@ def _fail(words: str, advice: str = "", code: int = 1) -> NoReturn:
 
 def _out(value: Any, as_json: bool, words: str) -> None:
     """The answer on stdout."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=str) if as_json else words
-    print(text)
+    print(json_text(json.loads(json.dumps(value, default=str))) if as_json else words)
 
 
 # install-service
@@ -180,7 +180,7 @@ def _look(settings: Settings, as_json: bool, log: bool) -> None:
     if log:
         _note(settings, shot)
     if as_json:
-        print(json.dumps(shot, indent=1, ensure_ascii=False))
+        print(json_text(shot))
     elif not log:
         console_for(sys.stdout).print(watch.screen(shot))
 
@@ -210,7 +210,7 @@ def health(
         verdicts = watch.judge(settings)
     rows = [{k: v for k, v in vars(one).items() if k != "ill"} for one in verdicts]
     if as_json:
-        print(json.dumps({"checks": rows, "done": done}, indent=1, ensure_ascii=False))
+        print(json_text({"checks": rows, "done": done}))
     else:
         console_for(sys.stdout).print(table_of(rows))
         for words in done:

@@ -8,18 +8,19 @@ same names below; a test refuses an output field that says nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
+from tiktok_ray.json_text import json_text
+
 log = logging.getLogger("tiktok_ray.report")
 
-SCHEMA_VERSION = "1.0"
+#: Of reports; CHANGELOG.md says what changed. ``reading`` reads the older ones.
+SCHEMA_VERSION = "1.1"
 #: Why an analyzer that nobody asked for is skipped.
 NOT_SELECTED = "not selected"
 
@@ -110,13 +111,15 @@ class Evidence(Model):
 class Event(Model):
     """One entry of the merged timeline."""
 
-    start: float
-    end: float
-    kind: Kind
-    label: str
-    confidence: float | None = None
-    analyzer: str
-    track: int | None = None
+    start: float = derived("First moment", unit="s", range="0..duration")
+    end: float = derived("End; equal to start for an instant", unit="s", range="start..duration")
+    kind: Kind = derived("Kind of event")
+    label: str = derived("What it is, in words")
+    confidence: float | None = derived(
+        "Of the model that found it, where there is one", range="0..1", default=None
+    )
+    analyzer: str = derived("Who found it; `video` for what the file itself says")
+    track: int | None = derived("Number of the track that it is about", default=None)
 
 
 class Output(Model):
@@ -143,42 +146,46 @@ def headline(name: str, output: Output) -> str:
 class Missing(Model):
     """A part of an analyzer's output that could not be made, and why."""
 
-    part: str
-    reason: str
+    part: str = derived("What of the output is missing")
+    reason: str = derived("Why")
 
 
 class Coverage(Model):
     """How densely the media behind an output was sampled."""
 
-    samples: int = Field(description="Number of samples read", ge=0)
-    span_s: float = Field(description="Seconds from the first to the end of the last sample")
-    max_gap_s: float = Field(description="Longest time between two samples, in seconds")
+    samples: int = measured("Number of samples read", range="0..", ge=0)
+    span_s: float = measured("From the first to the end of the last sample", unit="s")
+    max_gap_s: float = measured("Longest time between two samples", unit="s")
 
 
 class ModelUsed(Model):
     """The checkpoint behind an output."""
 
-    id: str
-    revision: str | None = None
-    variant: str
+    id: str = setting("Its name; of several, joined by commas")
+    revision: str | None = setting("Its revision, where one is recorded", default=None)
+    variant: str = setting("Which of the analyzer's variants it makes")
 
 
 class Section(Model):
     """One analyzer's part of the report."""
 
-    status: Status
-    reason: str | None = None
-    missing: list[Missing] | None = None
-    seconds: float = 0.0
-    queued_s: float = 0.0
-    started_s: float | None = Field(
-        None, description="When work began, in seconds from the source being a local file"
+    status: Status = derived("How it ended")
+    reason: str | None = derived("Why it is not `ok`", default=None)
+    missing: list[Missing] | None = derived("Parts that could not be made", default=None)
+    seconds: float = measured("At work", unit="s", default=0.0)
+    queued_s: float = measured("Waiting for its turn", unit="s", default=0.0)
+    started_s: float | None = measured(
+        "When work began, from the source being a local file", unit="s", default=None
     )
-    device: str | None = None
-    model: ModelUsed | None = None
-    cached: bool | None = None
-    coverage: Coverage | None = None
-    output: SerializeAsAny[Output] | dict[str, Any] | None = None
+    device: str | None = setting("`cpu` or `cuda`", default=None)
+    model: ModelUsed | None = setting("The checkpoint behind it", default=None)
+    cached: bool | None = derived(
+        "Set where the output was known already, from an earlier run", default=None
+    )
+    coverage: Coverage | None = measured("How densely its media was sampled", default=None)
+    output: SerializeAsAny[Output] | dict[str, Any] | None = derived(
+        "What it found; absent where it found nothing out", default=None
+    )
 
 
 class StreamInfo(Model):
@@ -237,30 +244,30 @@ class Subtitle(Timed):
 class VideoInfo(Model):
     """What the container says, and where the video came from."""
 
-    id: str
-    sha256: str
-    source: str
-    title: str | None = None
-    uploader: str | None = None
-    duration_s: float = Field(description="From the first displayed frame to the end of the last")
-    width: int = Field(description="Displayed width in pixels, after rotation and aspect")
-    height: int = Field(description="Displayed height in pixels, after rotation and aspect")
-    fps: float = Field(description="Mean frame rate, frames per second")
-    variable_fps: bool = False
-    frames: int | None = Field(None, description="Frames decoded")
-    has_audio: bool
-    start_offset_s: float = Field(
-        description="Seconds of audio before the first displayed frame, dropped"
+    id: str = derived("Its number at the platform, else the first 16 digits of `sha256`")
+    sha256: str = measured("SHA-256 of the file")
+    source: str = setting("The link or the name of the file that was asked for")
+    title: str | None = measured("Its title, by the platform", default=None)
+    uploader: str | None = measured("Who published it, by the platform", default=None)
+    duration_s: float = measured("From the first displayed frame to the end of the last", unit="s")
+    width: int = measured("Displayed width, after rotation and aspect", unit="px")
+    height: int = measured("Displayed height, after rotation and aspect", unit="px")
+    fps: float = measured("Mean frame rate", unit="frames/s")
+    variable_fps: bool = measured("Whether the frame rate varies", default=False)
+    frames: int | None = measured("Frames decoded", default=None)
+    has_audio: bool = measured("Whether there is sound that can be heard out")
+    start_offset_s: float = measured(
+        "Audio before the first displayed frame, dropped", unit="s", range="0.."
     )
-    rotation: int = 0
-    video_codec: str
-    audio_codec: str | None = None
-    audio_channels: int | None = None
-    audio_rate: int | None = None
-    container: str
-    size_bytes: int
-    damaged_packets: int = Field(0, description="Packets that could not be decoded")
-    truncated: bool = Field(False, description="The file ends before its header says it does")
+    rotation: int = measured("Turn that the container asks for", unit="degrees", default=0)
+    video_codec: str = measured("Codec of the pictures, by FFmpeg's name")
+    audio_codec: str | None = measured("Codec of the sound, by FFmpeg's name", default=None)
+    audio_channels: int | None = measured("Channels of the sound", default=None)
+    audio_rate: int | None = measured("Sampling rate of the sound", unit="Hz", default=None)
+    container: str = measured("Format of the file, by FFmpeg's names")
+    size_bytes: int = measured("Size of the file", unit="bytes")
+    damaged_packets: int = measured("Packets that could not be decoded", default=0)
+    truncated: bool = measured("The file ends before its header says it does", default=False)
     mirrored: bool = measured("Whether its display matrix mirrors the pictures", default=False)
     picture_end_s: float | None = measured(
         "End of the last picture; sound may go on", unit="s", range="0..duration", default=None
@@ -299,7 +306,7 @@ class VideoInfo(Model):
     repairs: tuple[Repair, ...] = measured("What was put right in its clocks", default=())
     chapters: tuple[Chapter, ...] = measured("Chapters that the file names", default=())
     subtitles: tuple[Subtitle, ...] = measured("Subtitles in the file, as text", default=())
-    metadata: dict[str, Any] | None = Field(None, description="What the platform says of it")
+    metadata: dict[str, Any] | None = measured("What the platform says of it", default=None)
 
     def events(self) -> Iterator[Event]:
         """What the file itself tells of its course: chapters and subtitles."""
@@ -314,26 +321,109 @@ class VideoInfo(Model):
             )
 
 
+class Ground(Model):
+    """What a sentence of the summary rests on."""
+
+    analyzer: str = derived("An analyzer, or `video` for what the container says")
+    start: float = derived("From when", unit="s", range="0..duration")
+    end: float = derived("Until when; equal to start for an instant", unit="s")
+
+
+class Statement(Model):
+    """One sentence of the summary."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
+
+    about: str = derived("Its topic")
+    text: str = derived("The sentence")
+    grounds: list[Ground] = derived("What it rests on", alias="from")
+
+
+class Summary(Model):
+    """The report in plain sentences, each with what it rests on; and what was not measured."""
+
+    measured: int = derived("Analyzers that gave something: `ok` or `partial`", range="0..of")
+    of: int = derived("Analyzers that there are")
+    duration_s: float = derived("Of the video", unit="s")
+    text: str = derived("All sentences, a paragraph a topic; empty where there are none")
+    statements: list[Statement] = derived("The sentences, topic by topic")
+    topics_not_measured: dict[str, str] = derived("Topics left out, with the reason")
+    found: dict[str, str] = derived("What each analyzer found, in a line")
+    not_measured: dict[str, str] = derived(
+        "What gave nothing (`analyzer`, or `analyzer: part`), with the reason"
+    )
+
+
+class Planned(Model):
+    """Where an analyzer was planned to run."""
+
+    analyzer: str = setting("Its name")
+    variant: str = setting("Which of its variants")
+    device: str = setting("`cpu`, or `cuda:` and the number of the card")
+    vram_gib: float = setting("Memory of the card, with the context of its process", unit="GiB")
+    gpu_share: float = setting("The same as a share of what is usable of the card", range="0..1")
+    ram_gib: float = setting("Memory of its process beside the card", unit="GiB")
+    basis: str = setting("Whether these figures were `measured` or `estimated`")
+
+
+class MemoryUse(Model):
+    """Memory that a process took, beside what was planned for it."""
+
+    peak_gib: float = measured("Peak of its memory (PSS)", unit="GiB")
+    planned_gib: float | None = setting("Planned for it", unit="GiB", default=None)
+    planned_vram_gib: float | None = setting("Planned on the card", unit="GiB", default=None)
+    peak_vram_gib: float | None = measured("Peak on the card", unit="GiB", default=None)
+
+
+class BatchItem(Model):
+    """Which entry of a batch's manifest a report answers."""
+
+    item: str = setting("Hash of the entry")
+    source: str = setting("The entry as it was written")
+    analyzed_at: str = measured("When the report was made, ISO 8601")
+
+
+class Run(Model):
+    """How the report was made: what it took, where everything ran, and with which versions."""
+
+    wall_s: float = measured("From the file being there to the report", unit="s")
+    startup_s: float = measured("Until the last model was loaded", unit="s")
+    load_s: dict[str, float] = measured("Loading, by analyzer", unit="s")
+    decode_s: float = measured("Decoding", unit="s")
+    realtime_factor: float = derived("`wall_s` by the video's duration")
+    cores: int = setting("CPU cores that analyzers shared")
+    workers: str = setting("`ray`, `threads` or `processes`")
+    decoder: str = setting("`pyav` or `decord`")
+    plan: list[Planned] = setting("Where each analyzer was planned to run")
+    waits_for: dict[str, list[str]] = setting("Which others each analyzer waited for")
+    over_plan: list[str] = derived(
+        "Analyzers whose process took more memory than was planned", default=[]
+    )
+    memory: dict[str, MemoryUse] = measured("Memory by process: `decoder`, and analyzers")
+    versions: dict[str, str] = setting("Versions of what made the report")
+    lost: list[Missing] | None = derived("Parts of the report that could not be made", default=None)
+    batch: BatchItem | None = setting("The batch that it was made in, if any", default=None)
+
+
 class VideoReport(Model):
     """The answer: one JSON about one video."""
 
-    schema_version: str = SCHEMA_VERSION
-    video: VideoInfo
-    analyzers: dict[str, Section]
-    timeline: list[Event]
-    summary: dict[str, Any]
-    run: dict[str, Any]
+    schema_version: str = setting("Version of this form", default=SCHEMA_VERSION)
+    summary: Summary | None = derived(
+        "In sentences; absent where it could not be made, as `run.lost` then says", default=None
+    )
+    video: VideoInfo = measured("The file, and where it came from")
+    analyzers: dict[str, Section] = derived("A section of every analyzer, by name")
+    timeline: list[Event] = derived("Events of all analyzers and of the file, by start")
+    run: Run = measured("How the report was made")
+
+    def plain(self) -> dict[str, Any]:
+        """The report as JSON values; floats rounded to 1e-4, absent values left out."""
+        return dict(rounded(self.model_dump(mode="json", exclude_none=True)))
 
     def to_json(self) -> str:
-        """The report as JSON text; floats rounded to 1e-4, absent values left out."""
-        return json.dumps(
-            rounded(self.model_dump(mode="json", exclude_none=True)), ensure_ascii=False, indent=1
-        )
-
-    @classmethod
-    def read(cls, path: Path) -> VideoReport:
-        """Read a report that ``to_json`` wrote. Outputs come back as plain dictionaries."""
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        """The same as text, as it stands in files."""
+        return json_text(self.plain())
 
     def failed(self) -> list[str]:
         """Names of the analyzers that did not end as they should have."""

@@ -49,6 +49,7 @@ from tiktok_ray.jobs import (
 )
 from tiktok_ray.media import InputError
 from tiktok_ray.outbound import Door, trust
+from tiktok_ray.reading import Report
 from tiktok_ray.records import no_room, no_room_behind, set_aside
 from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded
 from tiktok_ray.settings import Settings
@@ -399,7 +400,7 @@ class Service:
         """Fetch and analyze: the report, and the video that is kept with it."""
         if (known := self.store.report_path(job.id)) is not None:
             # It was published, and the process died before it could say so.
-            return await asyncio.to_thread(VideoReport.read, known), None
+            return await asyncio.to_thread(Report.load, known), None
         source = await self._at_hand_in_time(job)
         report = await self.engine.analyze(
             source,

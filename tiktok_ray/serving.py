@@ -25,7 +25,7 @@ import ray
 from ray import serve
 
 from tiktok_ray import logs, upkeep, watch
-from tiktok_ray.compose import make_graph
+from tiktok_ray.catalog import make_graph
 from tiktok_ray.doors import close_token, doors_closed
 from tiktok_ray.fleet import NAMESPACE, open_ray, remove_actors
 from tiktok_ray.graph import GraphError

@@ -31,8 +31,17 @@ from actors.speech_flow import Delivery
 from actors.speech_transcription import Transcript
 from actors.temporal_flow import Flow
 from actors.text_overlay import Overlays
-from tiktok_ray import spans
-from tiktok_ray.report import Missing, Output, Section, Timed, VideoInfo, headline, said
+from tiktok_ray import report, spans
+from tiktok_ray.report import (
+    Missing,
+    Output,
+    Section,
+    Summary,
+    Timed,
+    VideoInfo,
+    headline,
+    said,
+)
 
 log = logging.getLogger("tiktok_ray.summary")
 
@@ -102,36 +111,34 @@ Sentences = Iterator[tuple[str, Sequence[Source]]]
 
 def summarize(
     video: VideoInfo, sections: Mapping[str, Section], lost: list[Missing] | None = None
-) -> dict[str, Any]:
-    """The summary of a report.
-
-    ``text`` has a paragraph a topic; ``statements`` are its sentences with what each rests on;
-    ``topics_not_measured`` names the topics left out. ``measured`` of ``of`` analyzers gave
-    something: ``found`` has a line of each of them; ``not_measured`` says what the others, and
-    the missing parts of these, lack. A topic that cannot be told is named in ``lost``.
-    """
+) -> Summary:
+    """The summary of a report. A topic that cannot be told is named in ``lost``."""
     made = statements(Report(video, sections), lost)
     counts = Counter(section.status for section in sections.values())
-    return {
-        "measured": counts["ok"] + counts["partial"],
-        "of": len(sections),
-        "duration_s": video.duration_s,
-        "text": "\n\n".join(
+    return Summary(
+        measured=counts["ok"] + counts["partial"],
+        of=len(sections),
+        duration_s=video.duration_s,
+        text="\n\n".join(
             f"{about[0].upper()}{about[1:]}. {' '.join(s.text for s in made if s.about == about)}"
             for about in dict.fromkeys(s.about for s in made)
         ),
-        "statements": [
-            {"about": s.about, "text": s.text, "from": [source._asdict() for source in s.sources]}
+        statements=[
+            report.Statement(
+                about=s.about,
+                text=s.text,
+                grounds=[report.Ground(**source._asdict()) for source in s.sources],
+            )
             for s in made
         ],
-        "topics_not_measured": _topics_left_out(made, sections),
-        "found": {
+        topics_not_measured=_topics_left_out(made, sections),
+        found={
             name: line
             for name, section in sections.items()
             if isinstance(section.output, Output) and (line := headline(name, section.output))
         },
-        "not_measured": _not_measured(sections),
-    }
+        not_measured=_not_measured(sections),
+    )
 
 
 def statements(report: Report, lost: list[Missing] | None = None) -> list[Statement]:

@@ -14,7 +14,7 @@ Hint = dict[str, str]
 @cache
 def hints() -> dict[str, dict[str, Hint]]:
     """By analyzer and field (``loudness.momentary``): about, basis, unit, range, method."""
-    from tiktok_ray.compose import make_graph
+    from tiktok_ray.catalog import make_graph
 
     outputs = make_graph().outputs
     return {name: dict(_fields(output)) for name, output in outputs.items()}

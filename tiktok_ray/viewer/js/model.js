@@ -17,6 +17,6 @@ export function modelOf(report, hints) {
     names: Object.keys(report.analyzers),
     section: (name) => report.analyzers[name] ?? NONE,
     events: (name) => events.get(name) ?? [],
-    found: (name) => report.summary.found?.[name],
+    found: (name) => report.summary?.found?.[name],
   };
 }

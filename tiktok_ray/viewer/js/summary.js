@@ -91,13 +91,13 @@ function insight(finding, show) {
 
 /** Sentences by topic, each with the way to what it rests on; null in reports without any. */
 function statements(model, show) {
-  const made = model.report.summary.statements ?? [];
+  const made = model.report.summary?.statements ?? [];
   if (!made.length) return null;
   const topics = new Map();
   for (const statement of made) topics.set(statement.about, [...(topics.get(statement.about) ?? []), statement]);
   const rows = [...topics].map(([about, told]) =>
     el("div", {}, el("dt", {}, about), el("dd", {}, told.map((statement) => sentence(statement, show)))));
-  const left = Object.entries(model.report.summary.topics_not_measured ?? {});
+  const left = Object.entries(model.report.summary?.topics_not_measured ?? {});
   const list = el("dl", { class: "topics" }, rows.slice(0, TOPICS));
   const more = rows.length > TOPICS
     ? button(`${rows.length - TOPICS} more topics`, () => { list.append(...rows.slice(TOPICS)); more.remove(); }, { class: "quiet more" })
