@@ -6,6 +6,8 @@ imported. A user's own setting of the same variable wins.
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -34,3 +36,56 @@ QUIET = {
 }
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
+
+if TYPE_CHECKING:
+    from tiktok_ray.engine import CapacityError as CapacityError
+    from tiktok_ray.engine import Progress as Progress
+    from tiktok_ray.graph import GraphError as GraphError
+    from tiktok_ray.library import Analyzed as Analyzed
+    from tiktok_ray.library import aanalyze as aanalyze
+    from tiktok_ray.library import analyze as analyze
+    from tiktok_ray.library import analyze_many as analyze_many
+    from tiktok_ray.media import InputError as InputError
+    from tiktok_ray.reading import NoReport as NoReport
+    from tiktok_ray.reading import Report as Report
+    from tiktok_ray.settings import Settings as Settings
+
+#: What there is to import from here, and the module that has it: imported when first asked for.
+_PLACES = {
+    "Analyzed": "library",
+    "CapacityError": "engine",
+    "GraphError": "graph",
+    "InputError": "media",
+    "NoReport": "reading",
+    "Progress": "engine",
+    "Report": "reading",
+    "Settings": "settings",
+    "aanalyze": "library",
+    "analyze": "library",
+    "analyze_many": "library",
+}
+
+__all__ = [
+    "Analyzed",
+    "CapacityError",
+    "GraphError",
+    "InputError",
+    "NoReport",
+    "Progress",
+    "Report",
+    "Settings",
+    "__version__",
+    "aanalyze",
+    "analyze",
+    "analyze_many",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

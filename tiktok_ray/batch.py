@@ -43,7 +43,7 @@ from tiktok_ray.json_text import json_text
 from tiktok_ray.manifest import Entry, entries, item_of
 from tiktok_ray.media import InputError
 from tiktok_ray.report import readable
-from tiktok_ray.settings import Settings
+from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
     from tiktok_ray.dataset import Destination
@@ -606,7 +606,7 @@ def make_runner(
         if (address := service_here(settings)) is not None:
             log.info("through the service at %s", address)
             return Through(address, settings, only, without)
-    if settings.workers in ("auto", "ray") and os.environ.get("RAY_ADDRESS"):
+    if settings.workers in ("auto", "ray") and ray_address(settings):
         from tiktok_ray.cluster import Cluster, working_nodes
         from tiktok_ray.fleet import open_ray
 

@@ -545,7 +545,7 @@ def export_file(
 ) -> None:
     """Tell a report in the format of an editor, an annotator or a table."""
     try:
-        text = exports.file_of(json.loads(_read(result).to_json()), to)
+        text = exports.file_of(_read(result).plain(), to)
     except exports.CannotExport as error:
         problem(str(error), error.advice)
         raise typer.Exit(Exit.INPUT) from None

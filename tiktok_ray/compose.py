@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -19,9 +18,10 @@ from tiktok_ray.catalog import make_graph
 from tiktok_ray.engine import Cache, Engine, Listener, Source, Workers
 from tiktok_ray.graph import Graph
 from tiktok_ray.report import VideoReport
-from tiktok_ray.settings import Settings
+from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
+    from tiktok_ray.intake import Taken
     from tiktok_ray.service import Service
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "make_graph",
     "make_service",
     "make_workers",
+    "source_of",
 ]
 
 log = logging.getLogger("tiktok_ray.compose")
@@ -45,7 +46,7 @@ def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> W
 
     graph.check_options(settings.options)
     made = plan(graph.analyzers.values(), settings)
-    auto = "threads" if single and not made.cards and "RAY_ADDRESS" not in os.environ else "ray"
+    auto = "threads" if single and not made.cards and not ray_address(settings) else "ray"
     kind = auto if settings.workers == "auto" else settings.workers
     if kind != "ray":
         from tiktok_ray.processes import ProcessWorkers
@@ -88,6 +89,11 @@ def make_service(settings: Settings) -> Service:
     return Service(graph, Fleet(graph, made, settings, detached=True), settings)
 
 
+def source_of(taken: Taken) -> Source:
+    """What was taken in, as the engine wants it."""
+    return Source(taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata)
+
+
 async def analyze_source(
     source: str,
     settings: Settings,
@@ -121,10 +127,9 @@ async def analyze_source(
                 starting.cancel()
                 raise
             await starting
-            at_hand = Source(
-                taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
+            report = await engine.analyze(
+                source_of(taken), only=only, without=without, listen=listen
             )
-            report = await engine.analyze(at_hand, only=only, without=without, listen=listen)
             keep(report, taken.path)
             return report
         finally:

@@ -44,7 +44,7 @@ from tiktok_ray.engine import (
 )
 from tiktok_ray.graph import Graph, code_digest
 from tiktok_ray.placement import Assignment, Card, Plan, cards_here
-from tiktok_ray.settings import Settings
+from tiktok_ray.settings import Settings, ray_address
 from tiktok_ray.worker import (
     CallFailed,
     Reply,
@@ -148,14 +148,14 @@ def cards_of_node(settings: Settings) -> tuple[Card, ...]:
 
 
 def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> None:
-    """Start a Ray of our own in this process, unless one is connected or ``RAY_ADDRESS`` names one.
+    """Start a Ray of our own in this process, unless one is connected or an address is set.
 
     With its ``dashboard`` all of it listens on loopback, and asks for Ray's own token.
     """
     close_token()
     if ray.is_initialized():
         return
-    if (address := os.environ.get("RAY_ADDRESS")) and not dashboard:
+    if (address := ray_address(settings)) and not dashboard:
         ray.init(
             address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR
         )

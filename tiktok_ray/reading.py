@@ -19,6 +19,7 @@ from pydantic import BaseModel, PrivateAttr, TypeAdapter, ValidationError
 
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.report import SCHEMA_VERSION, Output, Section, VideoReport
+from tiktok_ray.report_files import write_report
 
 T = TypeVar("T", bound=Output)
 M = TypeVar("M", bound=BaseModel)
@@ -72,6 +73,17 @@ class Report(VideoReport):
             return reader.report(cls, value)
         except ValidationError as error:
             raise NoReport(f"this is not a report: {_first(error)}") from None
+
+    @classmethod
+    def typed(cls, report: VideoReport) -> Report:
+        """A report that was just made, whose outputs have their types already."""
+        return cls.model_construct(**{n: getattr(report, n) for n in VideoReport.model_fields})
+
+    def save(self, folder: str | Path) -> Path:
+        """Write it to ``<video id>.json``, or beside a fuller report of the same video, as the command
+        ``analyze`` does; returns where. Raises ``report_files.CannotWrite``.
+        """
+        return write_report(self, Path(folder)).path
 
     def output(self, kind: type[T]) -> T | None:
         """The output of that type, such as ``Cuts``; None where there is none."""
@@ -150,24 +162,25 @@ class _Reader:
         try:
             return kind.model_validate(whole)
         except ValidationError:
-            return self._pieces(kind, value, where or kind.__name__)
+            return self._pieces(kind, value, where)
 
     def _pieces(self, kind: type[M], value: Any, where: str) -> M:
         if not isinstance(value, dict):
             return kind.model_validate(value)  # which says what is wrong
         made: dict[str, Any] = {}
         keys = {field.alias or name: name for name, field in kind.model_fields.items()}
+        at = f"{where}." if where else ""
         for key, name in keys.items():
             field = kind.model_fields[name]
             if key in value:
-                made[name] = self._value(field.annotation, value[key], f"{where}.{name}")
+                made[name] = self._value(field.annotation, value[key], f"{at}{name}")
             elif not field.is_required():
                 made[name] = field.get_default(call_default_factory=True)
             elif _may_be_none(field.annotation):
                 made[name] = None
             else:
-                self.remarks.append(f"{where}.{name} was not said")
-        self.remarks += [f"{where}.{key} is not known any more" for key in value if key not in keys]
+                self.remarks.append(f"{at}{name} was not said")
+        self.remarks += [f"{at}{key} is not known any more" for key in value if key not in keys]
         return kind.model_construct(_fields_set=set(made), **made)
 
     def _value(self, annotation: Any, value: Any, where: str) -> Any:

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         "process each, or (auto) threads for a single video where there is no card, since they "
         "start in half the time, else Ray",
     )
+    ray_address: str | None = Field(
+        None, description="The Ray to run on; None: what `RAY_ADDRESS` names, else one of its own"
+    )
     decoder: Literal["pyav", "decord"] = Field("pyav", description="Decoder of video files")
     video_stream: int | None = Field(
         None, description="Number of the video stream to analyze; None: the film among them"
@@ -143,6 +146,11 @@ class Settings(BaseSettings):
         if unknown := [name for name in given if name not in type(self).model_fields]:
             raise UnknownSetting(_guess(unknown[0], type(self).model_fields))
         super().__init__(**given)
+
+
+def ray_address(settings: Settings) -> str | None:
+    """Where the Ray is that actors are to run on; None for one of our own."""
+    return settings.ray_address or os.environ.get("RAY_ADDRESS") or None
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

@@ -1,0 +1,238 @@
+"""The Python API: ``from tiktok_ray import analyze, analyze_many, aanalyze, Report``.
+
+Work is done in child processes, or on Ray: workers are started for a call and end with it, so several
+videos are best given to ``analyze_many`` together. Settings are those of the command line, from the
+environment unless ``settings`` is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tiktok_ray.compose import analyze_source, make_engine, make_graph, source_of
+from tiktok_ray.engine import Engine, Listener
+from tiktok_ray.media import InputError
+from tiktok_ray.reading import Report
+from tiktok_ray.settings import Settings
+
+T = TypeVar("T")
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+class Analyzed(NamedTuple):
+    """What came of one of many sources: a report, or the error that says why there is none."""
+
+    source: str
+    report: Report | None
+    error: InputError | None
+
+
+def analyze(
+    source: str | Path,
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+    options: Options | None = None,
+    workers: str | None = None,
+    ray_address: str | None = None,
+    cached: bool = True,
+    settings: Settings | None = None,
+    listen: Listener = lambda _: None,
+) -> Report:
+    """The report of one video: a file or a link.
+
+    ``only`` and ``without`` name analyzers; ``options`` are settings of single analyzers, by name;
+    ``workers`` is ``"auto"``, ``"threads"`` (of one child process), ``"processes"`` or ``"ray"``;
+    ``ray_address`` is a Ray to run on (``"auto"`` for the one on this machine); ``cached`` says
+    whether outputs of earlier runs may be used and those of this one kept; ``listen`` is called with
+    each ``Progress``.
+
+    Raises ``InputError`` when the video cannot be fetched or decoded, ``GraphError`` for names and
+    options that do not fit, ``CapacityError`` where there is no room for the workers. What a single
+    analyzer could not do is in its section of the report. In a coroutine use ``aanalyze``.
+    """
+    return _run(
+        aanalyze(
+            source, only=only, without=without, options=options, workers=workers,
+            ray_address=ray_address, cached=cached, settings=settings, listen=listen,
+        )
+    )  # fmt: skip
+
+
+async def aanalyze(
+    source: str | Path,
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+    options: Options | None = None,
+    workers: str | None = None,
+    ray_address: str | None = None,
+    cached: bool = True,
+    settings: Settings | None = None,
+    listen: Listener = lambda _: None,
+) -> Report:
+    """As ``analyze``, in a running event loop. Cancelling it ends the workers."""
+    chosen = _settings(settings, options, workers, ray_address)
+    report = await analyze_source(
+        str(source), chosen, only=only, without=without, listen=listen, cached=cached
+    )
+    return Report.typed(report)
+
+
+def analyze_many(
+    sources: Iterable[str | Path],
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+    options: Options | None = None,
+    workers: str | None = None,
+    ray_address: str | None = None,
+    in_flight: int | None = None,
+    cached: bool = True,
+    settings: Settings | None = None,
+) -> Iterator[Analyzed]:
+    """What came of each source, in the order in which they end; models are loaded once.
+
+    ``in_flight`` videos are worked on at once (the setting of that name unless given). A video that
+    cannot be analyzed ends with its ``error`` and stops no other. Workers are started with the first
+    step of the iteration and end with it, also where it is left early. Raises ``GraphError`` at once,
+    and ``CapacityError`` while iterating. For thousands of videos, resumed after any end and with a
+    Parquet dataset, see ``tiktok-ray batch``.
+    """
+    chosen = _settings(settings, options, workers, ray_address)
+    graph = make_graph()
+    graph.select(only, without)
+    graph.check_options(chosen.options)
+    slots = chosen.in_flight if in_flight is None else in_flight
+    if slots < 1:
+        raise ValueError(f"in_flight must be at least 1, not {slots}")
+    return _each(sources, chosen, only, without, slots, cached)
+
+
+def _settings(
+    settings: Settings | None,
+    options: Options | None,
+    workers: str | None,
+    ray_address: str | None,
+) -> Settings:
+    """The settings with what was given. Raises ``pydantic.ValidationError`` for what does not fit."""
+    base = settings or Settings()
+    given: dict[str, Any] = {}
+    if workers is not None:
+        given["workers"] = workers
+    if ray_address is not None:
+        given |= {"ray_address": ray_address, "workers": "ray"}
+    if options is not None:
+        together = {name: {**base.options.get(name, {}), **one} for name, one in options.items()}
+        given["options"] = {**base.options, **together}
+    if not given:
+        return base
+    return Settings(**{**{n: getattr(base, n) for n in Settings.model_fields}, **given})
+
+
+def _each(
+    sources: Iterable[str | Path],
+    settings: Settings,
+    only: Collection[str],
+    without: Collection[str],
+    slots: int,
+    cached: bool,
+) -> Iterator[Analyzed]:
+    ended: queue.SimpleQueue[Analyzed | None] = queue.SimpleQueue()
+    # As many as are at work may wait to be asked for.
+    room = asyncio.Semaphore(2 * slots)
+    with _loop_beside() as loop:
+        engine = make_engine(settings, cached=cached)
+        work = _all(sources, engine, only, without, slots, room, ended.put)
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        future.add_done_callback(lambda _: ended.put(None))
+        while (one := ended.get()) is not None:
+            loop.call_soon_threadsafe(room.release)
+            yield one
+        future.result()
+
+
+async def _all(
+    sources: Iterable[str | Path],
+    engine: Engine,
+    only: Collection[str],
+    without: Collection[str],
+    slots: int,
+    room: asyncio.Semaphore,
+    tell: Callable[[Analyzed], None],
+) -> None:
+    at_work = asyncio.Semaphore(slots)
+
+    async def one(source: str) -> None:
+        try:
+            report = await _report(engine, source, only, without)
+        except InputError as error:
+            tell(Analyzed(source, None, error))
+        else:
+            tell(Analyzed(source, report, None))
+        finally:
+            at_work.release()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for source in sources:
+                await at_work.acquire()
+                await room.acquire()
+                group.create_task(one(str(source)))
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    finally:
+        await engine.workers.close()
+
+
+async def _report(
+    engine: Engine, source: str, only: Collection[str], without: Collection[str]
+) -> Report:
+    from tiktok_ray.intake import take
+
+    with tempfile.TemporaryDirectory(prefix="tiktok-ray-", ignore_cleanup_errors=True) as folder:
+        taken = await take(source, engine.settings, Path(folder))
+        source_at_hand = source_of(taken)
+        return Report.typed(await engine.analyze(source_at_hand, only=only, without=without))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """The result of work, whether or not an event loop runs in this thread, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with _loop_beside() as loop:
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+@contextlib.contextmanager
+def _loop_beside() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own; what still runs in it at the end is cancelled."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="tiktok-ray", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        asyncio.run_coroutine_threadsafe(_cancelled(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _cancelled() -> None:
+    """Cancel all other tasks of this loop, and wait for their end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()
