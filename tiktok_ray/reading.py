@@ -29,6 +29,10 @@ class NoReport(ValueError):
     """A file is no report, or one of a newer form; the message says which."""
 
 
+class _DoesNotFit(ValueError):
+    """A value is not what its field takes; the message says which and why."""
+
+
 class Report(VideoReport):
     """A report about one video, with the outputs of its analyzers as their types.
 
@@ -57,7 +61,8 @@ class Report(VideoReport):
     @classmethod
     def of(cls, value: Any) -> Report:
         """A report from its JSON value. Raises ``NoReport``."""
-        if not isinstance(value, dict) or not {"video", "analyzers"} <= value.keys():
+        sections = value.get("analyzers") if isinstance(value, dict) else None
+        if not isinstance(sections, dict) or "video" not in value:
             raise NoReport("this is not a report: it has no video and no analyzers")
         version = str(value.get("schema_version"))
         if version == SCHEMA_VERSION:
@@ -73,6 +78,8 @@ class Report(VideoReport):
             return reader.report(cls, value)
         except ValidationError as error:
             raise NoReport(f"this is not a report: {_first(error)}") from None
+        except _DoesNotFit as error:
+            raise NoReport(f"this is not a report: {error}") from None
 
     @classmethod
     def typed(cls, report: VideoReport) -> Report:
@@ -102,7 +109,7 @@ OLDER: Mapping[str, Mapping[tuple[str, str], Mapping[str, str]]] = {"1.0": {}}
 
 def _first(error: ValidationError) -> str:
     one = error.errors()[0]
-    return f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+    return ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
 
 
 @cache
@@ -149,9 +156,9 @@ class _Reader:
         try:
             return self._model(kind, value, name)
         except ValidationError as error:
-            if not self.older:
-                raise
-            self.remarks.append(f"{name}: its output is left as it is: {_first(error)}")
+            raise _DoesNotFit(f"{name}.{_first(error)}") from None
+        except _DoesNotFit as error:
+            self.remarks.append(f"the output of {name} is left as it is: {error}")
             return dict(value)
 
     def _model(self, kind: type[M], value: Any, where: str) -> M:
@@ -173,7 +180,10 @@ class _Reader:
         for key, name in keys.items():
             field = kind.model_fields[name]
             if key in value:
-                made[name] = self._value(field.annotation, value[key], f"{at}{name}")
+                try:
+                    made[name] = self._value(field.annotation, value[key], f"{at}{name}")
+                except ValidationError as error:
+                    raise _DoesNotFit(f"{at}{name}: {_first(error)}") from None
             elif not field.is_required():
                 made[name] = field.get_default(call_default_factory=True)
             elif _may_be_none(field.annotation):
