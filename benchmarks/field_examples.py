@@ -1,13 +1,15 @@
 """Examples of fields from reports: ``python -m benchmarks.field_examples REPORT.json …``.
 
 Takes the first value that each field has in the reports, shortens long ones, and keeps the example
-that a field has already where the reports have none. Writes ``tiktok_ray/field_examples.json``;
-says which fields have no example yet, and exits 1 then. Afterwards make the page again:
+that a field has already where the reports have none; where there is none either, takes what the
+analyzer says of the inputs that its own test makes. Writes ``tiktok_ray/field_examples.json``; says
+which fields have no example yet, and exits 1 then. Afterwards make the page again:
 ``tiktok-ray schema --markdown > docs/fields.md``.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from tiktok_ray import schema
+from tiktok_ray.analyzer import Partial
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.json_text import json_text
+from tiktok_ray.report import rounded
 
-#: Most items of a list and letters of a text that an example shows.
-ITEMS, LETTERS = 3, 60
+#: Most items of a list, of one within it (a box has four), and letters of a text in an example.
+ITEMS, INNER, LETTERS = 3, 4, 60
 
 
 def paths() -> list[str]:
@@ -48,11 +52,11 @@ def values(value: Any, path: str, wanted: set[str]) -> Iterator[tuple[str, Any]]
             yield from values(inner, path, wanted)
 
 
-def shortened(value: Any) -> Any:
+def shortened(value: Any, items: int = ITEMS) -> Any:
     if isinstance(value, str) and len(value) > LETTERS:
         return value[: LETTERS - 1] + "…"
     if isinstance(value, list):
-        return [shortened(one) for one in value[:ITEMS]]
+        return [shortened(one, INNER) for one in value[:items]]
     if isinstance(value, dict):
         return {key: shortened(one) for key, one in list(value.items())[:ITEMS]}
     return value
@@ -75,11 +79,24 @@ def collected(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def made(name: str) -> Iterator[dict[str, Any]]:
+    """Outputs of an analyzer for the inputs that its test makes, as in reports."""
+    module = importlib.import_module(f"tests.actors.test_{name}")
+    for analyzer, inputs in module.varied():
+        output = analyzer.analyze(**inputs)
+        output = output.output if isinstance(output, Partial) else output
+        yield dict(rounded(output.model_dump(mode="json", exclude_none=True, by_alias=True)))
+
+
 def main() -> int:
     reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
     file = schema.HERE / "field_examples.json"
     known, wanted = dict(schema.examples()), paths()
     known |= collected(reports)
+    for name in sorted(make_graph().outputs):
+        if any(path.startswith(f"{name}.") and path not in known for path in wanted):
+            outputs = [{"analyzers": {name: {"output": output}}} for output in made(name)]
+            known = collected(outputs) | known
     file.write_text(json_text({path: known[path] for path in wanted if path in known}) + "\n")
     lacking = [path for path in wanted if path not in known]
     print("\n".join(lacking) or "every field has an example")

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from actors import ANALYZERS
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import Audio, Frames
-from tiktok_ray.report import Output, undeclared
+from tiktok_ray.report import Output, rounded, undeclared
+from tiktok_ray.schema import analyzer_schema
 
 GRAPH = Graph(ANALYZERS)
 EVERY = pytest.mark.parametrize("analyzer", ANALYZERS, ids=lambda a: a.name)
@@ -68,6 +70,8 @@ def test_outputs_survive_json_and_have_events_in_time(analyzer):
     for a, inputs in varied(analyzer):
         output = output_of(a.analyze(**inputs))
         assert type(output).model_validate_json(output.model_dump_json()) == output
+        written = rounded(output.model_dump(mode="json", exclude_none=True))
+        Draft202012Validator(analyzer_schema(analyzer.name)).validate(written)
         assert output.headline()
         for event in output.events():
             assert event.analyzer == analyzer.name

@@ -7,6 +7,10 @@ import sys
 import time
 
 import pytest
+from jsonschema import Draft202012Validator
+
+from tiktok_ray import schema
+from tiktok_ray.reading import Report
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1500)]
 
@@ -85,6 +89,10 @@ def test_the_composite_is_told_truly(real_media, real_models, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout)
+    Draft202012Validator(schema.report_schema()).validate(report)
+    [file] = tmp_path.glob("*.json")
+    read = Report.load(file)
+    assert (read.remarks, read.plain()) == ((), report)
     events = report["timeline"]
     cuts = [e["start"] for e in events if e["kind"] == "cut"]
     assert cuts == [pytest.approx(t, abs=1 / 30) for t in truth["cuts_s"]]

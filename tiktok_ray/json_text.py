@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 #: Longest line, where what stands in it can be parted at all.
-WIDTH = 110
+WIDTH = 140
 _SCALAR = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 

@@ -220,8 +220,8 @@ Every field of form {SCHEMA_VERSION}, by `tiktok-ray schema --markdown`, which m
 - A field that is not there was not measured, or does not apply; nothing stands in its place.
 - `[]` are the items of a list, `{{}}` the values of a dictionary. Times are seconds from the first
   displayed frame; numbers are rounded to four decimals.
-- Examples are from reports about real videos; those of analyzers whose weights were not at hand were
-  written by hand.
+- Examples are from a report about a real video; what that did not have, from what analyzers say of the
+  inputs that their own tests make.
 
 | part | what |
 |---|---|
