@@ -102,9 +102,8 @@ class Report(VideoReport):
                 yield section.output
 
 
-#: Older forms that are read, and what they called otherwise: by analyzer (or ``""`` for all that is
-#: not an output) and model, the old name of each field that has another today.
-OLDER: Mapping[str, Mapping[tuple[str, str], Mapping[str, str]]] = {"1.0": {}}
+#: Older forms that are read. Since 1.0 fields were added, and none was renamed or removed.
+OLDER = ("1.0",)
 
 
 def _first(error: ValidationError) -> str:

@@ -73,8 +73,16 @@ def fields_of(model: type[BaseModel], path: str) -> Iterator[FieldFacts]:
         told: Any = field.json_schema_extra or {}
         inner = list(_models_in(field.annotation))
         key = f"{path}.{field.alias or name}"
-        words = (str(told.get(k, "")) for k in ("basis", "unit", "range", "method"))
-        yield FieldFacts(key, field.annotation, field.description or "", *words, bool(inner))
+        yield FieldFacts(
+            path=key,
+            annotation=field.annotation,
+            about=field.description or "",
+            basis=str(told.get("basis", "")),
+            unit=str(told.get("unit", "")),
+            range=str(told.get("range", "")),
+            method=str(told.get("method", "")),
+            holds_fields=bool(inner),
+        )
         for one in inner:
             if one is not Output:  # a section's, which is another with each analyzer
                 yield from fields_of(one, key)
