@@ -34,7 +34,7 @@ from benchmarks import random_models as models
 from tiktok_ray.analyzer import Analyzer, Variant
 from tiktok_ray.media import Audio, Frames, Levels, Speech
 from tiktok_ray.placement import CONTEXT_GIB, Assignment, Card, gpu_share, plan
-from tiktok_ray.report import rounded
+from tiktok_ray.report import rounded, said
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span
 
@@ -237,7 +237,7 @@ def _serve(pipe: Any, *args: Any) -> None:
         while (name := pipe.recv()) is not None:
             pipe.send(getattr(held, name)())
     except Exception as error:  # noqa: BLE001 - goes to the parent, which stops
-        pipe.send({"error": f"{type(error).__name__}: {error}"})
+        pipe.send({"error": said(error)})
 
 
 class Process:

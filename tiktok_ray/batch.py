@@ -42,7 +42,7 @@ from tiktok_ray.jobs import POISON, Lease
 from tiktok_ray.manifest import Entry, entries, item_of
 from tiktok_ray.media import InputError
 from tiktok_ray.metrics import Metrics, RayMirror, served
-from tiktok_ray.report import readable
+from tiktok_ray.report import readable, said
 from tiktok_ray.settings import Settings
 
 if TYPE_CHECKING:
@@ -416,8 +416,7 @@ class Batch:
             self._ruin = self._ruin or error
         except Exception as error:
             log.error("%s: unforeseen", entry.source, exc_info=error)
-            words = f"{type(error).__name__}: {error}"[:500]
-            self._fail(entry, "internal", words, "the log says more", deaths=before)
+            self._fail(entry, "internal", said(error), "the log says more", deaths=before)
         finally:
             for key in [k for k, maker in self._makers.items() if maker == entry.item]:
                 del self._makers[key]
@@ -438,7 +437,7 @@ class Batch:
             try:
                 report = await self.runner.analyze(source)
             except OSError as error:
-                raise RuntimeError(f"{type(error).__name__}: {error}") from error
+                raise RuntimeError(said(error)) from error
             report["run"]["batch"] = {
                 "item": entry.item,
                 "source": entry.source,
@@ -647,7 +646,6 @@ def counted(runner: Runner, settings: Settings) -> Iterator[dict[str, Any]]:
 
     What goes through a service is counted there, once. Raises ``PortTaken``.
     """
-    from tiktok_ray.compose import make_graph
     from tiktok_ray.through import Through
 
     if isinstance(runner, Through):

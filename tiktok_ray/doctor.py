@@ -18,6 +18,7 @@ from typing import Literal
 from tiktok_ray import QUIET, jobs, records, store, upkeep
 from tiktok_ray.doors import token_file
 from tiktok_ray.graph import Graph, GraphError
+from tiktok_ray.report import said
 from tiktok_ray.settings import Settings
 
 log = logging.getLogger("tiktok_ray.doctor")
@@ -72,7 +73,7 @@ def _answers(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
         yield from check()
     except Exception as error:
         log.error("the check of %s failed", name, exc_info=error)
-        words = f"could not be looked at: {type(error).__name__}: {error}"
+        words = f"could not be looked at: {said(error)}"
         yield Finding(name, "bad", words, "mend what it names, or tell us")
 
 

@@ -54,7 +54,7 @@ from tiktok_ray.media import InputError
 from tiktok_ray.metrics import Metrics
 from tiktok_ray.outbound import Door, trust
 from tiktok_ray.records import no_room, no_room_behind, set_aside
-from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded
+from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded, said
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Store
 
@@ -285,7 +285,7 @@ class Service:
                 await step()
             except Exception as error:
                 log.error("%s", name, exc_info=error)
-                self.troubles[name] = f"{name}: {type(error).__name__}: {error}"
+                self.troubles[name] = f"{name}: {said(error)}"
                 await asyncio.sleep(1.0)
             else:
                 self.troubles.pop(name, None)
@@ -393,8 +393,7 @@ class Service:
             state = "cancelled"
         except Exception as error:
             log.error("job %s failed", job.id, exc_info=error)
-            words = f"{type(error).__name__}: {error}"[:500]
-            trouble = problem("internal", 500, words, "the log of the service says more")
+            trouble = problem("internal", 500, said(error), "the log of the service says more")
         released = state == "cancelled" and self._stopping
         try:
             await self._on_disk(self._flush)
@@ -671,7 +670,7 @@ class Service:
         except TimeoutError:
             return f"no answer within {WEBHOOK_S:g} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"{type(error).__name__}: {error}"
+            return said(error)
 
     # What it says of itself
 

@@ -14,6 +14,7 @@ import psutil
 
 from tiktok_ray.engine import CapacityError, Source
 from tiktok_ray.media import InputError
+from tiktok_ray.report import said
 from tiktok_ray.settings import Settings
 
 POLL_S = 0.5
@@ -103,7 +104,7 @@ class Through:
             try:
                 answer = await self._client.request(method, path, **more)
             except httpx.TransportError as error:
-                trouble = f"{type(error).__name__}: {error}"
+                trouble = said(error)
             else:
                 if answer.status_code < 400:
                     found: dict[str, Any] = answer.json()
