@@ -33,10 +33,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 import typer
 from typer.core import TyperGroup
 
-from tiktok_ray import logs, media
+from tiktok_ray import logs
 from tiktok_ray.commands import explained, names_of, open_settings, options_of
 from tiktok_ray.compose import make_cache, make_engine, make_graph
 from tiktok_ray.engine import CapacityError, Engine, Source
+from tiktok_ray.files import sha256_of
 from tiktok_ray.intake import URL, Taken, take
 from tiktok_ray.jobs import POISON, Lease
 from tiktok_ray.manifest import Entry, entries, item_of
@@ -359,7 +360,7 @@ class Batch:
     async def _make_ready(self, entry: Entry, folder: Path) -> Ready:
         try:
             taken = await take(entry.place, self.settings, folder)
-            digest = await asyncio.to_thread(media.fingerprint, taken.path)
+            digest = await asyncio.to_thread(sha256_of, taken.path)
         except (ValueError, OSError) as error:
             if URL.match(entry.source):
                 raise

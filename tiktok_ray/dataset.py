@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from tiktok_ray.files import safe_name
+
 SCHEMA_VERSION = "1"
 #: Videos in a part at most; parts of fewer than half of it are joined.
 PART_VIDEOS = 4096
@@ -375,8 +377,7 @@ ASIDE = "set-aside"
 
 
 def _report_path(video_id: str) -> str:
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in video_id)
-    return f"reports/{name}.json"
+    return f"reports/{safe_name(video_id)}.json"
 
 
 class Dataset:

@@ -29,6 +29,7 @@ import psutil
 
 from tiktok_ray import logs
 from tiktok_ray.cache import DiskCache
+from tiktok_ray.files import owner_only, replacing, write_whole
 from tiktok_ray.records import no_room
 from tiktok_ray.settings import Settings
 
@@ -142,13 +143,10 @@ def _remember(starts: Path, owner: Owner) -> None:
     """Note a start, by which dead Ray sessions are known as ours. A full disk does not stop it."""
     known = [json.dumps({"pid": pid, "started": at}) for pid, at in _starts(starts)]
     entry = json.dumps({"pid": owner.pid, "started": owner.started})
-    part = starts.with_suffix(".part")
     try:
-        part.write_text("\n".join([*known[1 - KEPT_STARTS :], entry]) + "\n")
-        part.replace(starts)
+        write_whole(starts, "\n".join([*known[1 - KEPT_STARTS :], entry]) + "\n")
     except OSError as error:
         log.warning("this start is not noted in %s: %s", starts, error)
-        part.unlink(missing_ok=True)
 
 
 def _starts(path: Path) -> list[tuple[int, float]]:
@@ -378,8 +376,7 @@ def back_up(
         )
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = folder / f"tiktok-ray-{stamp}.tar.gz"
-    part = target.with_name(f".{target.name}.part")
-    try:
+    with replacing(target) as part:
         with tempfile.TemporaryDirectory(prefix=".ledger-", dir=folder) as scratch:
             copy = Path(scratch) / LEDGER
             copy_database(home / LEDGER, copy)
@@ -392,9 +389,6 @@ def back_up(
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.chmod(0o600)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     for old in sorted(folder.glob("tiktok-ray-*.tar.gz"))[:-keep]:
         old.unlink()
     return target
@@ -522,10 +516,6 @@ def append(settings: Settings, name: str, entry: dict[str, Any]) -> Path:
     """Append one line to a log of that name."""
     path = settings.home / logs.FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(path, "a", encoding="utf-8", opener=_private) as file:
+    with open(path, "a", encoding="utf-8", opener=owner_only) as file:
         file.write(json.dumps(entry, ensure_ascii=False) + "\n")
     return path
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
