@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import random_models as models
+from tiktok_ray import nvml
 from tiktok_ray.analyzer import Analyzer, Variant
 from tiktok_ray.media import Audio, Frames, Levels, Speech
 from tiktok_ray.placement import CONTEXT_GIB, Assignment, Card, gpu_share, plan
@@ -460,16 +461,9 @@ def machine() -> dict[str, Any]:
 
 
 def card() -> dict[str, Any]:
-    """The first card by NVML. Raises what NVML raises where there is none."""
-    import pynvml
-
-    pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-    return {
-        "card": str(pynvml.nvmlDeviceGetName(handle)),
-        "driver": str(pynvml.nvmlSystemGetDriverVersion()),
-        "total_gib": pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30,
-    }
+    """The first card by NVML. Raises ``nvml.NoDriver`` where there is none."""
+    first = nvml.cards()[0]
+    return {"card": first.name, "driver": first.driver, "total_gib": first.total_gib}
 
 
 COLUMNS = {

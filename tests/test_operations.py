@@ -401,6 +401,8 @@ def test_a_number_that_another_process_got_is_no_owner():
     me = psutil.Process()
     assert upkeep.Owner(me.pid, me.create_time(), "x").alive()
     assert not upkeep.Owner(me.pid, me.create_time() - 100, "x").alive()
+    assert upkeep.process_of(me.pid, me.create_time()) == me
+    assert upkeep.process_of(2**22 + 1, me.create_time()) is None
     owner = upkeep.Owner(12, 34.5, "/a:b/c")
     assert upkeep.Owner.of(owner.mark()) == owner
     assert upkeep.Owner.of("") is None

@@ -27,7 +27,7 @@ from typing import Any
 
 import psutil
 
-from tiktok_ray import logs
+from tiktok_ray import logs, nvml
 from tiktok_ray.cache import DiskCache
 from tiktok_ray.files import owner_only, replacing, write_whole
 from tiktok_ray.records import no_room
@@ -57,6 +57,16 @@ class CannotKeep(Exception):
 # Whose process is this
 
 
+def process_of(pid: int, started: float) -> psutil.Process | None:
+    """The living process of that number, if it is the one that started then (seconds since 1970)."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < 1
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
 @dataclass(frozen=True)
 class Owner:
     """Who started a process: a process by number and start time, for a home."""
@@ -79,12 +89,30 @@ class Owner:
         return f"{self.pid}:{self.started:.2f}:{self.home}"
 
     def alive(self) -> bool:
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return process_of(self.pid, self.started) is not None
+
+
+def note_path(settings: Settings) -> Path:
+    """Where the service says which process serves, at what address, and where its Ray is."""
+    return settings.home / "service.json"
+
+
+def service_note(settings: Settings) -> dict[str, Any]:
+    """What the service wrote there; empty where there is nothing that can be read."""
+    try:
+        note = json.loads(note_path(settings).read_text(errors="replace"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def serving(settings: Settings) -> psutil.Process | None:
+    """The process that serves, if it still is the one that the note means."""
+    note = service_note(settings)
+    try:
+        return process_of(note["pid"], note["started"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def private(home: Path) -> None:
@@ -237,7 +265,7 @@ class Cleaned:
 
 def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
     """End stale processes, which frees their memory on the card, and remove dead Ray sessions."""
-    on_card = cards_used()
+    on_card = nvml.taken_by_process()
     left = stale(settings)
     made = Cleaned()
     for process in left:
@@ -269,26 +297,6 @@ def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
 def _title(process: psutil.Process) -> str:
     words = " ".join(process.cmdline()) or process.name()
     return words if len(words) <= 80 else words[:77] + "…"
-
-
-def cards_used() -> dict[int, float]:
-    """What each process takes of all cards together, in GiB by process number, by NVML."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return {}
-    used: dict[int, float] = {}
-    try:
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-                taken = (process.usedGpuMemory or 0) / 2**30
-                used[process.pid] = used.get(process.pid, 0.0) + taken
-    finally:
-        pynvml.nvmlShutdown()
-    return used
 
 
 def dead_temporaries(settings: Settings) -> list[Path]:

@@ -23,7 +23,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from tiktok_ray import upkeep
+from tiktok_ray import nvml, upkeep
 from tiktok_ray.console import table_of
 from tiktok_ray.settings import Settings
 
@@ -117,14 +117,8 @@ def _cards(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cards as planned, and what is used of them now, by NVML; None where it cannot tell."""
     used: dict[int, float] = {}
     if planned:
-        import pynvml
-
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlInit()
-            for index in range(pynvml.nvmlDeviceGetCount()):
-                memory = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
-                used[index] = round(memory.used / 2**30, 2)
-            pynvml.nvmlShutdown()
+        with contextlib.suppress(nvml.NvmlError):
+            used = {card.index: round(card.used_gib, 2) for card in nvml.cards()}
     return [{**card, "used_gib": used.get(card["index"])} for card in planned]
 
 

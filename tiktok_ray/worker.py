@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tiktok_ray import media
+from tiktok_ray import media, nvml
 from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
 from tiktok_ray.imports import alone, import_first
 from tiktok_ray.media import InputError
@@ -216,23 +216,7 @@ def _vram_gib(by_torch: bool) -> float:
 
         if torch.cuda.is_initialized():
             reserved = float(torch.cuda.max_memory_reserved()) / 2**30
-    return max(reserved, _vram_by_nvml())
-
-
-def _vram_by_nvml() -> float:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0.0
-    used = 0
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            if process.pid == os.getpid():
-                used += process.usedGpuMemory or 0
-    return used / 2**30
+    return max(reserved, nvml.taken_by_process().get(os.getpid(), 0.0))
 
 
 class _MemoryWatch:
