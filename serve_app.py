@@ -8,10 +8,8 @@ Serve's (port 8000, or as Serve's configuration says) where ``TIKTOK_RAY_PORT`` 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -58,7 +56,7 @@ def application(
     )
     @serve.ingress(build)
     class Ingress:
-        """The application, and ``analyze`` for those who hold its handle."""
+        """The application, as a replica of Serve."""
 
         app: FastAPI
 
@@ -70,18 +68,6 @@ def application(
             listener = getattr(self.app.state, "listener", None)
             if listener is not None and listener.done():
                 raise RuntimeError("nobody listens any more")
-
-        async def analyze(
-            self, path: str, only: Sequence[str] = (), without: Sequence[str] = ()
-        ) -> str:
-            """The report of a file on this machine, as JSON, on the fleet that serves requests."""
-            from tiktok_ray.engine import Source
-
-            service = self.app.state.service
-            report = await service.engine.analyze(
-                Source(Path(path), path), only=only, without=without
-            )
-            return await asyncio.to_thread(report.to_json)
 
     return Ingress.bind()  # type: ignore[attr-defined]
 

@@ -31,10 +31,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import random_models as models
+from tiktok_ray import nvml
 from tiktok_ray.analyzer import Analyzer, Variant
 from tiktok_ray.media import Audio, Frames, Levels, Speech
 from tiktok_ray.placement import CONTEXT_GIB, Assignment, Card, gpu_share, plan
-from tiktok_ray.report import rounded
+from tiktok_ray.report import rounded, said
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span
 
@@ -237,7 +238,7 @@ def _serve(pipe: Any, *args: Any) -> None:
         while (name := pipe.recv()) is not None:
             pipe.send(getattr(held, name)())
     except Exception as error:  # noqa: BLE001 - goes to the parent, which stops
-        pipe.send({"error": f"{type(error).__name__}: {error}"})
+        pipe.send({"error": said(error)})
 
 
 class Process:
@@ -460,16 +461,9 @@ def machine() -> dict[str, Any]:
 
 
 def card() -> dict[str, Any]:
-    """The first card by NVML. Raises what NVML raises where there is none."""
-    import pynvml
-
-    pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-    return {
-        "card": str(pynvml.nvmlDeviceGetName(handle)),
-        "driver": str(pynvml.nvmlSystemGetDriverVersion()),
-        "total_gib": pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30,
-    }
+    """The first card by NVML. Raises ``nvml.NoDriver`` where there is none."""
+    first = nvml.cards()[0]
+    return {"card": first.name, "driver": first.driver, "total_gib": first.total_gib}
 
 
 COLUMNS = {

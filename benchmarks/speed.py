@@ -34,6 +34,7 @@ from benchmarks import noop
 from tiktok_ray import media
 from tiktok_ray.compose import make_graph, make_workers
 from tiktok_ray.engine import Engine, Source, Tracks, options_for
+from tiktok_ray.files import sha256_of
 from tiktok_ray.graph import Graph
 from tiktok_ray.placement import Plan, plan
 from tiktok_ray.settings import Settings
@@ -199,7 +200,7 @@ async def measure_b(settings: Settings) -> None:
             ratios.append(ours / bare)
             engines.append(ours)
             bares.append(bare)
-        sha = median(lambda: media.fingerprint(path))
+        sha = median(lambda: sha256_of(path))
     finally:
         await fleet.close()
     line("b", "19 analyzers that do nothing / 19 bare Ray calls, one after another",

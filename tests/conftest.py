@@ -1,7 +1,10 @@
 """Fixtures that every test shares."""
 
 import os
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,10 +42,37 @@ def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("this test is not marked `ray` but starts it")
 
-    import sys
-
     if "ray" in sys.modules:
         monkeypatch.setattr("ray.init", refuse)
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """NVML with three cards, of 24, 24 and 8 GiB, a quarter of each taken by processes 1 and 2."""
+    sizes = (24, 24, 8)
+
+    def memory(index: int) -> types.SimpleNamespace:
+        return types.SimpleNamespace(total=sizes[index] * 2**30, used=sizes[index] * 2**28)
+
+    def processes(index: int) -> list[types.SimpleNamespace]:
+        each = sizes[index] * 2**27
+        return [types.SimpleNamespace(pid=pid, usedGpuMemory=each) for pid in (1, 2)]
+
+    made: Any = types.SimpleNamespace(
+        NVMLError=RuntimeError,
+        opened=0,
+        nvmlInit=lambda: setattr(made, "opened", made.opened + 1),
+        nvmlShutdown=lambda: setattr(made, "opened", made.opened - 1),
+        nvmlSystemGetDriverVersion=lambda: "570.1",
+        nvmlDeviceGetCount=lambda: len(sizes),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda index: f"card {index}",
+        nvmlDeviceGetUUID=lambda index: f"GPU-{index}a{index}",
+        nvmlDeviceGetMemoryInfo=memory,
+        nvmlDeviceGetComputeRunningProcesses=processes,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", made)
+    return made
 
 
 @pytest.fixture

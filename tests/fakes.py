@@ -182,7 +182,6 @@ class Faulty(Analyzer):
     """Goes wrong at `where`, each subclass in its own way."""
 
     where = how = ""
-    needs = Needs(timeout_s=6.0)
 
     def load(self, variant, device, files):
         if self.where == "load":
@@ -203,5 +202,6 @@ for _where in ("load", "analyze"):
         FAULTS[_name] = globals()[_name] = type(
             _name,
             (Faulty,),
-            {"name": _name, "where": _where, "how": _how, "__module__": __name__, "__doc__": _how},
-        )
+            {"name": _name, "where": _where, "how": _how, "__module__": __name__, "__doc__": _how,
+             "needs": Needs(timeout_s=1.0 if _how == "hangs" else 60.0)},
+        )  # fmt: skip

@@ -70,13 +70,6 @@ def test_the_slowest_is_copied_first_and_only_while_it_helps(
     assert shares <= len(plan.cards) + 1e-9
 
 
-def test_the_bottleneck_is_named(cluster_module):
-    assert cluster_module.bottleneck({"a": 4.0, "b": 3.0}, {"a": 2, "b": 1}) == (
-        "b",
-        pytest.approx(1 / 3),
-    )
-
-
 def test_copies_of_a_plan_hold_the_copied_alone(cluster_module):
     plan = planned(a=0.3, b=0.1, c=0.1)
     copies = {"a": 3, "b": 2, "c": 1}

@@ -18,6 +18,7 @@ from tiktok_ray.settings import Settings
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     *(p for p in sorted((ROOT / "docs").glob("**/*.md")) if not p.name.startswith("_")),
 ]
 #: Variables of the environment that are no settings, and where each is read.

@@ -402,6 +402,8 @@ def test_a_number_that_another_process_got_is_no_owner():
     me = psutil.Process()
     assert upkeep.Owner(me.pid, me.create_time(), "x").alive()
     assert not upkeep.Owner(me.pid, me.create_time() - 100, "x").alive()
+    assert upkeep.process_of(me.pid, me.create_time()) == me
+    assert upkeep.process_of(2**22 + 1, me.create_time()) is None
     owner = upkeep.Owner(12, 34.5, "/a:b/c")
     assert upkeep.Owner.of(owner.mark()) == owner
     assert upkeep.Owner.of("") is None
@@ -517,11 +519,15 @@ def service(monkeypatch):
         "/health": healthy(),
         "/plan": {"analyzers": [{"analyzer": n, **row} for n in ("cut_analysis", "body_pose")]},
         "/metrics": (
-            "# TYPE tiktok_ray_analyzer_seconds_total counter\n"
-            'tiktok_ray_analyzer_seconds_total{analyzer="cut_analysis"} 6.0\n'
-            'tiktok_ray_analyzer_sections_total{analyzer="cut_analysis",status="ok"} 3\n'
-            'tiktok_ray_analyzer_sections_total{analyzer="cut_analysis",status="failed"} 1\n'
-            'tiktok_ray_analyzer_sections_total{analyzer="cut_analysis",status="skipped"} 9\n'
+            "# TYPE tiktok_ray_analyzer_seconds histogram\n"
+            'tiktok_ray_analyzer_seconds_count{analyzer="cut_analysis",device="cpu"} 3\n'
+            'tiktok_ray_analyzer_seconds_sum{analyzer="cut_analysis",device="cpu"} 5.0\n'
+            'tiktok_ray_analyzer_seconds_count{analyzer="cut_analysis",device="cuda"} 1\n'
+            'tiktok_ray_analyzer_seconds_sum{analyzer="cut_analysis",device="cuda"} 1.0\n'
+            "# TYPE tiktok_ray_sections_total counter\n"
+            'tiktok_ray_sections_total{analyzer="cut_analysis",status="ok"} 3\n'
+            'tiktok_ray_sections_total{analyzer="cut_analysis",status="failed"} 1\n'
+            'tiktok_ray_sections_total{analyzer="cut_analysis",status="skipped"} 9\n'
         ),
         "/jobs?state=running&limit=20": {"jobs": [job("1" * 24, "running")]},
         "/jobs?state=running&limit=100": {"jobs": [job("1" * 24, "running")]},

@@ -1,5 +1,4 @@
 import json
-import sys
 import types
 
 import pytest
@@ -121,24 +120,6 @@ def test_shares_are_rounded_up_to_rays_grain(gib, total):
 def test_the_set_size_replaces_the_card():
     assert [c.total_gib for c in cards_here(Settings(vram_gib=16))] == [16]
     assert cards_here(Settings(vram_gib=0)) == ()
-
-
-@pytest.fixture
-def nvml(monkeypatch):
-    """NVML with three cards, of 24, 24 and 8 GiB."""
-    sizes = (24, 24, 8)
-    made = types.SimpleNamespace(
-        NVMLError=RuntimeError,
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlSystemGetDriverVersion=lambda: "570.1",
-        nvmlDeviceGetCount=lambda: len(sizes),
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetName=lambda index: f"card {index}",
-        nvmlDeviceGetUUID=lambda index: f"GPU-{index}a{index}",
-        nvmlDeviceGetMemoryInfo=lambda index: types.SimpleNamespace(total=sizes[index] * 2**30),
-    )
-    monkeypatch.setitem(sys.modules, "pynvml", made)
 
 
 @pytest.mark.usefixtures("nvml")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import textwrap
 
 import numpy as np
 import psutil
@@ -54,78 +55,116 @@ async def test_a_video_through_child_processes(clip, settings, mode):
     assert report.run.workers == mode
 
 
+#: Of the faults, those that the next video meets again in the fast tier; the slow one's meets all.
+AGAIN = ("analyze_raises", "analyze_exits", "load_raises")
+
+
 @pytest.mark.parametrize(
-    "mode",
+    ("mode", "again"),
     [
-        "threads",
-        pytest.param("processes", marks=pytest.mark.slow),
-        pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.ray]),
+        ("threads", AGAIN),
+        pytest.param("threads", tuple(fakes.FAULTS), marks=pytest.mark.slow, id="threads-all"),
+        pytest.param("processes", tuple(fakes.FAULTS), marks=pytest.mark.slow),
+        pytest.param("ray", tuple(fakes.FAULTS), marks=[pytest.mark.slow, pytest.mark.ray]),
     ],
 )
 @pytest.mark.usefixtures("no_child_is_left")
-async def test_every_fault_stays_with_whom_it_belongs_to(clip, settings, mode):
+async def test_every_fault_stays_with_whom_it_belongs_to(clip, settings, mode, again):
     settings = settings.model_copy(update={"load_timeout_s": 6.0})
     engine = engine_for((*INNOCENT, *fakes.FAULTS.values()), settings, mode)
+    died = "its process died twice: " + ("Actor" if mode == "ray" else "ended ")
+    expected = {
+        "analyze_raises": ("failed", "ValueError: broken inside"),
+        "analyze_asks_to_exit": ("failed", "SystemExit: 3"),
+        "analyze_hangs": ("timed_out", "took longer than its limit of 1 s"),
+        "analyze_exits": ("failed", died + ("" if mode == "ray" else "with exit status 3")),
+        "analyze_aborts": ("failed", died + ("" if mode == "ray" else "by SIGABRT")),
+        "load_raises": ("failed", "load: ValueError: broken inside"),
+        "load_asks_to_exit": ("failed", "load: SystemExit: 3"),
+        "load_hangs": ("failed", "load: took longer than 6 s"),
+        "load_exits": ("failed", f"load: {died}" + ("" if mode == "ray" else "with exit status 3")),
+        "load_aborts": ("failed", f"load: {died}" + ("" if mode == "ray" else "by SIGABRT")),
+    }
+    innocent = [a.name for a in INNOCENT]
     try:
-        for _ in range(2):
-            report = await engine.analyze(Source(clip, "clip.mp4"))
-            told = {name: (s.status, s.reason) for name, s in report.analyzers.items()}
-            assert {told[a.name][0] for a in INNOCENT} == {"ok"}, told
-            assert told["analyze_raises"] == ("failed", "ValueError: broken inside")
-            assert told["analyze_asks_to_exit"] == ("failed", "SystemExit: 3")
-            assert told["analyze_hangs"] == ("timed_out", "took longer than its limit of 6 s")
-            assert told["load_raises"] == ("failed", "load: ValueError: broken inside")
-            assert told["load_asks_to_exit"] == ("failed", "load: SystemExit: 3")
-            assert told["load_hangs"] == ("failed", "load: took longer than 6 s")
-            for where, said in (
-                ("load", "load: its process died"),
-                ("analyze", "its process died"),
-            ):
-                for how, end in (("exits", "with exit status 3"), ("aborts", "by SIGABRT")):
-                    status, reason = told[f"{where}_{how}"]
-                    words = "Actor" if mode == "ray" else f"ended {end}"
-                    assert status == "failed"
-                    assert reason.startswith(f"{said} twice: {words}")
-                    assert "ray::" not in reason
-                    assert "\x1b" not in reason
+        for faults in (tuple(expected), again):
+            source = Source(clip, "clip.mp4")
+            report = await engine.analyze(source, only=[*innocent, *faults])
+            told = {name: (s.status, s.reason or "") for name, s in report.analyzers.items()}
+            assert {told[name][0] for name in innocent} == {"ok"}, told
+            for name in faults:
+                status, reason = told[name]
+                assert (status, reason[: len(expected[name][1])]) == expected[name]
+                assert status == "failed" or reason == expected[name][1]
+                assert "ray::" not in reason
+                assert "\x1b" not in reason
     finally:
         await engine.workers.close()
 
 
-@pytest.mark.parametrize(
-    ("fault", "type", "words"),
-    [
-        ("raise ValueError('no such layout')", "undecodable", "ValueError: no such layout"),
-        ("raise SystemExit(1)", "undecodable", "SystemExit: 1"),
-        ("os._exit(3)", "decoder_died", "ended with exit status 3"),
-        ("os.abort()", "decoder_died", "ended by SIGABRT"),
-        ("time.sleep(600)", "decode_timeout", "decoding took longer than 3 s"),
-    ],
-)
-@pytest.mark.usefixtures("no_child_is_left")
-async def test_a_decoder_that_goes_wrong_is_the_requests_error_and_no_more(
-    clip, settings, tmp_path, monkeypatch, fault, type, words
-):
-    """The fault is put into the child by a module that Python imports as it starts."""
-    (tmp_path / "sitecustomize.py").write_text(
+#: What may be wrong with a decoder: how, the type of the error, and words of it.
+DECODERS = {
+    "raises": ("raise ValueError('no such layout')", "undecodable", "ValueError: no such layout"),
+    "leaves": ("raise SystemExit(1)", "undecodable", "SystemExit: 1"),
+    "exits": ("os._exit(3)", "decoder_died", "ended with exit status 3"),
+    "aborts": ("os.abort()", "decoder_died", "ended by SIGABRT"),
+}
+
+
+def in_children(folder, code):
+    """Have our child processes run that before all else: Python imports this module as it starts."""
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nif 'tiktok_ray.child' in sys.orig_argv:\n{textwrap.indent(code, '    ')}\n"
+    )
+
+
+def decoding_badly(faults):
+    """Code by which files of those names meet those faults when they are decoded."""
+    return (
         "import os, time\n"
         "from tiktok_ray import media\n"
         "whole = media.decode\n"
         "def decode(path, *more, **named):\n"
-        f"    if path.name == 'bad.mp4':\n        {fault}\n"
+        f"    exec({faults!r}.get(path.stem, ''))\n"
         "    return whole(path, *more, **named)\n"
         "media.decode = decode\n"
     )
+
+
+@pytest.mark.usefixtures("no_child_is_left")
+async def test_a_decoder_that_goes_wrong_is_the_requests_error_and_no_more(
+    clip, settings, tmp_path, monkeypatch
+):
+    in_children(tmp_path, decoding_badly({name: fault for name, (fault, *_) in DECODERS.items()}))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    engine = engine_for([fakes.Plain], settings, "threads")
+    try:
+        for name, (_, type, words) in DECODERS.items():
+            bad = tmp_path / f"{name}.mp4"
+            bad.write_bytes(clip.read_bytes())
+            with pytest.raises(InputError) as raised:
+                await engine.analyze(Source(bad, bad.name))
+            assert raised.value.type == type
+            assert words in str(raised.value)
+            report = await engine.analyze(Source(clip, "clip.mp4"))
+            assert report.analyzers["plain"].status == "ok"
+    finally:
+        await engine.workers.close()
+
+
+@pytest.mark.usefixtures("no_child_is_left")
+async def test_a_decoder_that_hangs_is_ended(clip, settings, tmp_path, monkeypatch):
+    in_children(tmp_path, decoding_badly({"bad": "time.sleep(600)"}))
     monkeypatch.syspath_prepend(str(tmp_path))
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(clip.read_bytes())
-    settings = settings.model_copy(update={"decode_timeout_s": 3.0})
-    engine = engine_for([fakes.Plain], settings, "threads")
+    short = settings.model_copy(update={"decode_timeout_s": 1.0})
+    engine = engine_for([fakes.Plain], short, "threads")
     try:
-        with pytest.raises(InputError) as raised:
+        with pytest.raises(InputError, match="decoding took longer than 1 s") as raised:
             await engine.analyze(Source(bad, "bad.mp4"))
-        assert raised.value.type == type
-        assert words in str(raised.value)
+        assert raised.value.type == "decode_timeout"
+        engine.settings = engine.workers.settings = settings  # the next one has its time
         report = await engine.analyze(Source(clip, "clip.mp4"))
         assert report.analyzers["plain"].status == "ok"
     finally:
@@ -168,18 +207,30 @@ async def test_children_end_with_their_parent(clip, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_command_that_is_told_to_end_leaves_nothing(clip, tmp_path, monkeypatch, number):
-    """Whether the signal reaches the command alone or, as here, its children too."""
+    """Whether the signal reaches the command alone or, as here, its children too.
+
+    An analyzer is at work when it comes, and would be for ten minutes.
+    """
+    in_children(
+        tmp_path,
+        "import time\n"
+        "from actors.cut_analysis import CutAnalysis\n"
+        "CutAnalysis.analyze = lambda self, thumbs: time.sleep(600)\n",
+    )
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("TIKTOK_RAY_HOME", str(tmp_path / "home"))
-    words = ["analyze", clip, "--workers", "threads", "--out", tmp_path / "out"]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *filter(None, sys.path))))
+    words = ["analyze", clip, "--only", "cut_analysis", "--workers", "threads", "--no-cache"]
+    words += ["--out", tmp_path / "out"]
     command = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tiktok_ray.cli", *map(str, words),
         stderr=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     assert command.stderr is not None
     async for line in command.stderr:
-        if b"decode: done" in line:
+        if b"cut_analysis: running" in line:
             break
+    assert len(list(tmp_path.glob("tiktok-ray-tracks-*/*.track"))) > 0
     os.killpg(command.pid, number)
     said = await command.stderr.read()
     assert await command.wait() in (128 + number, 130), said

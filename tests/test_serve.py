@@ -164,7 +164,9 @@ async def test_asking_again_computes_only_what_changed(clip, settings):
         assert {s.get("cached") for s in again["analyzers"].values()} == {True}
         assert again["analyzers"]["needy"]["output"] == first["analyzers"]["needy"]["output"]
         figures = (await client.get("/metrics")).text
-        assert "tiktok_ray_cache_hits_total 3" in figures
+        assert figures.count("tiktok_ray_cache_hits_total{") == 3
+        for name in again["analyzers"]:
+            assert f'tiktok_ray_cache_hits_total{{analyzer="{name}"}} 1.0' in figures
 
 
 async def test_a_key_is_accepted_once(clip, settings):

@@ -38,6 +38,7 @@ from fastapi.responses import (
     PlainTextResponse,
     StreamingResponse,
 )
+from prometheus_client import generate_latest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -57,7 +58,6 @@ from tiktok_ray.service import (
     Arriving,
     Service,
     doors_of_service,
-    exposition,
     input_problem,
     problem,
     upload_path,
@@ -384,7 +384,7 @@ def _handle_errors(app: FastAPI) -> None:
     def say(request: Request, error: Problem) -> JSONResponse:
         service: Service | None = getattr(request.app.state, "service", None)
         if service is not None:
-            service.figures.refused[error.word] += 1
+            service.metrics.refused.labels(error.word).inc()
         return _answer(error)
 
     @app.exception_handler(Problem)
@@ -596,7 +596,7 @@ class _Watched(StreamingResponse):
             with _watching(self._service):
                 await super().__call__(scope, receive, send)
         except Problem as error:
-            self._service.figures.refused[error.word] += 1
+            self._service.metrics.refused.labels(error.word).inc()
             await _answer(error)(scope, receive, send)
 
 
@@ -736,7 +736,7 @@ async def _received(
         silence_s=settings.upload_silence_s,
         came=came,
     )
-    service.figures.uploaded_bytes += form.bytes
+    service.metrics.uploaded.inc(form.bytes)
     wanted = _form_request(form)
     _refuse_request(wanted, service)
     with _named(form.name):
@@ -1197,8 +1197,7 @@ def _add_facts(app: FastAPI) -> None:
     async def metrics(request: Request) -> Response:
         """Figures in Prometheus' text format."""
         service = _service(request)
-        counts = await asyncio.to_thread(service.ledger.counts)
-        text = await asyncio.to_thread(exposition, service, counts)
+        text = await asyncio.to_thread(generate_latest, service.metrics.registry)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/docs", include_in_schema=False)

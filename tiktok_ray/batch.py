@@ -33,16 +33,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 import typer
 from typer.core import TyperGroup
 
-from tiktok_ray import logs, media
+from tiktok_ray import logs
 from tiktok_ray.commands import explained, names_of, open_settings, options_of
 from tiktok_ray.compose import make_cache, make_engine, make_graph
 from tiktok_ray.engine import CapacityError, Engine, Source
+from tiktok_ray.files import sha256_of
 from tiktok_ray.intake import URL, Taken, take
 from tiktok_ray.jobs import POISON, Lease
 from tiktok_ray.json_text import json_text
 from tiktok_ray.manifest import Entry, entries, item_of
 from tiktok_ray.media import InputError
-from tiktok_ray.report import readable
+from tiktok_ray.metrics import Metrics, RayMirror, served
+from tiktok_ray.report import readable, said
 from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
@@ -73,6 +75,10 @@ POISONED = "leave it out, or look at it alone: tiktok-ray analyze; then --retry-
 
 class Busy(Exception):
     """Another batch writes to the destination."""
+
+
+class PortTaken(Exception):
+    """The port that the setting ``batch_metrics_port`` names cannot be had."""
 
 
 class Runner(Protocol):
@@ -151,9 +157,6 @@ class Tally:
         return ", ".join(words)
 
 
-Listener = Callable[[str, dict[str, Any]], None]
-
-
 class Batch:
     """One run over a manifest. ``run`` it once."""
 
@@ -165,7 +168,8 @@ class Batch:
         settings: Settings,
         *,
         retry_quarantined: bool = False,
-        heard: Listener = lambda *_: None,
+        metrics: Metrics | None = None,
+        tell_ray: Callable[[], None] = lambda: None,
     ) -> None:
         from tiktok_ray.dataset import Dataset
 
@@ -178,7 +182,8 @@ class Batch:
         self.failures: dict[str, dict[str, Any]] = {}
         self.stopped: int | None = None
         self._retry_quarantined = retry_quarantined
-        self._heard = heard
+        self._metrics = metrics or Metrics()
+        self._tell_ray = tell_ray
         self._work = work_folder(settings, where)
         self._deaths: dict[str, int] = {}
         self._running: dict[str, tuple[Entry, float]] = {}
@@ -220,6 +225,7 @@ class Batch:
                 await asyncio.to_thread(self.dataset.compact)
             state = "ruined" if self._ruin else "stopped" if self.stopped else "ended"
             await asyncio.to_thread(self._tell, state)
+            self._tell_ray()
             await asyncio.to_thread(self.where.sweep)
             await asyncio.to_thread(shutil.rmtree, self._work, True)
         if self._ruin is not None:
@@ -355,7 +361,7 @@ class Batch:
     async def _make_ready(self, entry: Entry, folder: Path) -> Ready:
         try:
             taken = await take(entry.place, self.settings, folder)
-            digest = await asyncio.to_thread(media.fingerprint, taken.path)
+            digest = await asyncio.to_thread(sha256_of, taken.path)
         except (ValueError, OSError) as error:
             if URL.match(entry.source):
                 raise
@@ -392,7 +398,7 @@ class Batch:
             if ready is None:
                 folder.mkdir(parents=True, exist_ok=True)
                 ready = await self._make_ready(entry, folder)
-                self._heard("fetched", {"bytes": ready.taken.path.stat().st_size})
+                self._metrics.fetched(ready.taken.path.stat().st_size)
             if (video := await self._repeats(entry, ready)) is not None:
                 self.tally.repeats += 1
                 self._note(entry, "duplicate", f"the same video as {video}", video_id=video)
@@ -412,8 +418,7 @@ class Batch:
             self._ruin = self._ruin or error
         except Exception as error:
             log.error("%s: unforeseen", entry.source, exc_info=error)
-            words = f"{type(error).__name__}: {error}"[:500]
-            self._fail(entry, "internal", words, "the log says more", deaths=before)
+            self._fail(entry, "internal", said(error), "the log says more", deaths=before)
         finally:
             for key in [k for k, maker in self._makers.items() if maker == entry.item]:
                 del self._makers[key]
@@ -426,7 +431,7 @@ class Batch:
         facts = {"source": entry.source, "since": time.time()}
         await to_the_end(self.where.write, marker, json.dumps(facts).encode())
         self._running[entry.item] = (entry, time.time())
-        self._heard("at work", {"count": len(self._running)})
+        self._metrics.at_work(len(self._running))
         try:
             source = Source(
                 taken.path, entry.source, taken.id, taken.title, taken.uploader, taken.metadata
@@ -434,7 +439,7 @@ class Batch:
             try:
                 report = await self.runner.analyze(source)
             except OSError as error:
-                raise RuntimeError(f"{type(error).__name__}: {error}") from error
+                raise RuntimeError(said(error)) from error
             report["run"]["batch"] = {
                 "item": entry.item,
                 "source": entry.source,
@@ -445,7 +450,7 @@ class Batch:
             self._done(entry, report)
         finally:
             del self._running[entry.item]
-            self._heard("at work", {"count": len(self._running)})
+            self._metrics.at_work(len(self._running))
             self.where.remove(marker)
 
     def _done(self, entry: Entry, report: dict[str, Any]) -> None:
@@ -459,7 +464,7 @@ class Batch:
         self.tally.first = self.tally.first or time.time()
         words = f"; failed: {', '.join(bad)}" if bad else ""
         log.info("done: %s (%.1f s)%s", entry.source, report["run"]["wall_s"], words)
-        self._heard("done", report)
+        self._metrics.analyzed(report)
 
     def _fail(
         self, entry: Entry, type: str, reason: str, advice: str = "", *, deaths: int = 0
@@ -469,7 +474,7 @@ class Batch:
             self.tally.first = self.tally.first or time.time()
         log.warning("failed: %s: %s: %s", entry.source, type, reason)
         self._note(entry, type, reason, advice=advice, deaths=deaths)
-        self._heard("failed", {"type": type})
+        self._metrics.failed(type)
 
     def _note(
         self,
@@ -510,6 +515,7 @@ class Batch:
                 await self._write_failures()
             log.info("%s", self.tally)
             await asyncio.to_thread(self._tell, "running")
+            self._tell_ray()
 
     async def _write(self, *, everything: bool = False) -> None:
         async with self._writing:
@@ -636,6 +642,29 @@ async def run_batch(
     return batch
 
 
+@contextlib.contextmanager
+def counted(runner: Runner, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Options of a ``Batch`` whose metrics can be scraped while the block runs.
+
+    What goes through a service is counted there, once. Raises ``PortTaken``.
+    """
+    from tiktok_ray.through import Through
+
+    if isinstance(runner, Through):
+        yield {}
+        return
+    metrics = Metrics(make_graph().analyzers)
+    with contextlib.ExitStack() as stack:
+        if port := settings.batch_metrics_port:
+            try:
+                stack.enter_context(served(metrics.registry, port))
+            except OSError as error:
+                raise PortTaken(f"metrics cannot be served on port {port}: {error}") from None
+            yield {"metrics": metrics}
+        else:
+            yield {"metrics": metrics, "tell_ray": RayMirror(metrics.registry).update}
+
+
 def status_of(where: Destination) -> dict[str, Any] | None:
     """What the last run at a destination said of itself; ``died`` when it ended without a word."""
     if not where.has(PROGRESS):
@@ -700,7 +729,6 @@ def run_command(
     """
     from tiktok_ray.console import problem
     from tiktok_ray.dataset import Destination, measured_seconds
-    from tiktok_ray.metrics import listener
 
     logging.basicConfig(
         level=logging.WARNING, handlers=[logs.Words()], format="%(asctime)s %(message)s"
@@ -715,12 +743,16 @@ def run_command(
         seconds = measured_seconds(where)
         chosen = (names_of(only), names_of(without))
         runner = make_runner(settings, *chosen, nodes, through=through, seconds=seconds)
-        more = {"retry_quarantined": retry_quarantined, "heard": listener()}
+        more = {"retry_quarantined": retry_quarantined}
         try:
-            with alone_at(where), logs.native_aside(settings.home):
+            with alone_at(where), logs.native_aside(settings.home), counted(runner, settings) as to:
+                more |= to
                 batch = asyncio.run(run_batch(wanted, where, runner, settings, **more))
         except Busy as error:
             problem(str(error))
+            raise typer.Exit(Exit.USAGE) from None
+        except PortTaken as error:
+            problem(str(error), "choose another: TIKTOK_RAY_BATCH_METRICS_PORT")
             raise typer.Exit(Exit.USAGE) from None
         except OSError as error:
             problem(f"the destination or the disk failed: {error}", "mend it, then run this again")

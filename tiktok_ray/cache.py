@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tiktok_ray.files import owner_only, replacing
 from tiktok_ray.report import Output
 from tiktok_ray.settings import Settings
 
@@ -77,15 +78,11 @@ class DiskCache:
         text = output.model_dump_json().encode()
         if len(text) > self.max_bytes:
             return
-        part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
         try:
-            with open(part, "wb", opener=_private) as file:
+            with replacing(path) as part, open(part, "wb", opener=owner_only) as file:
                 file.write(text)
-            part.replace(path)
         except OSError as error:
             self._failed("kept", key, error)
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             return
         with self._lock:
             self._note(key, len(text))
@@ -141,7 +138,3 @@ def open_cache(settings: Settings) -> DiskCache | None:
     """The cache of a home, or None where the setting ``cache_gib`` wants none. Raises ``OSError``."""
     size = round(settings.cache_gib * 2**30)
     return DiskCache(settings.home / "cache", size) if size else None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

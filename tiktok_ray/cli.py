@@ -17,9 +17,10 @@ from tiktok_ray.batch import app as batch_app
 from tiktok_ray.commands import Exit, explained, names_of, open_settings, options_of, run_tidily
 from tiktok_ray.compose import analyze_source, make_graph
 from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
+from tiktok_ray.files import write_whole
 from tiktok_ray.json_text import json_text
 from tiktok_ray.report import VideoReport
-from tiktok_ray.report_files import Written, check_folder, file_name, write_report, write_whole
+from tiktok_ray.report_files import Written, check_folder, file_name, write_report
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import Weights
 

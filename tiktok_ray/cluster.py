@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import tempfile
 import time
 from collections import Counter
@@ -79,13 +78,6 @@ def replicas(
             room[card] -= share
         made[slowest] += 1
     return made
-
-
-def bottleneck(seconds: Mapping[str, float], made: Mapping[str, int]) -> tuple[str, float]:
-    """The analyzer that limits a node, and the videos per second that it lets through."""
-    name = max(made, key=lambda n: (seconds.get(n, 0.0) / made[n], n))
-    per_video = seconds.get(name, 0.0) / made[name]
-    return name, math.inf if per_video <= 0 else 1 / per_video
 
 
 class Spread:

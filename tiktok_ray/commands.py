@@ -21,6 +21,7 @@ from tiktok_ray.engine import CapacityError
 from tiktok_ray.graph import GraphError
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import DoesNotFit
+from tiktok_ray.report import said
 from tiktok_ray.report_files import CannotWrite
 from tiktok_ray.settings import Settings, UnknownSetting
 
@@ -78,8 +79,7 @@ def explained(*, answering: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         log.error("the command failed", exc_info=error)
-        words = f"internal: {type(error).__name__}: {error}"[:500]
-        problem(words, f"this is a fault of tiktok-ray; {_where_logged()}")
+        problem(f"internal: {said(error)}", f"this is a fault of tiktok-ray; {_where_logged()}")
         raise typer.Exit(Exit.INPUT) from None
 
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from tiktok_ray.files import safe_name
 from tiktok_ray.json_text import json_text
 
 SCHEMA_VERSION = "1"
@@ -377,8 +378,7 @@ ASIDE = "set-aside"
 
 
 def _report_path(video_id: str) -> str:
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in video_id)
-    return f"reports/{name}.json"
+    return f"reports/{safe_name(video_id)}.json"
 
 
 class Dataset:

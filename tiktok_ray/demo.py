@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tiktok_ray import spans
 from tiktok_ray.clips import write_clip
+from tiktok_ray.files import replacing
 from tiktok_ray.media import InputError
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span
@@ -79,9 +80,8 @@ def demo_clip(settings: Settings) -> Path:
     path = settings.home / "demo" / f"demo-{digest}.mp4"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.part.mp4")
-        write_clip(part, pictures(), fps=FPS, audio=sound(), audio_rate=RATE)
-        part.replace(path)
+        with replacing(path, ".part.mp4") as part:
+            write_clip(part, pictures(), fps=FPS, audio=sound(), audio_rate=RATE)
     return path
 
 

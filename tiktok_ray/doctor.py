@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tiktok_ray import QUIET, jobs, records, store, upkeep
+from tiktok_ray import QUIET, jobs, nvml, records, store, upkeep
 from tiktok_ray.doors import token_file
 from tiktok_ray.graph import Graph, GraphError
+from tiktok_ray.report import said
 from tiktok_ray.settings import Settings
 
 log = logging.getLogger("tiktok_ray.doctor")
@@ -72,7 +73,7 @@ def _answers(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
         yield from check()
     except Exception as error:
         log.error("the check of %s failed", name, exc_info=error)
-        words = f"could not be looked at: {type(error).__name__}: {error}"
+        words = f"could not be looked at: {said(error)}"
         yield Finding(name, "bad", words, "mend what it names, or tell us")
 
 
@@ -197,28 +198,20 @@ def _token() -> Iterator[Finding]:
 
 
 def _card() -> Iterator[Finding]:
-    import pynvml
-
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
+        found = nvml.cards()
+    except nvml.NvmlError as error:
         yield Finding("card", "note", f"none ({error})", "models run on the CPU")
         return
-    driver = pynvml.nvmlSystemGetDriverVersion()
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        name = pynvml.nvmlDeviceGetName(handle)
-        used = f"{memory.used / GIB:.1f} of {memory.total / GIB:.1f} GiB used"
-        yield Finding("card", "ok", f"{index}: {name}, {used}, driver {driver}")
-        busy = memory.used / memory.total > 0.5
-        if busy:
+    for card in found:
+        used = f"{card.used_gib:.1f} of {card.total_gib:.1f} GiB used"
+        yield Finding("card", "ok", f"{card.index}: {card.name}, {used}, driver {card.driver}")
+        if card.used_gib > card.total_gib / 2:
             yield Finding("card", "note", "more than half is in use", "see: tiktok-ray monitor")
     if _version("onnxruntime-gpu") is None:
         yield Finding(
             "card", "note", "ONNX Runtime is the CPU's", "set up with TIKTOK_RAY_EXTRA=gpu"
         )
-    pynvml.nvmlShutdown()
 
 
 def _weights(graph: Graph, settings: Settings) -> Iterator[Finding]:

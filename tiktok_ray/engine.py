@@ -32,8 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from tiktok_ray import __version__, media, timeline
+from tiktok_ray import __version__, timeline
 from tiktok_ray.analyzer import Options
+from tiktok_ray.files import sha256_of
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError, Video
 from tiktok_ray.placement import Assignment, Plan
@@ -314,7 +315,7 @@ class Engine:
     async def _decode(self, job: _Job, runnable: Collection[str]) -> Tracks:
         job.tell(Progress("phase", "decode", "running"))
         want = self.graph.tracks(runnable)
-        job.sha256 = await asyncio.to_thread(media.fingerprint, job.source.path)
+        job.sha256 = await asyncio.to_thread(sha256_of, job.source.path)
         async with self.cores.hold(DECODER, 1, DECODE_URGENCY):
             try:
                 tracks = await self._decode_with_retry(job.source.path, want)

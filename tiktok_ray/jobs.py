@@ -162,12 +162,8 @@ class Ledger(Records):
             self._append(id, [(now, "job", {"state": "queued"})])
         return self._get(id), True
 
-    def keyed(self, key: str, digest: str) -> Job | None:
-        """The job that was accepted under ``key``. Raises ``KeyReused``."""
-        with self._lock:
-            return self._keyed(key, digest)
-
     def _keyed(self, key: str, digest: str) -> Job | None:
+        """The job that was accepted under ``key``. Raises ``KeyReused``."""
         for row in self._rows("SELECT * FROM jobs WHERE key = ?", key):
             if row["digest"] != digest:
                 raise KeyReused(f"the key {key!r} was used for another request")

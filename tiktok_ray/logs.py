@@ -26,6 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from tiktok_ray.files import owner_only, replacing
+
 FOLDER, FILE = "logs", "service.jsonl"
 #: What native libraries write to standard error while one command runs, in the same folder.
 NATIVE = "native.log"
@@ -257,23 +259,15 @@ def is_aside(path: Path) -> bool:
 
 def _pack(aside: Path) -> Path:
     packed = aside.with_name(aside.name + ".gz")
-    part = packed.with_suffix(".part")
-    try:
-        with (
-            aside.open("rb") as source,
-            open(part, "wb", opener=_private) as file,
-            gzip.open(file, "wb") as target,
-        ):
-            shutil.copyfileobj(source, target)
-        part.replace(packed)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        replacing(packed) as part,
+        aside.open("rb") as source,
+        open(part, "wb", opener=owner_only) as file,
+        gzip.open(file, "wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
     aside.unlink()
     return packed
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def forget(folder: Path, *, keep_days: float, now: float | None = None) -> list[Path]:

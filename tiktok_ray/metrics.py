@@ -1,152 +1,187 @@
-"""Metrics of Ray: they appear as ``ray_<name>`` wherever Ray's metrics are scraped.
+"""What is counted of videos at work: one registry, fed by the service and by batches alike.
 
-``METRICS`` lists every one; of Ray's the dashboard in ``deploy/grafana`` draws no other. A process
-reports through one ``Metrics``; without a connected Ray nothing is reported. Seconds are counted beside
-their histograms: Ray fills a histogram's sum from the middles of its buckets (0.125 s came out as 0.225).
+The service answers ``GET /metrics`` with it. A batch hands it to the Ray that it runs on, whose
+endpoints show it as ``ray_<name>`` (``deploy/prometheus.yml`` takes that prefix off), or serves it on
+a port of its own. ``deploy/grafana`` draws every metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
 
-Listener = Callable[[str, Mapping[str, Any]], None]
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.registry import Collector
+
+from tiktok_ray.report import Status, VideoReport
+
 #: Bounds of the histograms, in seconds.
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 150.0)
+#: What of a report is counted.
+_COUNTED: dict[str, Any] = {
+    "video": {"duration_s", "size_bytes"},
+    "analyzers": {"__all__": {"status", "seconds", "queued_s", "device", "cached"}},
+    "run": True,
+}
 
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric: ``name`` is without Ray's prefix ``ray_``."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    about: str
-    tags: tuple[str, ...] = ()
-
-
-METRICS = (
-    Metric("tiktok_ray_videos_total", "counter", "Videos that ended, by what became of them",
-           ("status",)),
-    Metric("tiktok_ray_video_seconds", "histogram", "From a file at hand to its report"),
-    Metric("tiktok_ray_video_duration_seconds_total", "counter", "Length of the videos analyzed"),
-    Metric("tiktok_ray_sections_total", "counter", "Sections of reports, by analyzer and status",
-           ("analyzer", "status")),
-    Metric("tiktok_ray_analyzer_seconds", "histogram", "One analyzer at work on one video",
-           ("analyzer", "device")),
-    Metric("tiktok_ray_queue_seconds", "histogram", "One analyzer waiting for its turn",
-           ("analyzer",)),
-    Metric("tiktok_ray_decode_seconds", "histogram", "Decoding one video"),
-    Metric("tiktok_ray_fetched_bytes_total", "counter", "Bytes of links that were fetched"),
-    Metric("tiktok_ray_media_bytes_total", "counter", "Bytes of the files that were analyzed"),
-    Metric("tiktok_ray_cache_hits_total", "counter", "Outputs that were known already",
-           ("analyzer",)),
-    Metric("tiktok_ray_video_wall_seconds_total", "counter", "Seconds of videos, exactly"),
-    Metric("tiktok_ray_analyzer_work_seconds_total", "counter", "Seconds at work, exactly",
-           ("analyzer", "device")),
-    Metric("tiktok_ray_queue_wait_seconds_total", "counter", "Seconds waiting, exactly",
-           ("analyzer",)),
-    Metric("tiktok_ray_decode_work_seconds_total", "counter", "Seconds of decoding, exactly"),
-    Metric("tiktok_ray_in_flight", "gauge", "Videos at work now"),
-    Metric("tiktok_ray_planned_vram_gib", "gauge", "Memory of a card planned, context included",
-           ("analyzer",)),
-    Metric("tiktok_ray_peak_vram_gib", "gauge", "Most memory of a card taken so far",
-           ("analyzer",)),
-    Metric("tiktok_ray_peak_ram_gib", "gauge", "Most memory of its process taken so far",
-           ("analyzer",)),
-)  # fmt: skip
+# When a series began is of no use here, and would double their number.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Reports what happens. Make it after Ray is connected."""
+    """Counts what becomes of videos.
 
-    def __init__(self) -> None:
-        from ray.util import metrics
+    Series of the named ``analyzers`` are there from the start, at 0, as Prometheus advises: a rate
+    over a series that first appears with its first failure misses that failure.
+    """
 
-        self._made: dict[str, Any] = {}
-        self._peaks: dict[tuple[str, str], float] = {}
-        for m in METRICS:
-            more: dict[str, Any] = {"description": m.about, "tag_keys": m.tags}
-            if m.kind == "histogram":
-                self._made[m.name] = metrics.Histogram(m.name, boundaries=list(SECONDS), **more)
-            else:
-                kind = metrics.Counter if m.kind == "counter" else metrics.Gauge
-                self._made[m.name] = kind(m.name, **more)
-
-    def heard(self, what: str, facts: Mapping[str, Any]) -> None:
-        """Something happened in a batch: ``done`` (a report), ``failed``, ``fetched``, ``at work``."""
-        if what == "done":
-            self.report(facts)
-        elif what == "failed":
-            self._count("tiktok_ray_videos_total", 1, status=facts["type"])
-        elif what == "fetched":
-            self._count("tiktok_ray_fetched_bytes_total", facts["bytes"])
-        elif what == "at work":
-            self._made["tiktok_ray_in_flight"].set(facts["count"])
-
-    def report(self, report: Mapping[str, Any]) -> None:
-        """A video has its report (as JSON)."""
-        run, video = report["run"], report["video"]
-        self._count("tiktok_ray_videos_total", 1, status="done")
-        self._count("tiktok_ray_video_duration_seconds_total", video["duration_s"])
-        self._count("tiktok_ray_media_bytes_total", video["size_bytes"])
-        self._took("tiktok_ray_video_seconds", "tiktok_ray_video_wall_seconds_total", run["wall_s"])
-        self._took(
-            "tiktok_ray_decode_seconds", "tiktok_ray_decode_work_seconds_total", run["decode_s"]
+    def __init__(self, analyzers: Iterable[str] = ()) -> None:
+        self.registry = made = CollectorRegistry()
+        self._videos = Counter(
+            "tiktok_ray_videos", "Videos that ended, by what became of them", ["status"],
+            registry=made,
+        )  # fmt: skip
+        self._video_s = Histogram(
+            "tiktok_ray_video_seconds", "From a file at hand to its report",
+            buckets=SECONDS, registry=made,
+        )  # fmt: skip
+        self._duration_s = Counter(
+            "tiktok_ray_video_duration_seconds", "Length of the videos analyzed", registry=made
         )
+        self._sections = Counter(
+            "tiktok_ray_sections", "Sections of reports, by analyzer and status",
+            ["analyzer", "status"], registry=made,
+        )  # fmt: skip
+        self._analyzer_s = Histogram(
+            "tiktok_ray_analyzer_seconds", "One analyzer at work on one video",
+            ["analyzer", "device"], buckets=SECONDS, registry=made,
+        )  # fmt: skip
+        self._queue_s = Histogram(
+            "tiktok_ray_queue_seconds", "One analyzer waiting for its turn", ["analyzer"],
+            buckets=SECONDS, registry=made,
+        )  # fmt: skip
+        self._decode_s = Histogram(
+            "tiktok_ray_decode_seconds", "Decoding one video", buckets=SECONDS, registry=made
+        )
+        self._fetched = Counter(
+            "tiktok_ray_fetched_bytes", "Bytes of links that were fetched", registry=made
+        )
+        self._media = Counter(
+            "tiktok_ray_media_bytes", "Bytes of the files that were analyzed", registry=made
+        )
+        self._cache_hits = Counter(
+            "tiktok_ray_cache_hits", "Outputs that were in the cache", ["analyzer"], registry=made
+        )
+        self._in_flight = Gauge("tiktok_ray_in_flight", "Videos at work now", registry=made)
+        self._planned_vram = Gauge(
+            "tiktok_ray_planned_vram_gib", "Memory of a card planned, context included",
+            ["analyzer"], registry=made,
+        )  # fmt: skip
+        self._peak_vram = Gauge(
+            "tiktok_ray_peak_vram_gib",
+            "Most memory of a card taken so far; 0 for what has run without one",
+            ["analyzer"], registry=made,
+        )  # fmt: skip
+        self._peak_ram = Gauge(
+            "tiktok_ray_peak_ram_gib", "Most memory of its process taken so far", ["analyzer"],
+            registry=made,
+        )  # fmt: skip
+        self._peaks: dict[tuple[Gauge, str], float] = {}
+        for status in ("done", "internal"):
+            self._videos.labels(status)
+        for name in analyzers:
+            self._cache_hits.labels(name)
+            self._queue_s.labels(name)
+            for status in get_args(Status):
+                self._sections.labels(name, status)
+
+    def fetched(self, size: int) -> None:
+        """A link was fetched, of so many bytes."""
+        self._fetched.inc(size)
+
+    def at_work(self, count: int) -> None:
+        """So many videos are at work now."""
+        self._in_flight.set(count)
+
+    def failed(self, type: str) -> None:
+        """A video ended without a report; ``type`` is that of its problem."""
+        self._videos.labels(type).inc()
+
+    def analyzed(self, report: VideoReport | Mapping[str, Any]) -> None:
+        """A video has its report; also one as JSON."""
+        if isinstance(report, VideoReport):
+            report = report.model_dump(mode="json", include=_COUNTED)
+        run, video = report["run"], report["video"]
+        self._videos.labels("done").inc()
+        self._duration_s.inc(video["duration_s"])
+        self._media.inc(video["size_bytes"])
+        self._video_s.observe(run["wall_s"])
+        self._decode_s.observe(run["decode_s"])
         for name, section in report["analyzers"].items():
             self._section(name, section)
         for row in run["plan"]:
-            self._peak("tiktok_ray_planned_vram_gib", row["analyzer"], row["vram_gib"])
+            self._peak(self._planned_vram, row["analyzer"], row["vram_gib"])
+            if row["device"] == "cpu":
+                self._peak(self._peak_vram, row["analyzer"], 0.0)
         for name, taken in run["memory"].items():
-            self._peak("tiktok_ray_peak_ram_gib", name, taken.get("peak_gib", 0.0))
+            self._peak(self._peak_ram, name, taken.get("peak_gib", 0.0))
             if "peak_vram_gib" in taken:
-                self._peak("tiktok_ray_peak_vram_gib", name, taken["peak_vram_gib"])
+                self._peak(self._peak_vram, name, taken["peak_vram_gib"])
 
     def _section(self, name: str, section: Mapping[str, Any]) -> None:
-        self._count("tiktok_ray_sections_total", 1, analyzer=name, status=section["status"])
+        self._sections.labels(name, section["status"]).inc()
+        hits = self._cache_hits.labels(name)
         if section.get("cached"):
-            self._count("tiktok_ray_cache_hits_total", 1, analyzer=name)
-        elif section.get("seconds"):
-            self._took(
-                "tiktok_ray_analyzer_seconds",
-                "tiktok_ray_analyzer_work_seconds_total",
-                section["seconds"],
-                analyzer=name,
-                device=section.get("device") or "",
-            )
-            self._took(
-                "tiktok_ray_queue_seconds",
-                "tiktok_ray_queue_wait_seconds_total",
-                section.get("queued_s", 0.0),
-                analyzer=name,
-            )
+            hits.inc()
+        elif seconds := section.get("seconds"):
+            self._analyzer_s.labels(name, section.get("device") or "").observe(seconds)
+            self._queue_s.labels(name).observe(section.get("queued_s") or 0.0)
 
-    def _took(self, histogram: str, counter: str, seconds: float, **tags: str) -> None:
-        self._made[histogram].observe(seconds, tags=tags)
-        self._count(counter, seconds, **tags)
-
-    def _count(self, metric: str, value: float, **tags: str) -> None:
-        if value > 0:
-            self._made[metric].inc(value, tags=tags)
-
-    def _peak(self, metric: str, analyzer: str, value: float) -> None:
-        peak = max(value, self._peaks.get((metric, analyzer), 0.0))
-        self._peaks[metric, analyzer] = peak
-        self._made[metric].set(peak, tags={"analyzer": analyzer})
+    def _peak(self, gauge: Gauge, analyzer: str, value: float) -> None:
+        peak = max(value, self._peaks.get((gauge, analyzer), 0.0))
+        self._peaks[gauge, analyzer] = peak
+        gauge.labels(analyzer).set(peak)
 
 
-def listener() -> Listener:
-    """Reports what it hears to the Ray that is connected; without one it hears nothing."""
-    made: list[Metrics] = []
+class RayMirror:
+    """Hands a registry to the Ray that is connected, if one is.
 
-    def heard(what: str, facts: Mapping[str, Any]) -> None:
+    Every sample becomes a gauge of Ray, counts too: Ray's counters cannot begin at 0, and its
+    histograms make up their sums from the middles of their buckets (0.125 s came out as 0.225).
+    Ray forgets a gauge that is not set for two of its intervals, 20 s: call ``update`` more often.
+    """
+
+    def __init__(self, registry: Collector) -> None:
+        self._registry = registry
+        self._gauges: dict[str, Any] = {}
+
+    def update(self) -> None:
+        """Tell Ray the values of now."""
         import ray
 
-        if not made and ray.is_initialized():
-            made.append(Metrics())
-        for metrics in made:
-            metrics.heard(what, facts)
+        if not ray.is_initialized():
+            return
+        from ray.util import metrics
 
-    return heard
+        for family in self._registry.collect():
+            for sample in family.samples:
+                if sample.name not in self._gauges:
+                    tags = tuple(sorted(sample.labels))
+                    self._gauges[sample.name] = metrics.Gauge(
+                        sample.name, description=family.documentation, tag_keys=tags
+                    )
+                self._gauges[sample.name].set(sample.value, tags=dict(sample.labels))
+
+
+@contextlib.contextmanager
+def served(registry: Collector, port: int) -> Iterator[None]:
+    """Serve a registry on that port of loopback while the block runs. Raises ``OSError``."""
+    server, thread = prometheus_client.start_http_server(port, "127.0.0.1", registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

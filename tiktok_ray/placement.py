@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tiktok_ray import nvml
 from tiktok_ray.analyzer import Analyzer, Variant
 from tiktok_ray.settings import Settings
 
@@ -124,22 +125,11 @@ def cards_here(settings: Settings, counted: int | None = None) -> tuple[Card, ..
     """
     if settings.vram_gib is not None:
         return (Card(0, settings.vram_gib, "as set"),) if settings.vram_gib > 0 else ()
-    import pynvml
-
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        here = nvml.cards()
+    except nvml.NoDriver:
         return ()
-    try:
-        driver = str(pynvml.nvmlSystemGetDriverVersion())
-        found: dict[str, Card] = {}
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            total = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
-            card = Card(index, total, str(pynvml.nvmlDeviceGetName(handle)), driver)
-            found[str(pynvml.nvmlDeviceGetUUID(handle))] = card
-    finally:
-        pynvml.nvmlShutdown()
+    found = {c.uuid: Card(c.index, c.total_gib, c.name, c.driver) for c in here}
     return _visible(found) if counted is None else tuple(found.values())[:counted]
 
 

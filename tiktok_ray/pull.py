@@ -30,6 +30,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from tiktok_ray.files import digest_of, sha256_of, write_whole
 from tiktok_ray.outbound import REFUSED_HEADER, Door, Refused, trust
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import (
@@ -40,7 +41,6 @@ from tiktok_ray.weights import (
     Manifest,
     Weights,
     manifest_path,
-    sha256_of,
 )
 
 HUB = "https://huggingface.co"
@@ -394,9 +394,7 @@ def _state(staging: Path, key: str) -> dict[str, Any]:
 
 
 def _keep(staging: Path, state: dict[str, Any]) -> None:
-    part = staging / "state.part"
-    part.write_text(json.dumps(state), encoding="utf-8")
-    part.replace(staging / "state.json")
+    write_whole(staging / "state.json", json.dumps(state))
 
 
 # From a hub
@@ -564,13 +562,10 @@ def _fetch_asset(
 
     transfer.fetch(wanted, path, headers, began)
     stated = sources[wanted.url]["md5"]
-    if stated:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != stated:
-            path.unlink()
-            words = f"{wanted.name} came with other content than its server states"
-            raise PullError("corrupt", words)
+    if stated and digest_of(path, "md5") != stated:
+        path.unlink()
+        words = f"{wanted.name} came with other content than its server states"
+        raise PullError("corrupt", words)
 
 
 def _stated_md5(answer: httpx.Response) -> str | None:

@@ -431,9 +431,13 @@ class VideoReport(Model):
         return [name for name, section in self.analyzers.items() if section.status in bad]
 
 
-def said(error: BaseException) -> str:
-    """An exception in a line."""
-    return f"{type(error).__name__}: {error}"[:500]
+def said(error: BaseException, most: int = 500) -> str:
+    """An exception as ``Type: message``, of so many characters at most."""
+    try:
+        words = str(error).strip() or "no message"
+    except Exception:  # noqa: BLE001 - an error that cannot say what it is
+        words = "its message cannot be read"
+    return f"{type(error).__name__}: {words}"[:most]
 
 
 def readable(text: str) -> str:

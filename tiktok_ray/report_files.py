@@ -7,13 +7,13 @@ which the new one left out, or a file that is no report, the new one is written 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tiktok_ray.files import safe_name, write_whole
 from tiktok_ray.report import NOT_SELECTED, VideoReport
 
 
@@ -61,21 +61,9 @@ def write_report(report: VideoReport, folder: Path) -> Written:
         raise CannotWrite(f"{path} cannot be written: {error.strerror}") from None
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write a file whole or not at all; returns its path. Raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
-
-
 def file_name(report: VideoReport) -> str:
     """The name, without suffix, of what is written about a video."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in report.video.id)
+    return safe_name(report.video.id)
 
 
 def _free_place(report: VideoReport, folder: Path, name: str) -> tuple[Path, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import collections
 import contextlib
 import hashlib
 import hmac
@@ -19,15 +20,17 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from prometheus_client import Counter, Metric, Summary
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from tiktok_ray import logs, upkeep
 from tiktok_ray.cache import DiskCache, open_cache
@@ -48,10 +51,11 @@ from tiktok_ray.jobs import (
     orphans,
 )
 from tiktok_ray.media import InputError
+from tiktok_ray.metrics import Metrics
 from tiktok_ray.outbound import Door, trust
 from tiktok_ray.reading import Report
 from tiktok_ray.records import no_room, no_room_behind, set_aside
-from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded
+from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded, said
 from tiktok_ray.settings import Settings
 from tiktok_ray.store import Store
 
@@ -104,27 +108,61 @@ def doors_of_service(settings: Settings) -> Settings:
     return settings.model_copy(update={"allowed_hosts": hosts})
 
 
-@dataclass
-class Figures:
-    """What happened since the start."""
+class ServiceMetrics(Metrics):
+    """What the service counts beside what becomes of videos, and what it is asked for at a scrape."""
 
-    begun: float = field(default_factory=time.time)
-    ended: Counter[str] = field(default_factory=Counter)
-    sections: Counter[tuple[str, str]] = field(default_factory=Counter)
-    analyzer_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    refused: Counter[str] = field(default_factory=Counter)
-    job_s: list[float] = field(default_factory=list)
-    job_s_sum: float = 0.0
-    uploaded_bytes: int = 0
+    def __init__(self, service: Service) -> None:
+        super().__init__(service.graph.analyzers)
+        made = self.registry
+        self.jobs_ended = Counter(
+            "tiktok_ray_jobs_ended", "Jobs that ended since the start", ["state"], registry=made
+        )
+        self.job_s = Summary("tiktok_ray_job_seconds", "Seconds of jobs done", registry=made)
+        self.refused = Counter(
+            "tiktok_ray_requests_refused", "Requests refused, by problem", ["problem"],
+            registry=made,
+        )  # fmt: skip
+        self.uploaded = Counter("tiktok_ray_uploaded_bytes", "Bytes uploaded", registry=made)
+        for state in ENDED:
+            self.jobs_ended.labels(state)
+        self.refused.labels("queue_full")
+        made.register(_AtScrape(service))
 
-    def took(self, seconds: float) -> None:
-        self.job_s = [*self.job_s[-49:], seconds]
-        self.job_s_sum += seconds
 
-    @property
-    def usual_s(self) -> float:
-        """Seconds that a job usually takes, by the last fifty."""
-        return sum(self.job_s) / len(self.job_s) if self.job_s else 10.0
+class _AtScrape(Collector):
+    """Figures that are read when they are asked for. They touch the disk: collect in a thread."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing is read to register it."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        service = self._service
+        jobs = GaugeMetricFamily("tiktok_ray_jobs", "Jobs in the ledger", labels=["state"])
+        for state, count in service.ledger.counts().items():
+            jobs.add_metric([state], count)
+        yield jobs
+        for name, about, value in self._values():
+            yield GaugeMetricFamily(f"tiktok_ray_{name}", about, value)
+        if service.cache is not None:
+            facts = service.cache.facts()
+            about = "Outputs looked for in the cache and not found"
+            yield CounterMetricFamily("tiktok_ray_cache_misses", about, facts["misses"])
+            yield GaugeMetricFamily("tiktok_ray_cache_bytes", "Bytes of the cache", facts["bytes"])
+
+    def _values(self) -> Iterator[tuple[str, str, float]]:
+        service, store = self._service, self._service.store
+        yield "streams", "Streams of events and requests that wait", service.watching
+        yield "uploads_arriving", "Uploads that come in", len(service.arriving)
+        yield "in_flight_limit", "Videos at once", service.settings.in_flight
+        yield "queue_limit", "Jobs that may wait", service.settings.queue
+        yield "disk_free_bytes", "Free disk", round(service.free_gib() * 2**30)
+        yield "results", "Results kept", store.count()
+        yield "results_bytes", "Bytes of results", store.total_bytes()
+        yield "ready", "Whether this process works on jobs", int(service.lease.held)
 
 
 @dataclass
@@ -168,13 +206,15 @@ class Service:
         self.lease = Lease(home / "jobs.lock")
         self.work = home / "work"
         self.work.mkdir(exist_ok=True, mode=0o700)
-        self.figures = Figures()
+        self.begun = time.time()
+        self.metrics = ServiceMetrics(self)
         self.aside = [*set_aside(home), *set_aside(home / "results")]
         self.loaded: set[str] = set()
         self.arriving: dict[str, Arriving] = {}
         self.watching = 0
         self.door = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._job_s: collections.deque[float] = collections.deque(maxlen=50)
         self._work: dict[str, asyncio.Task[tuple[VideoReport, Path | None]]] = {}
         self._sending: dict[str, str] = {}
         self._hooks: set[asyncio.Task[None]] = set()
@@ -246,7 +286,7 @@ class Service:
                 await step()
             except Exception as error:
                 log.error("%s", name, exc_info=error)
-                self.troubles[name] = f"{name}: {type(error).__name__}: {error}"
+                self.troubles[name] = f"{name}: {said(error)}"
                 await asyncio.sleep(1.0)
             else:
                 self.troubles.pop(name, None)
@@ -312,12 +352,14 @@ class Service:
                 self._suspect = job.id
             task = asyncio.create_task(self._run(job), name=f"job-{job.id}")
             self._running[job.id] = task
+            self.metrics.at_work(len(self._running))
             task.add_done_callback(partial(self._ended, job.id))
             self._tell(job.id)
         await _until(self._wake, POLL_S)
 
     def _ended(self, id: str, _: asyncio.Task[None]) -> None:
         self._running.pop(id, None)
+        self.metrics.at_work(len(self._running))
         self._work.pop(id, None)
         self._tell(id)
         self.nudge()
@@ -343,7 +385,7 @@ class Service:
                 lambda: asyncio.to_thread(self.store.publish, job.id, report, video)
             )
             state, result = "done", job.id
-            self._count(report)
+            self.metrics.analyzed(report)
         except InputError as error:
             trouble = input_problem(error)
         except CapacityError as error:
@@ -352,8 +394,7 @@ class Service:
             state = "cancelled"
         except Exception as error:
             log.error("job %s failed", job.id, exc_info=error)
-            words = f"{type(error).__name__}: {error}"[:500]
-            trouble = problem("internal", 500, words, "the log of the service says more")
+            trouble = problem("internal", 500, said(error), "the log of the service says more")
         released = state == "cancelled" and self._stopping
         try:
             await self._on_disk(self._flush)
@@ -367,15 +408,22 @@ class Service:
             )
         except asyncio.CancelledError:  # it stands as running, and runs again after the next start
             return
-        self.figures.ended[state] += 1
-        seconds = round(time.perf_counter() - begin, 3)
-        log.info("job ends: %s", state, extra={"seconds": seconds, "problem": trouble})
-        if state == "done":
-            self.figures.took(time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        log.info("job ends: %s", state, extra={"seconds": round(seconds, 3), "problem": trouble})
+        self._ended_as(state, seconds, trouble)
         self._tell(job.id)
         if state == "done":
             self._posters.put_nowait(job.id)
         await asyncio.to_thread(shutil.rmtree, self.work / job.id, ignore_errors=True)
+
+    def _ended_as(self, state: State, seconds: float, trouble: dict[str, Any] | None) -> None:
+        """Count how a job ended."""
+        self.metrics.jobs_ended.labels(state).inc()
+        if state == "done":
+            self.metrics.job_s.observe(seconds)
+            self._job_s.append(seconds)
+        elif trouble is not None:
+            self.metrics.failed(trouble["type"].rpartition(":")[2])
 
     async def _on_disk(self, write: Callable[[], Awaitable[object]]) -> None:
         """Write as soon as the disk takes it: while it is full, nothing is lost.
@@ -453,14 +501,10 @@ class Service:
         taken = await take(request.url, doors, folder, progress, local=False)
         seconds = round(time.perf_counter() - begin, 3)
         self._record(job.id, "phase", {"name": "fetch", "state": "done", "seconds": seconds})
+        self.metrics.fetched(taken.path.stat().st_size)
         return Source(
             taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
         )
-
-    def _count(self, report: VideoReport) -> None:
-        for name, section in report.analyzers.items():
-            self.figures.sections[name, section.status] += 1
-            self.figures.analyzer_s[name] += section.seconds
 
     async def _make_poster(self) -> None:
         """A still of a video, by ffmpeg in a process of its own, one at a time."""
@@ -589,7 +633,7 @@ class Service:
         """Send what is due, none waiting for another, and no host taking all the places."""
         if self.settings.webhook_secret is None:
             return
-        busy = Counter(self._sending.values())
+        busy = collections.Counter(self._sending.values())
         for delivery in await asyncio.to_thread(self.ledger.due):
             id, host = delivery.job.id, _host(delivery.job.request.webhook)
             if id in self._sending or busy[host] >= HOST_HOOKS or busy.total() >= HOOKS:
@@ -627,7 +671,7 @@ class Service:
         except TimeoutError:
             return f"no answer within {WEBHOOK_S:g} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"{type(error).__name__}: {error}"
+            return said(error)
 
     # What it says of itself
 
@@ -648,10 +692,15 @@ class Service:
         """How many jobs may be queued and running together."""
         return self.settings.queue + self.settings.in_flight
 
+    @property
+    def _usual_s(self) -> float:
+        """Seconds that a job usually takes, by the last fifty."""
+        return sum(self._job_s) / len(self._job_s) if self._job_s else 10.0
+
     def retry_after_s(self, open_jobs: int) -> int:
         """When one who finds the queue full should come again."""
         beyond = max(1, open_jobs + 1 - self.room())
-        return max(1, min(600, round(self.figures.usual_s * beyond / self.settings.in_flight)))
+        return max(1, min(600, round(self._usual_s * beyond / self.settings.in_flight)))
 
     async def health(self) -> dict[str, Any]:
         """Whether it works, why it does not in full, and its queue, fleet and cards."""
@@ -696,7 +745,7 @@ class Service:
                 "results_bytes": await asyncio.to_thread(self.store.total_bytes),
             },
             "cache": self.cache.facts() if self.cache else None,
-            "since": self.figures.begun,
+            "since": self.begun,
         }
 
 
@@ -770,62 +819,3 @@ def _limit(pid: int) -> None:
             resource.prlimit(pid, resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
             resource.prlimit(pid, resource.RLIMIT_CPU, (int(POSTER_S), int(POSTER_S)))
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (16 * 2**20, 16 * 2**20))
-
-
-def exposition(service: Service, counts: Mapping[str, int]) -> str:
-    """Figures of the service in Prometheus' text format."""
-    figures = service.figures
-    lines: list[str] = []
-
-    def metric(name: str, kind: str, about: str, samples: Mapping[str, float]) -> None:
-        lines.append(f"# HELP tiktok_ray_{name} {about}")
-        lines.append(f"# TYPE tiktok_ray_{name} {kind}")
-        lines.extend(f"tiktok_ray_{name}{labels} {value}" for labels, value in samples.items())
-
-    metric("jobs", "gauge", "Jobs in the ledger", {_labels(state=s): n for s, n in counts.items()})
-    metric(
-        "jobs_ended_total",
-        "counter",
-        "Jobs that ended since the start",
-        {_labels(state=s): n for s, n in sorted(figures.ended.items())},
-    )
-    metric("job_seconds_sum", "counter", "Seconds of jobs done", {"": round(figures.job_s_sum, 3)})
-    metric("job_seconds_count", "counter", "Jobs done", {"": figures.ended["done"]})
-    metric(
-        "analyzer_sections_total",
-        "counter",
-        "Sections of reports by analyzer and status",
-        {_labels(analyzer=a, status=s): n for (a, s), n in sorted(figures.sections.items())},
-    )
-    metric(
-        "analyzer_seconds_total",
-        "counter",
-        "Seconds at work by analyzer",
-        {_labels(analyzer=a): round(n, 3) for a, n in sorted(figures.analyzer_s.items())},
-    )
-    metric(
-        "requests_refused_total",
-        "counter",
-        "Requests refused, by problem",
-        {_labels(problem=p): n for p, n in sorted(figures.refused.items())},
-    )
-    metric("uploaded_bytes_total", "counter", "Bytes uploaded", {"": figures.uploaded_bytes})
-    metric("streams", "gauge", "Streams of events and requests that wait", {"": service.watching})
-    metric("uploads_arriving", "gauge", "Uploads that come in", {"": len(service.arriving)})
-    metric("in_flight_limit", "gauge", "Videos at once", {"": service.settings.in_flight})
-    metric("queue_limit", "gauge", "Jobs that may wait", {"": service.settings.queue})
-    metric("disk_free_bytes", "gauge", "Free disk", {"": round(service.free_gib() * 2**30)})
-    metric("results", "gauge", "Results kept", {"": service.store.count()})
-    metric("results_bytes", "gauge", "Bytes of results", {"": service.store.total_bytes()})
-    if service.cache is not None:
-        facts = service.cache.facts()
-        metric("cache_hits_total", "counter", "Outputs found in the cache", {"": facts["hits"]})
-        metric("cache_misses_total", "counter", "Outputs not found", {"": facts["misses"]})
-        metric("cache_bytes", "gauge", "Bytes of the cache", {"": facts["bytes"]})
-    metric("ready", "gauge", "Whether this process works on jobs", {"": int(service.lease.held)})
-    return "\n".join(lines) + "\n"
-
-
-def _labels(**values: str) -> str:
-    quoted = (f'{k}="{v}"' for k, v in values.items())
-    return "{" + ",".join(quoted) + "}"

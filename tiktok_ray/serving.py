@@ -17,8 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import psutil
 import ray
@@ -27,6 +25,7 @@ from ray import serve
 from tiktok_ray import logs, upkeep, watch
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.doors import close_token, doors_closed
+from tiktok_ray.files import write_whole
 from tiktok_ray.fleet import NAMESPACE, open_ray, remove_actors
 from tiktok_ray.graph import GraphError
 from tiktok_ray.jobs import Ledger
@@ -82,7 +81,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
             stop.set()
             # Whoever waits for Ray now, as its client library does, waits for long.
             time.sleep(LEAVE_S)
-            _note(settings).unlink(missing_ok=True)
+            upkeep.note_path(settings).unlink(missing_ok=True)
             os._exit(DIED)
 
         watched.watch(end_with_ray, own=not address)
@@ -99,7 +98,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
             _end(own=not address)
         if not address:
             upkeep.end_own(settings, watched.children)
-        _note(settings).unlink(missing_ok=True)
+        upkeep.note_path(settings).unlink(missing_ok=True)
 
 
 def _open_home(settings: Settings, say: Callable[[str], None]) -> None:
@@ -163,7 +162,7 @@ def _deploy(settings: Settings, own: bool) -> None:
         "own_ray": own,
         "url": watch.address(settings),
     }
-    _note(settings).write_text(json.dumps(note))
+    write_whole(upkeep.note_path(settings), json.dumps(note))
     from serve_app import application
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it names a port that nobody has
@@ -241,7 +240,7 @@ def _check(settings: Settings) -> None:
         raise CannotServe(
             f"to listen on {settings.host}, beyond this machine, set a token: TIKTOK_RAY_TOKEN"
         )
-    if (other := _serving(settings)) is not None:
+    if (other := upkeep.serving(settings)) is not None:
         raise CannotServe(f"process {other.pid} serves already; end it with: tiktok-ray down")
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -291,8 +290,8 @@ def down(settings: Settings, say: Callable[[str], None]) -> bool:
     Returns whether anything was there.
     """
     found = False
-    serving = _serving(settings)
-    note = _read(settings)
+    serving = upkeep.serving(settings)
+    note = upkeep.service_note(settings)
     if serving is not None:
         say(f"process {serving.pid} is told to stop …")
         serving.terminate()
@@ -305,7 +304,7 @@ def down(settings: Settings, say: Callable[[str], None]) -> bool:
     if address:
         found = _clear(address, say) or found
     found = bool(upkeep.clean(settings).processes) or found
-    _note(settings).unlink(missing_ok=True)
+    upkeep.note_path(settings).unlink(missing_ok=True)
     return found
 
 
@@ -346,26 +345,3 @@ def _clear(address: str, say: Callable[[str], None]) -> bool:
 
 def _since(begin: float) -> str:
     return f"{time.monotonic() - begin:.1f} s"
-
-
-def _note(settings: Settings) -> Path:
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return settings.home / "service.json"
-
-
-def _read(settings: Settings) -> dict[str, Any]:
-    try:
-        note = json.loads(_note(settings).read_text(errors="replace"))
-    except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _serving(settings: Settings) -> psutil.Process | None:
-    """The process that serves, if it still is the one that the note means."""
-    note = _read(settings)
-    try:
-        process = psutil.Process(note["pid"])
-        return process if abs(process.create_time() - note["started"]) < 1 else None
-    except (KeyError, TypeError, ValueError, psutil.NoSuchProcess):
-        return None

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
         None, description="Signs what is sent to webhooks; without it there are none"
     )
     dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of Ray's dashboard")
+    batch_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Loopback port of a batch's metrics; 0: Ray shows them"
+    )
     biometrics: bool = Field(True, description="Whether faces may be analyzed")
     private_addresses: bool = Field(
         False, description="Whether URLs may lead to private, loopback or link-local addresses"

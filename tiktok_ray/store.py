@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tiktok_ray.files import owner_only
 from tiktok_ray.records import NewerRecords, Records, no_room, put_aside
 from tiktok_ray.report import VideoReport
 
@@ -365,14 +366,10 @@ def _entry(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8", opener=_private) as file:
+    with open(path, "w", encoding="utf-8", opener=owner_only) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _bring(source: Path, target: Path) -> None:

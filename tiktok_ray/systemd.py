@@ -18,6 +18,8 @@ from typing import Literal
 
 import platformdirs
 
+from tiktok_ray.files import owner_only, replacing
+
 Form = Literal["user", "system"]
 SERVICE = "tiktok-ray.service"
 ACCOUNT = "tiktok-ray"
@@ -240,15 +242,15 @@ def write(texts: Mapping[Path, str], keep: Path) -> Iterator[tuple[Path, str]]:
         elif path.exists() and path.read_text() == text:
             yield path, "unchanged"
         else:
-            part = path.with_name(f".{path.name}.part")
             # Settings may hold a token; the file is never readable by others, not for a moment.
-            handle = os.open(
-                part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if path == keep else 0o644
-            )
-            with os.fdopen(handle, "w") as file:
+            opener = owner_only if path == keep else _public
+            with replacing(path) as part, open(part, "w", opener=opener) as file:
                 file.write(text)
-            part.replace(path)
             yield path, "written"
+
+
+def _public(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o644)
 
 
 def restart(form: Form) -> str:

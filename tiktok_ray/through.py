@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import psutil
 
+from tiktok_ray import upkeep
 from tiktok_ray.engine import CapacityError, Source
 from tiktok_ray.media import InputError
+from tiktok_ray.report import said
 from tiktok_ray.settings import Settings
 
 POLL_S = 0.5
@@ -23,13 +23,10 @@ PATIENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 def service_here(settings: Settings) -> str | None:
     """Address of the service that runs with the same home, or None."""
-    note = settings.home / "service.json"
-    try:
-        facts = json.loads(note.read_text())
-        started = psutil.Process(facts["pid"]).create_time()
-        return str(facts["url"]) if abs(started - facts["started"]) <= 1 else None
-    except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+    if upkeep.serving(settings) is None:
         return None
+    url = upkeep.service_note(settings).get("url")
+    return None if url is None else str(url)
 
 
 class Through:
@@ -103,7 +100,7 @@ class Through:
             try:
                 answer = await self._client.request(method, path, **more)
             except httpx.TransportError as error:
-                trouble = f"{type(error).__name__}: {error}"
+                trouble = said(error)
             else:
                 if answer.status_code < 400:
                     found: dict[str, Any] = answer.json()

@@ -27,8 +27,9 @@ from typing import Any
 
 import psutil
 
-from tiktok_ray import logs
+from tiktok_ray import logs, nvml
 from tiktok_ray.cache import DiskCache
+from tiktok_ray.files import owner_only, replacing, write_whole
 from tiktok_ray.records import no_room
 from tiktok_ray.settings import Settings
 
@@ -56,6 +57,16 @@ class CannotKeep(Exception):
 # Whose process is this
 
 
+def process_of(pid: int, started: float) -> psutil.Process | None:
+    """The living process of that number, if it is the one that started then (seconds since 1970)."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < 1
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
 @dataclass(frozen=True)
 class Owner:
     """Who started a process: a process by number and start time, for a home."""
@@ -78,12 +89,30 @@ class Owner:
         return f"{self.pid}:{self.started:.2f}:{self.home}"
 
     def alive(self) -> bool:
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return process_of(self.pid, self.started) is not None
+
+
+def note_path(settings: Settings) -> Path:
+    """Where the service says which process serves, at what address, and where its Ray is."""
+    return settings.home / "service.json"
+
+
+def service_note(settings: Settings) -> dict[str, Any]:
+    """What the service wrote there; empty where there is nothing that can be read."""
+    try:
+        note = json.loads(note_path(settings).read_text(errors="replace"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def serving(settings: Settings) -> psutil.Process | None:
+    """The process that serves, if it still is the one that the note means."""
+    note = service_note(settings)
+    try:
+        return process_of(note["pid"], note["started"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def private(home: Path) -> None:
@@ -142,13 +171,10 @@ def _remember(starts: Path, owner: Owner) -> None:
     """Note a start, by which dead Ray sessions are known as ours. A full disk does not stop it."""
     known = [json.dumps({"pid": pid, "started": at}) for pid, at in _starts(starts)]
     entry = json.dumps({"pid": owner.pid, "started": owner.started})
-    part = starts.with_suffix(".part")
     try:
-        part.write_text("\n".join([*known[1 - KEPT_STARTS :], entry]) + "\n")
-        part.replace(starts)
+        write_whole(starts, "\n".join([*known[1 - KEPT_STARTS :], entry]) + "\n")
     except OSError as error:
         log.warning("this start is not noted in %s: %s", starts, error)
-        part.unlink(missing_ok=True)
 
 
 def _starts(path: Path) -> list[tuple[int, float]]:
@@ -239,7 +265,7 @@ class Cleaned:
 
 def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
     """End stale processes, which frees their memory on the card, and remove dead Ray sessions."""
-    on_card = cards_used()
+    on_card = nvml.taken_by_process()
     left = stale(settings)
     made = Cleaned()
     for process in left:
@@ -271,26 +297,6 @@ def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
 def _title(process: psutil.Process) -> str:
     words = " ".join(process.cmdline()) or process.name()
     return words if len(words) <= 80 else words[:77] + "…"
-
-
-def cards_used() -> dict[int, float]:
-    """What each process takes of all cards together, in GiB by process number, by NVML."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return {}
-    used: dict[int, float] = {}
-    try:
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-                taken = (process.usedGpuMemory or 0) / 2**30
-                used[process.pid] = used.get(process.pid, 0.0) + taken
-    finally:
-        pynvml.nvmlShutdown()
-    return used
 
 
 def dead_temporaries(settings: Settings) -> list[Path]:
@@ -378,8 +384,7 @@ def back_up(
         )
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = folder / f"tiktok-ray-{stamp}.tar.gz"
-    part = target.with_name(f".{target.name}.part")
-    try:
+    with replacing(target) as part:
         with tempfile.TemporaryDirectory(prefix=".ledger-", dir=folder) as scratch:
             copy = Path(scratch) / LEDGER
             copy_database(home / LEDGER, copy)
@@ -392,9 +397,6 @@ def back_up(
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.chmod(0o600)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     for old in sorted(folder.glob("tiktok-ray-*.tar.gz"))[:-keep]:
         old.unlink()
     return target
@@ -522,10 +524,6 @@ def append(settings: Settings, name: str, entry: dict[str, Any]) -> Path:
     """Append one line to a log of that name."""
     path = settings.home / logs.FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(path, "a", encoding="utf-8", opener=_private) as file:
+    with open(path, "a", encoding="utf-8", opener=owner_only) as file:
         file.write(json.dumps(entry, ensure_ascii=False) + "\n")
     return path
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -7,21 +7,23 @@ here where the service runs on this machine. ``python -m tiktok_ray.watch`` says
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx
 import psutil
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from tiktok_ray import upkeep
+from tiktok_ray import nvml, upkeep
 from tiktok_ray.console import table_of
 from tiktok_ray.settings import Settings
 
@@ -30,8 +32,6 @@ STARTING_S = 600.0
 #: A job that runs longer than this is told.
 LONG_JOB_S = 3600.0
 ANYWHERE = ("0.0.0.0", "::", "")
-_SAMPLE = re.compile(r"tiktok_ray_(\w+)(?:\{(.*)\})? (\S+)")
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 class NoAnswer(Exception):
@@ -83,20 +83,12 @@ def pulse(settings: Settings) -> str | None:
         return None
 
 
-def samples(text: str) -> Iterable[tuple[str, dict[str, str], float]]:
-    """Samples of an exposition in Prometheus' text format: name, labels, value."""
-    for line in text.splitlines():
-        found = _SAMPLE.fullmatch(line)
-        if found:
-            yield found[1], dict(_LABEL.findall(found[2] or "")), float(found[3])
-
-
 def snapshot(settings: Settings) -> dict[str, Any]:
     """Everything that a screen shows, as plain values. Raises ``NoAnswer``."""
     with client(settings) as line:
         health = ask(line, "/health").json()
         planned = ask(line, "/plan").json()
-        figures = list(samples(ask(line, "/metrics").text))
+        counted = list(text_string_to_metric_families(ask(line, "/metrics").text))
         running = ask(line, "/jobs", state="running", limit=20).json()["jobs"]
         failed = [
             job
@@ -115,7 +107,7 @@ def snapshot(settings: Settings) -> dict[str, Any]:
         "up_s": round(time.time() - health["since"], 1),
         "cards": _cards(health["cards"]),
         "processes": _processes(settings),
-        "analyzers": _analyzers(planned, figures, run.get("memory", {})),
+        "analyzers": _analyzers(planned, counted, run.get("memory", {})),
         "running": [_told(job) for job in running],
         "errors": [_told(job) for job in sorted(failed, key=lambda j: -(j["ended"] or 0))[:5]],
     }
@@ -125,14 +117,8 @@ def _cards(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cards as planned, and what is used of them now, by NVML; None where it cannot tell."""
     used: dict[int, float] = {}
     if planned:
-        import pynvml
-
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlInit()
-            for index in range(pynvml.nvmlDeviceGetCount()):
-                memory = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
-                used[index] = round(memory.used / 2**30, 2)
-            pynvml.nvmlShutdown()
+        with contextlib.suppress(nvml.NvmlError):
+            used = {card.index: round(card.used_gib, 2) for card in nvml.cards()}
     return [{**card, "used_gib": used.get(card["index"])} for card in planned]
 
 
@@ -148,21 +134,23 @@ def _processes(settings: Settings) -> dict[str, Any]:
 
 def _analyzers(
     planned: Mapping[str, Any],
-    figures: Iterable[tuple[str, dict[str, str], float]],
+    counted: Iterable[Metric],
     peaks: Mapping[str, Mapping[str, float]],
 ) -> list[dict[str, Any]]:
     """Rows of what is planned, and what was measured: peaks are those of the newest result."""
-    seconds: dict[str, float] = {}
-    states: dict[str, dict[str, int]] = {}
-    for name, labels, value in figures:
-        if name == "analyzer_seconds_total":
-            seconds[labels["analyzer"]] = value
-        elif name == "analyzer_sections_total":
-            states.setdefault(labels["analyzer"], {})[labels["status"]] = int(value)
+    worked: defaultdict[str, dict[str, float]] = defaultdict(lambda: {"sum": 0.0, "count": 0.0})
+    states: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for sample in (sample for family in counted for sample in family.samples):
+        labels = sample.labels
+        match sample.name.removeprefix("tiktok_ray_"):
+            case "analyzer_seconds_sum" | "analyzer_seconds_count":  # for each device
+                worked[labels["analyzer"]][sample.name.rpartition("_")[2]] += sample.value
+            case "sections_total":
+                states[labels["analyzer"]][labels["status"]] = int(sample.value)
     rows = []
     for row in planned["analyzers"]:
         name = row["analyzer"]
-        ended = states.get(name, {})
+        ended, took = states[name], worked[name]
         ran = sum(n for status, n in ended.items() if status not in ("skipped", "unavailable"))
         peak = peaks.get(name, {})
         rows.append(
@@ -176,7 +164,7 @@ def _analyzers(
                 "peak_ram_gib": _rounded(peak.get("peak_gib")),
                 "runs": ran,
                 "failed": ended.get("failed", 0) + ended.get("timed_out", 0),
-                "mean_s": _rounded(seconds.get(name, 0.0) / ran if ran else None),
+                "mean_s": _rounded(took["sum"] / took["count"] if took["count"] else None),
             }
         )
     return rows

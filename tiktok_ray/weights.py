@@ -8,7 +8,6 @@ connection: ``pull`` does, in a module of its own. What it brings it records in 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -16,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from tiktok_ray.files import sha256_of
 
 MANIFEST = ".tiktok_ray.json"
 #: Suffixes of files that torch or pickle may run code from.
@@ -257,12 +258,6 @@ def verify(weights: Weights, models: Path) -> Verdict:
         problems.append("it is not whole")
     state: Literal["ok", "changed"] = "changed" if problems else "ok"
     return Verdict(weights.id, state, home, manifest.revision, tuple(problems))
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # Code in checkpoints

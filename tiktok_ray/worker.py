@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tiktok_ray import media
+from tiktok_ray import media, nvml
 from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
 from tiktok_ray.imports import alone, import_first
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment
-from tiktok_ray.report import Coverage, Missing, Output, Status
+from tiktok_ray.report import Coverage, Missing, Output, Status, said
 from tiktok_ray.settings import Settings
 
 log = logging.getLogger("tiktok_ray.worker")
@@ -216,23 +216,7 @@ def _vram_gib(by_torch: bool) -> float:
 
         if torch.cuda.is_initialized():
             reserved = float(torch.cuda.max_memory_reserved()) / 2**30
-    return max(reserved, _vram_by_nvml())
-
-
-def _vram_by_nvml() -> float:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0.0
-    used = 0
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            if process.pid == os.getpid():
-                used += process.usedGpuMemory or 0
-    return used / 2**30
+    return max(reserved, nvml.taken_by_process().get(os.getpid(), 0.0))
 
 
 class _MemoryWatch:
@@ -269,13 +253,9 @@ def failure(
     error: BaseException, prefix: str, begin: float | None = None, started: float = 0.0
 ) -> Reply:
     """The reply that says what was raised; ``begin`` and ``started`` are when the call began."""
-    try:
-        words = str(error).strip() or "no message"
-    except Exception:  # noqa: BLE001 - an error that cannot say what it is
-        words = "its message cannot be read"
     return Reply(
         "failed",
-        reason=f"{prefix}{type(error).__name__}: {words[:500]}",
+        reason=prefix + said(error),
         seconds=time.perf_counter() - begin if begin is not None else 0.0,
         started=started,
         trace="".join(traceback.format_exception(error))[-4000:],
@@ -284,8 +264,8 @@ def failure(
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    words = f"{type(error).__name__}: {error}".lower()
-    return isinstance(error, MemoryError) or any(said in words for said in OUT_OF_MEMORY)
+    words = said(error, 10_000).lower()
+    return isinstance(error, MemoryError) or any(sign in words for sign in OUT_OF_MEMORY)
 
 
 def _free_device_memory(imports: Collection[str]) -> None:
@@ -328,7 +308,7 @@ def decode(path: Path, want: Collection[str], settings: Settings) -> Decoding:
         return Decoding(InputError("too_large", words, "raise the setting TIKTOK_RAY_DECODER_GIB"))
     except BaseException as error:
         log.error("decoding %s raised", path.name, exc_info=error)
-        words = f"{path.name} cannot be decoded: {type(error).__name__}: {error}"[:500]
+        words = f"{path.name} cannot be decoded: {said(error)}"
         return Decoding(InputError("undecodable", words, "export it again in a usual format"))
     return Decoding(None, decoded, coverage, time.perf_counter() - begin, memory_now().pss_gib)
 

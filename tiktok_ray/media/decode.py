@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,12 +37,6 @@ from tiktok_ray.spans import Span
 #: How much longer than the pictures sound must be before the video lasts as long as it.
 PADDING_S = 0.1
 SOUND = {"audio", "speech"}
-
-
-def fingerprint(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def probe(path: Path, settings: Settings) -> Video:

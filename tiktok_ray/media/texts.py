@@ -8,8 +8,6 @@ from typing import Any
 from tiktok_ray.media.container import Contents
 from tiktok_ray.report import Chapter, Subtitle
 
-#: Subtitles beyond this number are left out: no short video has so many.
-MOST = 5000
 OVERRIDE = re.compile(r"\{[^}]*\}|<[^>]*>")
 #: Commas before the text in what FFmpeg makes of every subtitle: an event of ASS.
 ASS_FIELDS = 8

@@ -19,8 +19,8 @@ from tiktok_ray.weights import Asset, Hub
 WINDOW_S, JOIN_S, MARGIN_S = 30.0, 2.0, 0.2
 
 #: Whisper's own limits (Radford et al. 2022, section 4.5): a reading beyond them is done again at
-#: rising temperatures; one under the second and above the third is no speech.
-COMPRESSION_MAX, LOGPROB_MIN, NO_SPEECH_MAX = 2.4, -1.0, 0.6
+#: rising temperatures.
+COMPRESSION_MAX, LOGPROB_MIN = 2.4, -1.0
 
 #: What one reading may hold: Whisper's own most, and by the length of the sound, which is a third
 #: more a second than that most in a whole window; the rest is for time stamps in short sound.

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tiktok_ray.files import sha256_of
 from tiktok_ray.viewer.bundle import bundle
 from tiktok_ray.viewer.hints import hints
 
@@ -84,9 +85,7 @@ def check(report: dict[str, Any], video: Path) -> None:
             f"{video} is too large to put into a page: {size / 2**20:.0f} MiB of at most"
             f" {VIDEO_MAX / 2**20:.0f}"
         )
-    with video.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != report["video"]["sha256"]:
+    if sha256_of(video) != report["video"]["sha256"]:
         raise ValueError(f"{video} is not the video of this report: its SHA-256 is another")
 
 
