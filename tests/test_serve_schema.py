@@ -51,6 +51,7 @@ OPERATIONS = (
     "GET /results/{id}.srt",
     "GET /results/{id}.txt",
     "GET /results/{id}.words.json",
+    "GET /results/{id}/export",
     "GET /results/{id}.html",
     "GET /results/{id}/probe",
     "GET /results/{id}/video",

@@ -113,8 +113,9 @@ def title_of(report: Report) -> str:
 def media_name(report: Report) -> str:
     """The file that was analyzed: its path as it was given, or a name for one from the network."""
     video = report["video"]
-    source = video["source"].encode("utf-8", "replace").decode()
+    source: str = video["source"].encode("utf-8", "replace").decode()
     if "://" not in source:
         return source
     kinds = {"matroska": ".mkv", "webm": ".webm", "avi": ".avi", "flv": ".flv", "mpegts": ".ts"}
-    return line_of(video["id"]) + kinds.get(video["container"].partition(",")[0], ".mp4")
+    id: str = line_of(video["id"])
+    return id + kinds.get(video["container"].partition(",")[0], ".mp4")
