@@ -438,6 +438,21 @@ async def test_captions_of_a_result(clip, settings):
         is_problem(await client.get("/results/0123456789.txt"), 404)
 
 
+async def test_a_picture_of_a_result(clip, settings):
+    async with served(settings) as client:
+        id = (await client.post("/analyze", **form(clip))).json()["id"]
+        await ended(client, id)
+        made = await client.get(f"/results/{id}/frame?t=0.5&short=64")
+        assert made.headers["content-type"] == "image/jpeg"
+        assert made.headers["x-frame-time"] == "0.5000"
+        assert made.content[:2] == b"\xff\xd8"
+        later = await client.get(f"/results/{id}/frame?t=1.51&short=64")
+        assert later.headers["x-frame-time"] == "1.5000"
+        assert later.content != made.content
+        is_problem(await client.get(f"/results/{id}/frame?t=-1"), 422)
+        is_problem(await client.get("/results/0123456789/frame?t=0"), 404)
+
+
 async def test_exports_of_a_result(clip, settings):
     async with served(settings) as client:
         id = (await client.post("/analyze", **form(clip))).json()["id"]

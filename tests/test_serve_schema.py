@@ -55,6 +55,7 @@ OPERATIONS = (
     "GET /results/{id}.html",
     "GET /results/{id}/probe",
     "GET /results/{id}/video",
+    "GET /results/{id}/frame",
     "GET /results/{id}/poster",
     "DELETE /results/{id}",
     "GET /health",

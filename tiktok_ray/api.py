@@ -63,12 +63,15 @@ from tiktok_ray.service import (
     upload_path,
 )
 from tiktok_ray.settings import Settings
+from tiktok_ray.stills import stills
 from tiktok_ray.store import Result
 
 log = logging.getLogger("tiktok_ray.api")
 
 BODY_BYTES = 64 * 1024
 HEARTBEAT_S = 15.0
+#: Pictures that are read out of kept videos at once.
+STILLS = 2
 LARGEST = 2**62
 PROBLEM = "application/problem+json"
 #: While an upload comes, the disk is looked at after so many bytes.
@@ -1073,6 +1076,31 @@ def _add_results(app: FastAPI) -> None:
         if path is None:
             raise _missing("video")
         return await asyncio.to_thread(probed, path, service.settings)
+
+    looking = asyncio.Semaphore(STILLS)
+
+    @app.get(
+        "/results/{id}/frame",
+        tags=["results"],
+        response_class=Response,
+        responses={**kind("The picture, JPEG", "image/jpeg"), **_errors(404, 422)},
+    )
+    async def result_frame(
+        request: Request,
+        id: str,
+        t: Annotated[float, Query(ge=0, le=1e6, description="Seconds from the first frame")],
+        short: Annotated[int, Query(ge=16, le=1080, description="Short side at most, px")] = 512,
+    ) -> Response:
+        """The picture that a result's kept video shows at a time. `X-Frame-Time` is when its frame
+        begins; past the last picture it is that one."""
+        service = _service(request)
+        path = await asyncio.to_thread(service.store.video_path, id)
+        if path is None:
+            raise _missing("video")
+        async with looking:
+            [still] = await asyncio.to_thread(stills, path, [t], short, service.settings)
+        headers = {"X-Frame-Time": f"{still.time:.4f}"}
+        return Response(still.jpeg, media_type="image/jpeg", headers=headers)
 
     @app.get(
         "/results/{id}/poster",
