@@ -40,9 +40,11 @@ from fastapi.responses import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiktok_ray import __version__, captions, exports, jobs, logs, uploads
+from tiktok_ray.agents import Mounted
 from tiktok_ray.graph import GraphError
 from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, checked, take
 from tiktok_ray.jobs import ENDED, Entry, Job, KeyReused, QueueFull
@@ -219,6 +221,7 @@ def create_app(
             async with beside(app):
                 yield
         finally:
+            await agents.close()
             await service.stop()
 
     app = FastAPI(
@@ -230,6 +233,8 @@ def create_app(
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
+    agents = Mounted(app)
+    app.router.routes.append(Route("/mcp", agents, methods=["POST"], include_in_schema=False))
     app.state.guard = Guard()
     app.add_middleware(_Door, owner=app)
     _handle_errors(app)

@@ -471,6 +471,28 @@ def down() -> None:
             console.print("nothing serves here")
 
 
+@app.command("mcp")
+def mcp_server(
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option("--allow", help="Folder whose files an agent may name; may be repeated"),
+    ] = None,
+) -> None:
+    """Serve an agent on standard input and output, by the Model Context Protocol.
+
+    Through the service that runs, or else through one of its own. Over HTTP: /mcp of the service.
+    """
+    from tiktok_ray.agents import serve_stdio
+
+    with explained(answering=True):
+        settings = open_settings()
+        for folder in allow or ():
+            if not folder.is_dir():
+                raise typer.BadParameter(f"{folder} is no folder")
+        with logs.native_aside(settings.home):
+            run_tidily(serve_stdio(settings, allow or []))
+
+
 @app.command("report")
 def report_page(
     result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
