@@ -289,7 +289,7 @@ def test_the_logs_of_the_process_stay_as_they_were():
 
 
 def test_a_pack_tells_what_it_leaves_out():
-    report = viewer_reports.long()
+    report = viewer_reports.report(120.0, pace=4.0)
     whole = packed(report)
     assert whole.startswith(f"VIDEO {report['video']['id']}\n")
     for most in (500, 2000, 20_000):

@@ -80,7 +80,7 @@ def completion(said: str, model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "choices": [choice], "usage": {"completion_tokens": 12}} | more
 
 
-def pictures_of(asked: dict[str, Any]) -> list[np.ndarray]:
+def pictures_of(asked: dict[str, Any]) -> list[Any]:
     """The pictures of a request, decoded, in BGR."""
     content = asked["messages"][0]["content"]
     addresses = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]

@@ -363,6 +363,9 @@ def test_hostile_words_stay_words(to: Any, hostile: Callable[[], dict[str, Any]]
     elif to == "edl":
         read = opentimelineio.adapters.read_from_string(text, "cmx_3600", rate=30)
         assert len(list(read.find_clips())) == 5
+    elif to == "text":
+        assert text.count("\nSHOTS, seconds\n") == 1
+        assert not any(character in text for character in "\x00\ud800\u2028")
     else:
         with av.open(io.BytesIO(text.encode()), format="ffmetadata") as read:
             assert len(read.chapters()) == 3
