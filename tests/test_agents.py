@@ -71,7 +71,7 @@ async def test_tools_tell_what_they_take(settings):
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert set(tools) == {
         "analyze", "status", "cancel", "health", "results", "analyzers", "text_pack",
-        "report_sections", "timeline", "captions", "frames",
+        "report_sections", "timeline", "captions", "frames", "search",
     }  # fmt: skip
     assert all(tool.description for tool in tools.values())
     assert tools["analyze"].input_schema["required"] == ["url"]
@@ -136,6 +136,25 @@ async def test_captions_and_timeline(settings, clip):
         asked = {"id": report["video"]["id"], "kinds": ["shot"], "start": 5, "end": 9}
         shots = json.loads(words(await client.call_tool("timeline", asked)))
         assert [shot["label"] for shot in shots] == ["shot 2", "shot 3"]
+
+
+async def test_words_are_found_over_all_results(settings, clip):
+    async with agent(settings) as (client, http):
+        id = await with_report(http, clip)
+        path = http.service.store.report_path(id)
+        report = json.loads(path.read_text())
+        report["timeline"] = viewer_reports.report()["timeline"]
+        path.write_text(json.dumps(report))
+        asked = {"q": "launch", "kinds": ["said"], "limit": 3}
+        hits = json.loads(words(await client.call_tool("search", asked)))
+        assert {hit["result"] for hit in hits} == {id}
+        assert [(hit["start"], hit["kind"]) for hit in hits] == [
+            (0.0, "said"),
+            (2.0, "said"),
+            (6.0, "said"),
+        ]
+        assert "from the [launch]" in hits[0]["snippet"]
+        assert "no word in it" in complaint(await client.call_tool("search", {"q": "..."}))
 
 
 async def test_what_is_too_long_is_refused_and_not_cut(settings, clip):

@@ -47,6 +47,7 @@ OPERATIONS = (
     "GET /jobs/{id}/events",
     "GET /results",
     "GET /results/{id}",
+    "GET /search",
     "GET /results/{id}.vtt",
     "GET /results/{id}.srt",
     "GET /results/{id}.txt",

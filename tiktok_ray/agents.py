@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import httpx
 from pydantic import Field
 
-from tiktok_ray import __version__, captions
+from tiktok_ray import __version__, captions, find
 from tiktok_ray.exports.text import text as packed
 from tiktok_ray.report import said
 from tiktok_ray.settings import Settings
@@ -217,6 +217,17 @@ def _add_reading(server: MCPServer[Any], api: Api) -> None:
         kept = ("id", "video_id", "title", "uploader", "source", "duration_s", "created")
         rows = [{name: one[name] for name in kept if one.get(name) is not None} for one in found]
         return _json(rows)
+
+    @server.tool(structured_output=False)
+    async def search(
+        q: Annotated[str, Field(min_length=1, max_length=200)],
+        kinds: Annotated[list[find.Kind], Field(max_length=9)] = [],  # noqa: B006
+        limit: Annotated[int, Field(ge=1, le=50)] = 10,
+    ) -> str:
+        """Where words are said, written, seen, heard or told in all results, with time; the best
+        first. All words must stand in one passage; "in a row" in quotes; begin* by its beginning."""
+        answer = await api.get("/search", q=q, kind=kinds or None, limit=limit)
+        return _json(answer.json()["hits"])
 
     @server.tool(structured_output=False)
     async def analyzers() -> str:

@@ -43,7 +43,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tiktok_ray import __version__, captions, exports, jobs, logs, uploads
+from tiktok_ray import __version__, captions, exports, find, jobs, logs, uploads
 from tiktok_ray.agents import Mounted
 from tiktok_ray.graph import GraphError
 from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, checked, take
@@ -160,6 +160,13 @@ class Results(BaseModel):
     next: int | None
 
 
+class Found(BaseModel):
+    """A page of what a search found, the best first; ``next`` is the ``offset`` of the next page."""
+
+    hits: list[find.Hit]
+    next: int | None
+
+
 FORM_SCHEMA = {
     "type": "object",
     "required": ["file"],
@@ -240,6 +247,7 @@ def create_app(
     _handle_errors(app)
     _add_jobs(app)
     _add_results(app)
+    _add_search(app)
     _add_facts(app)
     _complete_schema(app)
     return app
@@ -1187,6 +1195,33 @@ def media_type_of(path: Path) -> str:
 
 
 # Facts
+
+
+def _add_search(app: FastAPI) -> None:
+    @app.get("/search", response_model=Found, tags=["results"], responses=_errors(422))
+    async def search(
+        request: Request,
+        q: Annotated[
+            str, Query(min_length=1, max_length=200, description='Words, "a phrase", begin*')
+        ],
+        kind: Annotated[
+            list[find.Kind] | None, Query(max_length=9, description="Kinds of passages; all")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    ) -> Found:
+        """What is said, written, seen, heard and told in all results, with time; passages that hold
+        all the words, the best first."""
+        service = _service(request)
+        try:
+            hits, more = await asyncio.to_thread(
+                lambda: service.finder.search(
+                    q, kinds=tuple(kind or ()), limit=limit, offset=offset
+                )
+            )
+        except find.NothingToFind as error:
+            raise Problem("nothing_to_find", 422, str(error)) from None
+        return Found(hits=hits, next=more)
 
 
 def _add_facts(app: FastAPI) -> None:

@@ -22,7 +22,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ import httpx
 from tiktok_ray import logs, upkeep
 from tiktok_ray.cache import DiskCache, open_cache
 from tiktok_ray.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
+from tiktok_ray.find import Finder
 from tiktok_ray.graph import Graph
 from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
 from tiktok_ray.jobs import (
@@ -214,6 +215,8 @@ class Service:
         await self.engine.workers.close()
         self.ledger.close()
         self.store.close()
+        if "finder" in self.__dict__:
+            self.finder.close()
 
     def alive(self) -> bool:
         """Whether its work goes on."""
@@ -642,6 +645,11 @@ class Service:
         if beside_arriving:
             bytes_ += sum(one.left for one in list(self.arriving.values()))
         return self.free_gib() - bytes_ / 2**30 < self.settings.disk_reserve_gib
+
+    @cached_property
+    def finder(self) -> Finder:
+        """The search over all results, which is opened when it is first wanted."""
+        return Finder(self.store.folder)
 
     def room(self) -> int:
         """How many jobs may be queued and running together."""
