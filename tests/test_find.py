@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sqlite3
 import threading
 
 import pytest
@@ -13,7 +14,16 @@ from typer.testing import CliRunner
 from tests import viewer_reports
 from tests.test_serve import is_problem, served
 from tiktok_ray.cli import app
-from tiktok_ray.find import INDEX, Finder, NothingToFind, matching, passages, spaced, unspaced
+from tiktok_ray.find import (
+    INDEX,
+    Finder,
+    NothingToFind,
+    forget_gone,
+    matching,
+    passages,
+    spaced,
+    unspaced,
+)
 from tiktok_ray.records import set_aside
 
 
@@ -150,8 +160,6 @@ def test_whole_reports_are_taken_apart_without_repeating():
 
 @given(st.text(max_size=60))
 def test_no_query_is_an_error_of_the_database(query):
-    import sqlite3
-
     db = sqlite3.connect(":memory:")
     db.execute("CREATE VIRTUAL TABLE found USING fts5(words)")
     try:
@@ -176,6 +184,24 @@ async def test_search_over_http(settings):
         is_problem(await client.get("/search?q=!!"), 422, "nothing_to_find")
         is_problem(await client.get("/search?q=soup&kind=smelled"), 422)
         is_problem(await client.get("/search"), 422)
+
+
+async def test_what_is_deleted_stays_in_no_index(settings):
+    async with served(settings) as client:
+        id = write(client.service.store.folder, 7)
+        assert (await client.get("/search?q=soup")).json()["hits"]
+        assert (await client.delete(f"/results/{id}")).status_code == 204
+        index = client.service.store.folder / INDEX
+        with contextlib.closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as db:
+            for table in ("indexed", "passages"):
+                assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+            query = "SELECT count(*) FROM found WHERE found MATCH 'soup'"
+            assert db.execute(query).fetchone() == (0,)
+
+
+def test_no_index_is_made_where_nothing_was_searched(tmp_path):
+    forget_gone(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_searches(settings, tmp_path):

@@ -1150,8 +1150,10 @@ def _add_results(app: FastAPI) -> None:
     @app.delete("/results/{id}", status_code=204, tags=["results"], responses=_errors(404, 422))
     async def delete_result(request: Request, id: str) -> Response:
         """Remove a result, its video and all."""
-        if not await asyncio.to_thread(_service(request).store.delete, id):
+        service = _service(request)
+        if not await asyncio.to_thread(service.store.delete, id):
             raise _missing("result")
+        await asyncio.to_thread(service.forget_gone)
         return Response(status_code=204)
 
 

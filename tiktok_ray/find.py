@@ -7,6 +7,7 @@ were there before takes longer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -19,7 +20,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiktok_ray.exports import line_of
-from tiktok_ray.records import NewerRecords, Records, put_aside
+from tiktok_ray.records import NewerRecords, Records, no_room, put_aside
 from tiktok_ray.store import reports
 
 log = logging.getLogger("tiktok_ray.find")
@@ -98,6 +99,13 @@ class Passage(NamedTuple):
     text: str
 
 
+def forget_gone(folder: Path) -> None:
+    """Let the search index of a folder of results, if there is one, forget what is gone."""
+    if (folder / INDEX).is_file():
+        with contextlib.closing(Finder(folder)) as finder:
+            finder.forget_gone()
+
+
 class Finder(Records):
     """The search index of a folder of results. Methods block: call them from a thread."""
 
@@ -134,25 +142,37 @@ class Finder(Records):
     def _sync(self) -> None:
         """Take in results that came or were changed, and forget those that are gone."""
         with self._syncing:
-            there = {id: path.stat().st_mtime for id, path in reports(self.folder).items()}
+            self._forget_gone()
             known = {r["result"]: r["written"] for r in self._rows("SELECT * FROM indexed")}
-            for id in known.keys() - there.keys():
-                self._forget(id)
-            for id, written in there.items():
-                if known.get(id) != written:
-                    self._take_in(id, written)
+            for id, path in reports(self.folder).items():
+                with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                    written = path.stat().st_mtime
+                    if known.get(id) != written:
+                        self._take_in(id, path, written)
 
-    def _forget(self, id: str) -> None:
-        with self._change() as db:
-            _remove(db, id)
-
-    def _take_in(self, id: str, written: float) -> None:
-        path = reports(self.folder).get(id)
+    def forget_gone(self) -> None:
+        """Forget what results that are gone said. On a full disk it waits for the next time."""
         try:
-            report = json.loads(path.read_bytes()) if path else None
-            found = list(passages(report)) if report else []
-            video = report["video"] if report else {}
-            facts = str(video["id"]), video.get("title")
+            with self._syncing:
+                self._forget_gone()
+        except sqlite3.OperationalError as error:
+            if not no_room(error):
+                raise
+            log.warning("the disk is full: what was deleted stays in the search index for now")
+
+    def _forget_gone(self) -> None:
+        known = {row["result"] for row in self._rows("SELECT result FROM indexed")}
+        gone = known - reports(self.folder).keys()
+        if gone:
+            with self._change() as db:
+                for id in gone:
+                    _remove(db, id)
+
+    def _take_in(self, id: str, path: Path, written: float) -> None:
+        try:
+            report = json.loads(path.read_bytes())
+            found = list(passages(report))
+            facts = str(report["video"]["id"]), report["video"].get("title")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s cannot be searched: %s", id, error)
             return

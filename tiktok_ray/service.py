@@ -32,6 +32,7 @@ import httpx
 from tiktok_ray import logs, upkeep
 from tiktok_ray.cache import DiskCache, open_cache
 from tiktok_ray.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
+from tiktok_ray.find import INDEX as SEARCHED
 from tiktok_ray.find import Finder
 from tiktok_ray.graph import Graph
 from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
@@ -296,6 +297,7 @@ class Service:
         )
         for id in await asyncio.to_thread(self.ledger.unkept, time.time() - UNKEPT_S):
             await asyncio.to_thread(self.store.delete, id)
+        await asyncio.to_thread(self.forget_gone)
         await asyncio.to_thread(self.ledger.prune, time.time() - age)
 
     # Jobs
@@ -650,6 +652,11 @@ class Service:
     def finder(self) -> Finder:
         """The search over all results, which is opened when it is first wanted."""
         return Finder(self.store.folder)
+
+    def forget_gone(self) -> None:
+        """Let the search, if there ever was one, forget results that are gone. Blocks."""
+        if (self.store.folder / SEARCHED).is_file():
+            self.finder.forget_gone()
 
     def room(self) -> int:
         """How many jobs may be queued and running together."""
