@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as tried
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -158,15 +159,16 @@ def test_whole_reports_are_taken_apart_without_repeating():
     assert {"said", "written", "described", "seen", "heard", "colour", "tag"} <= kinds
 
 
+@tried(deadline=None)
 @given(st.text(max_size=60))
 def test_no_query_is_an_error_of_the_database(query):
-    db = sqlite3.connect(":memory:")
-    db.execute("CREATE VIRTUAL TABLE found USING fts5(words)")
     try:
         match = matching(query)
     except NothingToFind:
         return
-    db.execute("SELECT * FROM found WHERE found MATCH ?", (match,)).fetchall()
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE VIRTUAL TABLE found USING fts5(words)")
+        db.execute("SELECT * FROM found WHERE found MATCH ?", (match,)).fetchall()
 
 
 @pytest.mark.parametrize("text", ["我喜欢喝汤", "soup and salad", "ラーメン を食べる", "a b"])

@@ -491,7 +491,7 @@ def search(
             find.matching(query)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-        hits = []
+        hits: list[find.Hit] = []
         if folder.is_dir():
             with contextlib.closing(find.Finder(folder)) as finder:
                 hits, _ = finder.search(query, kinds=kinds, limit=limit)
