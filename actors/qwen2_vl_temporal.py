@@ -6,13 +6,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from actors.cut_analysis import Cuts
-from actors.describers import Answer, Describer, Family, Prompt
+from actors.describers import Answer, Describer, DescriberFailed, Family, Prompt
 from actors.describers.answers import (
     LANGUAGES,
     QUESTIONS,
@@ -27,6 +28,7 @@ from actors.describers.answers import (
 from actors.describers.auroracap import AURORACAP
 from actors.describers.blip2 import BLIP2
 from actors.describers.qwen_vl import QWEN2, QWEN3, QWEN25, QWEN35
+from actors.describers.server import SERVER, Server, checked_url
 from actors.describers.small_vl import SMALL, evenly
 from actors.speech_transcription import Transcript
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant
@@ -36,18 +38,27 @@ from tiktok_ray.spans import Span
 
 NAME = "qwen2_vl_temporal"
 
-#: Describers by the name of the option. After the default's own variants comes the small one.
+
+def _here(family: Family) -> Family:
+    """A family that runs on this machine, with the libraries that it needs."""
+    libraries = ("torch", "transformers")
+    made = (replace(one, imports=(*one.imports, *libraries)) for one in family.variants)
+    return Family(tuple(made), family.load)
+
+
+#: Describers that run on this machine by the name of the option. After the default's own variants
+#: comes the small one.
 DESCRIBERS: dict[str, Family] = {
-    "qwen2-vl": QWEN2,
-    "qwen2.5-vl": QWEN25,
-    "qwen3-vl": QWEN3,
-    "qwen3.5": QWEN35,
-    "blip2": BLIP2,
-    "auroracap": AURORACAP,
-    "small": SMALL,
+    "qwen2-vl": _here(QWEN2),
+    "qwen2.5-vl": _here(QWEN25),
+    "qwen3-vl": _here(QWEN3),
+    "qwen3.5": _here(QWEN35),
+    "blip2": _here(BLIP2),
+    "auroracap": _here(AURORACAP),
+    "small": _here(SMALL),
 }
 DescriberName = Literal[
-    "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "blip2", "auroracap", "small"
+    "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "blip2", "auroracap", "small", "server"
 ]
 
 #: Share of the time limit after which no further window is begun, so that the whole gets its turn.
@@ -77,7 +88,9 @@ class WindowDescription(Timed):
         "What is wrong with the answer: empty, cut_off (at the limit of tokens or time), format "
         "(fields are not in it), loop (it repeats itself), language (other than asked for)"
     )
-    tokens: int = measured("Length of the answer", unit="tokens", range="0..")
+    tokens: int | None = measured(
+        "Length of the answer; null where a server does not say", unit="tokens", range="0.."
+    )
 
     def label(self) -> str:
         """The answer in one short line; "" where there is none."""
@@ -102,6 +115,11 @@ class Description(Output):
         "Share of the fields asked about windows that the answers give", range="0..1"
     )
     describer: str = setting("Describer that was asked for")
+    answered_by: list[str] | None = setting(
+        "Models that answered, by the word of the server; null where it says nothing, and where the "
+        "describer runs on this machine (its checkpoint is the section's `model`)",
+        default=None,
+    )
     language: str = setting("Language that was asked for, ISO 639-1")
 
     def headline(self) -> str:
@@ -137,6 +155,32 @@ class DescriptionOptions(Options):
     tokens: int = Field(160, ge=16, le=1024, description="Length of an answer, at most")
     whole_tokens: int = Field(400, ge=16, le=2048, description="Length of the last one, at most")
     seconds: float = Field(540.0, gt=0, description="Time limit of one video, in seconds")
+    server_url: str | None = Field(
+        None, description="Base address for `server`, like http://127.0.0.1:8000/v1"
+    )
+    server_model: str | None = Field(
+        None, min_length=1, description="Name of its model; None: the only one that it has"
+    )
+    server_key_file: Path | None = Field(None, description="File that holds its key")
+    server_seconds: float = Field(
+        120.0, gt=0, description="Time limit of one batch of its answers, in seconds"
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> DescriptionOptions:
+        if self.describer == "server" and self.server_url is None:
+            raise ValueError("the describer `server` needs server_url")
+        if self.server_url is not None:
+            checked_url(self.server_url)
+        return self
+
+
+class Looked(NamedTuple):
+    """Windows that were described, models that said they did it, and what broke it off."""
+
+    described: list[WindowDescription]
+    models: set[str]
+    broken: str = ""
 
 
 class Qwen2VlTemporal(Analyzer):
@@ -144,8 +188,8 @@ class Qwen2VlTemporal(Analyzer):
 
     name = NAME
     needs = Needs(threads=2, timeout_s=600, cost=120)
-    imports = ("cv2", "torch", "transformers")
-    variants = tuple(variant for family in DESCRIBERS.values() for variant in family.variants)
+    imports = ("cv2",)
+    variants = (*(own for family in DESCRIBERS.values() for own in family.variants), SERVER)
     options_type = DescriptionOptions
     batch = 4
 
@@ -157,10 +201,21 @@ class Qwen2VlTemporal(Analyzer):
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
         """Those of the describer asked for; after the default's own, the small one's."""
         chosen: str = getattr(options, "describer", "qwen2-vl")
+        if chosen == "server":
+            return (SERVER,)
         own = DESCRIBERS[chosen].variants
-        return (*own, *SMALL.variants) if chosen == "qwen2-vl" else own
+        return (*own, *DESCRIBERS["small"].variants) if chosen == "qwen2-vl" else own
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        if variant.name == SERVER.name:
+            self.describer = Server(
+                self.options.server_url,
+                self.options.server_model,
+                key_file=self.options.server_key_file,
+                seconds=self.options.server_seconds,
+                pixels=self.options.pixels,
+            )
+            return
         family = next(
             family
             for family in DESCRIBERS.values()
@@ -179,28 +234,54 @@ class Qwen2VlTemporal(Analyzer):
         cut = windows(shots or [(float(frames.times[0]), frames.end)], options.window_s)
         seen = [(k, span, near) for k, span in cut if (near := inside(frames, span))]
         kept = [seen[k] for k in evenly(len(seen), options.windows_max)]
+        looked = self._look(frames, kept, bool(shots), begin + WINDOWS_SHARE * options.seconds)
+        said = speech_transcription.text if speech_transcription else None
+        last, broken = None, looked.broken
+        if not broken:
+            left = begin + options.seconds - time.monotonic()
+            try:
+                last = self._whole(looked.described, said or "", left)
+            except DescriberFailed as error:
+                broken = str(error)
+        return assemble(
+            looked.described,
+            last,
+            follows=self.describer.follows,
+            answered_by=sorted(looked.models) or None,
+            broken=broken,
+            unseen=(len(seen) - len(kept), len(kept) - len(looked.described)),
+            duration=frames.end - float(frames.times[0]),
+            options=options,
+        )
+
+    def _look(
+        self,
+        frames: Frames,
+        kept: Sequence[tuple[int, Span, Sequence[int]]],
+        in_shots: bool,
+        until: float,
+    ) -> Looked:
+        """Describe windows until that time. Raises ``DescriberFailed`` where none was described."""
+        assert self.describer is not None
         described: list[WindowDescription] = []
-        until = begin + WINDOWS_SHARE * options.seconds
+        models: set[str] = set()
         for first in range(0, len(kept), self.batch):
             left = until - time.monotonic()
             if left <= 0:
                 break
             some = kept[first : first + self.batch]
             prompts = [self._prompt(frames, span, near) for _, span, near in some]
-            answers = self.describer.answer(prompts, tokens=options.tokens, seconds=left)
+            try:
+                answers = self.describer.answer(prompts, tokens=self.options.tokens, seconds=left)
+            except DescriberFailed as error:
+                if not described:
+                    raise
+                return Looked(described, models, str(error))
+            models |= {answer.model for answer in answers if answer.model}
             for (shot, span, _), prompt, answer in zip(some, prompts, answers, strict=True):
-                number = shot if shots else None
-                described.append(read_window(span, number, prompt, answer, options.language))
-        said = speech_transcription.text if speech_transcription else None
-        last = self._whole(described, said or "", begin + options.seconds - time.monotonic())
-        return assemble(
-            described,
-            last,
-            follows=self.describer.follows,
-            unseen=(len(seen) - len(kept), len(kept) - len(described)),
-            duration=frames.end - float(frames.times[0]),
-            options=options,
-        )
+                number = shot if in_shots else None
+                described.append(read_window(span, number, prompt, answer, self.options.language))
+        return Looked(described, models)
 
     def _prompt(self, frames: Frames, span: Span, near: Sequence[int]) -> Prompt:
         chosen = [near[k] for k in evenly(len(near), self.options.pictures)]
@@ -272,13 +353,16 @@ def assemble(
     last: Answer | None,
     *,
     follows: bool,
+    answered_by: list[str] | None = None,
+    broken: str = "",
     unseen: tuple[int, int],
     duration: float,
     options: DescriptionOptions,
 ) -> Description | Partial:
     """Put the answers together. What they do not give is named in a ``Partial``.
 
-    ``unseen``: windows left out by the limit of their number, and by the limit of time.
+    ``unseen``: windows left out by the limit of their number, and by the limit of time or because
+    the describer stopped answering: ``broken`` says why.
     """
     text = last.text if last else ""
     ended = last.ended if last else True
@@ -297,19 +381,29 @@ def assemble(
         described_share=min(1.0, sum(w.end - w.start for w in answered) / duration),
         answered_share=given / (len(WINDOW) * len(described)) if described else 0.0,
         describer=options.describer,
+        answered_by=answered_by,
         language=options.language,
     )
-    missing = [*_missing_windows(described, unseen, options), *_missing_whole(output, follows)]
+    missing = [
+        *_missing_windows(described, unseen, broken, options),
+        *_missing_whole(output, follows, broken),
+    ]
     return Partial(output, tuple(missing)) if missing else output
 
 
 def _missing_windows(
-    described: Sequence[WindowDescription], unseen: tuple[int, int], options: DescriptionOptions
+    described: Sequence[WindowDescription],
+    unseen: tuple[int, int],
+    broken: str,
+    options: DescriptionOptions,
 ) -> Iterator[Missing]:
     total = len(described) + sum(unseen)
     for count, limit in zip(
         unseen,
-        (f"limit of {options.windows_max} windows", f"time limit of {options.seconds:g} s"),
+        (
+            f"limit of {options.windows_max} windows",
+            broken or f"time limit of {options.seconds:g} s",
+        ),
         strict=True,
     ):
         if count:
@@ -324,9 +418,11 @@ def _missing_windows(
             )
 
 
-def _missing_whole(output: Description, follows: bool) -> Iterator[Missing]:
+def _missing_whole(output: Description, follows: bool, broken: str) -> Iterator[Missing]:
     if not follows:
         reason = f"{output.describer} follows no instructions, so that it cannot sum up"
+    elif broken:
+        reason = broken
     elif output.raw is None:
         reason = "there was nothing to sum up, or no time left for it"
     else:

@@ -88,7 +88,7 @@ def test_each_variant_runs_from_folder_to_description(family: str, folders: Any)
         output = result.output
         assert isinstance(output, Description)
         assert [(w.start, w.end, w.shot) for w in output.windows] == [(0, 2, 0), (2, 4, 1)]
-        assert all(w.setting is None and w.tokens > 0 for w in output.windows)
+        assert all(w.setting is None and w.tokens for w in output.windows)
         assert output.title is None
         assert "title" in {m.part for m in result.missing}
         again = made.analyze(video(), shots(), None)
@@ -170,7 +170,7 @@ def test_an_answer_ends_at_the_mark_and_at_the_limits(folders: Any):
     assert len(set(endless.text)) == 1
     [short] = describer.answer([prompt(1)], tokens=5000, seconds=0.2)
     assert not short.ended
-    assert 0 < short.tokens < 5000
+    assert 0 < (short.tokens or 0) < 5000
     hidden.remove()
 
 

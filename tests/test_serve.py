@@ -440,6 +440,42 @@ async def test_captions_of_a_result(clip, settings):
         is_problem(await client.get("/results/0123456789.txt"), 404)
 
 
+async def test_a_picture_of_a_result(clip, settings):
+    async with served(settings) as client:
+        id = (await client.post("/analyze", **form(clip))).json()["id"]
+        await ended(client, id)
+        made = await client.get(f"/results/{id}/frame?t=0.5&short=64")
+        assert made.headers["content-type"] == "image/jpeg"
+        assert made.headers["x-frame-time"] == "0.5000"
+        assert made.content[:2] == b"\xff\xd8"
+        later = await client.get(f"/results/{id}/frame?t=1.51&short=64")
+        assert later.headers["x-frame-time"] == "1.5000"
+        assert later.content != made.content
+        is_problem(await client.get(f"/results/{id}/frame?t=-1"), 422)
+        is_problem(await client.get("/results/0123456789/frame?t=0"), 404)
+
+
+async def test_exports_of_a_result(clip, settings):
+    async with served(settings) as client:
+        id = (await client.post("/analyze", **form(clip))).json()["id"]
+        await ended(client, id)
+        path = client.service.store.report_path(id)
+        report = json.loads(path.read_text())
+        is_problem(await client.get(f"/results/{id}/export?to=edl"), 422, "cannot_export")
+        shots = [{"start": 0.0, "end": 1.0, "index": 0}, {"start": 1.0, "end": 2.0, "index": 1}]
+        report["analyzers"]["cut_analysis"] = {"status": "ok", "output": {"shots": shots}}
+        path.write_text(json.dumps(report))
+        for name in (id, report["video"]["id"]):
+            made = await client.get(f"/results/{name}/export?to=edl")
+            assert made.headers["content-type"] == "text/plain; charset=utf-8"
+            assert made.headers["content-disposition"] == f'attachment; filename="{id}.edl"'
+            assert "00:00:01:00 00:00:02:00 00:00:01:00 00:00:02:00" in made.text
+        unknown = await client.get(f"/results/{id}/export?to=avi")
+        assert "label-studio" in is_problem(unknown, 422)["detail"]
+        is_problem(await client.get(f"/results/{id}/export"), 422)
+        is_problem(await client.get("/results/0123456789/export?to=csv"), 404)
+
+
 async def test_results_are_paged_and_filtered(clip, settings):
     async with served(settings) as client:
         for name in ("soup.mp4", "stairs.mp4", "soup again.mp4"):

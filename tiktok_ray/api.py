@@ -41,9 +41,11 @@ from fastapi.responses import (
 from prometheus_client import generate_latest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tiktok_ray import __version__, captions, exports, jobs, logs, uploads
+from tiktok_ray import __version__, captions, exports, find, jobs, logs, uploads
+from tiktok_ray.agents import Mounted
 from tiktok_ray.graph import GraphError
 from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, checked, take
 from tiktok_ray.jobs import ENDED, Entry, Job, KeyReused, QueueFull
@@ -63,12 +65,15 @@ from tiktok_ray.service import (
     upload_path,
 )
 from tiktok_ray.settings import Settings
+from tiktok_ray.stills import stills
 from tiktok_ray.store import Result
 
 log = logging.getLogger("tiktok_ray.api")
 
 BODY_BYTES = 64 * 1024
 HEARTBEAT_S = 15.0
+#: Pictures that are read out of kept videos at once.
+STILLS = 2
 LARGEST = 2**62
 PROBLEM = "application/problem+json"
 #: While an upload comes, the disk is looked at after so many bytes.
@@ -155,6 +160,13 @@ class Results(BaseModel):
     next: int | None
 
 
+class Found(BaseModel):
+    """A page of what a search found, the best first; ``next`` is the ``offset`` of the next page."""
+
+    hits: list[find.Hit]
+    next: int | None
+
+
 FORM_SCHEMA = {
     "type": "object",
     "required": ["file"],
@@ -216,6 +228,7 @@ def create_app(
             async with beside(app):
                 yield
         finally:
+            await agents.close()
             await service.stop()
 
     app = FastAPI(
@@ -227,11 +240,14 @@ def create_app(
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
+    agents = Mounted(app)
+    app.router.routes.append(Route("/mcp", agents, methods=["POST"], include_in_schema=False))
     app.state.guard = Guard()
     app.add_middleware(_Door, owner=app)
     _handle_errors(app)
     _add_jobs(app)
     _add_results(app)
+    _add_search(app)
     _add_facts(app)
     _complete_schema(app)
     return app
@@ -1074,6 +1090,31 @@ def _add_results(app: FastAPI) -> None:
             raise _missing("video")
         return await asyncio.to_thread(probed, path, service.settings)
 
+    looking = asyncio.Semaphore(STILLS)
+
+    @app.get(
+        "/results/{id}/frame",
+        tags=["results"],
+        response_class=Response,
+        responses={**kind("The picture, JPEG", "image/jpeg"), **_errors(404, 422)},
+    )
+    async def result_frame(
+        request: Request,
+        id: str,
+        t: Annotated[float, Query(ge=0, le=1e6, description="Seconds from the first frame")],
+        short: Annotated[int, Query(ge=16, le=1080, description="Short side at most, px")] = 512,
+    ) -> Response:
+        """The picture that a result's kept video shows at a time. `X-Frame-Time` is when its frame
+        begins; past the last picture it is that one."""
+        service = _service(request)
+        path = await asyncio.to_thread(service.store.video_path, id)
+        if path is None:
+            raise _missing("video")
+        async with looking:
+            [still] = await asyncio.to_thread(stills, path, [t], short, service.settings)
+        headers = {"X-Frame-Time": f"{still.time:.4f}"}
+        return Response(still.jpeg, media_type="image/jpeg", headers=headers)
+
     @app.get(
         "/results/{id}/poster",
         tags=["results"],
@@ -1109,8 +1150,10 @@ def _add_results(app: FastAPI) -> None:
     @app.delete("/results/{id}", status_code=204, tags=["results"], responses=_errors(404, 422))
     async def delete_result(request: Request, id: str) -> Response:
         """Remove a result, its video and all."""
-        if not await asyncio.to_thread(_service(request).store.delete, id):
+        service = _service(request)
+        if not await asyncio.to_thread(service.store.delete, id):
             raise _missing("result")
+        await asyncio.to_thread(service.forget_gone)
         return Response(status_code=204)
 
 
@@ -1154,6 +1197,33 @@ def media_type_of(path: Path) -> str:
 
 
 # Facts
+
+
+def _add_search(app: FastAPI) -> None:
+    @app.get("/search", response_model=Found, tags=["results"], responses=_errors(422))
+    async def search(
+        request: Request,
+        q: Annotated[
+            str, Query(min_length=1, max_length=200, description='Words, "a phrase", begin*')
+        ],
+        kind: Annotated[
+            list[find.Kind] | None, Query(max_length=9, description="Kinds of passages; all")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    ) -> Found:
+        """What is said, written, seen, heard and told in all results, with time; passages that hold
+        all the words, the best first."""
+        service = _service(request)
+        try:
+            hits, more = await asyncio.to_thread(
+                lambda: service.finder.search(
+                    q, kinds=tuple(kind or ()), limit=limit, offset=offset
+                )
+            )
+        except find.NothingToFind as error:
+            raise Problem("nothing_to_find", 422, str(error)) from None
+        return Found(hits=hits, next=more)
 
 
 def _add_facts(app: FastAPI) -> None:

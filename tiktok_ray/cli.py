@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import sys
@@ -12,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tiktok_ray import __version__, captions, exports, logs, operations
+from tiktok_ray import __version__, captions, exports, find, logs, operations
 from tiktok_ray.batch import app as batch_app
 from tiktok_ray.commands import Exit, explained, names_of, open_settings, options_of, run_tidily
 from tiktok_ray.compose import analyze_source, make_graph
@@ -488,6 +490,62 @@ def down() -> None:
     with explained():
         if not serving.down(open_settings(), console.print):
             console.print("nothing serves here")
+
+
+@app.command()
+def search(
+    words: Annotated[list[str], typer.Argument(help='Words, "a phrase", begin*')],
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="Joined by commas: " + ", ".join(find.KINDS)),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 20,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Find words in all results of the service: said, written, seen, heard, with time."""
+    with explained():
+        folder = open_settings().home / "results"
+        query = " ".join(words)
+        try:
+            kinds = find.kinds_of(kind)
+            find.matching(query)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        hits: list[find.Hit] = []
+        if folder.is_dir():
+            with contextlib.closing(find.Finder(folder)) as finder:
+                hits, _ = finder.search(query, kinds=kinds, limit=limit)
+    rows = [hit.model_dump(exclude_none=True) for hit in hits]
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    for hit in hits:
+        when = "" if hit.start is None else f" at {hit.start:.1f} s"
+        print(f"{hit.result}{when}, {hit.kind}: {hit.snippet}")
+    if not hits:
+        console.print("nothing found")
+
+
+@app.command("mcp")
+def mcp_server(
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option("--allow", help="Folder whose files an agent may name; may be repeated"),
+    ] = None,
+) -> None:
+    """Serve an agent on standard input and output, by the Model Context Protocol.
+
+    Through the service that runs, or else through one of its own. Over HTTP: /mcp of the service.
+    """
+    from tiktok_ray.agents import serve_stdio
+
+    with explained(answering=True):
+        settings = open_settings()
+        for folder in allow or ():
+            if not folder.is_dir():
+                raise typer.BadParameter(f"{folder} is no folder")
+        with logs.native_aside(settings.home):
+            run_tidily(serve_stdio(settings, allow or []))
 
 
 @app.command("report")

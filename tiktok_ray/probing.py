@@ -9,11 +9,11 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tiktok_ray.media import InputError, probe
+from tiktok_ray.media import InputError, Video, probe
 from tiktok_ray.report import StreamInfo
 from tiktok_ray.settings import Settings
 
@@ -23,11 +23,17 @@ def probed(path: Path, settings: Settings) -> dict[str, Any]:
 
     Types beyond those of ``probe``: ``decoder_died`` and ``decode_timeout``.
     """
-    call = pickle.dumps((path, settings))
+    return read_apart("tiktok_ray.probing", path, (path, settings), settings)
+
+
+def read_apart(module: str, path: Path, call: Any, settings: Settings) -> dict[str, Any]:
+    """What ``python -m module`` says of a file, as JSON; it gets ``call`` pickled on its standard
+    input. Raises ``InputError``, with what it found wrong and with what it died of.
+    """
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "tiktok_ray.probing"],
-            input=call,
+            [sys.executable, "-m", module],
+            input=pickle.dumps(call),
             capture_output=True,
             timeout=settings.decode_timeout_s,
             check=False,
@@ -50,16 +56,21 @@ def probed(path: Path, settings: Settings) -> dict[str, Any]:
 
 def main() -> None:
     """Answer one call that comes, pickled, on standard input."""
-    path, settings = pickle.loads(sys.stdin.buffer.read())
+    answer_with(lambda path, settings: _plainly(probe(path, settings)))
+
+
+def answer_with(read: Callable[..., dict[str, Any]]) -> None:
+    """Answer one call of ``read_apart``: with what ``read`` returns, or the error that it raises."""
     try:
-        video = probe(path, settings)
+        answer = read(*pickle.loads(sys.stdin.buffer.read()))
     except InputError as error:
-        answer: dict[str, Any] = {
-            "error": {"type": error.type, "message": str(error), "advice": error.advice}
-        }
-    else:
-        answer = {name: _plain(value) for name, value in video.__dict__.items()}
+        told = {"type": error.type, "message": str(error), "advice": error.advice}
+        answer = {"error": told}
     sys.stdout.write(json.dumps(answer))
+
+
+def _plainly(video: Video) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in video.__dict__.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -20,9 +20,10 @@ import shutil
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +36,8 @@ from prometheus_client.registry import Collector
 from tiktok_ray import logs, upkeep
 from tiktok_ray.cache import DiskCache, open_cache
 from tiktok_ray.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
+from tiktok_ray.find import INDEX as SEARCHED
+from tiktok_ray.find import Finder
 from tiktok_ray.graph import Graph
 from tiktok_ray.intake import STATUS, TIKTOK_HOSTS, take
 from tiktok_ray.jobs import (
@@ -255,6 +258,8 @@ class Service:
         await self.engine.workers.close()
         self.ledger.close()
         self.store.close()
+        if "finder" in self.__dict__:
+            self.finder.close()
 
     def alive(self) -> bool:
         """Whether its work goes on."""
@@ -334,6 +339,7 @@ class Service:
         )
         for id in await asyncio.to_thread(self.ledger.unkept, time.time() - UNKEPT_S):
             await asyncio.to_thread(self.store.delete, id)
+        await asyncio.to_thread(self.forget_gone)
         await asyncio.to_thread(self.ledger.prune, time.time() - age)
 
     # Jobs
@@ -687,6 +693,16 @@ class Service:
         if beside_arriving:
             bytes_ += sum(one.left for one in list(self.arriving.values()))
         return self.free_gib() - bytes_ / 2**30 < self.settings.disk_reserve_gib
+
+    @cached_property
+    def finder(self) -> Finder:
+        """The search over all results, which is opened when it is first wanted."""
+        return Finder(self.store.folder)
+
+    def forget_gone(self) -> None:
+        """Let the search, if there ever was one, forget results that are gone. Blocks."""
+        if (self.store.folder / SEARCHED).is_file():
+            self.finder.forget_gone()
 
     def room(self) -> int:
         """How many jobs may be queued and running together."""

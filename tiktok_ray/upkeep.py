@@ -470,7 +470,7 @@ def retain(settings: Settings) -> dict[str, Any]:
     that is full to the last byte: files go first, then what is known of them. While the disk is
     short of its reserve, the cache goes too.
     """
-    from tiktok_ray import store
+    from tiktok_ray import find, store
     from tiktok_ray.jobs import Ledger, discard, orphans
 
     home, before = settings.home, time.time() - settings.keep_days * 86_400
@@ -486,6 +486,7 @@ def retain(settings: Settings) -> dict[str, Any]:
     with unless_full(gone):
         if (home / RESULTS).is_dir():
             store.Store(home / RESULTS).close()  # which forgets what is gone
+            find.forget_gone(home / RESULTS)
         if (home / LEDGER).is_file():
             with contextlib.closing(Ledger(home / LEDGER)) as ledger:
                 lost = orphans(home / WORK, ledger)

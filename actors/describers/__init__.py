@@ -31,11 +31,19 @@ class Prompt(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back: the text, how many tokens it took, and whether it ended by itself."""
+    """What came back: the text, how many tokens it took, and whether it ended by itself.
+
+    ``tokens`` None: a server did not say. ``model``: what a server says that answered.
+    """
 
     text: str
-    tokens: int
+    tokens: int | None
     ended: bool
+    model: str | None = None
+
+
+class DescriberFailed(Exception):
+    """A describer that runs elsewhere did not answer; the message says why."""
 
 
 class Describer(Protocol):

@@ -80,9 +80,9 @@ def joined(replies: Mapping[str, Answer], limit: int) -> Answer:
     lines = []
     for field, reply in replies.items():
         first, broken, _ = reply.text.partition("\n")
-        whole = reply.ended or bool(broken) or reply.tokens < limit
+        whole = reply.ended or bool(broken) or (reply.tokens or 0) < limit
         lines.append(f"{field}: {first.strip() if whole else ''}")
-    return Answer("\n".join(lines), sum(reply.tokens for reply in replies.values()), True)
+    return Answer("\n".join(lines), sum(reply.tokens or 0 for reply in replies.values()), True)
 
 
 def load(variant: Variant, device: str, folder: Path, _pixels: int) -> Blip2:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from actors.cut_analysis import Cuts, Shot
 from actors.describers import Answer, Prompt
 from actors.describers.answers import WHOLE, WINDOW, Fault, Parsed, foreign, loops, parse, tags_of
+from actors.describers.server import SERVER
 from actors.describers.small_vl import evenly
 from actors.qwen2_vl_temporal import (
     DESCRIBERS,
@@ -459,7 +460,7 @@ def test_tags():
 
 
 def test_every_variant_belongs_to_one_describer():
-    names = [v.name for family in DESCRIBERS.values() for v in family.variants]
+    names = [v.name for family in DESCRIBERS.values() for v in family.variants] + [SERVER.name]
     assert sorted(names) == sorted({v.name for v in Qwen2VlTemporal.variants})
     assert len(set(names)) == len(names)
 

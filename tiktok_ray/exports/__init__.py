@@ -12,8 +12,9 @@ from importlib import import_module
 from typing import Any, Literal, NamedTuple, get_args
 
 To = Literal[
-    "otio", "edl", "fcpxml", "chapters", "csv", "coco", "cvat", "label-studio", "fiftyone", "jsonl"
-]
+    "otio", "edl", "fcpxml", "chapters", "csv", "coco", "cvat", "label-studio", "fiftyone",
+    "jsonl", "text",
+]  # fmt: skip
 Report = Mapping[str, Any]
 
 
@@ -64,6 +65,7 @@ FORMATS: dict[To, Format] = {
     "fiftyone": Format(
         ".fiftyone.json", "application/json", "boxes", "fiftyone", "ETA VideoLabels of FiftyOne"
     ),
+    "text": Format(".txt", "text/plain", "text", "text", "All of it as compact text with times"),
 }
 assert set(FORMATS) == set(get_args(To))
 
@@ -94,7 +96,8 @@ def output_of(report: Report, *names: str) -> Report:
 
 def line_of(text: str) -> str:
     """A text as one line that every format can hold: no controls, no halves of characters."""
-    return " ".join("".join(map(_held, text)).split())
+    held = text if text.isprintable() else "".join(map(_held, text))
+    return " ".join(held.split())
 
 
 def _held(character: str) -> str:
@@ -113,8 +116,9 @@ def title_of(report: Report) -> str:
 def media_name(report: Report) -> str:
     """The file that was analyzed: its path as it was given, or a name for one from the network."""
     video = report["video"]
-    source = video["source"].encode("utf-8", "replace").decode()
+    source: str = video["source"].encode("utf-8", "replace").decode()
     if "://" not in source:
         return source
     kinds = {"matroska": ".mkv", "webm": ".webm", "avi": ".avi", "flv": ".flv", "mpegts": ".ts"}
-    return line_of(video["id"]) + kinds.get(video["container"].partition(",")[0], ".mp4")
+    id: str = line_of(video["id"])
+    return id + kinds.get(video["container"].partition(",")[0], ".mp4")

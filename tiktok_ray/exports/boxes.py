@@ -153,7 +153,7 @@ def coco(report: Report) -> str:
         }
         images.append(image | ({"frame_index": frames.frame(t)} if frames.steady else {}))
     categories = _categories(things)
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for track_id, one in enumerate(things, 1):
         category = categories[one.label]["id"]
         for k, t in enumerate(one.times):
@@ -237,11 +237,11 @@ def keyframes(one: Tracked, frames: Raster) -> list[Keyframe]:
         if not near:
             continue
         for k in near:
-            frame = min(frames.frame(one.times[k]), frames.count - 1)
+            frame = min(frames.frame(one.times[k]), frames.total - 1)
             made[frame] = Keyframe(frame, one.times[k], one.boxes[k], True)
         last = max(made)
         after = max(frames.frame(end), last + 1)
-        if after < frames.count:
+        if after < frames.total:
             made[after] = Keyframe(after, end, one.boxes[near[-1]], False)
     return [made[frame] for frame in sorted(made)]
 
@@ -254,8 +254,8 @@ def cvat(report: Report) -> str:
     _text(root, "version", "1.1")
     task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
     for name, value in (
-        ("size", frames.count), ("mode", "interpolation"), ("overlap", 0), ("start_frame", 0),
-        ("stop_frame", frames.count - 1),
+        ("size", frames.total), ("mode", "interpolation"), ("overlap", 0), ("start_frame", 0),
+        ("stop_frame", frames.total - 1),
     ):  # fmt: skip
         _text(task, name, str(value))
     labels = ElementTree.SubElement(task, "labels")
@@ -277,11 +277,11 @@ def cvat(report: Report) -> str:
             root, "track", id=str(number), label=one.label, source="auto"
         )
         for key in keyframes(one, frames):
-            corners = _pixels(key.box, video["width"], video["height"])
+            corners = map(str, _pixels(key.box, video["width"], video["height"]))
+            place = dict(zip(("xtl", "ytl", "xbr", "ybr"), corners, strict=True))
             box = ElementTree.SubElement(
-                track, "box", frame=str(key.frame), outside=str(int(not key.there)), occluded="0",
-                keyframe="1", z_order="0",
-                **dict(zip(("xtl", "ytl", "xbr", "ybr"), map(str, corners), strict=True)),
+                track, "box", place, frame=str(key.frame), outside=str(int(not key.there)),
+                occluded="0", keyframe="1", z_order="0",
             )  # fmt: skip
             attribute = ElementTree.SubElement(box, "attribute", name="text")
             attribute.text = one.text or ""
@@ -325,7 +325,7 @@ def label_studio(report: Report) -> str:
             for key in keyframes(one, frames)
         ]  # fmt: skip
         value = {
-            "framesCount": frames.count, "duration": video["duration_s"], "sequence": sequence,
+            "framesCount": frames.total, "duration": video["duration_s"], "sequence": sequence,
             "labels": [one.label],
         }  # fmt: skip
         meta = {"text": [one.text]} if one.text else {}
@@ -384,7 +384,7 @@ def fiftyone(report: Report) -> str:
     by_frame: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for number, one in enumerate(things, 1):
         for t, box, confidence in zip(one.times, one.boxes, one.confidences, strict=True):
-            frame = min(frames.frame(t), frames.count - 1) + 1
+            frame = min(frames.frame(t), frames.total - 1) + 1
             corners = {
                 "top_left": {"x": box[0], "y": box[1]},
                 "bottom_right": {"x": box[2], "y": box[3]},

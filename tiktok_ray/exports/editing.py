@@ -51,8 +51,8 @@ def edl(report: Report) -> str:
     text: str = opentimelineio.adapters.write_to_string(made, "cmx_3600", rate=rate, style="nucoda")
     title, _, events = text.partition("\n")
     count = "DROP FRAME" if frames.drops else "NON-DROP FRAME"
-    remark = [] if frames.steady else [f"* {_conformed(frames)}"]
-    return "\n".join([title, f"FCM: {count}", *remark, events])
+    remark = "" if frames.steady else f"* {_conformed(frames)}\n"
+    return f"{title}\nFCM: {count}\n{events}{remark}"
 
 
 def timeline(report: Report, *, marked: bool = True) -> schema.Timeline:
@@ -86,7 +86,7 @@ def shots_of(report: Report, frames: Raster) -> list[tuple[int, int]]:
     """Shots in frames, each to the first of the next, without gaps."""
     shots = output_of(report, "cut_analysis")["shots"]
     starts = sorted({frames.span(shot["start"], shot["end"])[0] for shot in shots} | {0})
-    return list(zip(starts, [*starts[1:], max(frames.count, starts[-1] + 1)], strict=True))
+    return list(zip(starts, [*starts[1:], max(frames.total, starts[-1] + 1)], strict=True))
 
 
 def url_of(name: str) -> str:
@@ -96,7 +96,7 @@ def url_of(name: str) -> str:
 
 
 def _clip(name: str, report: Report, frames: Raster, first: int, after: int) -> schema.Clip:
-    whole = TimeRange(_time(0, frames), _time(frames.count, frames))
+    whole = TimeRange(_time(0, frames), _time(frames.total, frames))
     source = schema.ExternalReference(url_of(media_name(report)), whole)
     source.name = line_of(PurePath(media_name(report)).name)
     part = TimeRange(_time(first, frames), _time(after - first, frames))

@@ -1,7 +1,7 @@
 """Final Cut Pro XML 1.10, by Apple's document type definition: a clip a shot, with marks.
 
-Written here: the adapter of OpenTimelineIO cannot be imported by the Pythons that this project
-runs on, and cuts times down to whole frames per second (``findings/``).
+Written here: the adapter of OpenTimelineIO leaves out the duration of a frame at
+30000/1001 per second, and loses frames in reading (``findings/otio_fcpx_xml_whole_rates.sh``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def fcpxml(report: Report) -> str:
     """A project with one sequence. All times are whole frames, as fractions of seconds."""
     frames = raster_of(report)
     name = title_of(report)
-    whole = _seconds(frames.count, frames)
+    whole = _seconds(frames.total, frames)
     counted = "DF" if frames.drops else "NDF"
     root = ElementTree.Element("fcpxml", version="1.10")
     _resources(root, report, frames)
@@ -52,15 +52,17 @@ def _resources(root: ElementTree.Element, report: Report, frames: Raster) -> Non
     video = report["video"]
     resources = ElementTree.SubElement(root, "resources")
     size = {"width": str(video["width"]), "height": str(video["height"])}
-    ElementTree.SubElement(resources, "format", id="r1", frameDuration=_seconds(1, frames), **size)
+    ElementTree.SubElement(
+        resources, "format", {"id": "r1", "frameDuration": _seconds(1, frames), **size}
+    )
     sound = {"hasAudio": "1", "audioSources": "1"} if video["has_audio"] else {}
     for name, field in (("audioChannels", "audio_channels"), ("audioRate", "audio_rate")):
         if sound and video.get(field):
             sound[name] = str(video[field])
     file = media_name(report)
     asset = ElementTree.SubElement(
-        resources, "asset", id="r2", name=line_of(PurePath(file).name), start="0s",
-        duration=_seconds(frames.count, frames), hasVideo="1", format="r1", **sound,
+        resources, "asset", sound, id="r2", name=line_of(PurePath(file).name), start="0s",
+        duration=_seconds(frames.total, frames), hasVideo="1", format="r1",
     )  # fmt: skip
     ElementTree.SubElement(asset, "media-rep", kind="original-media", src=url_of(file))
 

@@ -18,7 +18,7 @@ TIMECODE_RATES = tuple(
 
 
 class Raster(NamedTuple):
-    """The frames of a video: ``rate`` per second, ``count`` of them.
+    """The frames of a video: ``rate`` per second, ``total`` of them.
 
     ``steady``: they are evenly spaced, so that a time tells the number of its frame. Where they
     are not, ``rate`` is the nearest one that editors have, to which they conform such a file.
@@ -26,7 +26,7 @@ class Raster(NamedTuple):
 
     rate: Fraction
     steady: bool
-    count: int
+    total: int
 
     def frame(self, seconds: float) -> int:
         """Number, from 0, of the frame that begins nearest to a time."""
@@ -34,8 +34,8 @@ class Raster(NamedTuple):
 
     def span(self, start: float, end: float) -> tuple[int, int]:
         """First frame of a stretch, and the one after its last; at least one frame."""
-        first = min(self.frame(start), max(0, self.count - 1))
-        return first, max(first + 1, min(self.frame(end), self.count))
+        first = min(self.frame(start), max(0, self.total - 1))
+        return first, max(first + 1, min(self.frame(end), self.total))
 
     def timecode(self, seconds: float) -> str | None:
         """SMPTE timecode of a time, from 00:00:00:00; drop-frame (``;``) at 29.97 and 59.94.
@@ -44,7 +44,8 @@ class Raster(NamedTuple):
         """
         if not (self.steady and self.rate in TIMECODE_RATES):
             return None
-        return RationalTime(self.frame(seconds), float(self.rate)).to_timecode()
+        code: str = RationalTime(self.frame(seconds), float(self.rate)).to_timecode()
+        return code
 
     @property
     def drops(self) -> bool:

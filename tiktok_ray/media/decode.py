@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tiktok_ray.media import decord, texts
 from tiktok_ray.media.clock import AHEAD_S, Clock, Schedule, schedule
 from tiktok_ray.media.container import (
@@ -29,7 +31,7 @@ from tiktok_ray.media.picture import Crop, View
 from tiktok_ray.media.sampling import Sampler, samplers
 from tiktok_ray.media.sound import Sound, lasting
 from tiktok_ray.media.speech import detect_speech
-from tiktok_ray.media.tracks import Audio, Decoded, Speech
+from tiktok_ray.media.tracks import Audio, Decoded, Frames, Speech, fixed
 from tiktok_ray.report import Repair, StreamInfo, Subtitle
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span
@@ -456,3 +458,57 @@ class _Pass:
             about = "the sound changes its channels or rate: it was brought to what it began with"
             repairs.append(Repair(kind="sound_changed", count=self.sound.changes, about=about))
         return tuple(repairs)
+
+
+def pictures_at(path: Path, times: Collection[float], short: int, settings: Settings) -> Frames:
+    """The picture that is shown at each of some times, in order of time, each once.
+
+    ``times`` are seconds from the first displayed frame; ``short`` bounds the short side in
+    pixels. A time past the last picture gives that one. Raises ``InputError`` as ``probe`` does.
+    """
+    with _typed(path):
+        return _Look(path, times, short, settings).frames()
+
+
+class _Look(_Pass):
+    """A pass that keeps the pictures shown at some times, and ends after the last of these."""
+
+    def __init__(
+        self, path: Path, times: Collection[float], short: int, settings: Settings
+    ) -> None:
+        super().__init__(path, (), settings, None)
+        self.wanted = sorted(times)
+        self.short = short
+        self.found: dict[float, Any] = {}
+        self.shown: tuple[Any, float, View] | None = None
+
+    def frames(self) -> Frames:
+        with opened(self.path, self.settings) as container:
+            for packet in self._packets(container):
+                if packet.stream.type == "video":
+                    for frame in self._decoded(packet):
+                        self._picture(frame, False)
+                if not self.wanted:
+                    break
+        for whole, (at, seen) in self.deinterlacer.finish():
+            self._keep(whole, at, seen)
+        if self.wanted:
+            self._take_shown()
+        if not self.found:
+            raise self._nothing()
+        pictures = np.stack(list(self.found.values()))
+        return Frames(fixed(np.array(list(self.found))), fixed(pictures), self.clock.end)
+
+    def _keep(self, frame: Any, t: float, view: View) -> None:
+        if self.wanted and self.wanted[0] < t - 1e-6:
+            self._take_shown()
+            self.wanted = [one for one in self.wanted if one >= t - 1e-6]
+        self.shown = (frame, t, view)
+
+    def _take_shown(self) -> None:
+        if self.shown is not None:
+            frame, t, view = self.shown
+            width, height = view.canvas
+            scale = min(1.0, self.short / min(width, height))
+            size = (max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2)))
+            self.found[t] = view.i420(frame, size)

@@ -191,7 +191,7 @@ function captionLinks(id, report) {
 const EXPORTS = [
   ["OpenTimelineIO", "otio"], ["EDL", "edl"], ["FCPXML", "fcpxml"], ["Chapters", "chapters"],
   ["CSV", "csv"], ["JSON Lines", "jsonl"], ["COCO", "coco"], ["CVAT", "cvat"],
-  ["Label Studio", "label-studio"], ["FiftyOne", "fiftyone"],
+  ["Label Studio", "label-studio"], ["FiftyOne", "fiftyone"], ["Text", "text"],
 ];
 
 function exportLinks(id) {

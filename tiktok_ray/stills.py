@@ -1,0 +1,55 @@
+"""Pictures of a video at given times, as JPEG, read in a process of its own like a probe."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tiktok_ray.media import pictures_at
+from tiktok_ray.probing import answer_with, read_apart
+from tiktok_ray.settings import Settings
+
+QUALITY = 88
+
+
+class Still(NamedTuple):
+    """A picture: the time of its frame in seconds, its size in pixels, and the JPEG."""
+
+    time: float
+    width: int
+    height: int
+    jpeg: bytes
+
+
+def stills(path: Path, times: Collection[float], short: int, settings: Settings) -> list[Still]:
+    """The frames shown at some times, in order, each once; ``short`` bounds the short side.
+
+    Raises ``InputError`` as ``probing.probed`` does.
+    """
+    call = (path, list(times), short, settings)
+    found = read_apart("tiktok_ray.stills", path, call, settings)
+    return [
+        Still(one["time"], one["width"], one["height"], base64.b64decode(one["jpeg"]))
+        for one in found["stills"]
+    ]
+
+
+def _read(path: Path, times: list[float], short: int, settings: Settings) -> dict[str, Any]:
+    import cv2
+
+    frames = pictures_at(path, times, short, settings)
+    made = []
+    for k, t in enumerate(frames.times):
+        picture = cv2.cvtColor(frames.rgb(k), cv2.COLOR_RGB2BGR)
+        good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        assert good
+        height, width = picture.shape[:2]
+        jpeg = base64.b64encode(data.tobytes()).decode()
+        made.append({"time": float(t), "width": width, "height": height, "jpeg": jpeg})
+    return {"stills": made}
+
+
+if __name__ == "__main__":
+    answer_with(_read)
