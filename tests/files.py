@@ -83,8 +83,13 @@ def with_codec(path: Path, entry: bytes, code: bytes) -> Path:
 
 def with_clap(path: Path, width: int, height: int) -> Path:
     """Give the first track of an MP4 file (H.264) a clean aperture in the middle."""
+    return with_box(path, b"clap", struct.pack(">8I", width, 1, height, 1, 0, 1, 0, 1))
+
+
+def with_box(path: Path, kind: bytes, body: bytes) -> Path:
+    """Add a box to the sample entry of the first track of an MP4 file (H.264)."""
     data = bytearray(path.read_bytes())
-    box = struct.pack(">I4s8I", 40, b"clap", width, 1, height, 1, 0, 1, 0, 1)
+    box = struct.pack(">I4s", 8 + len(body), kind) + body
     start = data.find(b"avc1", data.find(b"moov")) - 4
     end = start + int.from_bytes(data[start : start + 4], "big")
     around = (b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov")

@@ -17,6 +17,7 @@ from tests.files import (
     quarters,
     slide,
     wav,
+    with_box,
     with_clap,
     with_codec,
     with_matrix,
@@ -24,7 +25,7 @@ from tests.files import (
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import InputError, decode, probe
 from tiktok_ray.media import clock as clocks
-from tiktok_ray.media.colour import WHITE_NITS, Coding
+from tiktok_ray.media.colour import WHITE_NITS, Coding, _to_709
 from tiktok_ray.media.container import Contents, Packets
 from tiktok_ray.media.sound import Sound, fold, mixed
 from tiktok_ray.settings import TrackSettings
@@ -230,6 +231,136 @@ def test_reference_white_of_pq_and_hlg(transfer, code):
     if transfer == 18:
         light = light**1.2 * 1000 / WHITE_NITS
     assert light == pytest.approx(1.0, abs=0.02)
+
+
+#: Names of zscale: primaries, transfer and matrix of files whose colours players convert.
+CODED = {
+    "BT.601 525": ("smpte170m", "bt709", "smpte170m"),
+    "BT.601 625": ("bt470bg", "bt709", "bt470bg"),
+    "gamma 2.8": ("bt470bg", "bt470bg", "bt470bg"),
+    "BT.2020 SDR": ("bt2020", "iec61966-2-1", "bt2020nc"),
+    "Display P3": ("smpte432", "iec61966-2-1", "bt709"),
+    "linear": ("bt709", "linear", "bt709"),
+    "SMPTE 240M": ("smpte240m", "iec61966-2-1", "smpte240m"),
+    "YCgCo": ("bt709", "iec61966-2-1", "ycgco"),
+}
+
+
+def pastel():
+    """Four fields of colours that every gamut holds."""
+    return (quarters(192, 128) * 0.6 + 50).astype(np.uint8)
+
+
+def recoded(path, primaries, transfer, matrix, full=False):
+    """The fields of `pastel` as zscale brings them to other colours, tagged as such."""
+    there = f"p={primaries}:t={transfer}:m={matrix}:r={'full' if full else 'limited'}"
+    # What is coded as video is shown as it is: from sRGB only where it is something else.
+    back = f"pin=bt709:tin={'bt709' if transfer == 'bt709' else 'iec61966-2-1'}:min=gbr:rin=full"
+    picture = pastel().tobytes() * 3
+    tags = ["-color_primaries", primaries, "-color_trc", transfer, "-colorspace", matrix]
+    tags += ["-color_range", "pc" if full else "tv"]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "192x128", "-r", 25, "-i", "-"]
+    shape = ["-vf", f"zscale={back}:{there},format=yuv444p10le"]
+    ffmpeg(*raw, *shape, "-c:v", "libx264", "-crf", 1, *tags, path, input=picture)
+    return path
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", CODED)
+def test_colours_of_other_primaries_transfers_and_matrices(tmp_path, settings, name, full):
+    path = recoded(tmp_path / "c.mp4", *CODED[name], full=full)
+    decoded = decode(path, {"frames"}, settings)
+    shown = fields(decoded.tracks["frames"].rgb(0))
+    np.testing.assert_allclose(shown, fields(pastel()), atol=5)
+    color = decoded.video.color
+    assert color is not None
+    assert color.unreadable is None
+    assert bool(color.converted) == (name != "YCgCo")
+    assert color.range == ("full" if full else "limited")
+    assert (decoded.video.hdr is not None) == (name in ("BT.2020 SDR", "Display P3"))
+
+
+@pytest.mark.parametrize("primaries", [4, 5, 6, 7, 8, 9, 11, 12, 22])
+def test_white_stays_white_whatever_the_primaries(primaries):
+    white = np.ones(3, np.float32) @ _to_709(primaries)
+    np.testing.assert_allclose(white, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "matrix"),
+    [
+        (1280, 720, 1), (720, 1280, 1), (640, 360, 6), (360, 640, 6), (854, 480, 6),
+        (576, 1024, 1), (720, 576, 6), (576, 720, 6), (96, 64, 6), (1920, 1080, 1),
+    ],
+)  # fmt: skip
+def test_the_matrix_of_what_is_not_tagged_goes_by_the_upright_size(width, height, matrix):
+    import av
+
+    assert Coding.of(av.VideoFrame(width, height, "yuv420p")).matrix == matrix
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1024, 576), (640, 360)])
+def test_how_a_camera_was_held_does_not_change_what_is_not_tagged(tmp_path, settings, size):
+    turned, upright = tmp_path / "t.mp4", tmp_path / "u.mp4"
+    film(turned, [quarters(*size)] * 2)
+    ffmpeg("-i", turned, "-c", "copy", "-bsf:v", UNTAGGED, tmp_path / "plain.mp4")
+    with_matrix((tmp_path / "plain.mp4").rename(turned), (0, 1, -1, 0))
+    film(upright, [np.ascontiguousarray(np.rot90(quarters(*size), -1))] * 2)
+    ffmpeg("-i", upright, "-c", "copy", "-bsf:v", UNTAGGED, tmp_path / "plain.mp4")
+    pair = [decode(p, {"frames"}, settings) for p in (turned, tmp_path / "plain.mp4")]
+    seen = [fields(one.tracks["frames"].rgb(0)) for one in pair]
+    np.testing.assert_allclose(seen[0], seen[1], atol=3)
+    assert len({one.video.color.matrix for one in pair if one.video.color}) == 1
+    assert "guessed" in str(pair[0].video.color)
+
+
+#: Takes the colours' names out of an H.264 stream.
+UNTAGGED = "h264_metadata=colour_primaries=2:transfer_characteristics=2:matrix_coefficients=2"
+
+
+def with_dolby(path, profile, compatibility):
+    """Give the first track of an MP4 file (H.264) a configuration record of Dolby Vision."""
+    record = bytes([1, 0, profile << 1, 0b00001101, compatibility << 4]).ljust(24, b"\0")
+    return with_box(path, b"dvcC", record)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_dolby_vision_without_a_base_layer_is_said_and_grey(tmp_path, settings, suffix):
+    from actors.color_analysis import ColorAnalysis
+    from tiktok_ray.analyzer import Skip
+
+    path = with_dolby(film(tmp_path / "d.mp4", [quarters()] * 3), 5, 0)
+    if suffix == ".mkv":
+        ffmpeg("-i", path, "-c", "copy", "-strict", "unofficial", tmp_path / "d.mkv")
+        path = tmp_path / "d.mkv"
+    decoded = decode(path, {"frames"}, settings)
+    color = decoded.video.color
+    assert color is not None
+    assert "Dolby Vision profile 5" in (color.unreadable or "")
+    assert color == probe(path, settings).color
+    assert np.ptp(decoded.tracks["frames"].rgb(0).astype(int), axis=-1).max() <= 3
+    with pytest.raises(Skip, match="Dolby Vision profile 5"):
+        ColorAnalysis().analyze(decoded.tracks["frames"], decoded.video)
+
+
+def test_dolby_vision_over_a_base_layer_is_shown_by_that(tmp_path, settings):
+    path = with_dolby(film(tmp_path / "d.mp4", [quarters()] * 3), 8, 2)
+    decoded = decode(path, {"frames"}, settings)
+    np.testing.assert_allclose(fields(decoded.tracks["frames"].rgb(0)), fields(quarters()), atol=8)
+    assert decoded.video.color is not None
+    assert decoded.video.color.unreadable is None
+
+
+def test_dolby_vision_is_known_by_its_frames_too():
+    from tiktok_ray.media.colour import _dolby_profile
+
+    def metadata(profile, full):
+        head = bytes([2, 0, 18, 0, profile, 1, 0, 0, 23, 1, full])
+        return (32).to_bytes(8, "little") + bytes(24) + head + bytes(40)
+
+    assert _dolby_profile(metadata(0, 1)) == (5, 0)
+    assert _dolby_profile(metadata(1, 0)) is None
+    assert _dolby_profile(b"\xff" * 8) is None
 
 
 # --- time -------------------------------------------------------------------------------------

@@ -209,6 +209,12 @@ class Color(Model):
     transfer: str = measured("Transfer characteristics", method="ITU-T H.273")
     matrix: str = measured("Matrix coefficients, guessed by size where unspecified")
     range: str = measured("`limited` or `full`")
+    converted: str | None = derived(
+        "What was converted, so that pictures are SDR of BT.709", default=None
+    )
+    unreadable: str | None = derived(
+        "Why their colours cannot be told, where they cannot: pictures are grey then", default=None
+    )
 
 
 class Hdr(Model):

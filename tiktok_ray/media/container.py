@@ -121,8 +121,8 @@ class Packets:
 class Contents:
     """What a file holds, and which of its streams are analyzed (by their numbers).
 
-    ``promised_s``: how long its header says that pictures and sound are. ``crop``: see
-    ``headers.Track``.
+    ``promised_s``: how long its header says that pictures and sound are. ``crop`` and
+    ``dolby``: see ``headers.Track``.
     """
 
     format: str
@@ -135,6 +135,7 @@ class Contents:
     audio_channels: int | None
     audio_rate: int | None
     crop: tuple[float, float, float, float] | None
+    dolby: tuple[int, int] | None = None
     chapters: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -191,6 +192,7 @@ def contents(path: Path, settings: Settings) -> Contents:
             heard.channels if heard else None,
             heard.sample_rate if heard else None,
             track.crop if (track := tracks.get(video)) else None,
+            track.dolby if track else None,
             list(container.chapters()),
         )
 

@@ -300,7 +300,7 @@ class _Pass:
             if frame.width * frame.height > self.settings.max_pixels:
                 raise too_large(frame.width, frame.height, self.settings.max_pixels)
             canvas = self.view.canvas if self.view else None
-            view = View.of(frame, self._aspect(coded), self.crop, canvas)
+            view = View.of(frame, self._aspect(coded), self.crop, canvas, self.contents.dolby)
             if len(self.views) > 64:
                 self.views.clear()
             self.views[kind] = view

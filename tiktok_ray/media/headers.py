@@ -21,10 +21,12 @@ class Track:
     """``code``: its codec, as the container spells it. ``crop``: what of its pictures is shown.
 
     ``crop`` is width, height, and how far its middle lies right of and below the picture's, pixels.
+    ``dolby``: its profile of Dolby Vision, and the number of what its base layer is compatible with.
     """
 
     code: str
     crop: tuple[float, float, float, float] | None
+    dolby: tuple[int, int] | None = None
 
 
 def tracks_of(path: Path, format: str, ids: Sequence[int]) -> dict[int, Track]:
@@ -54,9 +56,23 @@ def _mp4(moov: bytes) -> dict[int, Track]:
             continue
         at = 20 if head[0] == 1 else 12
         code = entry[4:8].decode("latin-1").strip()
-        clap = next((box for kind, box in _boxes(entry[86:]) if kind == b"clap"), b"")
-        tracks[int.from_bytes(head[at : at + 4], "big")] = Track(code, _aperture(clap))
+        boxes = dict(_boxes(entry[86:]))
+        dolby = next((boxes[kind] for kind in DOLBY if kind in boxes), b"")
+        number = int.from_bytes(head[at : at + 4], "big")
+        tracks[number] = Track(code, _aperture(boxes.get(b"clap", b"")), _dolby(dolby))
     return tracks
+
+
+#: Boxes that hold the configuration of Dolby Vision.
+DOLBY = (b"dvcC", b"dvvC", b"dvwC")
+
+
+def _dolby(record: bytes) -> tuple[int, int] | None:
+    """Profile and compatibility of a decoder configuration record.
+
+    Dolby Vision Streams Within the ISO Base Media File Format, 3.2.
+    """
+    return (record[2] >> 1, record[4] >> 4) if len(record) >= 5 else None
 
 
 def _aperture(box: bytes) -> tuple[float, float, float, float] | None:
@@ -100,6 +116,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 SEGMENT, TRACKS, ENTRY, CODEC, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0x86, 0xE0
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 0xB0, 0xBA, 0x54CC, 0x54DD, 0x54BB, 0x54AA
+ADDITION, ADDITION_TYPE, ADDITION_DATA = 0x41E4, 0x41E7, 0x41ED
 
 
 def _matroska(tracks: bytes) -> list[Track]:
@@ -115,7 +132,10 @@ def _matroska(tracks: bytes) -> list[Track]:
             width, height = shown.get(WIDTH, 0) - left - right, shown.get(HEIGHT, 0) - top - bottom
             crop = float(width), float(height), (left - right) / 2, (top - bottom) / 2
         code = inner.get(CODEC, b"").decode("latin-1").strip("\0 ")
-        found.append(Track(code, crop))
+        added = [dict(_elements(body)) for kind, body in _elements(entry) if kind == ADDITION]
+        records = {one.get(ADDITION_TYPE, b""): one.get(ADDITION_DATA, b"") for one in added}
+        dolby = next((records[kind] for kind in DOLBY if kind in records), b"")
+        found.append(Track(code, crop, _dolby(dolby)))
     return found
 
 
