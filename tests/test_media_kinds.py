@@ -114,6 +114,33 @@ def test_a_shape_that_changes_is_fitted_and_never_squeezed(tmp_path, settings):
     assert not lit[-5:].any()
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".mp4", ".mkv"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_pixels_may_change_their_aspect_on_the_way(tmp_path, settings, codec, suffix):
+    """Anamorphic broadcast: from one picture on, the same pixels are shown twice as wide.
+
+    FFmpeg's decoder of MPEG-2 tells it one picture early.
+    """
+    first = 9 if codec == "mpeg2video" else 10
+    parts = b""
+    for start, shape in ((0, "3:2"), (0.4, "3:1")):
+        more = ["-aspect", shape, "-bf", 0, "-output_ts_offset", start, "-f", "mpegts"]
+        parts += film(tmp_path / "p.ts", [quarters()] * 10, codec=(codec,), extra=more).read_bytes()
+    path = tmp_path / "both.ts"
+    path.write_bytes(parts)
+    if suffix != ".ts":
+        ffmpeg("-i", path, "-c", "copy", tmp_path / f"both{suffix}")
+        path = tmp_path / f"both{suffix}"
+    decoded = decode(path, {"thumbs"}, settings)
+    assert (decoded.video.width, decoded.video.height) == (96, 64)
+    assert decoded.video.size_changes == 1
+    thumbs = decoded.tracks["thumbs"]
+    lit = (thumbs.grays > 30).mean(2) > 0.5
+    np.testing.assert_array_equal(lit[:first].sum(1), 64)
+    np.testing.assert_allclose(lit[10:].sum(1), 32, atol=2)
+    assert len(lit) == 20
+
+
 def test_interlaced_pictures_are_made_whole(tmp_path, settings):
     """A bar that moves by 8 pixels from field to field: woven as it is, it has combs for edges."""
     moments = []

@@ -477,7 +477,7 @@ def _planes(frame: Any, size: tuple[int, int], *, full: bool) -> NDArray[np.floa
     )
     zero, reach = ((0, 128, 128), (65535 / 256,) * 3) if full else ((16, 128, 128), (219, 224, 224))
     codes = made.to_ndarray().astype(np.float32) / 256
-    return np.asarray((codes - np.float32(zero)) / np.float32(reach))
+    return np.asarray((codes - np.array(zero, np.float32)) / np.array(reach, np.float32))
 
 
 _scalers = threading.local()
