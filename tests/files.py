@@ -101,6 +101,18 @@ def with_box(path: Path, kind: bytes, body: bytes) -> Path:
     return path
 
 
+def with_standing_clock(path: Path, track: int) -> Path:
+    """Make all samples of a track (0, 1 ..) of an MP4 file last for nothing, so that its clock stands."""
+    data = bytearray(path.read_bytes())
+    at = data.find(b"moov")
+    for _ in range(track + 1):
+        at = data.find(b"stts", at + 1)
+    for entry in range(int.from_bytes(data[at + 8 : at + 12], "big")):
+        struct.pack_into(">I", data, at + 16 + 8 * entry, 0)
+    path.write_bytes(data)
+    return path
+
+
 def quarters(width: int = 96, height: int = 64) -> NDArray[np.uint8]:
     """A picture that looks different from every side: red, green, blue and grey fields."""
     picture = np.full((height, width, 3), 128, np.uint8)

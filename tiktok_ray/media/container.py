@@ -29,8 +29,8 @@ FORMATS = (
 
 
 @contextmanager
-def opened(path: Path, settings: Settings) -> Iterator[Any]:
-    """The container. Raises ``InputError``."""
+def opened(path: Path, settings: Settings, *, edits: bool = True) -> Iterator[Any]:
+    """The container; without ``edits`` its edit lists are passed over. Raises ``InputError``."""
     import av
 
     if not path.exists():
@@ -50,7 +50,11 @@ def opened(path: Path, settings: Settings) -> Iterator[Any]:
         container = av.open(
             str(path),
             metadata_errors="ignore",
-            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            options={
+                "protocol_whitelist": "file",
+                "format_whitelist": FORMATS,
+                **({} if edits else {"ignore_editlist": "1"}),
+            },
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(
@@ -105,6 +109,12 @@ class Packets:
 
     def __len__(self) -> int:
         return len(self.pts)
+
+    @property
+    def stand(self) -> bool:
+        """Whether (nearly) all packets have the same few times, whatever their durations."""
+        times = self.pts[np.isfinite(self.pts)]
+        return len(times) > 2 and len(np.unique(times)) <= max(1, len(times) // 10)
 
     @property
     def usual(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from tiktok_ray.media.facts import InputError, Video, too_large
 from tiktok_ray.media.interlace import Deinterlacer
 from tiktok_ray.media.picture import Crop, View
 from tiktok_ray.media.sampling import Sampler, samplers
-from tiktok_ray.media.sound import Sound, lasting
+from tiktok_ray.media.sound import AUDIO_GAP_S, Sound, lasting
 from tiktok_ray.media.speech import detect_speech
 from tiktok_ray.media.tracks import Audio, Decoded, Speech
 from tiktok_ray.report import Repair, StreamInfo, Subtitle
@@ -168,7 +168,7 @@ class _Pass:
         by_decord = self.settings.decoder == "decord"
         others = decord.pictures(self.path, self.settings) if by_decord else None
         waiting: list[Any] = []
-        with opened(self.path, self.settings) as container:
+        with self._opened() as container:
             for packet in self._packets(container):
                 kind = packet.stream.type
                 if kind == "video":
@@ -195,7 +195,7 @@ class _Pass:
 
     def first(self) -> Any:
         """The first frame that is displayed."""
-        with opened(self.path, self.settings) as container:
+        with self._opened() as container:
             for packet in self._packets(container):
                 if packet.stream.type != "video":
                     continue
@@ -212,6 +212,11 @@ class _Pass:
             f"no picture of {self.path.name} can be decoded{damage}",
             "fetch or export it again",
         )
+
+    def _opened(self) -> AbstractContextManager[Any]:
+        """The container; where a clock stands still, edit lists would cut everything off."""
+        stand = any(packets.stand for packets in self.contents.played().values())
+        return opened(self.path, self.settings, edits=not stand)
 
     def _packets(self, container: Any) -> Iterator[Any]:
         """Packets of the analyzed streams in file order, their times put right."""
@@ -334,6 +339,8 @@ class _Pass:
             return
         for frame in self._decoded(packet):
             stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
+            if self.plan.sound_stands and self.sound.fed:
+                stamp = None
             try:
                 self.sound.feed(frame, stamp, self.clock.zero or 0.0)
             except Exception as error:  # noqa: BLE001 - a fault of the sound costs the sound alone
@@ -456,4 +463,7 @@ class _Pass:
         if self.sound and self.sound.changes:
             about = "the sound changes its channels or rate: it was brought to what it began with"
             repairs.append(Repair(kind="sound_changed", count=self.sound.changes, about=about))
+        if self.sound and self.sound.late_s > AUDIO_GAP_S:
+            about = f"{self.sound.late_s:.2f} s of sound whose time had passed was left out"
+            repairs.append(Repair(kind="sound_overlaps", count=self.sound.overlaps, about=about))
         return tuple(repairs)

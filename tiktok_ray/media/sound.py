@@ -156,7 +156,7 @@ class Sound:
     """Collects decoded sound: levels at its own rate, and at 16 kHz the mono that is heard.
 
     Gaps in the timestamps become zeros (and holes in ``present``), as do frames without a single
-    sample that is a sound; overlaps are dropped. What lies before time zero is kept apart. The
+    sample that is a sound; overlaps are dropped and counted. What lies before time zero is kept apart. The
     first frame says rate and channels; frames of another kind are brought to those.
     """
 
@@ -167,6 +167,8 @@ class Sound:
         self.fed = 0
         self.silenced = 0
         self.changes = 0
+        self.overlaps = 0
+        self._late = 0
         self.present: list[Span] = []
         self.names: list[str] = []
         self._kind: tuple[int, str] | None = None
@@ -181,6 +183,11 @@ class Sound:
     @property
     def end(self) -> float:
         return self.at / self.rate if self.rate else 0.0
+
+    @property
+    def late_s(self) -> float:
+        """Seconds of sound that were dropped, since others had their time already."""
+        return self._late / self.rate if self.rate else 0.0
 
     @property
     def silenced_share(self) -> float:
@@ -240,6 +247,8 @@ class Sound:
         if where > self.at:
             self._append(np.zeros((len(block), min(where - self.at, self._room())), np.float32))
         elif where < self.at:
+            self.overlaps += 1
+            self._late += min(self.at - where, block.shape[1])
             block = block[:, self.at - where :]
         block = block[:, : self._room()]
         if not block.shape[1]:
