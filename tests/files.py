@@ -101,6 +101,35 @@ def with_box(path: Path, kind: bytes, body: bytes) -> Path:
     return path
 
 
+def with_edits(path: Path, track: int, *edits: tuple[float, int]) -> Path:
+    """Give a track (0, 1 ..) of an MP4 file an edit list of seconds and media times (-1: empty)."""
+    data = bytearray(path.read_bytes())
+
+    def boxes(at: int) -> dict[bytes, list[int]]:
+        found: dict[bytes, list[int]] = {}
+        end, at = at + int.from_bytes(data[at : at + 4], "big"), at + 8
+        while at + 8 <= end:
+            found.setdefault(bytes(data[at + 4 : at + 8]), []).append(at)
+            at += int.from_bytes(data[at : at + 4], "big")
+        return found
+
+    moov = data.find(b"moov") - 4
+    inside = boxes(moov)
+    scale = int.from_bytes(data[inside[b"mvhd"][0] + 20 : inside[b"mvhd"][0] + 24], "big")
+    trak = inside[b"trak"][track]
+    old = boxes(trak)[b"edts"][0]
+    length = int.from_bytes(data[old : old + 4], "big")
+    entries = [struct.pack(">IiI", round(s * scale), media, 1 << 16) for s, media in edits]
+    body = struct.pack(">II", 0, len(entries)) + b"".join(entries)
+    box = struct.pack(">I4sI4s", 16 + len(body), b"edts", 8 + len(body), b"elst") + body
+    data[old : old + length] = box
+    for place in (trak, moov):
+        size = int.from_bytes(data[place : place + 4], "big") + len(box) - length
+        data[place : place + 4] = size.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
 def with_standing_clock(path: Path, track: int) -> Path:
     """Make all samples of a track (0, 1 ..) of an MP4 file last for nothing, so that its clock stands."""
     data = bytearray(path.read_bytes())

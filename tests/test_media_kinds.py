@@ -20,6 +20,7 @@ from tests.files import (
     with_box,
     with_clap,
     with_codec,
+    with_edits,
     with_matrix,
     with_standing_clock,
 )
@@ -507,6 +508,58 @@ def test_sound_whose_time_has_passed_is_left_out_and_counted():
     audio, _ = sound.finish()
     assert audio.duration_s == pytest.approx(2.0, abs=0.01)
     assert (sound.overlaps, sound.late_s) == (1, pytest.approx(0.5))
+
+
+@pytest.fixture
+def edited(tmp_path) -> Path:
+    """Three scenes of a second beside a tone that sounds in the last two of its three seconds."""
+    sound = wav(tmp_path / "s.wav", np.where(np.arange(3 * RATE) < RATE, 0, sine(3.0))[None])
+    return film(tmp_path / "e.mp4", [scene(1 + k // 25) for k in range(75)], sound=sound)
+
+
+#: Media times of the film's seconds, and of its sound's (behind its encoder's delay).
+V, A, DELAY = 12_800, RATE, 1024
+EDITS: dict[str, tuple[int, tuple[tuple[float, int], ...], tuple[float, ...], float]] = {
+    "a delay of the sound": (1, ((1, -1), (3, DELAY)), (1.0, 2.0), 2.0),
+    "two delays of the sound": (1, ((0.5, -1), (0.5, -1), (3, DELAY)), (1.0, 2.0), 2.0),
+    "a pause of the sound": (1, ((1, DELAY), (1, -1), (2, DELAY + A)), (1.0, 2.0), 2.0),
+    "no edit of the sound": (1, (), (1.0, 2.0), 1.0),
+    "a pause of the pictures": (0, ((1, 0), (1, -1), (2, V)), (2.0, 3.0), 1.0),
+    "a scene cut out": (0, ((1, 0), (1, 2 * V)), (1.0,), 1.0),
+    "a scene twice": (0, ((2, 0), (1, V), (1, 2 * V)), (1.0, 3.0), 1.0),
+    "no edit of the pictures": (0, (), (1.0, 2.0), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_lists_are_kept_to(edited, settings, name):
+    track, edits, cuts, loud = EDITS[name]
+    decoded = decode(with_edits(edited, track, *edits), {"thumbs", "audio"}, settings)
+    assert CutAnalysis().analyze(decoded.tracks["thumbs"]).times == pytest.approx(cuts, abs=1e-3)
+    audio = decoded.tracks["audio"]
+    assert rms(audio.cut(loud - 0.9, loud - 0.05)) < 0.03
+    assert rms(audio.cut(loud + 0.05, loud + 0.9)) == pytest.approx(0.354, rel=0.03)
+    pause = ["empty_edit"] if "pause" in name else []
+    assert [repair.kind for repair in decoded.video.repairs] == pause
+    assert decoded.video.frames_dropped == 0
+    assert not decoded.video.truncated
+
+
+def test_a_delay_of_the_pictures_leaves_the_sound_before_them(edited, settings):
+    path = with_edits(edited, 0, (1, -1), (3, 0))
+    decoded = decode(path, {"thumbs", "audio"}, settings)
+    assert decoded.video.start_offset_s == pytest.approx(1.0, abs=0.01)
+    assert len(decoded.tracks["thumbs"]) == 75
+    assert decoded.tracks["thumbs"].times[0] == 0
+    assert rms(decoded.tracks["audio"].cut(0.1, 1.9)) == pytest.approx(0.354, rel=0.03)
+    assert not decoded.video.truncated
+    assert not decode(path, {"thumbs"}, settings).video.truncated
+
+
+def test_pictures_that_are_all_edited_out_are_refused(edited, settings):
+    with pytest.raises(InputError, match="holds no pictures") as caught:
+        decode(with_edits(edited, 0, (3, -1)), {"thumbs"}, settings)
+    assert caught.value.type == "undecodable"
 
 
 def test_ten_slides_at_one_frame_a_second_have_nine_cuts(tmp_path, settings):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tiktok_ray.media.container import SHORTEST_S, Contents, Packets
 from tiktok_ray.media.facts import InputError, too_long
 from tiktok_ray.report import Repair
+from tiktok_ray.spans import Span
 
 #: A clock that goes back by more than this has started again. Decode times never go back; where
 #: there are none, times of display do, by reordering.
@@ -90,10 +91,17 @@ def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule
     if content > limit_s:
         raise too_long(content, limit_s)
     counted = any(repair.kind == "no_times" for repair in more)
+    for index in played:
+        more += [_pause(span) for span in contents.pauses.get(index, ())]
     repairs += more
     return Schedule(
-        moves, stamps, zero, usual, content, len(video), tuple(repairs), counted, stands
+        moves, stamps, zero, usual, content, len(video.shown), tuple(repairs), counted, stands
     )
+
+
+def _pause(span: Span) -> Repair:
+    about = f"the edit list is empty from {span.start:.2f} to {span.end:.2f} s: nothing new there"
+    return Repair(kind="empty_edit", count=1, about=about)
 
 
 def _clock(packets: Packets) -> NDArray[np.float64]:
@@ -110,6 +118,8 @@ def _length(packets: Packets, moves: Moves) -> float:
     """From the first moment of a stream to its last, moved; 0 if no packet has a time."""
     times = np.where(np.isfinite(packets.pts), packets.pts, packets.dts)
     times = times + moves.per_packet(len(packets))
+    if packets.hidden is not None:
+        times[packets.hidden] = np.nan
     if not np.isfinite(times).any():
         return 0.0
     last = int(np.nanargmax(times))
@@ -129,14 +139,16 @@ class _Break:
 
 def _breaks(packets: Packets) -> list[_Break]:
     """Where a stream's clock goes back, or leaps ahead."""
+    shown = packets.shown
     times = _clock(packets)
-    if len(times) < 2:
+    if len(times) < 2 or len(shown) < 2:
         return []
+    times, lengths = times[shown], packets.duration[shown]
     steps = np.diff(times)
-    ends = times[:-1] + np.minimum(packets.duration[:-1], AHEAD_S)
+    ends = times[:-1] + np.minimum(lengths[:-1], AHEAD_S)
     back = BACK_S if np.isfinite(packets.dts).any() else REORDERED_S
     odd = np.flatnonzero((steps < -back) | (times[1:] - ends > AHEAD_S))
-    return [_Break(int(k) + 1, float(ends[k]), float(times[k + 1])) for k in odd]
+    return [_Break(int(shown[k + 1]), float(ends[k]), float(times[k + 1])) for k in odd]
 
 
 def _moves(contents: Contents, limit_s: float) -> tuple[dict[int, Moves], list[Repair]]:
@@ -216,6 +228,8 @@ def _is_jump(
 def _continued(packets: Packets, begin: int, at: int) -> float:
     """What to add after a break (relative to before it) so that pictures go on without a gap."""
     times = np.where(np.isfinite(packets.pts), packets.pts, packets.dts)
+    if packets.hidden is not None:
+        times[packets.hidden] = np.nan
     before, after = times[begin:at], times[at : at + 32]
     if not (np.isfinite(before).any() and np.isfinite(after).any()):
         return 0.0

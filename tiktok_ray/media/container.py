@@ -21,6 +21,7 @@ from tiktok_ray.media.facts import InputError, too_large
 from tiktok_ray.media.headers import Track, tracks_of
 from tiktok_ray.report import StreamInfo
 from tiktok_ray.settings import Settings
+from tiktok_ray.spans import Span
 
 #: Containers that are opened. Playlists and anything that names other files are left out.
 FORMATS = (
@@ -101,11 +102,21 @@ SHORTEST_S = 0.001
 
 @dataclass(frozen=True)
 class Packets:
-    """What the packets of one stream say, in file order; seconds, NaN where they say nothing."""
+    """What the packets of one stream say, in file order; seconds, NaN where they say nothing.
+
+    ``hidden``: which are decoded but not shown (by an edit list); None: none is.
+    """
 
     pts: NDArray[np.float64]
     dts: NDArray[np.float64]
     duration: NDArray[np.float64]
+    hidden: NDArray[np.bool_] | None = None
+
+    @property
+    def shown(self) -> NDArray[np.intp]:
+        """The numbers of those that are shown."""
+        every = np.arange(len(self))
+        return every if self.hidden is None else every[~self.hidden]
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -132,7 +143,8 @@ class Contents:
     """What a file holds, and which of its streams are analyzed (by their numbers).
 
     ``promised_s``: how long its header says that pictures and sound are. ``crop`` and
-    ``dolby``: see ``headers.Track``.
+    ``dolby``: see ``headers.Track``. ``pauses``: when nothing new is shown or heard, by the stream's
+    number, in seconds of the file's clock.
     """
 
     format: str
@@ -147,6 +159,7 @@ class Contents:
     crop: tuple[float, float, float, float] | None
     dolby: tuple[int, int] | None = None
     chapters: list[dict[str, Any]] = field(default_factory=list)
+    pauses: Mapping[int, tuple[Span, ...]] = field(default_factory=dict)
 
     @property
     def no_sound(self) -> str | None:
@@ -155,6 +168,12 @@ class Contents:
             return None
         sounds = [s for s in self.streams if s.kind == "audio"]
         return unusable(sounds[0].codec, sounds[0].reason) if sounds else "no audio track"
+
+    @property
+    def start(self) -> float:
+        """The first time of what is shown or heard, on the file's clock; infinite if none has one."""
+        known = np.concatenate([p.pts[p.shown] for p in self.played().values()])
+        return float(np.nanmin(known)) if np.isfinite(known).any() else float("inf")
 
     def played(self) -> dict[int, Packets]:
         """The packets of the streams that are analyzed."""
@@ -204,11 +223,12 @@ def contents(path: Path, settings: Settings) -> Contents:
             track.crop if (track := tracks.get(video)) else None,
             track.dolby if track else None,
             list(container.chapters()),
+            {index: one.pauses for index, one in tracks.items() if one.pauses},
         )
 
 
 def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
-    rows: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
+    rows: dict[int, list[tuple[float, float, float, bool]]] = defaultdict(list)
     base = {s.index: float(s.time_base or 0) for s in container.streams}
     nan = float("nan")
     packets = Demuxed(container)
@@ -222,10 +242,15 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
                 nan if pts is None else pts * tick,
                 nan if dts is None else dts * tick,
                 (packet.duration or 0) * tick,
+                packet.is_discard,
             )
         )
-    scanned = {i: Packets(*np.array(r, float).reshape(-1, 3).T) for i, r in rows.items()}
-    return scanned, packets.ended_early
+    return {index: _packets(row) for index, row in rows.items()}, packets.ended_early
+
+
+def _packets(rows: Sequence[tuple[float, float, float, bool]]) -> Packets:
+    pts, dts, duration, hidden = np.array(rows, float).reshape(-1, 4).T
+    return Packets(pts, dts, duration, hidden > 0 if hidden.any() else None)
 
 
 def _promised(

@@ -269,7 +269,14 @@ class _Pass:
     def _tick(self, frame: Any) -> float | None:
         base = frame.time_base or self.film.time_base
         stamp = None if frame.pts is None else float(frame.pts * base)
+        if self._pauses(self.contents.video, stamp):
+            return None
         return self.clock.tick(stamp, float((frame.duration or 0) * base))
+
+    def _pauses(self, index: int | None, stamp: float | None) -> bool:
+        """Whether nothing of a stream is to be shown or heard at a time of the file's clock."""
+        pauses = self.contents.pauses.get(index, ()) if index is not None else ()
+        return stamp is not None and any(p.start - 1e-3 <= stamp < p.end - 1e-3 for p in pauses)
 
     def _picture(self, frame: Any, by_decord: bool) -> None:
         if by_decord:
@@ -341,6 +348,8 @@ class _Pass:
             stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
             if self.plan.sound_stands and self.sound.fed:
                 stamp = None
+            if self._pauses(self.contents.audio, stamp):
+                continue
             try:
                 self.sound.feed(frame, stamp, self.clock.zero or 0.0)
             except Exception as error:  # noqa: BLE001 - a fault of the sound costs the sound alone
@@ -393,6 +402,8 @@ class _Pass:
         zero = self.clock.zero or 0.0
         if zero > AHEAD_S:  # live streams count their uptime in
             reached += zero
+        else:
+            reached += max(0.0, zero - self.contents.start)
         return max(reached, self.plan.content_s) < promised - 0.5
 
     def _soundless(self, video: Video) -> Video:

@@ -1,4 +1,5 @@
-"""What FFmpeg's demuxers read of a track and PyAV does not hand on: its crop, and its own codec name.
+"""What FFmpeg's demuxers read of a track and PyAV does not hand on: its crop, its own codec name, and
+pauses in its edit list.
 
 MP4 and QuickTime (ISO/IEC 14496-12) and Matroska (RFC 9559) are read, as far as they are whole.
 """
@@ -12,6 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tiktok_ray.spans import Span
+
 #: Headers beyond this size are not read.
 HEADER_BYTES = 64 * 1024**2
 
@@ -21,12 +24,14 @@ class Track:
     """``code``: its codec, as the container spells it. ``crop``: what of its pictures is shown.
 
     ``crop`` is width, height, and how far its middle lies right of and below the picture's, pixels.
-    ``dolby``: its profile of Dolby Vision, and the number of what its base layer is compatible with.
+    ``pauses``: empty edits after the first other one (seconds): FFmpeg plays the beginning again in
+    them. ``dolby``: its profile of Dolby Vision, and the number of what its base layer is compatible with.
     """
 
     code: str
     crop: tuple[float, float, float, float] | None
     dolby: tuple[int, int] | None = None
+    pauses: tuple[Span, ...] = ()
 
 
 def tracks_of(path: Path, format: str, ids: Sequence[int]) -> dict[int, Track]:
@@ -44,6 +49,7 @@ def tracks_of(path: Path, format: str, ids: Sequence[int]) -> dict[int, Track]:
 
 def _mp4(moov: bytes) -> dict[int, Track]:
     tracks = {}
+    scale = _time_scale(dict(_boxes(moov)).get(b"mvhd", b""))
     for kind, trak in _boxes(moov):
         if kind != b"trak":
             continue
@@ -59,8 +65,32 @@ def _mp4(moov: bytes) -> dict[int, Track]:
         boxes = dict(_boxes(entry[86:]))
         dolby = next((boxes[kind] for kind in DOLBY if kind in boxes), b"")
         number = int.from_bytes(head[at : at + 4], "big")
-        tracks[number] = Track(code, _aperture(boxes.get(b"clap", b"")), _dolby(dolby))
+        edits = dict(_boxes(inner.get(b"edts", b""))).get(b"elst", b"")
+        tracks[number] = Track(
+            code, _aperture(boxes.get(b"clap", b"")), _dolby(dolby), _pauses(edits, scale)
+        )
     return tracks
+
+
+def _time_scale(mvhd: bytes) -> int:
+    """Ticks per second of a movie header (ISO/IEC 14496-12, 8.2.2)."""
+    at = 20 if mvhd[:1] == b"\1" else 12
+    return int.from_bytes(mvhd[at : at + 4], "big")
+
+
+def _pauses(elst: bytes, scale: int) -> tuple[Span, ...]:
+    """Empty edits after the first other one of an edit list (ISO/IEC 14496-12, 8.6.6)."""
+    wide = elst[:1] == b"\1"
+    kind = np.dtype([("length", ">u8"), ("media", ">i8"), ("rate", ">i4")] if wide else
+                    [("length", ">u4"), ("media", ">i4"), ("rate", ">i4")])  # fmt: skip
+    count = min(int.from_bytes(elst[4:8], "big"), (len(elst) - 8) // kind.itemsize)
+    if count < 1 or not scale:
+        return ()
+    edits = np.frombuffer(elst, kind, count, 8)
+    ends = np.cumsum(edits["length"].astype(float)) / scale
+    empty = edits["media"] == -1
+    later = empty & (np.cumsum(~empty) > 0)
+    return tuple(Span(ends[k - 1], ends[k]) for k in np.flatnonzero(later).tolist())
 
 
 #: Boxes that hold the configuration of Dolby Vision.
