@@ -845,6 +845,69 @@ def test_settings_choose_the_pictures_or_say_what_there_is(many, settings):
     assert "deu" in caught.value.advice
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec", "sound", "cut_off"),
+    [
+        (".mp4", ("libx264",), ("aac",), True),
+        (".mkv", ("libx264",), ("aac",), True),
+        (".avi", ("mpeg4", "-q:v", "3"), ("libmp3lame",), True),
+        (".flv", ("libx264",), ("aac",), True),
+        (".mxf", ("mpeg2video",), ("pcm_s16le",), True),
+        (".ts", ("libx264",), ("aac",), None),
+        (".mpg", ("mpeg2video",), ("mp2",), None),
+    ],
+)
+def test_half_a_file_is_known_as_such_or_not_known(
+    tmp_path, settings, suffix, codec, sound, cut_off
+):
+    path = tmp_path / f"x{suffix}"
+    more = ["-movflags", "+faststart"] if suffix == ".mp4" else []
+    pictures = [scene(k // 20) for k in range(100)]
+    heard = wav(tmp_path / "s.wav", sine(4.0)[None])
+    film(path, pictures, codec=codec, sound=heard, sound_codec=sound, extra=more)
+    assert decode(path, {"thumbs", "audio"}, settings).video.truncated is (cut_off and False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = decode(path, {"thumbs", "audio"}, settings).video
+    assert 30 < (video.frames or 0) < 80
+    assert video.truncated is cut_off
+
+
+def test_pictures_that_say_only_that_the_last_one_stays(tmp_path, settings):
+    path = film(tmp_path / "x.ogv", [scene(k // 20) for k in range(60)], codec=("libtheora",))
+    decoded = decode(path, {"thumbs"}, settings)
+    assert decoded.video.damaged_packets == 0
+    cuts = CutAnalysis().analyze(decoded.tracks["thumbs"]).times
+    assert cuts == pytest.approx([0.8, 1.6], abs=0.01)
+
+
+def test_why_other_streams_are_left_out_is_said(many, settings):
+    reasons = {s.index: s.reason for s in probe(many, settings).streams if not s.used}
+    assert all(reasons.values())
+    assert reasons[1] == (
+        "2 pictures, fewer by far than the film; the setting video_stream can choose it"
+    )
+    assert reasons[4] == "another sound; the setting audio_stream can choose it"
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("5.1", "6 channels (FL FR FC LFE BL BR) folded by ITU-R BS.775, the low-frequency one left"
+         " out; then mean of left and right"),
+        ("3.0", "3 channels (FL FR FC) folded by ITU-R BS.775; then mean of left and right"),
+        ("ambisonic 1", "the omnidirectional channel (W) of 4 ambisonic ones alone"),
+        ("mono", "as it is"),
+        ("stereo", "mean of left and right"),
+    ],
+)  # fmt: skip
+def test_how_channels_were_mixed_is_said(layout, said):
+    import av
+
+    count = av.AudioLayout(layout).nb_channels
+    _, mono = heard([sine()] * count, layout).finish()
+    assert mono.how == said
+
+
 def test_a_sound_track_that_holds_nothing_is_none(tmp_path, spoken, settings):
     import av
 

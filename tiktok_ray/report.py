@@ -255,10 +255,14 @@ class VideoInfo(Model):
     variable_fps: bool = False
     frames: int | None = Field(None, description="Frames decoded")
     has_audio: bool
-    start_offset_s: float = Field(
-        description="Seconds of audio before the first displayed frame, dropped"
+    start_offset_s: float = Field(description="Seconds of audio before the first displayed frame")
+    rotation: int = measured(
+        "By how much the stored pictures were turned counter-clockwise (after mirroring, where "
+        "`mirrored`) to be upright: 270, a quarter clockwise, for most phones held upright",
+        unit="degrees",
+        range="0, 90, 180 or 270",
+        default=0,
     )
-    rotation: int = 0
     video_codec: str
     audio_codec: str | None = None
     audio_channels: int | None = None
@@ -266,7 +270,11 @@ class VideoInfo(Model):
     container: str
     size_bytes: int
     damaged_packets: int = Field(0, description="Packets that could not be decoded")
-    truncated: bool = Field(False, description="The file ends before its header says it does")
+    truncated: bool | None = Field(
+        False,
+        description="Whether the file ends before its header says it does; null where no header says"
+        " how long it is (MPEG-TS and PS, raw streams, live recordings), or its clock was repaired",
+    )
     mirrored: bool = measured("Whether its display matrix mirrors the pictures", default=False)
     picture_end_s: float | None = measured(
         "End of the last picture; sound may go on", unit="s", range="0..duration", default=None

@@ -205,7 +205,7 @@ def contents(path: Path, settings: Settings) -> Contents:
                 title=_tag(s, "title") or _tag(s, "name"),
                 default=_has(s, "default"),
                 used=s.index in (video, audio) or is_text(s),
-                reason=reasons.get(s.index) or _left(s, packets),
+                reason=reasons.get(s.index) or _left(s, packets, video),
             )
             for s in container.streams
         )
@@ -253,6 +253,10 @@ def _packets(rows: Sequence[tuple[float, float, float, bool]]) -> Packets:
     return Packets(pts, dts, duration, hidden > 0 if hidden.any() else None)
 
 
+#: Formats without a header that says how long they are: FFmpeg looks at their end.
+UNTOLD = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "ogg", "gif", "ivf", "mp3", "aac")
+
+
 def _promised(
     container: Any, played: Sequence[int], packets: Mapping[int, Packets]
 ) -> float | None:
@@ -261,7 +265,10 @@ def _promised(
     Where it speaks of the whole file alone, which ends with what is longest, that counts only if
     no other stream (subtitles, a second sound) lasts so long.
     """
-    if not container.duration:
+    if container.format.name == "avi":  # FFmpeg shortens the duration, but not the count
+        films = [container.streams[i] for i in played if container.streams[i].type == "video"]
+        return max((float(s.frames * s.time_base) for s in films), default=0.0) or None
+    if not container.duration or container.format.name in UNTOLD:
         return None
     whole = float(container.duration / 1e6)
     said = [span for index in played if (span := _said(container.streams[index]))]
@@ -308,19 +315,27 @@ def codec_of(stream: Any) -> str:
     return str(stream.codec_context.codec.canonical_name)
 
 
-def _left(stream: Any, packets: Mapping[int, Packets]) -> str | None:
+def _left(stream: Any, packets: Mapping[int, Packets], film: int) -> str | None:
     """Why a stream is left out, where nothing else has been said of it."""
-    if stream.type in ("video", "audio") and stream.codec_context is None:
-        return "there is no decoder for it"
-    if stream.type == "video" and _has(stream, "attached_pic"):
-        return "a cover picture"
-    if stream.type in ("video", "audio") and stream.index not in packets:
-        return "it is declared, but holds nothing"
     if stream.type not in ("video", "audio", "subtitle"):
         return "neither pictures, sound nor text"
     if stream.type == "subtitle":
         return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
-    return None
+    if stream.codec_context is None:
+        return "there is no decoder for it"
+    still = next((words for name, words in STILLS.items() if _has(stream, name)), None)
+    if still:
+        return still
+    if stream.index not in packets:
+        return "it is declared, but holds nothing"
+    if stream.type == "video":
+        count, most = len(packets[stream.index]), len(packets.get(film, ()))
+        few = (
+            f"{count} pictures, fewer by far than the film" if count < most / 10 else "another film"
+        )
+        return f"{few}; the setting video_stream can choose it"
+    aside = next((words for name, words in ASIDES.items() if _has(stream, name)), "another sound")
+    return f"{aside}; the setting audio_stream can choose it"
 
 
 def is_text(stream: Any) -> bool:
@@ -334,10 +349,21 @@ def is_text(stream: Any) -> bool:
 
 #: Codecs of subtitles that are pictures.
 PICTURED = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle", "xsub")
-#: What a picture stream may be other than a film.
-STILLS = ("attached_pic", "timed_thumbnails", "still_image", "dependent")
+#: What a picture stream may be other than a film: dispositions, and what they are.
+STILLS = {
+    "attached_pic": "a cover picture",
+    "timed_thumbnails": "thumbnails",
+    "still_image": "a still picture",
+    "dependent": "it needs another stream to be shown",
+}
 #: What a sound may be other than what is to be heard with the film.
-ASIDES = ("comment", "visual_impaired", "descriptions", "karaoke", "lyrics")
+ASIDES = {
+    "comment": "a commentary",
+    "visual_impaired": "for those who do not see",
+    "descriptions": "a description of the pictures",
+    "karaoke": "karaoke",
+    "lyrics": "lyrics",
+}
 
 
 def _film(

@@ -257,6 +257,8 @@ class _Pass:
     def _decoded(self, packet: Any) -> list[Any]:
         import av
 
+        if not packet.size and packet.pts is not None:
+            return []  # Theora's way to say that the picture before stays
         own = self.alpha if packet.stream_index == self.contents.video else None
         try:
             return list(own.decode(packet if packet.size else None) if own else packet.decode())
@@ -394,11 +396,13 @@ class _Pass:
         tracks["video"] = video
         return Decoded(video, tracks)
 
-    def _truncated(self, reached: float) -> bool:
-        """Whether the file ends before its header says it does, where its clock can be trusted."""
+    def _truncated(self, reached: float) -> bool | None:
+        """Whether the file ends before its header says it does; None where that is not known."""
         promised = self.contents.promised_s
-        if self.contents.ended_early or promised is None or any(self.plan.moves.values()):
-            return self.contents.ended_early
+        if self.contents.ended_early:
+            return True
+        if promised is None or any(self.plan.moves.values()) or self.plan.counted:
+            return None
         zero = self.clock.zero or 0.0
         if zero > AHEAD_S:  # live streams count their uptime in
             reached += zero

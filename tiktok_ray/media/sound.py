@@ -79,6 +79,19 @@ def fold(names: Sequence[str]) -> Samples:
     return np.asarray(sides / sides.sum(1, keepdims=True), np.float32)
 
 
+def folded(names: Sequence[str]) -> str | None:
+    """What ``fold`` does, in words; None for mono and stereo."""
+    if names[0] == "AMBI0":
+        return f"the omnidirectional channel (W) of {len(names)} ambisonic ones alone"
+    if len(names) <= 2:
+        return None
+    low = any(name.startswith("LFE") for name in names)
+    return (
+        f"{len(names)} channels ({' '.join(names)}) folded by ITU-R BS.775"
+        f"{', the low-frequency one left out' if low else ''}"
+    )
+
+
 def _sides(name: str) -> tuple[float, float]:
     if name.startswith("LFE"):
         return 0.0, 0.0
@@ -297,6 +310,9 @@ class Sound:
             self._flush()
         whole = np.concatenate([early, *self._sides, *self._down(None)], axis=1)
         mono = mixed(whole, AUDIO_RATE)
+        if before_that := folded(self.names):
+            more = "" if len(self._fold) == 1 else f"; then {mono.how}"
+            mono = replace(mono, how=before_that + more)
         before, after = np.split(mono.samples, [early.shape[1]])
         levels = self._meter.levels()
         audio = Audio(fixed(after), levels, tuple(self.present), before=fixed(before))
