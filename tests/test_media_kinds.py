@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from actors.cut_analysis import CutAnalysis
 from tests.conftest import scene
@@ -25,6 +26,7 @@ from tests.files import (
     with_standing_clock,
 )
 from tiktok_ray.clips import write_clip
+from tiktok_ray.intake import kind_of
 from tiktok_ray.media import InputError, decode, probe
 from tiktok_ray.media import clock as clocks
 from tiktok_ray.media.colour import WHITE_NITS, Coding, _to_709
@@ -887,6 +889,47 @@ def test_why_other_streams_are_left_out_is_said(many, settings):
         "2 pictures, fewer by far than the film; the setting video_stream can choose it"
     )
     assert reasons[4] == "another sound; the setting audio_stream can choose it"
+
+
+def animated(path):
+    """Three scenes of half a second, as an animated picture."""
+    first, *rest = (Image.fromarray(slide(200 + k)) for k in range(3))
+    first.save(path, save_all=True, append_images=rest, duration=500, lossless=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.apng", "a.gif"])
+def test_animated_pictures_are_films(tmp_path, settings, name):
+    if name == "a.apng":
+        animated(tmp_path / "a.png").rename(tmp_path / name)
+    path = tmp_path / name if name == "a.apng" else animated(tmp_path / name)
+    decoded = decode(path, {"thumbs"}, settings)
+    thumbs = decoded.tracks["thumbs"]
+    assert thumbs.times == pytest.approx([0, 0.5, 1.0], abs=0.01)
+    assert decoded.video.duration_s == pytest.approx(1.5, abs=0.02)
+    assert CutAnalysis().analyze(thumbs).times == pytest.approx([0.5, 1.0], abs=0.01)
+    assert kind_of(path.read_bytes()[:4096]) == "media"
+
+
+def test_an_animated_webp_is_refused_with_what_to_do(tmp_path, settings, monkeypatch):
+    path = animated(tmp_path / "a.webp")
+    with pytest.raises(InputError, match="animated WebP") as caught:
+        probe(path, settings)
+    assert caught.value.type == "not_video"
+    assert kind_of(path.read_bytes()[:4096]) == "media"
+    command = caught.value.advice.partition('"')[2].rpartition('"')[0]
+    monkeypatch.chdir(tmp_path)
+    exec(command)
+    assert decode(tmp_path / "a.png", {"thumbs"}, settings).video.frames == 3
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp"])
+def test_a_still_picture_is_called_so(tmp_path, settings, name):
+    Image.fromarray(scene(1)).save(tmp_path / name)
+    assert kind_of((tmp_path / name).read_bytes()[:4096]) == "picture"
+    with pytest.raises(InputError, match="still picture") as caught:
+        probe(tmp_path / name, settings)
+    assert caught.value.type == "not_video"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from tiktok_ray.spans import Span
 
 #: Containers that are opened. Playlists and anything that names other files are left out.
 FORMATS = (
-    "mov,matroska,avi,mpeg,mpegts,mpegvideo,gif,flv,ogg,mp3,wav,flac,aac,asf,ivf,h264,hevc,m4v,mxf"
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,gif,apng,flv,ogg,mp3,wav,flac,aac,asf,ivf,h264,hevc,m4v,"
+    "mxf"
 )
 
 
@@ -58,13 +59,46 @@ def opened(path: Path, settings: Settings, *, edits: bool = True) -> Iterator[An
             },
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise InputError(
-            "not_video",
-            f"{path.name} cannot be opened as a video: {words(error)}",
-            "it may be cut off or not a video at all; fetch or export it again",
-        ) from error
+        raise _refused(path, error) from error
     with container:
         yield container
+
+
+#: How files of pictures begin.
+PICTURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+#: The flag of an animation in the header of an extended WebP (RFC 9649, 2.7).
+ANIMATED = 0x02
+
+
+def _refused(path: Path, error: BaseException) -> InputError:
+    """Why a file cannot be opened, as far as it can be told, and what to do."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    kind = next((name for begin, name in PICTURES.items() if head.startswith(begin)), None)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        kind = "WebP"
+        if head[12:16] == b"VP8X" and len(head) > 20 and head[20] & ANIMATED:
+            return InputError(
+                "not_video",
+                f"{path.name} is an animated WebP, which FFmpeg cannot decode",
+                'make an animated PNG of it: python -c "from PIL import Image;'
+                f" Image.open('{path.name}').save('{path.stem}.png', save_all=True)\"",
+            )
+    if kind:
+        return InputError(
+            "not_video", f"{path.name} is a still picture ({kind}), not a film", "give a video file"
+        )
+    return InputError(
+        "not_video",
+        f"{path.name} cannot be opened as a video: {words(error)}",
+        "it may be cut off or not a video at all; fetch or export it again",
+    )
 
 
 class Demuxed:
