@@ -932,6 +932,26 @@ def test_a_still_picture_is_called_so(tmp_path, settings, name):
     assert caught.value.type == "not_video"
 
 
+def test_the_sound_of_a_photo_post_may_change_its_channels(tmp_path):
+    from tiktok_ray.slideshow import sound_of
+
+    path = tmp_path / "s.ts"
+    parts = b""
+    for count, rate, start in ((2, 48_000, 0), (1, 44_100, 2), (6, 48_000, 4)):
+        sound = wav(tmp_path / "s.wav", np.stack([sine(2.0, rate=rate)] * count), rate)
+        tuned = ["-c:a", "aac", "-b:a", "256k", "-output_ts_offset", start, "-f", "mpegts"]
+        ffmpeg("-i", sound, *tuned, tmp_path / "part.ts")
+        parts += (tmp_path / "part.ts").read_bytes()
+    path.write_bytes(parts)
+    made = sound_of(path, 60.0)
+    assert made.shape[0] == 2
+    assert made.shape[1] / RATE == pytest.approx(6.0, abs=0.15)
+    for at in (0.3, 2.3, 4.3):
+        part = made[:, round(at * RATE) : round((at + 1.4) * RATE)]
+        assert [rms(side) for side in part] == pytest.approx([0.354] * 2, rel=0.05)
+    assert sound_of(path, 1.5).shape == (2, 72_000)
+
+
 @pytest.mark.parametrize(
     ("layout", "said"),
     [

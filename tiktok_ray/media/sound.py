@@ -190,7 +190,7 @@ class Sound:
         self._pending_size = 0
         self._sides: list[Samples] = []
         self._converter: _Converter | None = None
-        self._down: _Resampler | None = None
+        self._down: Resampler | None = None
         self._meter: Meter | None = None
 
     @property
@@ -224,7 +224,7 @@ class Sound:
             self.names = [c.name for c in frame.layout.channels]
             self._fold = fold(self.names)
             self._meter = Meter(self.rate, self.names)
-            self._down = _Resampler(len(self._fold), self.rate, AUDIO_RATE)
+            self._down = Resampler(len(self._fold), self.rate, AUDIO_RATE)
             self._kind = kind
         elif kind != self._kind:
             self.changes += 1
@@ -304,7 +304,7 @@ class Sound:
         early = np.zeros((len(self._fold), 0), np.float32)
         if self._early:
             block = self._fold @ np.concatenate(self._early, axis=1)
-            own = _Resampler(len(self._fold), self.rate, AUDIO_RATE)
+            own = Resampler(len(self._fold), self.rate, AUDIO_RATE)
             early = np.concatenate([*own(block), *own(None), early], axis=1)
         if self._pending:
             self._flush()
@@ -319,7 +319,7 @@ class Sound:
         return audio, mono
 
 
-class _Resampler:
+class Resampler:
     """Brings planes of sound from one rate to another, as they stream by."""
 
     def __init__(self, channels: int, source: int, target: int) -> None:
@@ -360,7 +360,7 @@ class _Converter:
             sides[~front] = 0
         self._up = sides
         channels = len(self._down)
-        self._rate = None if rate == target_rate else _Resampler(channels, rate, target_rate)
+        self._rate = None if rate == target_rate else Resampler(channels, rate, target_rate)
 
     def __call__(self, block: Samples) -> Samples:
         if self.same:
