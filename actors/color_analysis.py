@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.analyzer import Analyzer, Needs
-from tiktok_ray.media import Frames
+from tiktok_ray.analyzer import Analyzer, Needs, Skip
+from tiktok_ray.media import Frames, Video
 from tiktok_ray.report import Event, Model, Output, derived, measured
 
 Array = NDArray[np.float64]
@@ -128,7 +128,9 @@ class ColorAnalysis(Analyzer):
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
     imports = ("cv2", "PIL.ImageColor", "skimage.color.colorconv", "skimage.color.delta_e")
 
-    def analyze(self, frames: Frames) -> Colors:
+    def analyze(self, frames: Frames, video: Video | None = None) -> Colors:
+        if video and video.color and video.color.unreadable:
+            raise Skip(f"the colours cannot be told: {video.color.unreadable}")
         labs, linear = samples(frames)
         centres, labels, names = palette(labs)
         shares = frame_shares(labels, len(centres))

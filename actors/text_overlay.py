@@ -244,8 +244,8 @@ UNREADABLE = (
     " and Japanese best; for others: --set text_overlay.reader=easyocr and"
     " text_overlay.languages (ar, ru, ko and so on), with `tiktok-ray models pull text_overlay`"
 )
-#: How long text must stand to be missed, and how much places overlap that are the same.
-MISSED_S, SAME_PLACE = 1.0, 0.5
+#: How long text must stand to be missed, and how much places, and boxes of one text, overlap.
+MISSED_S, SAME_PLACE, SAME_BOX = 1.0, 0.5, 0.85
 
 
 def unreadable(
@@ -266,7 +266,7 @@ def unreadable(
                 run.append((k, line))
     edges = np.append(frames.times, frames.end)
     found = []
-    for run in runs:
+    for run in (part for whole in runs for part in apart(whole, edges)):
         lines = [line for _, line in run]
         start, end = float(edges[run[0][0]]), float(edges[run[-1][0] + 1])
         box = np.median([line.box for line in lines], axis=0)
@@ -284,6 +284,28 @@ def unreadable(
         if end - start >= MISSED_S and drawn and sure < least and not told:
             found.append(Unread(start=start, end=end, box=box.tolist()))
     return found
+
+
+def apart(
+    run: Sequence[tuple[int, Line]], edges: NDArray[np.float64]
+) -> list[list[tuple[int, Line]]]:
+    """Texts of other widths that follow one another in one place, each as a run of its own.
+
+    A text begins where two lines on end are unlike the box of those before; what lasts too briefly
+    to be missed stays with what came before.
+    """
+    parts: list[list[tuple[int, Line]]] = [[run[0]]]
+    for n, (k, line) in enumerate(run[1:], 1):
+        box = np.median([one.box for _, one in parts[-1]], axis=0)
+        ahead = [one for _, one in run[n : n + 2]]
+        changed = all(overlapping(box, one.box) < SAME_BOX for one in ahead)
+        if changed and edges[k] - edges[parts[-1][0][0]] >= MISSED_S:
+            parts.append([])
+        parts[-1].append((k, line))
+    last = parts[-1]
+    if len(parts) > 1 and edges[last[-1][0] + 1] - edges[last[0][0]] < MISSED_S:
+        parts[-2:] = [parts[-2] + last]
+    return parts
 
 
 def read_upright(reader: Reader, picture: NDArray[np.uint8]) -> tuple[str, float]:

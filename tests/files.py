@@ -83,8 +83,13 @@ def with_codec(path: Path, entry: bytes, code: bytes) -> Path:
 
 def with_clap(path: Path, width: int, height: int) -> Path:
     """Give the first track of an MP4 file (H.264) a clean aperture in the middle."""
+    return with_box(path, b"clap", struct.pack(">8I", width, 1, height, 1, 0, 1, 0, 1))
+
+
+def with_box(path: Path, kind: bytes, body: bytes) -> Path:
+    """Add a box to the sample entry of the first track of an MP4 file (H.264)."""
     data = bytearray(path.read_bytes())
-    box = struct.pack(">I4s8I", 40, b"clap", width, 1, height, 1, 0, 1, 0, 1)
+    box = struct.pack(">I4s", 8 + len(body), kind) + body
     start = data.find(b"avc1", data.find(b"moov")) - 4
     end = start + int.from_bytes(data[start : start + 4], "big")
     around = (b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov")
@@ -92,6 +97,47 @@ def with_clap(path: Path, width: int, height: int) -> Path:
         size = int.from_bytes(data[place : place + 4], "big") + len(box)
         data[place : place + 4] = size.to_bytes(4, "big")
     data[end:end] = box
+    path.write_bytes(data)
+    return path
+
+
+def with_edits(path: Path, track: int, *edits: tuple[float, int]) -> Path:
+    """Give a track (0, 1 ..) of an MP4 file an edit list of seconds and media times (-1: empty)."""
+    data = bytearray(path.read_bytes())
+
+    def boxes(at: int) -> dict[bytes, list[int]]:
+        found: dict[bytes, list[int]] = {}
+        end, at = at + int.from_bytes(data[at : at + 4], "big"), at + 8
+        while at + 8 <= end:
+            found.setdefault(bytes(data[at + 4 : at + 8]), []).append(at)
+            at += int.from_bytes(data[at : at + 4], "big")
+        return found
+
+    moov = data.find(b"moov") - 4
+    inside = boxes(moov)
+    scale = int.from_bytes(data[inside[b"mvhd"][0] + 20 : inside[b"mvhd"][0] + 24], "big")
+    trak = inside[b"trak"][track]
+    old = boxes(trak)[b"edts"][0]
+    length = int.from_bytes(data[old : old + 4], "big")
+    entries = [struct.pack(">IiI", round(s * scale), media, 1 << 16) for s, media in edits]
+    body = struct.pack(">II", 0, len(entries)) + b"".join(entries)
+    box = struct.pack(">I4sI4s", 16 + len(body), b"edts", 8 + len(body), b"elst") + body
+    data[old : old + length] = box
+    for place in (trak, moov):
+        size = int.from_bytes(data[place : place + 4], "big") + len(box) - length
+        data[place : place + 4] = size.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+def with_standing_clock(path: Path, track: int) -> Path:
+    """Make all samples of a track (0, 1 ..) of an MP4 file last for nothing, so that its clock stands."""
+    data = bytearray(path.read_bytes())
+    at = data.find(b"moov")
+    for _ in range(track + 1):
+        at = data.find(b"stts", at + 1)
+    for entry in range(int.from_bytes(data[at + 8 : at + 12], "big")):
+        struct.pack_into(">I", data, at + 16 + 8 * entry, 0)
     path.write_bytes(data)
     return path
 

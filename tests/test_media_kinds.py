@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from actors.cut_analysis import CutAnalysis
 from tests.conftest import scene
@@ -17,14 +18,18 @@ from tests.files import (
     quarters,
     slide,
     wav,
+    with_box,
     with_clap,
     with_codec,
+    with_edits,
     with_matrix,
+    with_standing_clock,
 )
 from tiktok_ray.clips import write_clip
+from tiktok_ray.intake import kind_of
 from tiktok_ray.media import InputError, decode, probe
 from tiktok_ray.media import clock as clocks
-from tiktok_ray.media.colour import WHITE_NITS, Coding
+from tiktok_ray.media.colour import WHITE_NITS, Coding, _to_709
 from tiktok_ray.media.container import Contents, Packets
 from tiktok_ray.media.sound import Sound, fold, mixed
 from tiktok_ray.settings import TrackSettings
@@ -111,6 +116,29 @@ def test_a_shape_that_changes_is_fitted_and_never_squeezed(tmp_path, settings):
     assert lit.sum() == pytest.approx(64 / 96 * thumbs.width, abs=3)
     assert not lit[:5].any()
     assert not lit[-5:].any()
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mp4", ".mkv"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_pixels_may_change_their_aspect_on_the_way(tmp_path, settings, codec, suffix):
+    """Anamorphic broadcast: from one picture on, the same pixels are shown twice as wide."""
+    parts = b""
+    for start, shape in ((0, "3:2"), (0.4, "3:1")):
+        more = ["-aspect", shape, "-bf", 0, "-output_ts_offset", start, "-f", "mpegts"]
+        parts += film(tmp_path / "p.ts", [quarters()] * 10, codec=(codec,), extra=more).read_bytes()
+    path = tmp_path / "both.ts"
+    path.write_bytes(parts)
+    if suffix != ".ts":
+        ffmpeg("-i", path, "-c", "copy", tmp_path / f"both{suffix}")
+        path = tmp_path / f"both{suffix}"
+    decoded = decode(path, {"thumbs"}, settings)
+    assert (decoded.video.width, decoded.video.height) == (96, 64)
+    assert decoded.video.size_changes == 1
+    thumbs = decoded.tracks["thumbs"]
+    lit = (thumbs.grays > 30).mean(2) > 0.5
+    np.testing.assert_array_equal(lit[:10].sum(1), 64)
+    np.testing.assert_allclose(lit[10:].sum(1), 32, atol=2)
+    assert len(lit) == 20
 
 
 def test_interlaced_pictures_are_made_whole(tmp_path, settings):
@@ -232,6 +260,136 @@ def test_reference_white_of_pq_and_hlg(transfer, code):
     assert light == pytest.approx(1.0, abs=0.02)
 
 
+#: Names of zscale: primaries, transfer and matrix of files whose colours players convert.
+CODED = {
+    "BT.601 525": ("smpte170m", "bt709", "smpte170m"),
+    "BT.601 625": ("bt470bg", "bt709", "bt470bg"),
+    "gamma 2.8": ("bt470bg", "bt470bg", "bt470bg"),
+    "BT.2020 SDR": ("bt2020", "iec61966-2-1", "bt2020nc"),
+    "Display P3": ("smpte432", "iec61966-2-1", "bt709"),
+    "linear": ("bt709", "linear", "bt709"),
+    "SMPTE 240M": ("smpte240m", "iec61966-2-1", "smpte240m"),
+    "YCgCo": ("bt709", "iec61966-2-1", "ycgco"),
+}
+
+
+def pastel():
+    """Four fields of colours that every gamut holds."""
+    return (quarters(192, 128) * 0.6 + 50).astype(np.uint8)
+
+
+def recoded(path, primaries, transfer, matrix, full=False):
+    """The fields of `pastel` as zscale brings them to other colours, tagged as such."""
+    there = f"p={primaries}:t={transfer}:m={matrix}:r={'full' if full else 'limited'}"
+    # What is coded as video is shown as it is: from sRGB only where it is something else.
+    back = f"pin=bt709:tin={'bt709' if transfer == 'bt709' else 'iec61966-2-1'}:min=gbr:rin=full"
+    picture = pastel().tobytes() * 3
+    tags = ["-color_primaries", primaries, "-color_trc", transfer, "-colorspace", matrix]
+    tags += ["-color_range", "pc" if full else "tv"]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "192x128", "-r", 25, "-i", "-"]
+    shape = ["-vf", f"zscale={back}:{there},format=yuv444p10le"]
+    ffmpeg(*raw, *shape, "-c:v", "libx264", "-crf", 1, *tags, path, input=picture)
+    return path
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", CODED)
+def test_colours_of_other_primaries_transfers_and_matrices(tmp_path, settings, name, full):
+    path = recoded(tmp_path / "c.mp4", *CODED[name], full=full)
+    decoded = decode(path, {"frames"}, settings)
+    shown = fields(decoded.tracks["frames"].rgb(0))
+    np.testing.assert_allclose(shown, fields(pastel()), atol=5)
+    color = decoded.video.color
+    assert color is not None
+    assert color.unreadable is None
+    assert bool(color.converted) == (name != "YCgCo")
+    assert color.range == ("full" if full else "limited")
+    assert (decoded.video.hdr is not None) == (name in ("BT.2020 SDR", "Display P3"))
+
+
+@pytest.mark.parametrize("primaries", [4, 5, 6, 7, 8, 9, 11, 12, 22])
+def test_white_stays_white_whatever_the_primaries(primaries):
+    white = np.ones(3, np.float32) @ _to_709(primaries)
+    np.testing.assert_allclose(white, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "matrix"),
+    [
+        (1280, 720, 1), (720, 1280, 1), (640, 360, 6), (360, 640, 6), (854, 480, 6),
+        (576, 1024, 1), (720, 576, 6), (576, 720, 6), (96, 64, 6), (1920, 1080, 1),
+    ],
+)  # fmt: skip
+def test_the_matrix_of_what_is_not_tagged_goes_by_the_upright_size(width, height, matrix):
+    import av
+
+    assert Coding.of(av.VideoFrame(width, height, "yuv420p")).matrix == matrix
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1024, 576), (640, 360)])
+def test_how_a_camera_was_held_does_not_change_what_is_not_tagged(tmp_path, settings, size):
+    turned, upright = tmp_path / "t.mp4", tmp_path / "u.mp4"
+    film(turned, [quarters(*size)] * 2)
+    ffmpeg("-i", turned, "-c", "copy", "-bsf:v", UNTAGGED, tmp_path / "plain.mp4")
+    with_matrix((tmp_path / "plain.mp4").rename(turned), (0, 1, -1, 0))
+    film(upright, [np.ascontiguousarray(np.rot90(quarters(*size), -1))] * 2)
+    ffmpeg("-i", upright, "-c", "copy", "-bsf:v", UNTAGGED, tmp_path / "plain.mp4")
+    pair = [decode(p, {"frames"}, settings) for p in (turned, tmp_path / "plain.mp4")]
+    seen = [fields(one.tracks["frames"].rgb(0)) for one in pair]
+    np.testing.assert_allclose(seen[0], seen[1], atol=3)
+    assert len({one.video.color.matrix for one in pair if one.video.color}) == 1
+    assert "guessed" in str(pair[0].video.color)
+
+
+#: Takes the colours' names out of an H.264 stream.
+UNTAGGED = "h264_metadata=colour_primaries=2:transfer_characteristics=2:matrix_coefficients=2"
+
+
+def with_dolby(path, profile, compatibility):
+    """Give the first track of an MP4 file (H.264) a configuration record of Dolby Vision."""
+    record = bytes([1, 0, profile << 1, 0b00001101, compatibility << 4]).ljust(24, b"\0")
+    return with_box(path, b"dvcC", record)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_dolby_vision_without_a_base_layer_is_said_and_grey(tmp_path, settings, suffix):
+    from actors.color_analysis import ColorAnalysis
+    from tiktok_ray.analyzer import Skip
+
+    path = with_dolby(film(tmp_path / "d.mp4", [quarters()] * 3), 5, 0)
+    if suffix == ".mkv":
+        ffmpeg("-i", path, "-c", "copy", "-strict", "unofficial", tmp_path / "d.mkv")
+        path = tmp_path / "d.mkv"
+    decoded = decode(path, {"frames"}, settings)
+    color = decoded.video.color
+    assert color is not None
+    assert "Dolby Vision profile 5" in (color.unreadable or "")
+    assert color == probe(path, settings).color
+    assert np.ptp(decoded.tracks["frames"].rgb(0).astype(int), axis=-1).max() <= 3
+    with pytest.raises(Skip, match="Dolby Vision profile 5"):
+        ColorAnalysis().analyze(decoded.tracks["frames"], decoded.video)
+
+
+def test_dolby_vision_over_a_base_layer_is_shown_by_that(tmp_path, settings):
+    path = with_dolby(film(tmp_path / "d.mp4", [quarters()] * 3), 8, 2)
+    decoded = decode(path, {"frames"}, settings)
+    np.testing.assert_allclose(fields(decoded.tracks["frames"].rgb(0)), fields(quarters()), atol=8)
+    assert decoded.video.color is not None
+    assert decoded.video.color.unreadable is None
+
+
+def test_dolby_vision_is_known_by_its_frames_too():
+    from tiktok_ray.media.colour import _dolby_profile
+
+    def metadata(profile, full):
+        head = bytes([2, 0, 18, 0, profile, 1, 0, 0, 23, 1, full])
+        return (32).to_bytes(8, "little") + bytes(24) + head + bytes(40)
+
+    assert _dolby_profile(metadata(0, 1)) == (5, 0)
+    assert _dolby_profile(metadata(1, 0)) is None
+    assert _dolby_profile(b"\xff" * 8) is None
+
+
 # --- time -------------------------------------------------------------------------------------
 
 
@@ -322,6 +480,90 @@ def test_files_without_times_of_display(tmp_path, settings, suffix, codec, kind)
     assert [repair.kind for repair in decoded.video.repairs] == [kind]
 
 
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("standing", [(0,), (1,), (0, 1)])
+def test_a_clock_that_stands_still_is_counted_out(tmp_path, settings, standing, b_frames):
+    sound = wav(tmp_path / "s.wav", np.where(np.arange(3 * RATE) < RATE, 0, sine(3.0))[None])
+    codec = ("libx264", "-bf", b_frames)
+    path = film(
+        tmp_path / "z.mp4", [scene(1 + k // 25) for k in range(75)], codec=codec, sound=sound
+    )
+    for track in standing:
+        with_standing_clock(path, track)
+    decoded = decode(path, {"thumbs", "audio"}, settings)
+    thumbs, audio = decoded.tracks["thumbs"], decoded.tracks["audio"]
+    np.testing.assert_allclose(thumbs.times, np.arange(75) / 25, atol=1e-3)
+    assert CutAnalysis().analyze(thumbs).times == pytest.approx([1.0, 2.0], abs=1e-3)
+    assert decoded.video.duration_s == pytest.approx(3.0, abs=0.03)
+    assert decoded.video.frames_dropped == 0
+    assert rms(audio.cut(0.1, 0.8)) < 0.01
+    assert rms(audio.cut(1.1, 2.9)) == pytest.approx(0.354, rel=0.03)
+    kinds = [repair.kind for repair in decoded.video.repairs]
+    assert kinds == [("no_times", "no_sound_times")[track] for track in standing]
+    assert decoded.video.repairs[0].count > 70
+
+
+def test_sound_whose_time_has_passed_is_left_out_and_counted():
+    sound = heard([sine(1.0)], "mono")
+    sound.feed(frame_of([sine(0.5)], "mono"), 0.25, 0.0)
+    sound.feed(frame_of([sine(1.0)], "mono"), 1.0, 0.0)
+    audio, _ = sound.finish()
+    assert audio.duration_s == pytest.approx(2.0, abs=0.01)
+    assert (sound.overlaps, sound.late_s) == (1, pytest.approx(0.5))
+
+
+@pytest.fixture
+def edited(tmp_path) -> Path:
+    """Three scenes of a second beside a tone that sounds in the last two of its three seconds."""
+    sound = wav(tmp_path / "s.wav", np.where(np.arange(3 * RATE) < RATE, 0, sine(3.0))[None])
+    return film(tmp_path / "e.mp4", [scene(1 + k // 25) for k in range(75)], sound=sound)
+
+
+#: Media times of the film's seconds, and of its sound's (behind its encoder's delay).
+V, A, DELAY = 12_800, RATE, 1024
+EDITS: dict[str, tuple[int, tuple[tuple[float, int], ...], tuple[float, ...], float]] = {
+    "a delay of the sound": (1, ((1, -1), (3, DELAY)), (1.0, 2.0), 2.0),
+    "two delays of the sound": (1, ((0.5, -1), (0.5, -1), (3, DELAY)), (1.0, 2.0), 2.0),
+    "a pause of the sound": (1, ((1, DELAY), (1, -1), (2, DELAY + A)), (1.0, 2.0), 2.0),
+    "no edit of the sound": (1, (), (1.0, 2.0), 1.0),
+    "a pause of the pictures": (0, ((1, 0), (1, -1), (2, V)), (2.0, 3.0), 1.0),
+    "a scene cut out": (0, ((1, 0), (1, 2 * V)), (1.0,), 1.0),
+    "a scene twice": (0, ((2, 0), (1, V), (1, 2 * V)), (1.0, 3.0), 1.0),
+    "no edit of the pictures": (0, (), (1.0, 2.0), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_lists_are_kept_to(edited, settings, name):
+    track, edits, cuts, loud = EDITS[name]
+    decoded = decode(with_edits(edited, track, *edits), {"thumbs", "audio"}, settings)
+    assert CutAnalysis().analyze(decoded.tracks["thumbs"]).times == pytest.approx(cuts, abs=1e-3)
+    audio = decoded.tracks["audio"]
+    assert rms(audio.cut(loud - 0.9, loud - 0.05)) < 0.03
+    assert rms(audio.cut(loud + 0.05, loud + 0.9)) == pytest.approx(0.354, rel=0.03)
+    pause = ["empty_edit"] if "pause" in name else []
+    assert [repair.kind for repair in decoded.video.repairs] == pause
+    assert decoded.video.frames_dropped == 0
+    assert not decoded.video.truncated
+
+
+def test_a_delay_of_the_pictures_leaves_the_sound_before_them(edited, settings):
+    path = with_edits(edited, 0, (1, -1), (3, 0))
+    decoded = decode(path, {"thumbs", "audio"}, settings)
+    assert decoded.video.start_offset_s == pytest.approx(1.0, abs=0.01)
+    assert len(decoded.tracks["thumbs"]) == 75
+    assert decoded.tracks["thumbs"].times[0] == 0
+    assert rms(decoded.tracks["audio"].cut(0.1, 1.9)) == pytest.approx(0.354, rel=0.03)
+    assert not decoded.video.truncated
+    assert not decode(path, {"thumbs"}, settings).video.truncated
+
+
+def test_pictures_that_are_all_edited_out_are_refused(edited, settings):
+    with pytest.raises(InputError, match="holds no pictures") as caught:
+        decode(with_edits(edited, 0, (3, -1)), {"thumbs"}, settings)
+    assert caught.value.type == "undecodable"
+
+
 def test_ten_slides_at_one_frame_a_second_have_nine_cuts(tmp_path, settings):
     path = write_clip(tmp_path / "s.mp4", [slide(200 + k) for k in range(10)], fps=1)
     thumbs = decode(path, {"thumbs"}, settings).tracks["thumbs"]
@@ -357,9 +599,15 @@ def test_sound_before_the_first_picture_is_kept_apart(tmp_path, settings):
 
 def heard(channels, layout, format="fltp", rate=RATE, into=None):
     """What comes of sound, float [channels, n], that FFmpeg decoded to a format."""
+    sound = into or Sound(60.0)
+    sound.feed(frame_of(channels, layout, format, rate), None, 0.0)
+    return sound
+
+
+def frame_of(channels, layout, format="fltp", rate=RATE):
+    """A frame of sound, float [channels, n]."""
     import av
 
-    sound = into or Sound(60.0)
     scale = {"s16": 2**15 - 1, "s32": 2**31 - 1, "u8": 127}.get(format.removesuffix("p"), 1)
     kind = {"s16": "i2", "s32": "i4", "u8": "u1", "flt": "f4", "dbl": "f8"}
     block = np.asarray(channels) * scale + (128 if format.startswith("u8") else 0)
@@ -368,8 +616,7 @@ def heard(channels, layout, format="fltp", rate=RATE, into=None):
         block = block.T.reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format=format, layout=layout)
     frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-    sound.feed(frame, None, 0.0)
-    return sound
+    return frame
 
 
 @pytest.mark.parametrize("layout", ["mono", "stereo", "2.1", "quad", "5.1", "5.1(side)", "7.1"])
@@ -598,6 +845,130 @@ def test_settings_choose_the_pictures_or_say_what_there_is(many, settings):
     with pytest.raises(InputError, match="fra") as caught:
         probe(many, settings.model_copy(update={"audio_stream": "fra"}))
     assert "deu" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "sound", "cut_off"),
+    [
+        (".mp4", ("libx264",), ("aac",), True),
+        (".mkv", ("libx264",), ("aac",), True),
+        (".avi", ("mpeg4", "-q:v", "3"), ("libmp3lame",), True),
+        (".flv", ("libx264",), ("aac",), True),
+        (".mxf", ("mpeg2video",), ("pcm_s16le",), True),
+        (".ts", ("libx264",), ("aac",), None),
+        (".mpg", ("mpeg2video",), ("mp2",), None),
+    ],
+)
+def test_half_a_file_is_known_as_such_or_not_known(
+    tmp_path, settings, suffix, codec, sound, cut_off
+):
+    path = tmp_path / f"x{suffix}"
+    more = ["-movflags", "+faststart"] if suffix == ".mp4" else []
+    pictures = [scene(k // 20) for k in range(100)]
+    heard = wav(tmp_path / "s.wav", sine(4.0)[None])
+    film(path, pictures, codec=codec, sound=heard, sound_codec=sound, extra=more)
+    assert decode(path, {"thumbs", "audio"}, settings).video.truncated is (cut_off and False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = decode(path, {"thumbs", "audio"}, settings).video
+    assert 30 < (video.frames or 0) < 80
+    assert video.truncated is cut_off
+
+
+def test_pictures_that_say_only_that_the_last_one_stays(tmp_path, settings):
+    path = film(tmp_path / "x.ogv", [scene(k // 20) for k in range(60)], codec=("libtheora",))
+    decoded = decode(path, {"thumbs"}, settings)
+    assert decoded.video.damaged_packets == 0
+    cuts = CutAnalysis().analyze(decoded.tracks["thumbs"]).times
+    assert cuts == pytest.approx([0.8, 1.6], abs=0.01)
+
+
+def test_why_other_streams_are_left_out_is_said(many, settings):
+    reasons = {s.index: s.reason for s in probe(many, settings).streams if not s.used}
+    assert all(reasons.values())
+    assert reasons[1] == (
+        "2 pictures, fewer by far than the film; the setting video_stream can choose it"
+    )
+    assert reasons[4] == "another sound; the setting audio_stream can choose it"
+
+
+def animated(path):
+    """Three scenes of half a second, as an animated picture."""
+    first, *rest = (Image.fromarray(slide(200 + k)) for k in range(3))
+    first.save(path, save_all=True, append_images=rest, duration=500, lossless=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.apng", "a.gif"])
+def test_animated_pictures_are_films(tmp_path, settings, name):
+    if name == "a.apng":
+        animated(tmp_path / "a.png").rename(tmp_path / name)
+    path = tmp_path / name if name == "a.apng" else animated(tmp_path / name)
+    decoded = decode(path, {"thumbs"}, settings)
+    thumbs = decoded.tracks["thumbs"]
+    assert thumbs.times == pytest.approx([0, 0.5, 1.0], abs=0.01)
+    assert decoded.video.duration_s == pytest.approx(1.5, abs=0.02)
+    assert CutAnalysis().analyze(thumbs).times == pytest.approx([0.5, 1.0], abs=0.01)
+    assert kind_of(path.read_bytes()[:4096]) == "media"
+
+
+def test_an_animated_webp_is_refused_with_what_to_do(tmp_path, settings, monkeypatch):
+    path = animated(tmp_path / "a.webp")
+    with pytest.raises(InputError, match="animated WebP") as caught:
+        probe(path, settings)
+    assert caught.value.type == "not_video"
+    assert kind_of(path.read_bytes()[:4096]) == "media"
+    command = caught.value.advice.partition('"')[2].rpartition('"')[0]
+    monkeypatch.chdir(tmp_path)
+    exec(command)
+    assert decode(tmp_path / "a.png", {"thumbs"}, settings).video.frames == 3
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp"])
+def test_a_still_picture_is_called_so(tmp_path, settings, name):
+    Image.fromarray(scene(1)).save(tmp_path / name)
+    assert kind_of((tmp_path / name).read_bytes()[:4096]) == "picture"
+    with pytest.raises(InputError, match="still picture") as caught:
+        probe(tmp_path / name, settings)
+    assert caught.value.type == "not_video"
+
+
+def test_the_sound_of_a_photo_post_may_change_its_channels(tmp_path):
+    from tiktok_ray.slideshow import sound_of
+
+    path = tmp_path / "s.ts"
+    parts = b""
+    for count, rate, start in ((2, 48_000, 0), (1, 44_100, 2), (6, 48_000, 4)):
+        sound = wav(tmp_path / "s.wav", np.stack([sine(2.0, rate=rate)] * count), rate)
+        tuned = ["-c:a", "aac", "-b:a", "256k", "-output_ts_offset", start, "-f", "mpegts"]
+        ffmpeg("-i", sound, *tuned, tmp_path / "part.ts")
+        parts += (tmp_path / "part.ts").read_bytes()
+    path.write_bytes(parts)
+    made = sound_of(path, 60.0)
+    assert made.shape[0] == 2
+    assert made.shape[1] / RATE == pytest.approx(6.0, abs=0.15)
+    for at in (0.3, 2.3, 4.3):
+        part = made[:, round(at * RATE) : round((at + 1.4) * RATE)]
+        assert [rms(side) for side in part] == pytest.approx([0.354] * 2, rel=0.05)
+    assert sound_of(path, 1.5).shape == (2, 72_000)
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("5.1", "6 channels (FL FR FC LFE BL BR) folded by ITU-R BS.775, the low-frequency one left"
+         " out; then mean of left and right"),
+        ("3.0", "3 channels (FL FR FC) folded by ITU-R BS.775; then mean of left and right"),
+        ("ambisonic 1", "the omnidirectional channel (W) of 4 ambisonic ones alone"),
+        ("mono", "as it is"),
+        ("stereo", "mean of left and right"),
+    ],
+)  # fmt: skip
+def test_how_channels_were_mixed_is_said(layout, said):
+    import av
+
+    count = av.AudioLayout(layout).nb_channels
+    _, mono = heard([sine()] * count, layout).finish()
+    assert mono.how == said
 
 
 def test_a_sound_track_that_holds_nothing_is_none(tmp_path, spoken, settings):

@@ -392,13 +392,20 @@ def kind_of(head: bytes) -> str:
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<!--")):
         return "page"
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"BM")) or head[8:12] in (b"WEBP", b"avif"):
-        return "picture"
+        return "media" if _is_animated(head) else "picture"
     with suppress(UnicodeDecodeError):
         # The last bytes may be the beginning of a character.
         words = head[: max(1, len(head) - 3)].decode("utf-8")
         if all(c.isprintable() or c.isspace() for c in words):
             return "text"
     return "media"
+
+
+def _is_animated(head: bytes) -> bool:
+    """Whether a picture is a film: an animated PNG, or a WebP (whose decoder refuses by name)."""
+    if head[8:12] == b"WEBP":
+        return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
+    return head.startswith(b"\x89PNG") and b"acTL" in head.partition(b"IDAT")[0]
 
 
 def _refuse_head(head: bytes, what: str) -> None:
@@ -411,7 +418,13 @@ def _refuse_head(head: bytes, what: str) -> None:
 def _suffix(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return ".mp4"
-    known = {b"\x1aE\xdf\xa3": ".mkv", b"GIF8": ".gif", b"OggS": ".ogv", b"FLV\x01": ".flv"}
+    known = {
+        b"\x1aE\xdf\xa3": ".mkv",
+        b"GIF8": ".gif",
+        b"\x89PNG": ".png",
+        b"OggS": ".ogv",
+        b"FLV\x01": ".flv",
+    }
     return known.get(head[:4], ".avi" if head[8:11] == b"AVI" else ".bin")
 
 
@@ -888,7 +901,7 @@ async def _picture(
         except (httpx.HTTPError, httpx.InvalidURL, IntakeError) as error:
             failure = error
             continue
-        if kind_of(head) == "picture":
+        if kind_of(head) == "picture" or _is_animated(head):
             return
         failure = IntakeError("not_video", "no picture came")
     blame = door.blame()

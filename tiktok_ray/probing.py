@@ -94,7 +94,7 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if turns:
         yield "shown", ", ".join(turns)
     color = found["color"]
-    yield "colours", ", ".join(f"{name} {color[name]}" for name in color)
+    yield "colours", ", ".join(f"{name} {said}" for name, said in color.items() if said)
     if hdr := found["hdr"]:
         yield (
             "made SDR",

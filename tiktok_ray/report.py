@@ -216,6 +216,12 @@ class Color(Model):
     transfer: str = measured("Transfer characteristics", method="ITU-T H.273")
     matrix: str = measured("Matrix coefficients, guessed by size where unspecified")
     range: str = measured("`limited` or `full`")
+    converted: str | None = derived(
+        "What was converted, so that pictures are SDR of BT.709", default=None
+    )
+    unreadable: str | None = derived(
+        "Why their colours cannot be told, where they cannot: pictures are grey then", default=None
+    )
 
 
 class Hdr(Model):
@@ -259,7 +265,13 @@ class VideoInfo(Model):
     start_offset_s: float = measured(
         "Audio before the first displayed frame, dropped", unit="s", range="0.."
     )
-    rotation: int = measured("Turn that the container asks for", unit="degrees", default=0)
+    rotation: int = measured(
+        "By how much the stored pictures were turned counter-clockwise (after mirroring, where "
+        "`mirrored`) to be upright: 270, a quarter clockwise, for most phones held upright",
+        unit="degrees",
+        range="0, 90, 180 or 270",
+        default=0,
+    )
     video_codec: str = measured("Codec of the pictures, by FFmpeg's name")
     audio_codec: str | None = measured("Codec of the sound, by FFmpeg's name", default=None)
     audio_channels: int | None = measured("Channels of the sound", default=None)
@@ -267,7 +279,11 @@ class VideoInfo(Model):
     container: str = measured("Format of the file, by FFmpeg's names")
     size_bytes: int = measured("Size of the file", unit="bytes")
     damaged_packets: int = measured("Packets that could not be decoded", default=0)
-    truncated: bool = measured("The file ends before its header says it does", default=False)
+    truncated: bool | None = measured(
+        "Whether the file ends before its header says it does; null where no header says how long "
+        "it is (MPEG-TS and PS, raw streams, live recordings), or its clock was repaired",
+        default=False,
+    )
     mirrored: bool = measured("Whether its display matrix mirrors the pictures", default=False)
     picture_end_s: float | None = measured(
         "End of the last picture; sound may go on", unit="s", range="0..duration", default=None

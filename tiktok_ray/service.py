@@ -20,7 +20,6 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial

@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.clips import write_clip
+from tiktok_ray.media.container import Demuxed
+from tiktok_ray.media.sound import Resampler, fold, is_sound, samples_of
 
 SECONDS_PER_PICTURE = 2.5
 FPS = 10
@@ -49,22 +52,50 @@ def fitted(path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray
 
 
 def sound_of(path: Path, seconds: float) -> NDArray[np.float32]:
-    """The first ``seconds`` of a sound file, float32 [2, n] at 48 kHz."""
+    """The first ``seconds`` of a sound file, float32 [2, n] at 48 kHz.
+
+    Channels and rate may change on the way; what is no number is silent. Raises ``ValueError`` when
+    there is no sound in it.
+    """
     import av
 
     blocks: list[NDArray[np.float32]] = []
     length, limit = 0, round(seconds * SOUND_RATE)
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
-        for frame in container.decode(audio=0):
-            for block in resampler.resample(frame):
-                blocks.append(np.asarray(block.to_ndarray(), np.float32))
-                length += blocks[-1].shape[1]
+        for block in _resampled(_frames(container)):
+            blocks.append(block if len(block) == 2 else np.repeat(block, 2, axis=0))
+            length += block.shape[1]
             if length >= limit:
                 break
     if not blocks:
         raise ValueError("there is no sound in it")
     return np.concatenate(blocks, axis=1)[:, :limit]
+
+
+def _frames(container: Any) -> Iterator[Any]:
+    """The decoded sound, without what is damaged."""
+    import av
+
+    for packet in Demuxed(container, container.streams.audio[:1]):
+        with suppress(av.error.FFmpegError):
+            yield from packet.decode()
+
+
+def _resampled(frames: Iterator[Any]) -> Iterator[NDArray[np.float32]]:
+    """Blocks at 48 kHz, float32 [1 | 2, n]."""
+    kind, resampler = None, None
+    for frame in frames:
+        now = frame.sample_rate, frame.layout.name
+        if now != kind:
+            if resampler:
+                yield from resampler(None)
+            weights = fold([channel.name for channel in frame.layout.channels])
+            kind, resampler = now, Resampler(len(weights), frame.sample_rate, SOUND_RATE)
+        block = samples_of(frame)
+        assert resampler is not None
+        yield from resampler(weights @ np.where(is_sound(block), block, np.float32(0)))
+    if resampler:
+        yield from resampler(None)
 
 
 def write(

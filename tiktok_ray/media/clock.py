@@ -4,7 +4,7 @@ Two faults are put right before decoding, from what the packets say. *Jumps*: a 
 again or leaps ahead (recordings joined, live streams): what follows is moved to where the pictures
 before end, all streams alike. *Stamps that are no times of display* (AVI with B frames, raw
 streams, muxers that write decode times): the n-th picture gets the n-th of the ordered stamps, or,
-without any, n times the duration of one.
+without any or where they all are the same, n times the duration of one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tiktok_ray.media.container import SHORTEST_S, Contents, Packets
 from tiktok_ray.media.facts import InputError, too_long
 from tiktok_ray.report import Repair
+from tiktok_ray.spans import Span
 
 #: A clock that goes back by more than this has started again. Decode times never go back; where
 #: there are none, times of display do, by reordering.
@@ -53,6 +54,8 @@ class Schedule:
 
     ``stamps``: times of the n-th displayed picture from zero, where its own stamp does not tell
     them, with ``zero`` on the file's clock; else None.
+    ``counted``: whether those stamps are a count of pictures, so that each lasts ``usual_s``.
+    ``sound_stands``: whether the clock of the sound does not run, so that it has to be counted.
     ``content_s``: from the first packet to the end of the last, over all analyzed streams.
     """
 
@@ -63,6 +66,8 @@ class Schedule:
     content_s: float
     pictures: int
     repairs: tuple[Repair, ...]
+    counted: bool = False
+    sound_stands: bool = False
 
 
 def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule:
@@ -76,11 +81,27 @@ def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule
     moves, repairs = _moves(contents, limit_s)
     stamps, zero, more = _stamps(contents.format, video, has_b_frames)
     usual = video.usual or 1 / RAW_FPS
+    sound = played.get(contents.audio) if contents.audio is not None else None
+    stands = sound is not None and sound.stand
+    if stands:
+        about = "the clock of the sound stands still: it was placed by counting its samples"
+        more.append(Repair(kind="no_sound_times", count=len(sound or ()), about=about))
     lengths = [_length(packets, moves[index]) for index, packets in played.items() if len(packets)]
     content = max([*lengths, stamps[-1] - stamps[0] + usual if stamps is not None else 0.0])
     if content > limit_s:
         raise too_long(content, limit_s)
-    return Schedule(moves, stamps, zero, usual, content, len(video), (*repairs, *more))
+    counted = any(repair.kind == "no_times" for repair in more)
+    for index in played:
+        more += [_pause(span) for span in contents.pauses.get(index, ())]
+    repairs += more
+    return Schedule(
+        moves, stamps, zero, usual, content, len(video.shown), tuple(repairs), counted, stands
+    )
+
+
+def _pause(span: Span) -> Repair:
+    about = f"the edit list is empty from {span.start:.2f} to {span.end:.2f} s: nothing new there"
+    return Repair(kind="empty_edit", count=1, about=about)
 
 
 def _clock(packets: Packets) -> NDArray[np.float64]:
@@ -97,6 +118,8 @@ def _length(packets: Packets, moves: Moves) -> float:
     """From the first moment of a stream to its last, moved; 0 if no packet has a time."""
     times = np.where(np.isfinite(packets.pts), packets.pts, packets.dts)
     times = times + moves.per_packet(len(packets))
+    if packets.hidden is not None:
+        times[packets.hidden] = np.nan
     if not np.isfinite(times).any():
         return 0.0
     last = int(np.nanargmax(times))
@@ -116,14 +139,16 @@ class _Break:
 
 def _breaks(packets: Packets) -> list[_Break]:
     """Where a stream's clock goes back, or leaps ahead."""
+    shown = packets.shown
     times = _clock(packets)
-    if len(times) < 2:
+    if len(times) < 2 or len(shown) < 2:
         return []
+    times, lengths = times[shown], packets.duration[shown]
     steps = np.diff(times)
-    ends = times[:-1] + np.minimum(packets.duration[:-1], AHEAD_S)
+    ends = times[:-1] + np.minimum(lengths[:-1], AHEAD_S)
     back = BACK_S if np.isfinite(packets.dts).any() else REORDERED_S
     odd = np.flatnonzero((steps < -back) | (times[1:] - ends > AHEAD_S))
-    return [_Break(int(k) + 1, float(ends[k]), float(times[k + 1])) for k in odd]
+    return [_Break(int(shown[k + 1]), float(ends[k]), float(times[k + 1])) for k in odd]
 
 
 def _moves(contents: Contents, limit_s: float) -> tuple[dict[int, Moves], list[Repair]]:
@@ -203,6 +228,8 @@ def _is_jump(
 def _continued(packets: Packets, begin: int, at: int) -> float:
     """What to add after a break (relative to before it) so that pictures go on without a gap."""
     times = np.where(np.isfinite(packets.pts), packets.pts, packets.dts)
+    if packets.hidden is not None:
+        times[packets.hidden] = np.nan
     before, after = times[begin:at], times[at : at + 32]
     if not (np.isfinite(before).any() and np.isfinite(after).any()):
         return 0.0
@@ -218,6 +245,11 @@ def _stamps(
     """Times of the n-th displayed picture, where packets do not tell them, and their zero."""
     usual = video.usual or 1 / RAW_FPS
     timed = np.isfinite(video.pts)
+    if video.stand:
+        about = f"the clock of the pictures stands still: each was given {usual:.4g} s"
+        count = len(video)
+        repair = Repair(kind="no_times", count=count, about=about)
+        return np.arange(count, dtype=float) * usual, float(np.nanmin(video.pts)), [repair]
     if timed.mean() < 0.5:
         if np.isfinite(video.dts).mean() < 0.5:
             about = f"no times in the file: every picture was given {usual:.4g} s"
@@ -265,6 +297,8 @@ class Clock:
         self._shown += 1
         if self.zero is None:
             self.zero = (stamp if stamps is None else self.plan.zero) or 0.0
+        if self.plan.counted:
+            length = self.plan.usual_s
         if stamps is not None:
             n = self._shown - 1
             more = max(0, n - len(stamps) + 1)

@@ -1,7 +1,7 @@
 """Colours as a player shows them: every way of coding them becomes I420, BT.601, limited range.
 
-Ordinary YUV goes through FFmpeg's scaler alone. What is of a high dynamic range or of a wide
-gamut is linearised, mapped to SDR and coded again.
+Ordinary YUV goes through FFmpeg's scaler alone. What is of a high dynamic range, of other primaries
+than BT.709's, or of a transfer that is none of video's is linearised, mapped to SDR and coded again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PRIMARIES = {
 }  # fmt: skip
 TRANSFERS = {
     1: "BT.709", 4: "gamma 2.2", 5: "gamma 2.8", 6: "BT.601", 7: "SMPTE 240M", 8: "linear",
-    11: "xvYCC", 12: "BT.1361", 13: "sRGB", 14: "BT.2020", 15: "BT.2020", 16: "PQ", 17: "SMPTE 428",
+    9: "log 100:1", 10: "log 316:1", 11: "xvYCC", 12: "BT.1361", 13: "sRGB", 14: "BT.2020", 15: "BT.2020", 16: "PQ", 17: "SMPTE 428",
     18: "HLG",
 }  # fmt: skip
 MATRICES = {
@@ -39,22 +39,52 @@ MATRICES = {
 }  # fmt: skip
 #: Those of them that the scaler knows.
 SCALER = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}
-UNSPECIFIED = 2
+UNSPECIFIED = (0, 2, 3)
+CONVERTED = "colours outside desaturated"
 
-#: Chromaticities of red, green, blue of wide gamuts; all have (nearly) the white D65.
+#: Chromaticities of red, green, blue and white of gamuts other than BT.709's (ITU-T H.273).
+D65, C = (0.3127, 0.3290), (0.310, 0.316)
 GAMUTS = {
-    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
-    11: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
-    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+    4: ((0.67, 0.33), (0.21, 0.71), (0.14, 0.08), C),
+    5: ((0.64, 0.33), (0.29, 0.60), (0.15, 0.06), D65),
+    6: ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), D65),
+    7: ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), D65),
+    8: ((0.681, 0.319), (0.243, 0.692), (0.145, 0.049), C),
+    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), D65),
+    11: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.314, 0.351)),
+    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), D65),
+    22: ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), D65),
 }
-BT709 = ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060))
+#: Those of them that are no wider than BT.709 by more than a trifle.
+NARROW = (5, 6, 7, 22)
+BT709 = ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), D65)
+#: Transfers of HDR, and those of SDR that players do not show as they show video's.
+PQ, HLG = 16, 18
+UNLIKE_VIDEO = (5, 8, 9, 10, 17)
+#: Matrices that the scaler does not know and we do: YCgCo and ICtCp (BT.2100, of PQ).
+YCGCO, ICTCP = 8, 14
 LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 LUMA_709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
+#: To R'G'B' from Y, Cg, Co, and to L'M'S' from I, Ct, Cp (to be multiplied from the right).
+FROM_YCGCO = np.array([[1, 1, 1], [-1, 1, -1], [1, 0, -1]], np.float32)
+FROM_ICTCP = np.linalg.inv(
+    np.array([[2048, 2048, 0], [6610, -13613, 7003], [17933, -17390, -543]]) / 4096
+).T.astype(np.float32)
+#: To linear R, G, B of BT.2020 from linear L, M, S (BT.2100).
+FROM_LMS = np.linalg.inv(
+    np.array([[1688, 2146, 262], [683, 2951, 462], [99, 309, 3688]]) / 4096
+).T.astype(np.float32)
+#: A Dolby Vision profile's compatibility of its base layer that says: with nothing.
+INCOMPATIBLE = 0
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How the colours of a picture are coded; numbers of ITU-T H.273."""
+    """How the colours of a picture are coded; numbers of ITU-T H.273.
+
+    ``primaries`` and ``transfer`` as the file says them. ``unreadable`` says why colours cannot be
+    told, where they cannot: pictures are then grey.
+    """
 
     primaries: int
     transfer: int
@@ -65,21 +95,39 @@ class Coding:
     guessed: bool
     peak_nits: float
     peak_from: str
+    unreadable: str | None = None
 
     @classmethod
-    def of(cls, frame: Any) -> Coding:
-        """The coding of a frame. Where it does not name its matrix, that goes by its size.
+    def of(
+        cls,
+        frame: Any,
+        upright: tuple[float, float] | None = None,
+        dolby: tuple[int, int] | None = None,
+    ) -> Coding:
+        """The coding of a frame.
 
-        mpv's rule: https://mpv.io/manual/stable/#video-filters-format
+        Where it does not name its matrix, that goes by ``upright``, the width and height of its
+        pixels when it is turned upright. ``dolby`` are the profile of Dolby Vision and the number
+        of what its base layer is compatible with, by the file's header.
         """
         name = frame.format.name
         rgb = frame.format.is_rgb or name in ("pal8", "gbrp") or name.startswith("gbr")
         matrix = int(frame.colorspace)
-        guessed = not rgb and matrix == UNSPECIFIED
+        guessed = not rgb and matrix in UNSPECIFIED
         if guessed:
-            matrix = 1 if frame.width >= 1280 or frame.height > 576 else 6
+            matrix = _matrix_by_size(*(upright or (frame.width, frame.height)))
         transfer = int(frame.color_trc)
-        peak, said = _peak(frame, transfer) if transfer in (16, 18) else (WHITE_NITS, "")
+        dolby = dolby or _dolby_by_frame(frame)
+        unreadable = None
+        if dolby and dolby[1] == INCOMPATIBLE:
+            transfer = PQ
+            unreadable = (
+                f"Dolby Vision profile {dolby[0]} (IPT-PQ-c2) has no base layer that is compatible "
+                "with anything, and its own colours are not read"
+            )
+        elif not rgb and matrix not in SCALER and not _is_ours(matrix, transfer):
+            unreadable = f"the matrix {MATRICES.get(matrix, matrix)} is not read"
+        peak, said = _peak(frame, transfer) if transfer in (PQ, HLG) else (WHITE_NITS, "")
         return cls(
             int(frame.color_primaries),
             transfer,
@@ -90,22 +138,35 @@ class Coding:
             guessed,
             peak,
             said,
+            unreadable,
         )
 
     @property
+    def gamut(self) -> int:
+        """The primaries. Where the file does not say: BT.2020's with HDR or its matrix, else BT.709's.
+
+        So mpv does: of what is not tagged, BT.709 is nearest to all that it may be.
+        """
+        if self.primaries not in UNSPECIFIED:
+            return self.primaries
+        return 9 if self.transfer in (PQ, HLG) or self.matrix in (9, 10, ICTCP) else 1
+
+    @property
     def hdr(self) -> Hdr | None:
-        """How pictures are mapped to SDR, where they are not SDR."""
-        if not self._mapped:
+        """How pictures are mapped to SDR, where they are of a high dynamic range or a wide gamut."""
+        wide = self.gamut in GAMUTS and self.gamut not in NARROW
+        if self.transfer not in (PQ, HLG) and not wide:
             return None
-        method = "primaries converted to BT.709, colours outside desaturated"
-        if self.transfer in (16, 18):
+        method = f"primaries converted to BT.709 ({CONVERTED})"
+        if self.unreadable:
+            method = "grey, by the intensity of the base layer alone"
+        if self.transfer in (PQ, HLG):
             method = (
                 f"white of {WHITE_NITS:.0f} cd/m² (ITU-R BT.2408) becomes white; above {KNEE:.0%} "
                 f"of it highlights roll off to the peak, the hue kept; {method}"
             )
-        transfer = {16: "PQ", 18: "HLG"}.get(self.transfer, "SDR")
         return Hdr(
-            transfer=transfer,
+            transfer={PQ: "PQ", HLG: "HLG"}.get(self.transfer, "SDR"),
             peak_nits=self.peak_nits,
             peak_from=self.peak_from or "white of SDR",
             method=method,
@@ -115,16 +176,32 @@ class Coding:
     def color(self) -> Color:
         """The same in words."""
         matrix = MATRICES.get(self.matrix, str(self.matrix))
+        changed = []
+        if self.gamut in GAMUTS:
+            changed.append(f"primaries of {PRIMARIES[self.gamut]} to BT.709 ({CONVERTED})")
+        if self.transfer in (PQ, HLG, *UNLIKE_VIDEO):
+            changed.append(f"transfer of {TRANSFERS[self.transfer]} to that of SDR video")
         return Color(
             primaries=PRIMARIES.get(self.primaries, "unspecified"),
             transfer=TRANSFERS.get(self.transfer, "unspecified"),
             matrix=f"{matrix} (guessed)" if self.guessed else matrix,
             range="full" if self.full else "limited",
+            converted="; ".join(changed) if changed and not self.unreadable else None,
+            unreadable=self.unreadable,
         )
 
     @property
     def _mapped(self) -> bool:
-        return self.transfer in (16, 18) or self.primaries in GAMUTS
+        return bool(
+            self.transfer in (PQ, HLG, *UNLIKE_VIDEO)
+            or self.gamut in GAMUTS
+            or self._is_ours
+            or self.unreadable
+        )
+
+    @property
+    def _is_ours(self) -> bool:
+        return _is_ours(self.matrix, self.transfer)
 
     def i420(self, frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
         """The stored picture at a size (even), uint8 [height * 3 / 2, width]."""
@@ -164,21 +241,71 @@ class Coding:
         return planes
 
     def _sdr(self, frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-        codes = _converted(frame, size, "rgb48le", self)
-        light = self._linear[codes >> 4]
-        if self.transfer == 18:
+        light = self._linear[self._codes(frame, size)]
+        if self.matrix == ICTCP and not self.unreadable:
+            light = light @ FROM_LMS
+        if self.transfer == HLG:
             # The display's part of HLG (BT.2100, OOTF of gamma 1.2), over its peak of 1000.
             luma = np.maximum(light @ LUMA_2020, 1e-6)[..., None]
             light = light * luma**0.2 * (USUAL_PEAK_NITS / WHITE_NITS)
-        light = light @ _to_709(self.primaries)
-        light = _rolled_off(_inside(light), self.peak_nits / WHITE_NITS)
+        if not self.unreadable:
+            light = _inside(light @ _to_709(self.gamut))
+        light = _rolled_off(light, self.peak_nits / WHITE_NITS)
         codes8 = _SRGB[np.minimum(light * 4095 + 0.5, 4095).astype(np.uint16)]
         return _i420_of(codes8)
+
+    def _codes(self, frame: Any, size: tuple[int, int]) -> NDArray[np.uint16]:
+        """Red, green and blue before linearisation, 0..4095, uint16 [height, width, 3]."""
+        if not self._is_ours and not self.unreadable:
+            if self.alpha:
+                rgb = _over_black(_converted(frame, size, "rgba", self)).astype(np.uint32)
+                return np.asarray((rgb * 4095 + 127) // 255, np.uint16)
+            return np.asarray(_converted(frame, size, "rgb48le", self) >> 4, np.uint16)
+        planes = _planes(frame, size, full=self.full)
+        if self.unreadable:
+            made = np.repeat(planes[..., :1], 3, axis=-1)
+        else:
+            made = planes @ (FROM_YCGCO if self.matrix == YCGCO else FROM_ICTCP)
+        return np.asarray(np.clip(made, 0, 1) * 4095 + 0.5, np.uint16)
 
     @cached_property
     def _linear(self) -> NDArray[np.float32]:
         """Light of 4096 codes; 1.0 is the white of SDR (of HLG: scene light, 0..1)."""
         return _linear(self.transfer)
+
+
+def _matrix_by_size(width: float, height: float) -> int:
+    """The matrix of pictures that do not name theirs: BT.709 for HD, BT.601 for SD.
+
+    mpv's rule (BT.709 from 1280 wide or over 576 high on), by the upright picture, so that it does
+    not matter how the camera was held; but what is SD when turned by a quarter is SD, as for
+    Android: https://mpv.io/manual/stable/#video-filters-format
+    """
+    if max(width, height) <= 720 and min(width, height) <= 576:
+        return 6
+    return 1 if width >= 1280 or height > 576 else 6
+
+
+def _is_ours(matrix: int, transfer: int) -> bool:
+    return matrix == YCGCO or (matrix == ICTCP and transfer == PQ)
+
+
+def _dolby_by_frame(frame: Any) -> tuple[int, int] | None:
+    """Profile 5 of Dolby Vision, where the metadata of a frame says so and no header does.
+
+    FFmpeg's `AVDOVIMetadata` begins with the offset of `AVDOVIRpuDataHeader`; profile 5 is the one
+    whose pictures have profile 0 of these and the full range (libdovi's rule).
+    """
+    data = next((d for d in frame.side_data if d.type.name == "DOVI_METADATA"), None)
+    return None if data is None else _dolby_profile(bytes(data))
+
+
+def _dolby_profile(metadata: bytes) -> tuple[int, int] | None:
+    header = metadata[int.from_bytes(metadata[:8], "little") :][:11]
+    if len(header) < 11:
+        return None
+    profile, full = header[4], header[10]
+    return (5, INCOMPATIBLE) if profile == 0 and full else None
 
 
 def _has_alpha(name: str) -> bool:
@@ -218,6 +345,12 @@ def _linear(transfer: int) -> NDArray[np.float32]:
         light = np.where(e <= 0.5, e**2 / 3, (np.exp((e - c) / a) + b) / 12)
     elif transfer == 8:
         light = e
+    elif transfer == 5:
+        light = e**2.8
+    elif transfer in (9, 10):
+        light = np.where(e > 0, 10 ** ((e - 1) * (2.0 if transfer == 9 else 2.5)), 0.0)
+    elif transfer == 17:
+        light = np.minimum(52.37 / 48 * e**2.6, 1.0)
     else:
         # What analyzers read is taken for sRGB: SDR stays what it was.
         light = np.where(e <= 0.04045, e / 12.92, ((e + 0.055) / 1.055) ** 2.4)
@@ -236,18 +369,32 @@ _SRGB = _srgb()
 
 @lru_cache(maxsize=8)
 def _to_709(primaries: int) -> NDArray[np.float32]:
-    """Matrix (to be multiplied from the right) that brings linear light to BT.709."""
+    """Matrix (to be multiplied from the right) that brings linear light to BT.709, white to white."""
     if primaries not in GAMUTS:
         return np.eye(3, dtype=np.float32)
-    made = np.linalg.inv(_to_xyz(BT709)) @ _to_xyz(GAMUTS[primaries])
+    gamut = GAMUTS[primaries]
+    made = np.linalg.inv(_to_xyz(BT709)) @ _adapted(gamut[3], D65) @ _to_xyz(gamut)
     return np.ascontiguousarray(made.T, np.float32)
 
 
-def _to_xyz(primaries: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
-    """Matrix from linear RGB of some primaries and the white D65 to CIE XYZ."""
-    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries]).T
-    white = np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290])
-    return columns * np.linalg.solve(columns, white)
+def _xyz(point: tuple[float, float]) -> NDArray[np.float64]:
+    x, y = point
+    return np.array([x / y, 1, (1 - x - y) / y])
+
+
+def _to_xyz(gamut: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
+    """Matrix from linear RGB of some primaries and white to CIE XYZ."""
+    columns = np.stack([_xyz(point) for point in gamut[:3]], axis=1)
+    return np.asarray(columns * np.linalg.solve(columns, _xyz(gamut[3])))
+
+
+def _adapted(white: tuple[float, float], to: tuple[float, float]) -> NDArray[np.float64]:
+    """Matrix of CIE XYZ that makes one white of another (Bradford)."""
+    cones = np.array(
+        [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+    )
+    gains = (cones @ _xyz(to)) / (cones @ _xyz(white))
+    return np.asarray(np.linalg.inv(cones) @ np.diag(gains) @ cones)
 
 
 def _inside(light: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -310,6 +457,27 @@ def _converted(frame: Any, size: tuple[int, int], format: str, coding: Coding) -
     )
     array: NDArray[Any] = made.to_ndarray()
     return array
+
+
+def _planes(frame: Any, size: tuple[int, int], *, full: bool) -> NDArray[np.float32]:
+    """The three components of YUV as they are, at a size, float32 [height, width, 3].
+
+    The first is 0..1, the others -0.5..0.5.
+    """
+    from av.video.reformatter import Interpolation
+
+    frame.colorspace = 6  # the scaler refuses matrices that it does not know, even to leave them
+    made = _scaler((*size, "yuv444p16le")).reformat(
+        frame,
+        width=size[0],
+        height=size[1],
+        format="yuv444p16le",
+        interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
+        threads=1,
+    )
+    zero, reach = ((0, 128, 128), (65535 / 256,) * 3) if full else ((16, 128, 128), (219, 224, 224))
+    codes = made.to_ndarray().astype(np.float32) / 256
+    return np.asarray((codes - np.array(zero, np.float32)) / np.array(reach, np.float32))
 
 
 _scalers = threading.local()

@@ -21,16 +21,18 @@ from tiktok_ray.media.facts import InputError, too_large
 from tiktok_ray.media.headers import Track, tracks_of
 from tiktok_ray.report import StreamInfo
 from tiktok_ray.settings import Settings
+from tiktok_ray.spans import Span
 
 #: Containers that are opened. Playlists and anything that names other files are left out.
 FORMATS = (
-    "mov,matroska,avi,mpeg,mpegts,mpegvideo,gif,flv,ogg,mp3,wav,flac,aac,asf,ivf,h264,hevc,m4v,mxf"
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,gif,apng,flv,ogg,mp3,wav,flac,aac,asf,ivf,h264,hevc,m4v,"
+    "mxf"
 )
 
 
 @contextmanager
-def opened(path: Path, settings: Settings) -> Iterator[Any]:
-    """The container. Raises ``InputError``."""
+def opened(path: Path, settings: Settings, *, edits: bool = True) -> Iterator[Any]:
+    """The container; without ``edits`` its edit lists are passed over. Raises ``InputError``."""
     import av
 
     if not path.exists():
@@ -50,16 +52,53 @@ def opened(path: Path, settings: Settings) -> Iterator[Any]:
         container = av.open(
             str(path),
             metadata_errors="ignore",
-            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            options={
+                "protocol_whitelist": "file",
+                "format_whitelist": FORMATS,
+                **({} if edits else {"ignore_editlist": "1"}),
+            },
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise InputError(
-            "not_video",
-            f"{path.name} cannot be opened as a video: {words(error)}",
-            "it may be cut off or not a video at all; fetch or export it again",
-        ) from error
+        raise _refused(path, error) from error
     with container:
         yield container
+
+
+#: How files of pictures begin.
+PICTURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+#: The flag of an animation in the header of an extended WebP (RFC 9649, 2.7).
+ANIMATED = 0x02
+
+
+def _refused(path: Path, error: BaseException) -> InputError:
+    """Why a file cannot be opened, as far as it can be told, and what to do."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    kind = next((name for begin, name in PICTURES.items() if head.startswith(begin)), None)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        kind = "WebP"
+        if head[12:16] == b"VP8X" and len(head) > 20 and head[20] & ANIMATED:
+            return InputError(
+                "not_video",
+                f"{path.name} is an animated WebP, which FFmpeg cannot decode",
+                'make an animated PNG of it: python -c "from PIL import Image;'
+                f" Image.open('{path.name}').save('{path.stem}.png', save_all=True)\"",
+            )
+    if kind:
+        return InputError(
+            "not_video", f"{path.name} is a still picture ({kind}), not a film", "give a video file"
+        )
+    return InputError(
+        "not_video",
+        f"{path.name} cannot be opened as a video: {words(error)}",
+        "it may be cut off or not a video at all; fetch or export it again",
+    )
 
 
 class Demuxed:
@@ -97,14 +136,30 @@ SHORTEST_S = 0.001
 
 @dataclass(frozen=True)
 class Packets:
-    """What the packets of one stream say, in file order; seconds, NaN where they say nothing."""
+    """What the packets of one stream say, in file order; seconds, NaN where they say nothing.
+
+    ``hidden``: which are decoded but not shown (by an edit list); None: none is.
+    """
 
     pts: NDArray[np.float64]
     dts: NDArray[np.float64]
     duration: NDArray[np.float64]
+    hidden: NDArray[np.bool_] | None = None
+
+    @property
+    def shown(self) -> NDArray[np.intp]:
+        """The numbers of those that are shown."""
+        every = np.arange(len(self))
+        return every if self.hidden is None else every[~self.hidden]
 
     def __len__(self) -> int:
         return len(self.pts)
+
+    @property
+    def stand(self) -> bool:
+        """Whether (nearly) all packets have the same few times, whatever their durations."""
+        times = self.pts[np.isfinite(self.pts)]
+        return len(times) > 2 and len(np.unique(times)) <= max(1, len(times) // 10)
 
     @property
     def usual(self) -> float:
@@ -121,8 +176,9 @@ class Packets:
 class Contents:
     """What a file holds, and which of its streams are analyzed (by their numbers).
 
-    ``promised_s``: how long its header says that pictures and sound are. ``crop``: see
-    ``headers.Track``.
+    ``promised_s``: how long its header says that pictures and sound are. ``crop`` and
+    ``dolby``: see ``headers.Track``. ``pauses``: when nothing new is shown or heard, by the stream's
+    number, in seconds of the file's clock.
     """
 
     format: str
@@ -135,7 +191,9 @@ class Contents:
     audio_channels: int | None
     audio_rate: int | None
     crop: tuple[float, float, float, float] | None
+    dolby: tuple[int, int] | None = None
     chapters: list[dict[str, Any]] = field(default_factory=list)
+    pauses: Mapping[int, tuple[Span, ...]] = field(default_factory=dict)
 
     @property
     def no_sound(self) -> str | None:
@@ -144,6 +202,12 @@ class Contents:
             return None
         sounds = [s for s in self.streams if s.kind == "audio"]
         return unusable(sounds[0].codec, sounds[0].reason) if sounds else "no audio track"
+
+    @property
+    def start(self) -> float:
+        """The first time of what is shown or heard, on the file's clock; infinite if none has one."""
+        known = np.concatenate([p.pts[p.shown] for p in self.played().values()])
+        return float(np.nanmin(known)) if np.isfinite(known).any() else float("inf")
 
     def played(self) -> dict[int, Packets]:
         """The packets of the streams that are analyzed."""
@@ -175,7 +239,7 @@ def contents(path: Path, settings: Settings) -> Contents:
                 title=_tag(s, "title") or _tag(s, "name"),
                 default=_has(s, "default"),
                 used=s.index in (video, audio) or is_text(s),
-                reason=reasons.get(s.index) or _left(s, packets),
+                reason=reasons.get(s.index) or _left(s, packets, video),
             )
             for s in container.streams
         )
@@ -191,12 +255,14 @@ def contents(path: Path, settings: Settings) -> Contents:
             heard.channels if heard else None,
             heard.sample_rate if heard else None,
             track.crop if (track := tracks.get(video)) else None,
+            track.dolby if track else None,
             list(container.chapters()),
+            {index: one.pauses for index, one in tracks.items() if one.pauses},
         )
 
 
 def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
-    rows: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
+    rows: dict[int, list[tuple[float, float, float, bool]]] = defaultdict(list)
     base = {s.index: float(s.time_base or 0) for s in container.streams}
     nan = float("nan")
     packets = Demuxed(container)
@@ -210,10 +276,19 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
                 nan if pts is None else pts * tick,
                 nan if dts is None else dts * tick,
                 (packet.duration or 0) * tick,
+                packet.is_discard,
             )
         )
-    scanned = {i: Packets(*np.array(r, float).reshape(-1, 3).T) for i, r in rows.items()}
-    return scanned, packets.ended_early
+    return {index: _packets(row) for index, row in rows.items()}, packets.ended_early
+
+
+def _packets(rows: Sequence[tuple[float, float, float, bool]]) -> Packets:
+    pts, dts, duration, hidden = np.array(rows, float).reshape(-1, 4).T
+    return Packets(pts, dts, duration, hidden > 0 if hidden.any() else None)
+
+
+#: Formats without a header that says how long they are: FFmpeg looks at their end.
+UNTOLD = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "ogg", "gif", "ivf", "mp3", "aac")
 
 
 def _promised(
@@ -224,7 +299,10 @@ def _promised(
     Where it speaks of the whole file alone, which ends with what is longest, that counts only if
     no other stream (subtitles, a second sound) lasts so long.
     """
-    if not container.duration:
+    if container.format.name == "avi":  # FFmpeg shortens the duration, but not the count
+        films = [container.streams[i] for i in played if container.streams[i].type == "video"]
+        return max((float(s.frames * s.time_base) for s in films), default=0.0) or None
+    if not container.duration or container.format.name in UNTOLD:
         return None
     whole = float(container.duration / 1e6)
     said = [span for index in played if (span := _said(container.streams[index]))]
@@ -271,19 +349,27 @@ def codec_of(stream: Any) -> str:
     return str(stream.codec_context.codec.canonical_name)
 
 
-def _left(stream: Any, packets: Mapping[int, Packets]) -> str | None:
+def _left(stream: Any, packets: Mapping[int, Packets], film: int) -> str | None:
     """Why a stream is left out, where nothing else has been said of it."""
-    if stream.type in ("video", "audio") and stream.codec_context is None:
-        return "there is no decoder for it"
-    if stream.type == "video" and _has(stream, "attached_pic"):
-        return "a cover picture"
-    if stream.type in ("video", "audio") and stream.index not in packets:
-        return "it is declared, but holds nothing"
     if stream.type not in ("video", "audio", "subtitle"):
         return "neither pictures, sound nor text"
     if stream.type == "subtitle":
         return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
-    return None
+    if stream.codec_context is None:
+        return "there is no decoder for it"
+    still = next((words for name, words in STILLS.items() if _has(stream, name)), None)
+    if still:
+        return still
+    if stream.index not in packets:
+        return "it is declared, but holds nothing"
+    if stream.type == "video":
+        count, most = len(packets[stream.index]), len(packets.get(film, ()))
+        few = (
+            f"{count} pictures, fewer by far than the film" if count < most / 10 else "another film"
+        )
+        return f"{few}; the setting video_stream can choose it"
+    aside = next((words for name, words in ASIDES.items() if _has(stream, name)), "another sound")
+    return f"{aside}; the setting audio_stream can choose it"
 
 
 def is_text(stream: Any) -> bool:
@@ -297,10 +383,21 @@ def is_text(stream: Any) -> bool:
 
 #: Codecs of subtitles that are pictures.
 PICTURED = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle", "xsub")
-#: What a picture stream may be other than a film.
-STILLS = ("attached_pic", "timed_thumbnails", "still_image", "dependent")
+#: What a picture stream may be other than a film: dispositions, and what they are.
+STILLS = {
+    "attached_pic": "a cover picture",
+    "timed_thumbnails": "thumbnails",
+    "still_image": "a still picture",
+    "dependent": "it needs another stream to be shown",
+}
 #: What a sound may be other than what is to be heard with the film.
-ASIDES = ("comment", "visual_impaired", "descriptions", "karaoke", "lyrics")
+ASIDES = {
+    "comment": "a commentary",
+    "visual_impaired": "for those who do not see",
+    "descriptions": "a description of the pictures",
+    "karaoke": "karaoke",
+    "lyrics": "lyrics",
+}
 
 
 def _film(

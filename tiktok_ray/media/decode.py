@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from tiktok_ray.media.facts import InputError, Video, too_large
 from tiktok_ray.media.interlace import Deinterlacer
 from tiktok_ray.media.picture import Crop, View
 from tiktok_ray.media.sampling import Sampler, samplers
-from tiktok_ray.media.sound import Sound, lasting
+from tiktok_ray.media.sound import AUDIO_GAP_S, Sound, lasting
 from tiktok_ray.media.speech import detect_speech
 from tiktok_ray.media.tracks import Audio, Decoded, Frames, Speech, fixed
 from tiktok_ray.report import Repair, StreamInfo, Subtitle
@@ -169,7 +169,7 @@ class _Pass:
         film = facts(self.path, self.settings) if by_decord else None
         others = decord.pictures(film, self.path, self.settings) if film else None
         waiting: list[Any] = []
-        with opened(self.path, self.settings) as container:
+        with self._opened() as container:
             for packet in self._packets(container):
                 kind = packet.stream.type
                 if kind == "video":
@@ -196,7 +196,7 @@ class _Pass:
 
     def first(self) -> Any:
         """The first frame that is displayed."""
-        with opened(self.path, self.settings) as container:
+        with self._opened() as container:
             for packet in self._packets(container):
                 if packet.stream.type != "video":
                     continue
@@ -213,6 +213,11 @@ class _Pass:
             f"no picture of {self.path.name} can be decoded{damage}",
             "fetch or export it again",
         )
+
+    def _opened(self) -> AbstractContextManager[Any]:
+        """The container; where a clock stands still, edit lists would cut everything off."""
+        stand = any(packets.stand for packets in self.contents.played().values())
+        return opened(self.path, self.settings, edits=not stand)
 
     def _packets(self, container: Any) -> Iterator[Any]:
         """Packets of the analyzed streams in file order, their times put right."""
@@ -253,6 +258,8 @@ class _Pass:
     def _decoded(self, packet: Any) -> list[Any]:
         import av
 
+        if not packet.size and packet.pts is not None:
+            return []  # Theora's way to say that the picture before stays
         own = self.alpha if packet.stream_index == self.contents.video else None
         try:
             return list(own.decode(packet if packet.size else None) if own else packet.decode())
@@ -265,7 +272,14 @@ class _Pass:
     def _tick(self, frame: Any) -> float | None:
         base = frame.time_base or self.film.time_base
         stamp = None if frame.pts is None else float(frame.pts * base)
+        if self._pauses(self.contents.video, stamp):
+            return None
         return self.clock.tick(stamp, float((frame.duration or 0) * base))
+
+    def _pauses(self, index: int | None, stamp: float | None) -> bool:
+        """Whether nothing of a stream is to be shown or heard at a time of the file's clock."""
+        pauses = self.contents.pauses.get(index, ()) if index is not None else ()
+        return stamp is not None and any(p.start - 1e-3 <= stamp < p.end - 1e-3 for p in pauses)
 
     def _picture(self, frame: Any, by_decord: bool) -> None:
         if by_decord:
@@ -301,7 +315,7 @@ class _Pass:
             if frame.width * frame.height > self.settings.max_pixels:
                 raise too_large(frame.width, frame.height, self.settings.max_pixels)
             canvas = self.view.canvas if self.view else None
-            view = View.of(frame, self._aspect(coded), self.crop, canvas)
+            view = View.of(frame, self._aspect(coded), self.crop, canvas, self.contents.dolby)
             if len(self.views) > 64:
                 self.views.clear()
             self.views[kind] = view
@@ -335,6 +349,10 @@ class _Pass:
             return
         for frame in self._decoded(packet):
             stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
+            if self.plan.sound_stands and self.sound.fed:
+                stamp = None
+            if self._pauses(self.contents.audio, stamp):
+                continue
             try:
                 self.sound.feed(frame, stamp, self.clock.zero or 0.0)
             except Exception as error:  # noqa: BLE001 - a fault of the sound costs the sound alone
@@ -379,14 +397,18 @@ class _Pass:
         tracks["video"] = video
         return Decoded(video, tracks)
 
-    def _truncated(self, reached: float) -> bool:
-        """Whether the file ends before its header says it does, where its clock can be trusted."""
+    def _truncated(self, reached: float) -> bool | None:
+        """Whether the file ends before its header says it does; None where that is not known."""
         promised = self.contents.promised_s
-        if self.contents.ended_early or promised is None or any(self.plan.moves.values()):
-            return self.contents.ended_early
+        if self.contents.ended_early:
+            return True
+        if promised is None or any(self.plan.moves.values()) or self.plan.counted:
+            return None
         zero = self.clock.zero or 0.0
         if zero > AHEAD_S:  # live streams count their uptime in
             reached += zero
+        else:
+            reached += max(0.0, zero - self.contents.start)
         return max(reached, self.plan.content_s) < promised - 0.5
 
     def _soundless(self, video: Video) -> Video:
@@ -457,6 +479,9 @@ class _Pass:
         if self.sound and self.sound.changes:
             about = "the sound changes its channels or rate: it was brought to what it began with"
             repairs.append(Repair(kind="sound_changed", count=self.sound.changes, about=about))
+        if self.sound and self.sound.late_s > AUDIO_GAP_S:
+            about = f"{self.sound.late_s:.2f} s of sound whose time had passed was left out"
+            repairs.append(Repair(kind="sound_overlaps", count=self.sound.overlaps, about=about))
         return tuple(repairs)
 
 

@@ -38,7 +38,7 @@ def objections(film: Facts, path: Path, settings: Settings) -> list[str]:
         reasons.append("the pictures are mirrored by their display matrix")
     if video.clean_aperture:
         reasons.append("a clean aperture cuts the pictures")
-    if video.hdr:
+    if video.color and (video.color.converted or video.color.unreadable):
         reasons.append("the pictures are not SDR of BT.709")
     if sum(stream.kind == "video" for stream in video.streams) > 1:
         reasons.append("there are several video streams")

@@ -63,7 +63,7 @@ class Video:
     container: str
     size_bytes: int
     damaged_packets: int = 0
-    truncated: bool = False
+    truncated: bool | None = False
     mirrored: bool = False
     picture_end_s: float | None = None
     frames_dropped: int = 0

@@ -1,4 +1,5 @@
-"""What FFmpeg's demuxers read of a track and PyAV does not hand on: its crop, and its own codec name.
+"""What FFmpeg's demuxers read of a track and PyAV does not hand on: its crop, its own codec name, and
+pauses in its edit list.
 
 MP4 and QuickTime (ISO/IEC 14496-12) and Matroska (RFC 9559) are read, as far as they are whole.
 """
@@ -12,6 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tiktok_ray.spans import Span
+
 #: Headers beyond this size are not read.
 HEADER_BYTES = 64 * 1024**2
 
@@ -21,10 +24,14 @@ class Track:
     """``code``: its codec, as the container spells it. ``crop``: what of its pictures is shown.
 
     ``crop`` is width, height, and how far its middle lies right of and below the picture's, pixels.
+    ``pauses``: empty edits after the first other one (seconds): FFmpeg plays the beginning again in
+    them. ``dolby``: its profile of Dolby Vision, and the number of what its base layer is compatible with.
     """
 
     code: str
     crop: tuple[float, float, float, float] | None
+    dolby: tuple[int, int] | None = None
+    pauses: tuple[Span, ...] = ()
 
 
 def tracks_of(path: Path, format: str, ids: Sequence[int]) -> dict[int, Track]:
@@ -42,6 +49,7 @@ def tracks_of(path: Path, format: str, ids: Sequence[int]) -> dict[int, Track]:
 
 def _mp4(moov: bytes) -> dict[int, Track]:
     tracks = {}
+    scale = _time_scale(dict(_boxes(moov)).get(b"mvhd", b""))
     for kind, trak in _boxes(moov):
         if kind != b"trak":
             continue
@@ -54,9 +62,47 @@ def _mp4(moov: bytes) -> dict[int, Track]:
             continue
         at = 20 if head[0] == 1 else 12
         code = entry[4:8].decode("latin-1").strip()
-        clap = next((box for kind, box in _boxes(entry[86:]) if kind == b"clap"), b"")
-        tracks[int.from_bytes(head[at : at + 4], "big")] = Track(code, _aperture(clap))
+        boxes = dict(_boxes(entry[86:]))
+        dolby = next((boxes[kind] for kind in DOLBY if kind in boxes), b"")
+        number = int.from_bytes(head[at : at + 4], "big")
+        edits = dict(_boxes(inner.get(b"edts", b""))).get(b"elst", b"")
+        tracks[number] = Track(
+            code, _aperture(boxes.get(b"clap", b"")), _dolby(dolby), _pauses(edits, scale)
+        )
     return tracks
+
+
+def _time_scale(mvhd: bytes) -> int:
+    """Ticks per second of a movie header (ISO/IEC 14496-12, 8.2.2)."""
+    at = 20 if mvhd[:1] == b"\1" else 12
+    return int.from_bytes(mvhd[at : at + 4], "big")
+
+
+def _pauses(elst: bytes, scale: int) -> tuple[Span, ...]:
+    """Empty edits after the first other one of an edit list (ISO/IEC 14496-12, 8.6.6)."""
+    wide = elst[:1] == b"\1"
+    kind = np.dtype([("length", ">u8"), ("media", ">i8"), ("rate", ">i4")] if wide else
+                    [("length", ">u4"), ("media", ">i4"), ("rate", ">i4")])  # fmt: skip
+    count = min(int.from_bytes(elst[4:8], "big"), (len(elst) - 8) // kind.itemsize)
+    if count < 1 or not scale:
+        return ()
+    edits = np.frombuffer(elst, kind, count, 8)
+    ends = np.cumsum(edits["length"].astype(float)) / scale
+    empty = edits["media"] == -1
+    later = empty & (np.cumsum(~empty) > 0)
+    return tuple(Span(ends[k - 1], ends[k]) for k in np.flatnonzero(later).tolist())
+
+
+#: Boxes that hold the configuration of Dolby Vision.
+DOLBY = (b"dvcC", b"dvvC", b"dvwC")
+
+
+def _dolby(record: bytes) -> tuple[int, int] | None:
+    """Profile and compatibility of a decoder configuration record.
+
+    Dolby Vision Streams Within the ISO Base Media File Format, 3.2.
+    """
+    return (record[2] >> 1, record[4] >> 4) if len(record) >= 5 else None
 
 
 def _aperture(box: bytes) -> tuple[float, float, float, float] | None:
@@ -100,6 +146,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 SEGMENT, TRACKS, ENTRY, CODEC, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0x86, 0xE0
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 0xB0, 0xBA, 0x54CC, 0x54DD, 0x54BB, 0x54AA
+ADDITION, ADDITION_TYPE, ADDITION_DATA = 0x41E4, 0x41E7, 0x41ED
 
 
 def _matroska(tracks: bytes) -> list[Track]:
@@ -115,7 +162,10 @@ def _matroska(tracks: bytes) -> list[Track]:
             width, height = shown.get(WIDTH, 0) - left - right, shown.get(HEIGHT, 0) - top - bottom
             crop = float(width), float(height), (left - right) / 2, (top - bottom) / 2
         code = inner.get(CODEC, b"").decode("latin-1").strip("\0 ")
-        found.append(Track(code, crop))
+        added = [dict(_elements(body)) for kind, body in _elements(entry) if kind == ADDITION]
+        records = {one.get(ADDITION_TYPE, b""): one.get(ADDITION_DATA, b"") for one in added}
+        dolby = next((records[kind] for kind in DOLBY if kind in records), b"")
+        found.append(Track(code, crop, _dolby(dolby)))
     return found
 
 

@@ -104,14 +104,20 @@ class View:
 
     @classmethod
     def of(
-        cls, frame: Any, aspect: float, crop: Crop, canvas: tuple[int, int] | None = None
+        cls,
+        frame: Any,
+        aspect: float,
+        crop: Crop,
+        canvas: tuple[int, int] | None = None,
+        dolby: tuple[int, int] | None = None,
     ) -> View:
-        """The view of a frame with pixels of an aspect ratio."""
+        """The view of a frame with pixels of an aspect ratio; ``dolby``: see ``Coding.of``."""
         turn = Turn.of(frame)
         width = frame.width * crop.width * aspect
         w, h = turn.of_size(width, frame.height * crop.height)
         shape = max(1, round(w)), max(1, round(h))
-        return cls(turn, crop, shape, canvas or shape, colour.Coding.of(frame))
+        coding = colour.Coding.of(frame, turn.of_size(frame.width, frame.height), dolby)
+        return cls(turn, crop, shape, canvas or shape, coding)
 
     @property
     def fits(self) -> bool:

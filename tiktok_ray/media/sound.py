@@ -79,6 +79,19 @@ def fold(names: Sequence[str]) -> Samples:
     return np.asarray(sides / sides.sum(1, keepdims=True), np.float32)
 
 
+def folded(names: Sequence[str]) -> str | None:
+    """What ``fold`` does, in words; None for mono and stereo."""
+    if names[0] == "AMBI0":
+        return f"the omnidirectional channel (W) of {len(names)} ambisonic ones alone"
+    if len(names) <= 2:
+        return None
+    low = any(name.startswith("LFE") for name in names)
+    return (
+        f"{len(names)} channels ({' '.join(names)}) folded by ITU-R BS.775"
+        f"{', the low-frequency one left out' if low else ''}"
+    )
+
+
 def _sides(name: str) -> tuple[float, float]:
     if name.startswith("LFE"):
         return 0.0, 0.0
@@ -156,7 +169,7 @@ class Sound:
     """Collects decoded sound: levels at its own rate, and at 16 kHz the mono that is heard.
 
     Gaps in the timestamps become zeros (and holes in ``present``), as do frames without a single
-    sample that is a sound; overlaps are dropped. What lies before time zero is kept apart. The
+    sample that is a sound; overlaps are dropped and counted. What lies before time zero is kept apart. The
     first frame says rate and channels; frames of another kind are brought to those.
     """
 
@@ -167,6 +180,8 @@ class Sound:
         self.fed = 0
         self.silenced = 0
         self.changes = 0
+        self.overlaps = 0
+        self._late = 0
         self.present: list[Span] = []
         self.names: list[str] = []
         self._kind: tuple[int, str] | None = None
@@ -175,12 +190,17 @@ class Sound:
         self._pending_size = 0
         self._sides: list[Samples] = []
         self._converter: _Converter | None = None
-        self._down: _Resampler | None = None
+        self._down: Resampler | None = None
         self._meter: Meter | None = None
 
     @property
     def end(self) -> float:
         return self.at / self.rate if self.rate else 0.0
+
+    @property
+    def late_s(self) -> float:
+        """Seconds of sound that were dropped, since others had their time already."""
+        return self._late / self.rate if self.rate else 0.0
 
     @property
     def silenced_share(self) -> float:
@@ -204,7 +224,7 @@ class Sound:
             self.names = [c.name for c in frame.layout.channels]
             self._fold = fold(self.names)
             self._meter = Meter(self.rate, self.names)
-            self._down = _Resampler(len(self._fold), self.rate, AUDIO_RATE)
+            self._down = Resampler(len(self._fold), self.rate, AUDIO_RATE)
             self._kind = kind
         elif kind != self._kind:
             self.changes += 1
@@ -240,6 +260,8 @@ class Sound:
         if where > self.at:
             self._append(np.zeros((len(block), min(where - self.at, self._room())), np.float32))
         elif where < self.at:
+            self.overlaps += 1
+            self._late += min(self.at - where, block.shape[1])
             block = block[:, self.at - where :]
         block = block[:, : self._room()]
         if not block.shape[1]:
@@ -282,19 +304,22 @@ class Sound:
         early = np.zeros((len(self._fold), 0), np.float32)
         if self._early:
             block = self._fold @ np.concatenate(self._early, axis=1)
-            own = _Resampler(len(self._fold), self.rate, AUDIO_RATE)
+            own = Resampler(len(self._fold), self.rate, AUDIO_RATE)
             early = np.concatenate([*own(block), *own(None), early], axis=1)
         if self._pending:
             self._flush()
         whole = np.concatenate([early, *self._sides, *self._down(None)], axis=1)
         mono = mixed(whole, AUDIO_RATE)
+        if before_that := folded(self.names):
+            more = "" if len(self._fold) == 1 else f"; then {mono.how}"
+            mono = replace(mono, how=before_that + more)
         before, after = np.split(mono.samples, [early.shape[1]])
         levels = self._meter.levels()
         audio = Audio(fixed(after), levels, tuple(self.present), before=fixed(before))
         return audio, mono
 
 
-class _Resampler:
+class Resampler:
     """Brings planes of sound from one rate to another, as they stream by."""
 
     def __init__(self, channels: int, source: int, target: int) -> None:
@@ -335,7 +360,7 @@ class _Converter:
             sides[~front] = 0
         self._up = sides
         channels = len(self._down)
-        self._rate = None if rate == target_rate else _Resampler(channels, rate, target_rate)
+        self._rate = None if rate == target_rate else Resampler(channels, rate, target_rate)
 
     def __call__(self, block: Samples) -> Samples:
         if self.same:
