@@ -27,6 +27,7 @@ class FakeService:
     def __init__(self) -> None:
         self.report = viewer_reports.report()
         self.results = [self._entry("bb" * 8, "A launch"), self._entry("cc" * 8, "<b>cat</b>")]
+        self.hits: list[dict[str, Any]] = []
         self.job: dict[str, Any] | None = None
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.changed = threading.Condition()
@@ -118,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
                 text = wanted.get("q", "").lower()
                 found = [r for r in service.results if text in r["title"].lower()]
                 self.answer({"results": found, "next": None})
+            case ["search"]:
+                self.answer({"hits": service.hits, "next": None})
             case ["results", _, "poster"]:
                 self.answer(PIXEL, kind="image/png")
             case ["results", _]:

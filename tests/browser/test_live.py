@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser.conftest import Open, Watched, axe, until
 from tests.browser.service import JOB, FakeService, served
+from tiktok_ray.exports import FORMATS
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,26 @@ def test_results_have_posters_and_are_found_by_title(home: Watched, service: Fak
     assert home.page.locator(".top .badge").inner_text() == "degraded"
     assert home.complaints == []
     assert home.asked_for(service.url) == []
+
+
+def test_words_within_videos_lead_to_their_moment(home: Watched, service: FakeService) -> None:
+    facts = {"result": "bb" * 8, "video_id": "v", "analyzer": "speech_transcription", "score": 1.0}
+    service.hits = [
+        {**facts, "kind": "said", "start": 7.5, "end": 9.0, "snippet": "<b>[launch]</b> it"},
+        {**facts, "kind": "about", "snippet": "A [launch]"},
+    ]
+    home.page.locator("#find").fill("launch")
+    home.page.wait_for_selector(".gallery .hits a")
+    [hit] = home.page.locator(".gallery .hits a").all()
+    assert "<b>[launch]</b> it" in hit.inner_text()
+    assert axe(home.page) == []
+    hit.click()
+    home.page.wait_for_selector(".run")
+    assert "0:07.5" in home.page.locator("output.time").inner_text()
+    exports = home.page.locator(".crumbs a[href*='/export?to=']")
+    offered = {a.get_attribute("href") for a in exports.all()}
+    assert offered == {f"/results/{'bb' * 8}/export?to={to}" for to in FORMATS}
+    assert home.complaints == []
 
 
 def test_lanes_fill_as_analyzers_end(home: Watched, service: FakeService) -> None:

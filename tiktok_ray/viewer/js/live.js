@@ -8,6 +8,7 @@ import { themeButton } from "./theme.js";
 import { makeWatch } from "./watch.js";
 
 const hints = embedded("hints");
+const HITS = 20;
 const files = new Map();
 let redraw = () => {};
 let leave = () => {};
@@ -40,9 +41,9 @@ async function attempt(action) {
 function route() {
   leave();
   leave = redraw = () => {};
-  const [, kind, id] = /^#\/(job|result)\/([0-9a-f]+)$/.exec(location.hash) ?? [];
+  const [, kind, id, at] = /^#\/(job|result)\/([0-9a-f]+)(?:@([\d.]+))?$/.exec(location.hash) ?? [];
   if (kind === "job") attempt(() => watchJob(id));
-  else if (kind === "result") attempt(() => showResult(id));
+  else if (kind === "result") attempt(() => showResult(id, Number(at) || 0));
   else attempt(home);
 }
 
@@ -111,14 +112,30 @@ async function listJobs(place) {
 }
 
 function gallery(place) {
-  const field = el("input", { type: "search", id: "find", placeholder: "Title, uploader, source", autocomplete: "off" });
+  const field = el("input", { type: "search", id: "find", placeholder: "Titles, words said or written, things", autocomplete: "off" });
+  const hits = el("ul", { class: "hits", "aria-label": "Found within videos" });
   let timer = 0;
   field.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => attempt(() => listResults(place, field.value.trim())), 200);
+    timer = setTimeout(() => attempt(async () => {
+      await listResults(place, field.value.trim());
+      await listHits(hits, field);
+    }), 200);
   });
   return el("section", { class: "gallery card", "aria-labelledby": "results-title" },
-    el("header", { class: "bar" }, el("h2", { id: "results-title" }, "Results"), el("label", { for: "find", class: "hidden" }, "Search results"), field), place);
+    el("header", { class: "bar" }, el("h2", { id: "results-title" }, "Results"), el("label", { for: "find", class: "hidden" }, "Search results"), field), hits, place);
+}
+
+/** Passages of all results that hold the words in the field, each the way to its moment. */
+async function listHits(list, field) {
+  const text = field.value.trim();
+  const found = /[\p{L}\p{N}]/u.test(text) ? (await askJson(`/search?${new URLSearchParams({ q: text, limit: HITS })}`)).hits : [];
+  if (text !== field.value.trim()) return; // another question was asked meanwhile
+  list.replaceChildren(...found.filter((hit) => hit.kind !== "about").map((hit) => el("li", {},
+    el("a", { href: `#/result/${hit.result}@${hit.start ?? 0}` },
+      el("span", { class: "at" }, hit.start == null ? "whole" : clockTime(hit.start)),
+      said("span", hit.snippet, { class: "hit" }),
+      el("span", { class: "note", dir: "auto" }, `${hit.kind}, ${hit.title || hit.video_id}`)))));
 }
 
 async function listResults(place, text, before = null) {
@@ -166,13 +183,13 @@ async function watchJob(id) {
   }
 }
 
-async function showResult(id) {
+async function showResult(id, at = 0) {
   const report = await askJson(`/results/${id}`);
   const file = files.get(id);
   const video = file ? URL.createObjectURL(file) : await keptVideo(id, report.video.sha256);
   const place = el("div");
   host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file"), captionLinks(id, report), exportLinks(id)), place);
-  redraw = mountReport(place, report, { hints, video });
+  redraw = mountReport(place, report, { hints, video, at });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }
 

@@ -11,8 +11,8 @@ import { makeTimeline } from "./timeline.js";
 import { makeCaptionAudit, makeTranscript } from "./transcript.js";
 import { modelOf } from "./model.js";
 
-/** Fills `host` with the report. Returns `redraw`, for when colours or sizes have changed. */
-export function mountReport(host, report, { hints = {}, video = null } = {}) {
+/** Fills `host` with the report, at `at` seconds. Returns `redraw`, for new colours or sizes. */
+export function mountReport(host, report, { hints = {}, video = null, at = 0 } = {}) {
   const model = modelOf(report, hints);
   const parts = [];
   const clock = makeClock(model.duration);
@@ -45,6 +45,7 @@ export function mountReport(host, report, { hints = {}, video = null } = {}) {
     part("The run", () => makeRun(model)).node,
     el("p", {}, button("Save the JSON", () => save(report), { class: "quiet" })),
   );
+  if (at) clock.seek(at);
   return () => parts.forEach((made) => made.redraw?.());
 }
 
