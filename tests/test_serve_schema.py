@@ -48,6 +48,7 @@ OPERATIONS = (
     "GET /results",
     "GET /results/{id}",
     "GET /search",
+    "POST /results/{id}/segments",
     "GET /results/{id}.vtt",
     "GET /results/{id}.srt",
     "GET /results/{id}.txt",

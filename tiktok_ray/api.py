@@ -44,7 +44,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tiktok_ray import __version__, captions, exports, find, jobs, logs, uploads
+from tiktok_ray import __version__, captions, exports, find, jobs, logs, segments, uploads
 from tiktok_ray.agents import Mounted
 from tiktok_ray.graph import GraphError
 from tiktok_ray.intake import ADDRESS_LIMIT, IntakeError, checked, take
@@ -648,13 +648,17 @@ def _disk_full() -> Problem:
     return Problem("disk_full", 507, *NO_ROOM)
 
 
-async def _asked(request: Request, service: Service, key: str | None) -> Job:
-    body = await uploads.read_all(
+async def _small_body(request: Request, service: Service) -> bytes:
+    return await uploads.read_all(
         request.stream(),
         max_bytes=BODY_BYTES,
         timeout_s=service.settings.upload_silence_s * 2,
         silence_s=service.settings.upload_silence_s,
     )
+
+
+async def _asked(request: Request, service: Service, key: str | None) -> Job:
+    body = await _small_body(request, service)
     try:
         asked = Asked.model_validate_json(body)
     except ValidationError as error:
@@ -1037,6 +1041,34 @@ def _add_results(app: FastAPI) -> None:
             raise Problem("cannot_export", 422, str(error), error.advice) from None
         named = {"Content-Disposition": f'attachment; filename="{id}{format.suffix}"'}
         return Response(text, media_type=format.media_type, headers=named)
+
+    @app.post(
+        "/results/{id}/segments",
+        response_model=segments.Segments,
+        response_model_exclude_none=True,
+        tags=["results"],
+        responses=_errors(400, 404, 408, 413, 422),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/Definition"}}
+                },
+            }
+        },
+    )
+    async def result_segments(request: Request, id: str) -> segments.Segments:
+        """Stretches of the video by the caller's own definition; see docs/segments.md."""
+        service = _service(request)
+        body = await _small_body(request, service)
+        try:
+            wanted = await asyncio.to_thread(segments.Definition.read, body)
+            report = await _report(service, await _newest(service, id))
+            return await asyncio.to_thread(segments.segments_of, report, wanted)
+        except segments.BadDefinition as error:
+            raise Problem("bad_definition", 422, str(error)[:1000]) from None
+        except segments.SchemaMismatch as error:
+            raise Problem("schema_mismatch", 422, str(error)[:1000]) from None
 
     @app.get(
         "/results/{id}.html",

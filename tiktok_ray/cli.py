@@ -615,6 +615,34 @@ def export_file(
     console.print(f"{to}: {out}", soft_wrap=True)
 
 
+@app.command("segments")
+def find_segments(
+    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
+    define: Annotated[Path, typer.Option("--define", help="The definition, a JSON file")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
+) -> None:
+    """Find stretches of a video by a definition of your own; see docs/segments.md. Prints JSON."""
+    from tiktok_ray import segments
+
+    report = json.loads(_read(result).to_json())
+    try:
+        wanted = segments.Definition.read(define.read_bytes())
+        found = segments.segments_of(report, wanted)
+    except OSError as error:
+        raise typer.BadParameter(f"{define} cannot be read: {error.strerror}") from None
+    except segments.BadDefinition as error:
+        raise typer.BadParameter(f"{define}: {error}") from None
+    except segments.SchemaMismatch as error:
+        problem(f"schema_mismatch: {error}")
+        raise typer.Exit(Exit.INPUT) from None
+    text = found.model_dump_json(indent=1, exclude_none=True) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+        return
+    write_whole(out, text)
+    console.print(f"segments: {out}", soft_wrap=True)
+
+
 def _read(result: Path) -> VideoReport:
     from tiktok_ray.reading import NoReport, Report
 
