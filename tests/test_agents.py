@@ -71,7 +71,7 @@ async def test_tools_tell_what_they_take(settings):
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert set(tools) == {
         "analyze", "status", "cancel", "health", "results", "analyzers", "text_pack",
-        "report_sections", "timeline", "captions", "frames", "search",
+        "report_sections", "timeline", "captions", "frames", "search", "segments",
     }  # fmt: skip
     assert all(tool.description for tool in tools.values())
     assert tools["analyze"].input_schema["required"] == ["url"]
@@ -136,6 +136,27 @@ async def test_captions_and_timeline(settings, clip):
         asked = {"id": report["video"]["id"], "kinds": ["shot"], "start": 5, "end": 9}
         shots = json.loads(words(await client.call_tool("timeline", asked)))
         assert [shot["label"] for shot in shots] == ["shot 2", "shot 3"]
+
+
+async def test_segments_are_found_by_definition(settings, clip):
+    async with agent(settings) as (client, http):
+        shots = {"shots": [{"start": 0.0, "end": 1.0, "index": 0}]}
+        id = await with_report(http, clip, cut_analysis=shots)
+        path = http.service.store.report_path(id)
+        whole = json.loads(path.read_text())
+        shot = {"kind": "shot", "label": "shot 1", "start": 0.0, "end": 1.0}
+        whole["timeline"] = [{**shot, "analyzer": "cut_analysis"}]
+        path.write_text(json.dumps(whole))
+        rules = [
+            {"name": "first", "when": {"event": {"kind": "shot"}}},
+            {"name": "alone", "when": {"not": {"event": {"kind": "person"}}}},
+        ]
+        asked = {"id": id, "definition": {"segments": rules}}
+        made = json.loads(words(await client.call_tool("segments", asked)))
+        assert [(one["name"], one["end"]) for one in made["segments"]] == [("first", 1.0)]
+        assert [one["name"] for one in made["not_measured"]] == ["alone"]
+        wrong = {"id": id, "definition": {"segments": []}}
+        assert "bad_definition" in complaint(await client.call_tool("segments", wrong))
 
 
 async def test_words_are_found_over_all_results(settings, clip):

@@ -1,6 +1,7 @@
 """Segments by the caller's definition: what holds, what does not, and what nobody measured."""
 
 import json
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -143,7 +144,7 @@ def test_the_list_satisfies_the_callers_schema():
 
 
 def deep(times):
-    made = CUP
+    made: dict[str, Any] = CUP
     for _ in range(times):
         made = {"not": made}
     return made

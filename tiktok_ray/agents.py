@@ -278,6 +278,24 @@ def _add_reading(server: MCPServer[Any], api: Api) -> None:
         ]
         return _within(found)
 
+    @server.tool(structured_output=False)
+    async def segments(
+        id: Id,
+        definition: Annotated[
+            dict[str, Any],
+            Field(
+                description='{"segments": [{"name": …, "when": condition, "join_s": 0, '
+                '"at_least_s": 0}]}; a condition is {"event": {"kind": …, "label": … or '
+                '"contains": …}}, {"all": […]}, {"any": […]} or {"not": condition}'
+            ),
+        ],
+    ) -> str:
+        """Stretches of the video in which conditions over its timeline hold, with evidence; and
+        those definitions that nothing can be said about, since nobody measured it."""
+        name = await api.result(id)
+        answer = await api.ask("POST", f"/results/{name}/segments", json=definition)
+        return _within(answer.json())
+
     @server.tool(structured_output=False, name="captions")
     async def captions_of(
         id: Id, format: captions.Format = "vtt", source: captions.Source = "speech"
