@@ -270,6 +270,18 @@ async def test_over_http_the_token_of_the_service_is_wanted(listening):
         assert (await http.get(f"{listening}/mcp", headers=headers)).status_code == 405
 
 
+async def test_requests_of_agents_count_among_those_that_wait(settings):
+    async with served(settings.model_copy(update={"streams": 1})) as http:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        kinds = {"Accept": "application/json, text/event-stream"}
+        assert (await http.post("/mcp", json=body, headers=kinds)).status_code != 503
+        http.service.watching = 1
+        refused = await http.post("/mcp", json=body, headers=kinds)
+        assert refused.status_code == 503
+        assert refused.json()["type"] == "urn:tiktok-ray:too_many_streams"
+        http.service.watching = 0
+
+
 @pytest.mark.timeout(240)
 async def test_on_stdio_with_a_service_of_its_own(clip, tmp_path):
     """The command as a client starts it: nothing but the protocol reaches its standard output."""

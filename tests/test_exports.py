@@ -100,6 +100,12 @@ def test_every_frame_of_twenty_minutes_keeps_its_number(fps: float):
     assert wrong == []
 
 
+def test_a_short_clip_has_the_rate_that_moves_none_of_its_frames():
+    """18 frames of a phone: their mean is 60.06, which no editor has."""
+    assert raster_of(about(0.2997, 60.06)).rate == 60
+    assert raster_of(about(60.0, 60.06)).rate == Fraction(3003, 50)
+
+
 def test_uneven_frames_have_no_timecode():
     frames = raster_of(about(60.0, 29.4, variable=True))
     assert (frames.rate, frames.steady) == (NTSC, False)

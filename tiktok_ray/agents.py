@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -430,15 +430,22 @@ class Late(Generic[T]):
 
 
 class Mounted:
-    """``/mcp`` of an application: made when it is first asked, since the SDK takes seconds."""
+    """``/mcp`` of an application: made when it is first asked, since the SDK takes seconds.
 
-    def __init__(self, app: FastAPI) -> None:
+    ``counted`` is entered for each request: a tool may wait for a job as long as ``WAIT_S``.
+    """
+
+    def __init__(
+        self, app: FastAPI, counted: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        self._counted = counted
         self._sessions = Late(lambda: _sessions(app))
         self.close = self._sessions.close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sessions = await self._sessions()
-        await sessions.handle_request(scope, receive, send)
+        with self._counted():
+            sessions = await self._sessions()
+            await sessions.handle_request(scope, receive, send)
 
 
 @contextlib.asynccontextmanager

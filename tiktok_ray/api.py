@@ -240,7 +240,7 @@ def create_app(
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    agents = Mounted(app)
+    agents = Mounted(app, lambda: _watching(app.state.service))
     app.router.routes.append(Route("/mcp", agents, methods=["POST"], include_in_schema=False))
     app.state.guard = Guard()
     app.add_middleware(_Door, owner=app)

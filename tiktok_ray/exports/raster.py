@@ -57,16 +57,18 @@ def raster_of(report: Mapping[str, Any]) -> Raster:
     """The frames of the video of a loaded report."""
     video = report["video"]
     steady = not video.get("variable_fps", False)
-    rate = _exact(video["fps"]) if steady else _nearest(video["fps"])
     end = video.get("picture_end_s") or video["duration_s"]
+    rate = _exact(video["fps"], end) if steady else _nearest(video["fps"])
     return Raster(rate, steady, max(1, round(end * rate)))
 
 
-def _exact(fps: float) -> Fraction:
-    """The rate that a mean of four decimals stands for: n or n · 1000/1001, else a plain ratio."""
+def _exact(fps: float, end: float) -> Fraction:
+    """The rate that a mean of four decimals stands for: n or n · 1000/1001 where that is as near as
+    can be told, or moves no frame by half of one up to the end; else a plain ratio."""
     whole = [Fraction(n) for n in (round(fps), int(fps) + 1) if n]
     near = min([*whole, *(n * Fraction(1000, 1001) for n in whole)], key=lambda r: abs(r - fps))
-    return near if abs(near - fps) <= NEAR * near else Fraction(fps).limit_denominator(1001)
+    off = abs(near - fps)
+    return near if off <= NEAR * near or off * end < 0.5 else Fraction(fps).limit_denominator(1001)
 
 
 def _nearest(fps: float) -> Fraction:
