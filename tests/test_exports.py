@@ -24,6 +24,7 @@ from tiktok_ray.engine import Engine, Source
 from tiktok_ray.exports import FORMATS, CannotExport, file_of, line_of
 from tiktok_ray.exports.boxes import COCO_IDS
 from tiktok_ray.exports.raster import raster_of
+from tiktok_ray.files import sha256_of
 from tiktok_ray.graph import Graph
 from tiktok_ray.local import LocalWorkers
 from tiktok_ray.placement import plan
@@ -427,4 +428,27 @@ def test_the_command_exports(tmp_path: Path):
     result.write_text(json.dumps(made.report(variable_fps=True)))
     refused = run(app, ["export", str(result), "--to", "cvat"])
     assert refused.exit_code == 3
-    assert "make its rate constant" in refused.stderr
+    assert "give the video too (--video)" in refused.stderr
+
+
+def test_the_video_tells_the_frames_where_their_rate_varies(tmp_path: Path):
+    """Ten frames at 10 per second whose third to fifth are gone: what stands at 0.8 s is frame 5."""
+    run = CliRunner().invoke
+    path = film(
+        tmp_path / "uneven.mp4", [slide(k, 96, 64) for k in range(10)], fps="10",
+        extra=("-filter:v", "select='not(between(n,2,4))'", "-fps_mode", "vfr"),
+    )  # fmt: skip
+    report = one_track([0.1, 0.8], [(0.1, 0.9)])
+    report["video"] |= {"variable_fps": True, "fps": 7.0, "duration_s": 1.0}
+    report["video"]["sha256"] = sha256_of(path)
+    result = tmp_path / "report.json"
+    result.write_text(json.dumps(report))
+    call = ["export", str(result), "--to", "cvat"]
+    assert run(app, call).exit_code == 3
+    made = run(app, [*call, "--video", str(path)])
+    assert made.exit_code == 0, made.stderr
+    [track] = ElementTree.fromstring(made.stdout).findall("track")
+    boxes = [(int(b.attrib["frame"]), b.attrib["outside"]) for b in track.iter("box")]
+    assert boxes == [(1, "0"), (5, "0"), (6, "1")]
+    other = film(tmp_path / "other.mp4", [slide(1, 96, 64)] * 3, fps="10")
+    assert run(app, [*call, "--video", str(other)]).exit_code == 2

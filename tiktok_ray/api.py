@@ -65,14 +65,14 @@ from tiktok_ray.service import (
     upload_path,
 )
 from tiktok_ray.settings import Settings
-from tiktok_ray.stills import stills
+from tiktok_ray.stills import frame_times, stills
 from tiktok_ray.store import Result
 
 log = logging.getLogger("tiktok_ray.api")
 
 BODY_BYTES = 64 * 1024
 HEARTBEAT_S = 15.0
-#: Pictures that are read out of kept videos at once.
+#: Kept videos that are read at once, for pictures and times of frames.
 STILLS = 2
 LARGEST = 2**62
 PROBLEM = "application/problem+json"
@@ -929,6 +929,8 @@ def _event(entry: Entry) -> str:
 
 
 def _add_results(app: FastAPI) -> None:
+    looking = asyncio.Semaphore(STILLS)
+
     @app.get("/results", response_model=Results, tags=["results"], responses=_errors(422))
     async def list_results(
         request: Request,
@@ -1035,8 +1037,13 @@ def _add_results(app: FastAPI) -> None:
         service = _service(request)
         id = await _newest(service, id)
         report, format = await _report(service, id), exports.FORMATS[to]
+        times = None
+        video = await asyncio.to_thread(service.store.video_path, id)
+        if video is not None and exports.wants_times(report, to):
+            async with looking:
+                times = await asyncio.to_thread(frame_times, video, service.settings)
         try:
-            text = await asyncio.to_thread(exports.file_of, report, to)
+            text = await asyncio.to_thread(exports.file_of, report, to, times)
         except exports.CannotExport as error:
             raise Problem("cannot_export", 422, str(error), error.advice) from None
         named = {"Content-Disposition": f'attachment; filename="{id}{format.suffix}"'}
@@ -1121,8 +1128,6 @@ def _add_results(app: FastAPI) -> None:
         if path is None:
             raise _missing("video")
         return await asyncio.to_thread(probed, path, service.settings)
-
-    looking = asyncio.Semaphore(STILLS)
 
     @app.get(
         "/results/{id}/frame",

@@ -601,10 +601,17 @@ def export_file(
     result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
     to: Annotated[exports.To, typer.Option("--to", help="Format; see docs/exports.md")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", help="The video: it tells its frames where their rate varies"),
+    ] = None,
 ) -> None:
     """Tell a report in the format of an editor, an annotator or a table."""
+    report = _read(result).plain()
+    with explained():
+        times = _times_of(report, to, video)
     try:
-        text = exports.file_of(_read(result).plain(), to)
+        text = exports.file_of(report, to, times)
     except exports.CannotExport as error:
         problem(str(error), error.advice)
         raise typer.Exit(Exit.INPUT) from None
@@ -613,6 +620,18 @@ def export_file(
         return
     write_whole(out, text)
     console.print(f"{to}: {out}", soft_wrap=True)
+
+
+def _times_of(report: dict[str, Any], to: exports.To, video: Path | None) -> list[float] | None:
+    """Times of the frames of the report's video, where they tell more than the report."""
+    from tiktok_ray.files import sha256_of
+    from tiktok_ray.stills import frame_times
+
+    if video is None or not exports.wants_times(report, to):
+        return None
+    if not video.is_file() or sha256_of(video) != report["video"]["sha256"]:
+        raise typer.BadParameter(f"{video} is not the video that the report is about")
+    return frame_times(video, open_settings())
 
 
 @app.command("segments")
@@ -624,7 +643,7 @@ def find_segments(
     """Find stretches of a video by a definition of your own; see docs/segments.md. Prints JSON."""
     from tiktok_ray import segments
 
-    report = json.loads(_read(result).to_json())
+    report = _read(result).plain()
     try:
         wanted = segments.Definition.read(define.read_bytes())
         found = segments.segments_of(report, wanted)

@@ -1,4 +1,4 @@
-"""Pictures of a video at given times, as JPEG, read in a process of its own like a probe."""
+"""Pictures of a video at given times, and the times of its frames, read in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiktok_ray.media import pictures_at
+from tiktok_ray import media
 from tiktok_ray.probing import answer_with, read_apart
 from tiktok_ray.settings import Settings
 
@@ -28,7 +28,7 @@ def stills(path: Path, times: Collection[float], short: int, settings: Settings)
 
     Raises ``InputError`` as ``probing.probed`` does.
     """
-    call = (path, list(times), short, settings)
+    call = ("pictures", path, list(times), short, settings)
     found = read_apart("tiktok_ray.stills", path, call, settings)
     return [
         Still(one["time"], one["width"], one["height"], base64.b64decode(one["jpeg"]))
@@ -36,10 +36,24 @@ def stills(path: Path, times: Collection[float], short: int, settings: Settings)
     ]
 
 
-def _read(path: Path, times: list[float], short: int, settings: Settings) -> dict[str, Any]:
+def frame_times(path: Path, settings: Settings) -> list[float]:
+    """When each frame begins, in seconds from the first. Raises ``InputError``."""
+    found = read_apart("tiktok_ray.stills", path, ("times", path, settings), settings)
+    return [float(t) for t in found["times"]]
+
+
+def _answer(what: str, path: Path, *more: Any) -> dict[str, Any]:
+    return _pictures(path, *more) if what == "pictures" else _times(path, *more)
+
+
+def _times(path: Path, settings: Settings) -> dict[str, Any]:
+    return {"times": media.frame_times(path, settings)}
+
+
+def _pictures(path: Path, times: list[float], short: int, settings: Settings) -> dict[str, Any]:
     import cv2
 
-    frames = pictures_at(path, times, short, settings)
+    frames = media.pictures_at(path, times, short, settings)
     made = []
     for k, t in enumerate(frames.times):
         picture = cv2.cvtColor(frames.rgb(k), cv2.COLOR_RGB2BGR)
@@ -52,4 +66,4 @@ def _read(path: Path, times: list[float], short: int, settings: Settings) -> dic
 
 
 if __name__ == "__main__":
-    answer_with(_read)
+    answer_with(_answer)

@@ -7,7 +7,7 @@ video's own rate; what a format cannot hold, or a report does not have, is an er
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -27,18 +27,20 @@ class CannotExport(Exception):
 
 
 class Format(NamedTuple):
-    """How files of one format are made, and what they are called."""
+    """How files of one format are made, and what they are called. ``counts``: it numbers frames."""
 
     suffix: str
     media_type: str
     module: str
     maker: str
     about: str
+    counts: bool = False
 
     @property
-    def make(self) -> Callable[[Report], str]:
-        """The function from a loaded report to the text of the file. Raises ``CannotExport``."""
-        made: Callable[[Report], str] = getattr(
+    def make(self) -> Callable[..., str]:
+        """The function from a loaded report (and, where it ``counts``, the times of the frames) to
+        the text of the file. Raises ``CannotExport``."""
+        made: Callable[..., str] = getattr(
             import_module(f"tiktok_ray.exports.{self.module}"), self.maker
         )
         return made
@@ -53,26 +55,50 @@ FORMATS: dict[To, Format] = {
     "chapters": Format(
         ".ffmetadata", "text/plain", "chapters", "chapters", "FFmpeg's chapter file: scenes"
     ),
-    "csv": Format(".csv", "text/csv", "tables", "csv", "The timeline as a table"),
+    "csv": Format(".csv", "text/csv", "tables", "csv", "The timeline as a table", True),
     "jsonl": Format(
-        ".jsonl", "application/jsonl", "tables", "jsonl", "The timeline, an object a line"
+        ".jsonl", "application/jsonl", "tables", "jsonl", "The timeline, an object a line", True
     ),
-    "coco": Format(".coco.json", "application/json", "boxes", "coco", "Boxes, as COCO has them"),
-    "cvat": Format(".cvat.xml", "application/xml", "boxes", "cvat", "Tracks, CVAT for video 1.1"),
+    "coco": Format(
+        ".coco.json", "application/json", "boxes", "coco", "Boxes, as COCO has them", True
+    ),
+    "cvat": Format(
+        ".cvat.xml", "application/xml", "boxes", "cvat", "Tracks, CVAT for video 1.1", True
+    ),
     "label-studio": Format(
-        ".label-studio.json", "application/json", "boxes", "label_studio", "Tracks and stretches"
+        ".label-studio.json",
+        "application/json",
+        "boxes",
+        "label_studio",
+        "Tracks and stretches",
+        True,
     ),
     "fiftyone": Format(
-        ".fiftyone.json", "application/json", "boxes", "fiftyone", "ETA VideoLabels of FiftyOne"
+        ".fiftyone.json",
+        "application/json",
+        "boxes",
+        "fiftyone",
+        "ETA VideoLabels of FiftyOne",
+        True,
     ),
     "text": Format(".txt", "text/plain", "text", "text", "All of it as compact text with times"),
 }
 assert set(FORMATS) == set(get_args(To))
 
 
-def file_of(report: Report, to: To) -> str:
-    """The text of a file, in UTF-8. Raises ``CannotExport``."""
-    return FORMATS[to].make(report)
+def file_of(report: Report, to: To, times: Sequence[float] | None = None) -> str:
+    """The text of a file, in UTF-8. Raises ``CannotExport``.
+
+    ``times``: when the frames of the video begin, for formats that number them; without these they
+    are numbered where the rate is constant (``wants_times``).
+    """
+    format = FORMATS[to]
+    return format.make(report, times) if format.counts else format.make(report)
+
+
+def wants_times(report: Report, to: To) -> bool:
+    """Whether the times of the frames tell an export what the report does not."""
+    return FORMATS[to].counts and bool(report["video"].get("variable_fps"))
 
 
 def output_of(report: Report, *names: str) -> Report:

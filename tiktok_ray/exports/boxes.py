@@ -1,7 +1,7 @@
 """Boxes over time for tools that annotate and train: COCO, CVAT, Label Studio and FiftyOne.
 
-What is boxed: tracks of objects, faces, posed persons and texts on the picture. All but COCO count
-frames, so that they need a constant rate.
+What is boxed: tracks of objects, faces, posed persons and texts on the picture. All but COCO number
+frames: they need a constant rate, or the times of the frames.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tiktok_ray.exports.raster import Raster, raster_of
 from tiktok_ray.methods.object_tracks import GROUPS
 
 Box = Sequence[float]
+Times = Sequence[float] | None
 
 #: Numbers that COCO's list of 91 classes has and its data do not use.
 UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
@@ -114,14 +115,14 @@ def _texts(output: Report) -> Iterator[Tracked]:
         )  # fmt: skip
 
 
-def counted(report: Report) -> Raster:
+def counted(report: Report, times: Times) -> Raster:
     """The frames of the video. Raises ``CannotExport`` where times do not tell their numbers."""
-    frames = raster_of(report)
-    if not frames.steady:
+    frames = raster_of(report, times)
+    if not frames.counts:
         raise CannotExport(
             "the frame rate of this video varies, and the format counts frames: its times do not "
             "tell their numbers",
-            "export to coco, csv or jsonl, which have times, or make its rate constant first",
+            "give the video too (--video), or export to coco, csv or jsonl, which have times",
         )
     return frames
 
@@ -129,13 +130,13 @@ def counted(report: Report) -> Raster:
 # COCO
 
 
-def coco(report: Report) -> str:
+def coco(report: Report, times: Times = None) -> str:
     """COCO's format of detections: a picture for each time with boxes, numbered in ``images``.
 
     Classes have COCO's own numbers, so that it can be compared with COCO's ground truth. Beyond
-    COCO: ``timestamp_s``, ``frame_index`` (constant rates only), ``track_id``, ``score``.
+    COCO: ``timestamp_s``, ``frame_index`` (where it is known), ``track_id``, ``score``.
     """
-    frames, video = raster_of(report), report["video"]
+    frames, video = raster_of(report, times), report["video"]
     width, height = video["width"], video["height"]
     things = tracked(report)
     stem = PurePath(media_name(report)).stem
@@ -143,7 +144,7 @@ def coco(report: Report) -> str:
     numbers = {t: number for number, t in enumerate(moments, 1)}
     images = []
     for t, number in numbers.items():
-        name = f"{stem}_{frames.frame(t):06d}.jpg" if frames.steady else f"{stem}_{t:.4f}s.jpg"
+        name = f"{stem}_{frames.frame(t):06d}.jpg" if frames.counts else f"{stem}_{t:.4f}s.jpg"
         image = {
             "id": number,
             "file_name": name,
@@ -151,7 +152,7 @@ def coco(report: Report) -> str:
             "height": height,
             "timestamp_s": t,
         }
-        images.append(image | ({"frame_index": frames.frame(t)} if frames.steady else {}))
+        images.append(image | ({"frame_index": frames.frame(t)} if frames.counts else {}))
     categories = _categories(things)
     annotations: list[dict[str, Any]] = []
     for track_id, one in enumerate(things, 1):
@@ -246,9 +247,9 @@ def keyframes(one: Tracked, frames: Raster) -> list[Keyframe]:
     return [made[frame] for frame in sorted(made)]
 
 
-def cvat(report: Report) -> str:
+def cvat(report: Report, times: Times = None) -> str:
     """CVAT for video 1.1: tracks, whose boxes CVAT draws in between its keyframes."""
-    frames, video = counted(report), report["video"]
+    frames, video = counted(report, times), report["video"]
     things = tracked(report)
     root = ElementTree.Element("annotations")
     _text(root, "version", "1.1")
@@ -304,12 +305,12 @@ LABEL_STUDIO = """<View>
 </View>"""
 
 
-def label_studio(report: Report) -> str:
+def label_studio(report: Report, times: Times = None) -> str:
     """A task with predictions for Label Studio: boxes by track, stretches of time by kind.
 
     ``meta.label_config`` is the labelling interface that it fits.
     """
-    frames, video = counted(report), report["video"]
+    frames, video = counted(report, times), report["video"]
     things = tracked(report)
     stretches = _stretches(report, frames)
     base = {"to_name": "video", "origin": "prediction"}
@@ -376,10 +377,10 @@ def _stretches(report: Report, frames: Raster) -> list[tuple[str, str, int, int]
     ]
 
 
-def fiftyone(report: Report) -> str:
+def fiftyone(report: Report, times: Times = None) -> str:
     """Labels of one video in ETA's VideoLabels, which FiftyOne imports as
     ``FiftyOneVideoLabelsDataset``; frames count from 1, and only those looked at have boxes."""
-    frames = counted(report)
+    frames = counted(report, times)
     things = tracked(report)
     by_frame: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for number, one in enumerate(things, 1):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -21,15 +22,26 @@ class Raster(NamedTuple):
     """The frames of a video: ``rate`` per second, ``total`` of them.
 
     ``steady``: they are evenly spaced, so that a time tells the number of its frame. Where they
-    are not, ``rate`` is the nearest one that editors have, to which they conform such a file.
+    are not, ``rate`` is the nearest one that editors have, to which they conform such a file;
+    ``times``, where they were read from the file, are then when its frames begin.
     """
 
     rate: Fraction
     steady: bool
     total: int
+    times: tuple[float, ...] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether the number of a time's frame is known."""
+        return self.steady or bool(self.times)
 
     def frame(self, seconds: float) -> int:
         """Number, from 0, of the frame that begins nearest to a time."""
+        if self.times:
+            after = bisect_left(self.times, seconds)
+            near = range(max(0, after - 1), min(after + 1, self.total))
+            return min(near, key=lambda k: abs(self.times[k] - seconds))
         return max(0, round(seconds * self.rate))
 
     def span(self, start: float, end: float) -> tuple[int, int]:
@@ -53,12 +65,14 @@ class Raster(NamedTuple):
         return self.rate in (Fraction(30_000, 1001), Fraction(60_000, 1001))
 
 
-def raster_of(report: Mapping[str, Any]) -> Raster:
-    """The frames of the video of a loaded report."""
+def raster_of(report: Mapping[str, Any], times: Sequence[float] | None = None) -> Raster:
+    """The frames of the video of a loaded report; ``times`` are theirs, where they are known."""
     video = report["video"]
     steady = not video.get("variable_fps", False)
     end = video.get("picture_end_s") or video["duration_s"]
     rate = _exact(video["fps"], end) if steady else _nearest(video["fps"])
+    if times and not steady:
+        return Raster(rate, steady, len(times), tuple(times))
     return Raster(rate, steady, max(1, round(end * rate)))
 
 

@@ -16,7 +16,13 @@ whatever the length: sampling thins out, and ``Coverage`` says so.
 | `decode`, `decord` | the one pass |
 """
 
-from tiktok_ray.media.decode import decode, decord_objections, pictures_at, probe
+from tiktok_ray.media.decode import (
+    decode,
+    decord_objections,
+    frame_times,
+    pictures_at,
+    probe,
+)
 from tiktok_ray.media.facts import InputError, Video
 from tiktok_ray.media.speech import detect_speech
 from tiktok_ray.media.tracks import (
@@ -44,6 +50,7 @@ __all__ = [
     "decode",
     "decord_objections",
     "detect_speech",
+    "frame_times",
     "pictures_at",
     "probe",
 ]

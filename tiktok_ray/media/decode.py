@@ -537,3 +537,28 @@ class _Look(_Pass):
             scale = min(1.0, self.short / min(width, height))
             size = (max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2)))
             self.found[t] = view.i420(frame, size)
+
+
+def frame_times(path: Path, settings: Settings) -> list[float]:
+    """When each displayed frame begins, in seconds from the first. Raises ``InputError``."""
+    with _typed(path):
+        return _Times(path, (), settings, None).all()
+
+
+class _Times(_Pass):
+    """A pass that keeps nothing but the times of the frames."""
+
+    def all(self) -> list[float]:
+        found: list[float] = []
+        with opened(self.path, self.settings) as container:
+            for packet in self._packets(container):
+                if packet.stream.type != "video":
+                    continue
+                for frame in self._decoded(packet):
+                    t = self._tick(frame)
+                    if t is not None:
+                        found.append(t)
+                        self._look(frame)
+        if not found:
+            raise self._nothing()
+        return found
