@@ -1,13 +1,16 @@
 """The command line, in this process and over threads."""
 
+import itertools
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from tiktok_ray import placement
 from tiktok_ray.cli import app
 from tiktok_ray.compose import make_graph, make_workers
+from tiktok_ray.local import LocalWorkers
 from tiktok_ray.settings import Settings, UnknownSetting
 
 ONLY = ["--workers", "threads", "--only", "cut_analysis,audio_analysis"]
@@ -22,6 +25,17 @@ def run(tmp_path, monkeypatch):
         return CliRunner().invoke(app, [str(w) for w in words])
 
     return invoke
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Analyzers run in threads of the tests' own process: what is tested is what the command says."""
+
+    def local(graph, settings, **_):
+        graph.check_options(settings.options)
+        return LocalWorkers(graph, placement.plan(graph.analyzers.values(), settings), settings)
+
+    monkeypatch.setattr("tiktok_ray.compose.make_workers", local)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +76,7 @@ def test_analyze_writes_the_report_and_json_stands_alone_on_stdout(run, clip, tm
     assert "cut_analysis: ok" in done.stderr
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_without_json_stdout_is_empty(run, clip, tmp_path):
     done = run("analyze", clip, *ONLY, "--out", tmp_path)
     assert done.exit_code == 0
@@ -166,6 +181,7 @@ def test_whatever_is_raised_ends_in_words_and_a_traceback_in_the_log(
     assert "in broken" in json.loads(line)["trace"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_smaller_report_never_replaces_a_fuller_one(run, clip, tmp_path):
     run("analyze", clip, *ONLY, "--out", tmp_path / "out")
     [full] = (tmp_path / "out").iterdir()
@@ -177,6 +193,7 @@ def test_a_smaller_report_never_replaces_a_fuller_one(run, clip, tmp_path):
     assert "is left as it is: it also has audio_analysis" in done.stderr
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_second_run_says_what_it_knows_already(run, clip, tmp_path):
     def sections(*more):
         done = run("analyze", clip, *ONLY, "--out", tmp_path / "out", "--json", *more)
@@ -198,8 +215,12 @@ def test_a_second_run_says_what_it_knows_already(run, clip, tmp_path):
     assert changed == [True, None], "other options make another output"
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_strict_exits_4_when_something_failed(run, clip, tmp_path, monkeypatch):
-    monkeypatch.setenv("TIKTOK_RAY_LOAD_TIMEOUT_S", "0.001")
+    def broken(*_):
+        raise RuntimeError("bad checkpoint")
+
+    monkeypatch.setattr("actors.cut_analysis.CutAnalysis.load", broken)
     done = run("analyze", clip, *ONLY, "--out", tmp_path, "--strict")
     assert done.exit_code == 4
     assert run("analyze", clip, *ONLY, "--out", tmp_path).exit_code == 0
@@ -214,9 +235,14 @@ def test_analyzers_and_graph_speak_json_and_words(run):
     assert "cut_analysis" in run("analyzers").stdout
 
 
-def test_the_demo_clip_is_made_once(settings):
+def test_the_demo_clip_is_made_once(settings, monkeypatch):
+    """Its first half second; the whole is analyzed in the slow tier."""
+    from tiktok_ray import demo
     from tiktok_ray.demo import demo_clip
 
+    frames = list(itertools.islice(demo.pictures(), 15))
+    monkeypatch.setattr(demo, "pictures", lambda: frames)
+    monkeypatch.setattr(demo, "sound", lambda: np.zeros(demo.RATE // 2, np.float32))
     first = demo_clip(settings)
     made = first.stat().st_mtime_ns
     assert demo_clip(settings) == first

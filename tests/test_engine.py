@@ -301,8 +301,14 @@ async def test_cancelling_ends_soon(clip, settings):
     engine = engine_for(
         [fakes.Behaved], behaved(settings, "hang").model_copy(update={"timeout_factor": 100})
     )
-    task = asyncio.create_task(engine.analyze(Source(clip, "a")))
-    await asyncio.sleep(0.5)
+    at_work = asyncio.Event()
+
+    def listen(progress):
+        if (progress.name, progress.state) == ("plain", "running"):
+            at_work.set()
+
+    task = asyncio.create_task(engine.analyze(Source(clip, "a"), listen=listen))
+    await at_work.wait()
     begin = time.perf_counter()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -357,11 +357,20 @@ def test_logs_are_rotated_by_command(run, settings):
 
 # What outlived its service
 
-IDLE = "import time; time.sleep(600)"
+IDLE = "import time; print('here', flush=True); time.sleep(600)"
 
 
 def child(mark):
-    return subprocess.Popen([sys.executable, "-c", IDLE], env={**os.environ, upkeep.MARK: mark})
+    """A process with that mark, once it runs."""
+    made = subprocess.Popen(
+        [sys.executable, "-c", IDLE],
+        env={**os.environ, upkeep.MARK: mark},
+        stdout=subprocess.PIPE,
+    )
+    assert made.stdout is not None
+    with made.stdout:
+        assert made.stdout.readline() == b"here\n"
+    return made
 
 
 @pytest.fixture
@@ -379,7 +388,6 @@ def orphans(settings):
         "nobody": "",
     }
     made = {name: child(mark) for name, mark in marks.items()}
-    time.sleep(0.3)
     yield made
     for process in made.values():
         process.kill()
@@ -619,7 +627,6 @@ def test_a_service_that_starts_is_waited_for(service, run, settings):
     me = psutil.Process()
     here = settings.model_copy(update={"port": service.server_address[1]})
     part = child(upkeep.Owner(me.pid, me.create_time(), str(settings.home.resolve())).mark())
-    time.sleep(0.3)
     try:
         young = watch.judge(here, now=me.create_time() + 30)
         old = watch.judge(here, now=me.create_time() + 2 * watch.STARTING_S)

@@ -73,6 +73,18 @@ async def ended(client, id, patience=30.0):
     raise AssertionError(f"the job did not end: {job}")
 
 
+async def at_work(client, count):
+    """Until an analyzer is at work, or waits for its turn, in so many jobs."""
+    ledger = client.service.ledger
+    while True:
+        ids = [job["id"] for job in (await client.get("/jobs?state=running")).json()["jobs"]]
+        seen = [{e.data.get("state") for e in ledger.events(i, 0, 500) if e.kind == "analyzer"}
+                for i in ids]  # fmt: skip
+        if sum(bool(states & {"waiting", "running"}) for states in seen) >= count:
+            return
+        await asyncio.sleep(0.01)
+
+
 def events_of(text):
     """The events of a stream as (id, kind, data)."""
     found = []
@@ -109,8 +121,8 @@ async def test_an_upload_becomes_a_report(clip, settings):
         assert report["video"]["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()
         [result] = (await client.get("/results")).json()["results"]
         assert (result["id"], result["statuses"]["plain"]) == (job["result"], "ok")
-        await asyncio.sleep(0.1)
-        assert list(client.service.work.iterdir()) == [], "the upload is gone with its job"
+        while list(client.service.work.iterdir()):  # the upload goes after its job has ended
+            await asyncio.sleep(0.01)
 
 
 async def test_waiting_gives_the_report_itself(clip, settings):
@@ -200,11 +212,13 @@ async def test_beyond_the_queue_there_is_429_and_the_rest_end(clip, settings):
 
 
 async def test_only_so_many_are_in_flight(clip, settings):
-    settings = settings.model_copy(update={"in_flight": 2, "options": HANG, "timeout_factor": 1.0})
+    settings = settings.model_copy(
+        update={"in_flight": 2, "options": HANG, "timeout_factor": 100.0}
+    )
     async with served(settings, [fakes.Behaved]) as client:
         for _ in range(4):
             await client.post("/analyze", **form(clip))
-        await asyncio.sleep(0.4)
+        await at_work(client, 2)
         queue = (await client.get("/health")).json()["queue"]
         assert (queue["running"], queue["queued"]) == (2, 2)
         waiting = (await client.get("/jobs?state=queued")).json()["jobs"]
@@ -218,7 +232,7 @@ async def test_cancelling_what_runs_and_what_waits(clip, settings):
     async with served(settings, [fakes.Behaved]) as client:
         running = (await client.post("/analyze", **form(clip))).json()["id"]
         waiting = (await client.post("/analyze", **form(clip))).json()["id"]
-        await asyncio.sleep(0.5)
+        await at_work(client, 1)
         assert (await client.delete(f"/jobs/{waiting}")).json()["state"] == "cancelled"
         begin = time.monotonic()
         answer = await client.delete(f"/jobs/{running}")
@@ -290,7 +304,7 @@ async def test_a_service_that_stops_and_starts_ends_what_it_accepted(clip, setti
     hanging = settings.model_copy(update={"options": HANG, "timeout_factor": 100.0})
     async with served(hanging, [fakes.Behaved]) as client:
         ids = [(await client.post("/analyze", **form(clip))).json()["id"] for _ in range(3)]
-        await asyncio.sleep(0.4)
+        await at_work(client, 3)
     async with served(settings, [fakes.Behaved]) as client:
         for id in ids:
             job = await ended(client, id)
