@@ -20,7 +20,7 @@ from actors.text_overlay import Overlay, Overlays
 from tiktok_ray import spans
 from tiktok_ray.report import Evidence, Model, derived
 
-Kind = Literal["cuts", "camera", "seen", "objects", "text", "speech", "sound"]
+Kind = Literal["cuts", "camera", "seen", "objects", "text", "speech", "sound", "motion"]
 
 LEAST_S = 0.3
 LATE_S = 0.2
@@ -145,20 +145,21 @@ def _seen(start: float, end: float, of: Sources) -> Element | None:
 def _objects(start: float, end: float, of: Sources) -> Element | None:
     if of.objects is None:
         return None
-    cited = [
-        cite("object_detection", max(start, a), min(end, b), track.label)
-        for track in of.objects.tracks
-        for a, b in track.seen
-        if min(end, b) > max(start, a)
-    ]
+    seconds: dict[str, float] = {}
+    sure: dict[str, float] = {}
+    cited: list[Evidence] = []
+    for track in of.objects.tracks:
+        for a, b in spans.intersect(track.seen, [(start, end)]):
+            what = f"{track.label} ({track.confidence:.2f})"
+            cited.append(cite("object_detection", a, b, what))
+            seconds[track.label] = seconds.get(track.label, 0.0) + b - a
+            sure[track.label] = max(sure.get(track.label, 0.0), track.confidence)
     if not cited:
         return None
-    seconds: dict[str, float] = {}
-    for each in cited:
-        seconds[each.what] = seconds.get(each.what, 0.0) + each.end - each.start
     labels = sorted(seconds, key=lambda label: -seconds[label])[:4]
-    shown = [each for each in cited if each.what in labels]
-    return _element("objects", f"in view: {', '.join(labels)}{_since(shown, start)}", shown)
+    shown = [each for each in cited if each.what.rpartition(" (")[0] in labels]
+    names = ", ".join(f"{label} ({sure[label]:.2f})" for label in labels)
+    return _element("objects", f"in view: {names}{_since(shown, start)}", shown)
 
 
 def _text(start: float, end: float, of: Sources) -> Element | None:
