@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from actors.cross_contradictions import Contradiction
 from actors.cross_findings import BeatMatch, TextMatch, Voice
-from actors.cross_sources import Finding, Sources, cite, collected, counted, extent
+from actors.cross_sources import CITED, Finding, Sources, cite, collected, counted, extent
 from actors.cross_subjects import Subject
 from tiktok_ray import spans
 from tiktok_ray.methods.alignment import aligned, tokens
@@ -158,9 +158,19 @@ def _subjects(found: Found) -> Iterator[Draft]:
 
 
 def _contradictions(found: Found) -> Iterator[Draft]:
+    """What analyzers disagree on, in a sentence for each way of disagreeing."""
+    alike: dict[str, list[Contradiction]] = {}
     for conflict in found.contradictions:
-        when = f"From {conflict.start:.1f} to {conflict.end:.1f} s"
-        yield "contradiction", f"{when} analyzers disagree: {conflict.what}", conflict.evidence
+        alike.setdefault(conflict.what, []).append(conflict)
+    for what, cases in alike.items():
+        when = [f"{case.start:.1f} to {case.end:.1f} s" for case in cases[:CITED]]
+        more = " and more" if len(cases) > CITED else ""
+        evidence = [each for case in cases for each in case.evidence]
+        yield (
+            "contradiction",
+            f"Two analyzers disagree ({', '.join(when)}{more}), and which errs is not known: {what}",
+            evidence,
+        )
 
 
 def _moment(of: Sources) -> Iterator[Draft]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.cut_analysis import Transition
-from actors.flow_sources import Element, Kind, Sources, cite, happenings, quoted
+from actors.flow_sources import Element, Kind, Sources, cite, doubted, happenings, quoted
 from tiktok_ray import spans
 from tiktok_ray.report import Evidence, Timed, derived
 
@@ -17,7 +17,7 @@ PAUSE_S = 1.0
 LEAST_TEXT_S = 1.0
 #: A single change is a key moment from this strength on, this far from others, and at most once
 #: in so many seconds.
-STRONG, APART_S, EVERY_S = 0.3, 1.0, 5.0
+STRONG, APART_S, EVERY_S = 0.3, 0.75, 5.0
 #: How strong the edges of speech and of silence count.
 SPEECH, SILENCE = 0.25, 0.5
 #: A share of the picture's height from which a text counts as large, and a rise in LU as loud.
@@ -121,7 +121,7 @@ def _texts(of: Sources) -> Iterator[Change]:
     for text in of.overlays or ():
         if text.kind == "caption" and text.end - text.start >= LEAST_TEXT_S:
             height = (text.box[3] - text.box[1]) / max(1, len(text.lines))
-            what = f"text {quoted(text.text)}"
+            what = f"text {quoted(text.text)}{doubted(text.confidence)}"
             strength = text.confidence * height / LARGE_TEXT
             yield _change("text", "text_overlay", text.start, what, strength)
 
@@ -254,7 +254,7 @@ def _moment(group: Sequence[Change]) -> Moment:
 
 
 def _told(change: Change, at: float) -> str:
-    apart = abs(change.time - at) >= 0.05
+    apart = f"{change.time:.1f}" != f"{at:.1f}"
     return f"{change.evidence.what} ({change.time:.1f} s)" if apart else change.evidence.what
 
 

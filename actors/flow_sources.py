@@ -26,6 +26,8 @@ LEAST_S = 0.3
 LATE_S = 0.2
 CITED = 8
 WORDS = 12
+#: From this confidence on a text is quoted without it.
+CERTAIN = 0.95
 
 
 class Element(Model):
@@ -74,6 +76,11 @@ def quoted(text: str) -> str:
     """A text in quotes, cut after ``WORDS`` words."""
     words = text.split()
     return f"“{' '.join(words[:WORDS])}{' …' * (len(words) > WORDS)}”"
+
+
+def doubted(confidence: float) -> str:
+    """The confidence of a reading, where that is not nearly certain."""
+    return f" ({confidence:.2f})" if confidence < CERTAIN else ""
 
 
 def counted(number: int, thing: str) -> str:
@@ -167,7 +174,13 @@ def _text(start: float, end: float, of: Sources) -> Element | None:
     if not shown:
         return None
     cited = [
-        cite("text_overlay", max(start, o.start), min(end, o.end), quoted(o.text)) for o in shown
+        cite(
+            "text_overlay",
+            max(start, o.start),
+            min(end, o.end),
+            quoted(o.text) + doubted(o.confidence),
+        )
+        for o in shown
     ]
     texts = list(dict.fromkeys(each.what for each in cited))
     more = f" and {len(texts) - 2} more" if len(texts) > 2 else ""

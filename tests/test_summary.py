@@ -99,7 +99,7 @@ def test_the_figures_are_those_of_the_outputs():
                    "“bin blue at f two now lay", "3.4 s are on camera and 3.0 s are voice-over",
                    "190 words per minute", "1 filler: “um” 1.", "happy by speech_emotion, with a probability of 0.70",
                    "180 Hz"],
-        "text": ["100% of the time (3 captions and 1 watermark)", "“BUS STOP” (0.95) from 6.0 to 9.0 s",
+        "text": ["100% of the time (3 captions and 1 watermark)", "“BUS STOP” (0.95) readable from 6.0 to 9.0 s",
                  "8.0 characters per second", "Of 3 captions, 2 are not spoken and 1 is spoken."],
         "sound": ["-18.0 LUFS, true peak -1.2 dBTP", "Silent for 15%", "120 beats per minute",
                   "C major", "music in 15%", "with its probability: Speech for about 5.5 s (0.90), Trumpet for about", "24 dB over"],

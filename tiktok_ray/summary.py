@@ -52,7 +52,7 @@ WORDS, LISTED, CITED = 40, 6, 8
 #: Sound that lasts longer than the pictures, or begins before them, is told from here on, in seconds.
 NOTICED_S = 0.5
 #: From this confidence on a model's finding is told before those that it is less sure of.
-SURE = 0.5
+SURE = 0.6
 #: Smaller shares of the sound are not worth a word.
 LEAST_SHARE = 0.005
 
@@ -468,7 +468,7 @@ def _text(r: Report) -> Sentences:
     read = "Text that could be read" if written.unread else "Text"
     yield f"{read} stands on the picture for {written.share:.0%} of {r.shown()} ({which}).", at
     shown = [
-        f"{quoted(o.text)} ({o.confidence:.2f}) from {o.start:.1f} to {o.end:.1f} s"
+        f"{quoted(o.text)} ({o.confidence:.2f}) readable from {o.start:.1f} to {o.end:.1f} s"
         for o in written.overlays
     ]
     yield f"As {r.by('text_overlay')} reads it, with its confidence: {listed(shown)}.", at
@@ -528,7 +528,7 @@ def _shares(scape: Soundscape) -> str:
     known = (
         ("speech", shares.speech),
         ("music", shares.music),
-        ("sound that is neither", shares.noise),
+        ("sound that is neither speech nor music", shares.noise),
     )
     parts = [f"{name} in {share:.0%}" for name, share in known if share >= LEAST_SHARE]
     return sentence(f"{listed(parts)} of the time") if parts else "Neither speech, music nor noise."
