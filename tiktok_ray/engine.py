@@ -535,6 +535,8 @@ class Engine:
         told = _settled(sections)
         events = timeline.merge(told, video.duration_s, lost, info.events())
         summary = _summary(info, told, lost)
+        if summary:
+            summary = summary.model_copy(update={"left_out": _left_out(sections, told) or None})
         return VideoReport(
             video=info,
             analyzers=sections,
@@ -568,6 +570,16 @@ def _settled(sections: Mapping[str, Section]) -> Mapping[str, Section]:
     except Exception as error:
         log.error("what analyzers disagree on could not be settled", exc_info=error)
         return sections
+
+
+def _left_out(sections: Mapping[str, Section], told: Mapping[str, Section]) -> dict[str, list[int]]:
+    """By analyzer, the numbers of tracks that are not told since another analyzer denies them."""
+    name = "body_pose"
+    if name not in sections:
+        return {}
+    here, kept = (getattr(each[name].output, "persons", ()) for each in (sections, told))
+    tracks = {body.track for body in here} - {body.track for body in kept}
+    return {name: sorted(tracks)} if tracks else {}
 
 
 def _asked_for(section: Section, names: Collection[str]) -> Section:

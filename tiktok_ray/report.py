@@ -372,6 +372,11 @@ class Summary(Model):
     not_measured: dict[str, str] = derived(
         "What gave nothing (`analyzer`, or `analyzer: part`), with the reason"
     )
+    left_out: dict[str, list[int]] | None = derived(
+        "By analyzer, the numbers of tracks of which neither the summary nor the timeline tells, since"
+        " another analyzer denies them or the model is unsure; absent where there are none",
+        default=None,
+    )
 
 
 class Planned(Model):
