@@ -179,7 +179,8 @@ class Sound(Output):
     silences: list[Silence] = measured(
         "Where the K-weighted level stays under `silence_below_lufs` and nobody speaks, times without"
         " audio included",
-        method="3 dB of hysteresis: on the whole 3 dB under the limit, single steps up to 3 dB over",
+        method="the limit is 10 LU under the integrated loudness where that is lower; on the whole 3 dB"
+        " under it, single steps up to 3 dB over",
     )
     silence_share: float = measured("Share of the time that is silent", range="0..1")
     tempo: Tempo | None = measured("Pulse; null when there is none, as in speech or silence")

@@ -113,6 +113,11 @@ class Soundscape(Output):
     stay_at: float = setting("Probability under which it ends", range="0..1")
     silence_below_lufs: float = setting("Level under which it is silent", unit="LUFS")
 
+    def surest_music(self) -> float | None:
+        """The highest probability of music, an instrument or singing; None where none is ranked."""
+        known = [tag.max_probability for tag in self.tags if tag.name in MUSICAL]
+        return max(known, default=None)
+
     def headline(self) -> str:
         if not self.tags:
             return "silent"

@@ -37,6 +37,13 @@ def test_a_wheel_beside_a_person_is_no_second_one() -> None:
     assert [p.track for p in kept.persons] == [1]
 
 
+def test_of_a_body_that_the_model_is_unsure_of_nothing_is_told() -> None:
+    poses = made.poses((0.0, 3.0))
+    unsure = poses.persons[0].model_copy(update={"confidence": 0.43})
+    poses = poses.model_copy(update={"persons": [unsure]})
+    assert confirmed(poses, made.objects(("person", 0.0, 3.0, 0.5))).persons == []
+
+
 def test_without_object_detection_nothing_contradicts_a_pose() -> None:
     given = sections(body_pose=made.poses((0.0, 3.0)))
     assert gestures(settled(given)) == [0.2]

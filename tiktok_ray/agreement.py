@@ -22,6 +22,8 @@ from tiktok_ray.report import Output, Section
 
 #: Share of a body's samples in which a person is detected, and of its box that lies in that one's.
 CONFIRMED, INSIDE = 0.5, 0.5
+#: A body of less confidence is told nothing of.
+SURE = 0.5
 #: How far apart the samples may be, in seconds.
 NEAR_S = 0.5
 
@@ -55,9 +57,10 @@ def _with(section: Section, output: Output) -> Section:
 
 
 def confirmed(poses: Poses, objects: Objects) -> Poses:
-    """The bodies in whose place object detection sees a person in at least half of their samples."""
+    """The bodies of a confidence of 0.5 or more in whose place object detection sees a person, in at
+    least half of their samples."""
     people = [track for track in objects.tracks if track.label == "person"]
-    kept = [body for body in poses.persons if _seen(body, people)]
+    kept = [body for body in poses.persons if body.confidence >= SURE and _seen(body, people)]
     return poses.model_copy(update={"persons": kept})
 
 

@@ -525,9 +525,11 @@ def _sound(r: Report) -> Sentences:
 def _shares(scape: Soundscape) -> str:
     """Shares of speech, music and the rest, of those that there are."""
     shares = scape.shares
+    sure = scape.surest_music()
+    music = "music" if sure is None or sure >= SURE else f"what may be music ({sure:.2f})"
     known = (
         ("speech", shares.speech),
-        ("music", shares.music),
+        (music, shares.music),
         ("sound that is neither speech nor music", shares.noise),
     )
     parts = [f"{name} in {share:.0%}" for name, share in known if share >= LEAST_SHARE]
@@ -561,8 +563,9 @@ def _people(r: Report) -> Sentences:
             seen = [t for t in objects.tracks if t.label == "person"] if objects else []
             low, high = (pick(t.confidence for t in seen) for pick in (min, max))
             sure = f"{low:.2f} to {high:.2f}" if len(seen) > 1 else f"{low:.2f}"
+            begin = "Persons are" if high >= SURE else "Perhaps persons are"
             yield (
-                f"Persons are in view for {kind.screen_share:.0%} of {r.shown()}, at most"
+                f"{begin} in view for {kind.screen_share:.0%} of {r.shown()}, at most"
                 f" {kind.at_once} at once, by {r.by('object_detection')} with a confidence of {sure}.",
                 _at("object_detection", seen),
             )
@@ -576,9 +579,10 @@ def _people(r: Report) -> Sentences:
         model = r.by("age_estimation")
         people = f" of {counted(faces.people, 'person', 'persons')}" if faces.people else ""
         tracks = counted(len(faces.faces), "track")
+        sure = max((sum(f.confidences) / len(f.confidences) for f in faces.faces), default=0.0)
         yield (
             f"Faces are on screen for {faces.screen_share:.0%} of {r.shown()}, in {tracks}{people}, at"
-            f" most {faces.most_at_once} at once, by {model}.",
+            f" most {faces.most_at_once} at once, by {model} with a confidence of up to {sure:.2f}.",
             _at("age_estimation", faces.faces),
         )
         if known:

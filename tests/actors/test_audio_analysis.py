@@ -176,6 +176,12 @@ def test_a_silence_is_not_cut_by_a_single_step_just_over_the_limit():
     assert found.span == pytest.approx((1.0, 2.1), abs=0.1)
 
 
+def test_a_quiet_recording_is_not_silent():
+    quiet = steps(*[-75.0] * 10, *[-50.0, -54.0, -52.0] * 10)
+    (found,) = heard(quiet).silences
+    assert found.span == pytest.approx((0.0, 1.0), abs=0.1)
+
+
 def test_where_somebody_speaks_it_is_not_silent_however_low():
     samples = steps(*[-20.0] * 10, *[-60.0] * 20, *[-20.0] * 10)
     spoken = Speech((Span(1.2, 2.1),))

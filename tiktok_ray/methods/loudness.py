@@ -16,6 +16,8 @@ Array = NDArray[Any]
 
 #: How far about the limit of silence a level may hover, in dB.
 MARGIN_DB = 3.0
+#: How far under the loudness of the whole it must be to be silent, in LU.
+UNDER_LU = 10.0
 
 
 def fitted(levels: Array, duration: float) -> Array:
@@ -75,11 +77,15 @@ def silent_spans(
     """Silences: runs of steps under ``below`` LUFS, their ends refined to 10 ms on the samples.
 
     A level that hovers about the limit is not cut into pieces: steps up to ``MARGIN_DB`` over it
-    interrupt no run, and a run counts only if it lies ``MARGIN_DB`` under it on the whole. Where
+    interrupt no run, and a run counts only if it lies ``MARGIN_DB`` under it on the whole. A
+    quiet recording is not silent: the limit is at most ``UNDER_LU`` under its loudness. Where
     somebody speaks (``speech``) nothing is silent, however low the voice.
     """
     duration = audio.duration_s
     levels = lufs(power)
+    loudness = integrated(power)
+    if loudness is not None:
+        below = min(below, loudness - UNDER_LU)
     times = np.arange(len(power)) * LEVEL_STEP_S
     found = []
     for run in spans.runs(times.tolist(), (levels < below + MARGIN_DB).tolist(), duration):
