@@ -134,7 +134,9 @@ class ColorAnalysis(Analyzer):
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
     imports = ("cv2", "PIL.ImageColor", "skimage.color.colorconv", "skimage.color.delta_e")
 
-    def analyze(self, frames: Frames, thumbs: Frames | None = None, video: Video | None = None) -> Colors:
+    def analyze(
+        self, frames: Frames, thumbs: Frames | None = None, video: Video | None = None
+    ) -> Colors:
         if video and video.color and video.color.unreadable:
             raise Skip(f"the colours cannot be told: {video.color.unreadable}")
         labs, linear = samples(frames)

@@ -275,8 +275,8 @@ def _sounds(of: Sources) -> Iterator[Tag]:
     if scape.shares.music >= 0.1 and (sure_of_music is None or sure_of_music >= SURE):
         what = f"music in {scape.shares.music:.0%} of the time"
         rule = "share of the time with music, at least 0.1"
-        cited = [cite(name, 0.0, of.end, what)]
-        yield _tag("music", scape.shares.music, rule, cited, sure_of_music)
+        whole = [cite(name, 0.0, of.end, what)]
+        yield _tag("music", scape.shares.music, rule, whole, sure_of_music)
     named: dict[str, list[Evidence]] = {}
     sure: dict[str, float] = {}
     for sound in scape.sounds:

@@ -579,10 +579,10 @@ def _people(r: Report) -> Sentences:
         model = r.by("age_estimation")
         people = f" of {counted(faces.people, 'person', 'persons')}" if faces.people else ""
         tracks = counted(len(faces.faces), "track")
-        sure = max((sum(f.confidences) / len(f.confidences) for f in faces.faces), default=0.0)
+        surest = max((sum(f.confidences) / len(f.confidences) for f in faces.faces), default=0.0)
         yield (
             f"Faces are on screen for {faces.screen_share:.0%} of {r.shown()}, in {tracks}{people}, at"
-            f" most {faces.most_at_once} at once, by {model} with a confidence of up to {sure:.2f}.",
+            f" most {faces.most_at_once} at once, by {model} with a confidence of up to {surest:.2f}.",
             _at("age_estimation", faces.faces),
         )
         if known:
