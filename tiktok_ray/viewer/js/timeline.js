@@ -52,7 +52,7 @@ export function makeTimeline(model, clock) {
     tip,
   );
   const strip = el("canvas", { "aria-hidden": "true" });
-  const pictures = el("div", { class: "lane film", hidden: true }, el("div", { class: "lane-head" }, el("span", { class: "lane-title" }, "Pictures")), el("div", { class: "lane-body" }, strip));
+  const pictures = el("div", { class: "lane film", hidden: true }, el("div", { class: "lane-head" }, el("span", { class: "film-title" }, "Pictures")), el("div", { class: "lane-body" }, strip));
   let film = null;
   strip.addEventListener("click", (event) => {
     const seen = view(0);
