@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
-from tiktok_ray.media import LEVEL_STEP_S, Audio
+from tiktok_ray.media import LEVEL_STEP_S, Audio, Speech
 from tiktok_ray.methods import rhythm
 from tiktok_ray.methods.loudness import (
     fitted,
@@ -177,7 +177,10 @@ class Sound(Output):
     loudness: LoudnessCurve = measured("Loudness over time")
     silence_below_lufs: float = setting("Loudness under which it is silent", unit="LUFS")
     silences: list[Silence] = measured(
-        "Where the K-weighted level stays under `silence_below_lufs`, times without audio included"
+        "Where the K-weighted level stays under `silence_below_lufs` and nobody speaks, times without"
+        " audio included",
+        method="the limit is 10 LU under the integrated loudness where that is lower; on the whole 3 dB"
+        " under it, single steps up to 3 dB over",
     )
     silence_share: float = measured("Share of the time that is silent", range="0..1")
     tempo: Tempo | None = measured("Pulse; null when there is none, as in speech or silence")
@@ -238,13 +241,19 @@ class AudioAnalysis(Analyzer):
         import scipy.fft
         import scipy.ndimage  # noqa: F401
 
-    def analyze(self, audio: Audio) -> Sound:
+    def analyze(self, audio: Audio, speech: Speech | None = None) -> Sound:
         if not audio.present or not len(audio.samples):
             raise Skip("no sound within the video")
         duration = audio.duration_s
         power = fitted(audio.levels.power, duration)
         peak = float(fitted(audio.levels.peak, duration).max(initial=0.0))
-        silences = silent_spans(power, audio, self.options.silence_lufs, self.options.silence_min_s)
+        silences = silent_spans(
+            power,
+            audio,
+            self.options.silence_lufs,
+            self.options.silence_min_s,
+            speech.spans if speech else (),
+        )
         heard = spans.invert(silences, (0.0, duration))
         going_on = spans.invert(spans.longer(silences, PAUSE_S), (0.0, duration))
         frames = short_frames(audio.samples, audio.rate)

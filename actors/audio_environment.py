@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from pydantic import Field
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import AUDIO_RATE, Audio, Speech
+from tiktok_ray.methods import rhythm
 from tiktok_ray.methods.audio_tags import BROAD, DETAILED, Spectrogrammer, Tagger, under, yamnet
 from tiktok_ray.methods.loudness import fitted, silent_spans
-from tiktok_ray.methods.spectra import within
+from tiktok_ray.methods.spectra import frame_times, short_frames, within
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured, setting
 from tiktok_ray.spans import Span
 from tiktok_ray.weights import Asset, Hub
@@ -91,9 +92,13 @@ class Soundscape(Output):
     windows: list[TaggedWindow] = estimated("Tags of each window that is not silent")
     sounds: list[SoundEvent] = estimated(
         "Sounds merged over windows: begun at or above `enter_at`, kept at or above `stay_at`; "
-        "where a class and one under it stand for the same sound, only the more telling one"
+        "where a class and one under it stand for the same sound, only the more telling one. They "
+        "set in at the strongest onset within half a hop of the window's edge, where there is one; "
+        "other edges are known to within `hop_s`"
     )
-    silences: list[Quiet] = measured("Where the level stays under `silence_below_lufs`")
+    silences: list[Quiet] = measured(
+        "Where the level stays under `silence_below_lufs`, as in audio_analysis"
+    )
     shares: Shares = derived("Shares of speech, music, noise and silence")
     snr_db: float | None = measured(
         "Level of the speech over the background between it; null when there is no speech, no "
@@ -107,6 +112,11 @@ class Soundscape(Output):
     enter_at: float = setting("Probability at which a sound begins", range="0..1")
     stay_at: float = setting("Probability under which it ends", range="0..1")
     silence_below_lufs: float = setting("Level under which it is silent", unit="LUFS")
+
+    def surest_music(self) -> float | None:
+        """The highest probability of music, an instrument or singing; None where none is ranked."""
+        known = [tag.max_probability for tag in self.tags if tag.name in MUSICAL]
+        return max(known, default=None)
 
     def headline(self) -> str:
         if not self.tags:
@@ -183,7 +193,8 @@ class AudioEnvironment(Analyzer):
             raise Skip("no sound within the video")
         whole = (0.0, audio.duration_s)
         power = fitted(audio.levels.power, audio.duration_s)
-        silences = silent_spans(power, audio, self.options.silence_lufs, SILENCE_MIN_S)
+        spoken = spans.intersect(speech.spans, [whole])
+        silences = silent_spans(power, audio, self.options.silence_lufs, SILENCE_MIN_S, spoken)
         heard = spans.invert(silences, whole)
         with self.tagger() as tagger:
             names, window_s, hop_s = list(tagger.names), tagger.window_s, tagger.hop_s
@@ -193,14 +204,13 @@ class AudioEnvironment(Analyzer):
         cells = [own_part(span, hop_s, audio.duration_s) for span in cut]
         limits = (self.options.enter_at, self.options.stay_at)
         music = music_spans(probabilities, names, cells, limits)
-        spoken = spans.intersect(speech.spans, [whole])
         return Soundscape(
             tags=ranked(probabilities, names),
             windows=[
                 TaggedWindow(start=span.start, end=span.end, tags=tags_of(row, names))
                 for span, row in zip(cut, probabilities, strict=True)
             ],
-            sounds=sounds(probabilities, names, cells, limits, heard),
+            sounds=sounds(probabilities, names, cells, limits, heard, onsets(audio)),
             silences=[Quiet(start=s.start, end=s.end) for s in silences],
             shares=shares(spoken, music, silences, audio.duration_s),
             snr_db=signal_to_noise(audio, spoken, music),
@@ -293,8 +303,9 @@ def sounds(
     cells: Sequence[Span],
     limits: tuple[float, float],
     heard: Sequence[tuple[float, float]],
+    onsets: Sequence[Onset] = (),
 ) -> list[SoundEvent]:
-    """Sound events in order of time, none over a silence.
+    """Sound events in order of time, none over a silence, setting in with an onset nearby.
 
     Left out: silence, which is measured; a broad class where classes under it cover most of it;
     and a class where a more probable one above it does.
@@ -303,7 +314,8 @@ def sounds(
     for column, name in enumerate(names):
         row = probabilities[:, column]
         for run in hysteresis(row, cells, limits) if name != SILENCE else ():
-            for part in spans.intersect([(cells[run[0]].start, cells[run[-1]].end)], heard):
+            begin, end = set_in(cells[run[0]], onsets), cells[run[-1]].end
+            for part in spans.intersect([(begin, end)], heard):
                 top = max(float(row[k]) for k in run if spans.overlap([cells[k]], [part]) > 0)
                 if top >= limits[0]:
                     found.setdefault(column, []).append(
@@ -324,6 +336,28 @@ def sounds(
         found[above] = [event for event in found.get(above, ()) if not covered(event, details)]
     events = [event for some in found.values() for event in some]
     return sorted(events, key=lambda event: (event.start, -event.probability, event.name))
+
+
+class Onset(NamedTuple):
+    """Where a sound sets in, and how strongly, in dB."""
+
+    time: float
+    strength: float
+
+
+def onsets(audio: Audio) -> list[Onset]:
+    """Where sounds set in, as in audio_analysis."""
+    strength = rhythm.onset_strength(short_frames(audio.samples, audio.rate).bands)
+    times = frame_times(len(strength)) + rhythm.ONSET_LATENCY_S
+    found = rhythm.onset_times(strength)
+    return [Onset(t, float(strength[int(np.abs(times - t).argmin())])) for t in found]
+
+
+def set_in(cell: Span, onsets: Sequence[Onset]) -> float:
+    """Time of the strongest onset within half a cell of where it begins, or that itself."""
+    reach = cell.length / 2
+    near = [one for one in onsets if cell.start > 0 and abs(one.time - cell.start) <= reach]
+    return max(near, key=lambda one: one.strength).time if near else cell.start
 
 
 def covered(event: SoundEvent, others: Sequence[SoundEvent]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -91,10 +91,20 @@ class Poses(Output):
 
     def headline(self) -> str:
         count = len(self.persons)
-        parts = [f"{count} person{'' if count == 1 else 's'}"]
-        parts += sorted({p.posture for p in self.persons if p.posture != "unknown"})
-        parts += sorted({g.gesture for p in self.persons for g in p.gestures})
+        if not count:
+            return "no body that another analyzer confirms"
+        parts = [f"{count} track{'s' * (count != 1)} of bodies"]
+        for names in (self.held(), self.made()):
+            parts += [f"{name} ({names[name]:.2f})" for name in sorted(names)]
         return ", ".join(parts)
+
+    def held(self) -> dict[str, float]:
+        """Postures held, each with the highest mean confidence of a body that holds it."""
+        return _surest((p.posture, p.confidence) for p in self.persons if p.posture != "unknown")
+
+    def made(self) -> dict[str, float]:
+        """Gestures made, each with the highest mean confidence of a body that makes it."""
+        return _surest((g.gesture, p.confidence) for p in self.persons for g in p.gestures)
 
     def events(self) -> Iterator[Event]:
         for person in self.persons:
@@ -104,9 +114,17 @@ class Poses(Output):
                     end=gesture.end,
                     kind="gesture",
                     label=gesture.gesture,
+                    confidence=person.confidence,
                     analyzer=BodyPose.name,
                     track=person.track,
                 )
+
+
+def _surest(found: Iterable[tuple[str, float]]) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for name, confidence in found:
+        best[name] = max(best.get(name, 0.0), confidence)
+    return best
 
 
 class PoseOptions(Options):

@@ -54,7 +54,13 @@ class Filter(Model):
 class ColorChange(Model):
     """A lasting change of the colours."""
 
-    time: float = measured("First sample of the new colours", unit="s", range="0..duration")
+    time: float = measured(
+        "First picture of the new colours",
+        unit="s",
+        range="0..duration",
+        method="of all pictures since the sample before, the one that differs most from the one"
+        " before it in the colours of the palette",
+    )
     before: str = derived("CSS name of the colour that loses the largest share")
     after: str = derived("CSS name of the colour that gains the largest share")
     share: float = measured(
@@ -128,7 +134,9 @@ class ColorAnalysis(Analyzer):
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
     imports = ("cv2", "PIL.ImageColor", "skimage.color.colorconv", "skimage.color.delta_e")
 
-    def analyze(self, frames: Frames, video: Video | None = None) -> Colors:
+    def analyze(
+        self, frames: Frames, thumbs: Frames | None = None, video: Video | None = None
+    ) -> Colors:
         if video and video.color and video.color.unreadable:
             raise Skip(f"the colours cannot be told: {video.color.unreadable}")
         labs, linear = samples(frames)
@@ -156,7 +164,10 @@ class ColorAnalysis(Analyzer):
             temperature_k=temperature(linear.mean(1)),
             filters=looks(labs),
             consistency=float(np.minimum(shares, total).sum(1).mean()),
-            changes=changes(frames.times, frames.end, shares, centres, names),
+            changes=[
+                placed(change, frames.times, thumbs, centres) if thumbs else change
+                for change in changes(frames.times, frames.end, shares, centres, names)
+            ],
             strip=ColorStrip(
                 times=[float(t) for t in frames.times],
                 dominant=hexes(dominant),
@@ -390,7 +401,7 @@ def looks(labs: Array) -> list[Filter]:
 def changes(
     times: Array, end: float, shares: Array, centres: Array, names: list[str]
 ) -> list[ColorChange]:
-    """Times from which the palette shares [n, k] are steady, and others than until then.
+    """Times from which the palette shares [n, k] are others than until then, and steady soon.
 
     For ``LASTING_S`` they stay within half of ``CHANGE_SHARE`` (total variation) of their mean,
     and at least ``CHANGE_SHARE`` from the median since the last change; and what loses most
@@ -410,11 +421,13 @@ def changes(
         moved = now.mean(0) - before
         lost, gained = int(moved.argmin()), int(moved.argmax())
         difference = float(delta_e(centres[lost], centres[gained]))
+        apart = np.abs(shares[since : k + 1] - before).sum(1) / 2 >= CHANGE_SHARE
+        begun = k - int(np.argmin(apart[::-1])) + 1 if not apart.all() else k
         since = k
         if difference >= CHANGE_DELTA:
             found.append(
                 ColorChange(
-                    time=float(times[k]),
+                    time=float(times[begun]),
                     before=names[lost],
                     after=names[gained],
                     share=float(np.abs(moved).sum() / 2),
@@ -422,3 +435,25 @@ def changes(
                 )
             )
     return found
+
+
+def placed(change: ColorChange, times: Array, thumbs: Frames, centres: Array) -> ColorChange:
+    """The change at its picture: where, from the sample before on, the palette shares jump most."""
+    k = int(np.searchsorted(times, change.time - 1e-6))
+    low, high = times[max(0, k - 1)], times[k]
+    first, last = (int(np.searchsorted(thumbs.times, t + 1e-6)) for t in (low, high))
+    near = range(max(0, first - 1), min(len(thumbs), last))
+    if len(near) < 2:
+        return change
+    shares = np.stack([_shares(thumbs.rgb(j), centres) for j in near])
+    steps = np.abs(np.diff(shares, axis=0)).sum(1)
+    return change.model_copy(update={"time": float(thumbs.times[near[int(steps.argmax()) + 1]])})
+
+
+def _shares(rgb: NDArray[np.uint8], centres: Array) -> Array:
+    """Share of each palette colour in one picture: every pixel counts for the nearest."""
+    import cv2
+
+    pixels = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab).reshape(-1, 1, 3)
+    nearest = np.linalg.norm(pixels - centres[None], axis=2).argmin(1)
+    return np.bincount(nearest, minlength=len(centres)) / len(nearest)

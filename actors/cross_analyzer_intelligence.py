@@ -178,7 +178,7 @@ class CrossAnalyzerIntelligence(Analyzer):
         if all(of.output(name) is None for name in OTHERS):
             raise Skip("no other analyzer gave anything")
         made = findings(of, self.options)
-        gone = [Missing(part=part, reason=reason) for part, reason in missing(of, made)]
+        gone = list(missing(of, made))
         return Partial(made, tuple(gone)) if gone else made
 
 
@@ -229,7 +229,7 @@ def _seconds(heard: list[Voice] | None, kind: str) -> float | None:
     return spans.total(voice.span for voice in heard if voice.heard == kind)
 
 
-def missing(of: Sources, made: Findings) -> Iterator[tuple[str, str]]:
+def missing(of: Sources, made: Findings) -> Iterator[Missing]:
     """Findings that could not be made, and which analyzer they lack."""
     answered = {one.question for one in made.unanswered}
     takes: list[tuple[str, tuple[str, ...]]] = [(BEATS, ("cut_analysis", "audio_analysis"))]
@@ -240,13 +240,11 @@ def missing(of: Sources, made: Findings) -> Iterator[tuple[str, str]]:
     takes.append((TEXTS, ("text_overlay", "speech_transcription")))
     takes.append((SUBJECTS, ("qwen2_vl_temporal", "object_detection")))
     for part, names in takes:
-        gone = [name for name in names if not of.gave(name) and of.wanted(name)]
-        if gone and part not in answered:
-            yield part, f"{' and '.join(gone)} gave nothing"
+        if part not in answered:
+            yield from of.lacking(part, names)
     if any(text.said == "unknown" for text in made.texts or ()):
-        yield f"words in {TEXTS}", "speech_transcription knows no words"
+        yield Missing(part=f"words in {TEXTS}", reason="speech_transcription knows no words")
     yield from uncompared(of)
     yield from unheld(of)
     for name in OTHERS:
-        if not of.gave(name) and of.wanted(name):
-            yield f"tags from {name}", f"{name} gave nothing"
+        yield from of.lacking(f"tags from {name}", (name,))

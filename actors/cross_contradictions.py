@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from actors.cross_sources import Finding, Sources, cite, collected
 from tiktok_ray import spans
-from tiktok_ray.report import Timed, derived
+from tiktok_ray.report import Missing, Timed, derived
 from tiktok_ray.spans import Span
 
 Conflict = Literal[
@@ -63,12 +63,10 @@ def contradictions(of: Sources) -> list[Contradiction]:
     return sorted(found, key=lambda c: (c.start, c.end, c.conflict))
 
 
-def unmade(of: Sources) -> Iterator[tuple[str, str]]:
+def unmade(of: Sources) -> Iterator[Missing]:
     """Pairs of which an analyzer gave nothing though there was reason to expect something."""
     for pair in PAIRS:
-        gone = [n for n in (pair.first, pair.second) if not of.gave(n) and of.wanted(n)]
-        if gone:
-            yield f"check of {pair.part} for contradictions", f"{' and '.join(gone)} gave nothing"
+        yield from of.lacking(f"check of {pair.part} for contradictions", (pair.first, pair.second))
 
 
 def _conflicts(

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 from actors.cross_contradictions import Contradiction
 from actors.cross_findings import BeatMatch, TextMatch, Voice
-from actors.cross_sources import Finding, Sources, cite, collected, counted, extent
+from actors.cross_sources import CITED, Finding, Sources, cite, collected, counted, extent
 from actors.cross_subjects import Subject
 from tiktok_ray import spans
 from tiktok_ray.methods.alignment import aligned, tokens
-from tiktok_ray.report import Evidence, Timed, derived
+from tiktok_ray.report import Evidence, Missing, Timed, derived
 
 About = Literal[
     "cuts and beats", "speech and faces", "speech and gaze", "texts and speech", "texts and cuts",
@@ -63,12 +63,10 @@ def insights(of: Sources, found: Found) -> list[Insight]:
     return [one.model_copy(update={"rank": rank}) for rank, one in enumerate(made, 1)]
 
 
-def unmade(of: Sources) -> Iterator[tuple[str, str]]:
+def unmade(of: Sources) -> Iterator[Missing]:
     """Insights that could not be looked for, and why."""
     for pair in PAIRS:
-        gone = [name for name in pair.analyzers if not of.gave(name) and of.wanted(name)]
-        if gone:
-            yield f"insight on {pair.about}", f"{' and '.join(gone)} gave nothing"
+        yield from of.lacking(f"insight on {pair.about}", pair.analyzers)
 
 
 def _insight(draft: Draft, end: float) -> Insight:
@@ -84,13 +82,13 @@ def _insight(draft: Draft, end: float) -> Insight:
 
 
 def _beats(found: Found) -> Iterator[Draft]:
-    if (match := found.beats) is not None:
-        yes = "are on the beat" if match.on_the_beat else "are not on the beat more than by chance"
+    """Cuts on the beat; that they are not is no insight."""
+    if (match := found.beats) is not None and match.on_the_beat:
         yield (
             "cuts and beats",
-            f"{match.near} of {match.cuts} cuts lie at most 0.07 s from a beat; mean distance"
-            f" {match.mean_distance_s:.3f} s, by chance {match.expected_s:.3f} s, p ="
-            f" {match.p_value:.2g}: the cuts {yes}",
+            f"The cuts are on the beat: {match.near} of {match.cuts} lie at most 0.07 s from one; mean"
+            f" distance {match.mean_distance_s:.3f} s, by chance {match.expected_s:.3f} s, p ="
+            f" {match.p_value:.2g}",
             match.evidence,
         )
 
@@ -116,6 +114,8 @@ def _gaze(of: Sources, found: Found) -> Iterator[Draft]:
     seen = [voice.span for voice in on_camera]
     looks = [part.span for track in of.eye_tracking.tracks for part in track.into_camera]
     meets = spans.intersect(looks, seen)
+    if not meets:
+        return
     evidence = [cite("eye_tracking", *part, "gaze into the camera") for part in meets]
     evidence += [each for voice in on_camera for each in voice.evidence]
     yield (
@@ -127,13 +127,17 @@ def _gaze(of: Sources, found: Found) -> Iterator[Draft]:
 
 
 def _texts(found: Found) -> Iterator[Draft]:
-    if not found.texts:
+    """Captions against the voice; where none is spoken, that is no insight."""
+    if not found.texts or all(text.said == "not spoken" for text in found.texts):
         return
-    count = {
-        said: sum(text.said == said for text in found.texts)
-        for said in ("spoken", "partly spoken", "not spoken", "unknown")
+    told = {
+        "spoken": "spoken",
+        "partly spoken": "partly spoken",
+        "not spoken": "not spoken",
+        "unknown": "shown over speech whose words are not known",
     }
-    words = ", ".join(f"{n} {said}" for said, n in count.items() if n)
+    count = {said: sum(text.said == said for text in found.texts) for said in told}
+    words = ", ".join(f"{n} {told[said]}" for said, n in count.items() if n)
     more = ""
     if found.captioned:
         more = f"; {found.captioned:.0%} of the words spoken stand on the picture"
@@ -154,28 +158,38 @@ def _subjects(found: Found) -> Iterator[Draft]:
 
 
 def _contradictions(found: Found) -> Iterator[Draft]:
+    """What analyzers disagree on, in a sentence for each way of disagreeing."""
+    alike: dict[str, list[Contradiction]] = {}
     for conflict in found.contradictions:
-        when = f"{conflict.start:.1f}–{conflict.end:.1f} s"
-        yield "contradiction", f"{when}: {conflict.what}", conflict.evidence
+        alike.setdefault(conflict.what, []).append(conflict)
+    for what, cases in alike.items():
+        when = [f"{case.start:.1f} to {case.end:.1f} s" for case in cases[:CITED]]
+        more = " and more" if len(cases) > CITED else ""
+        evidence = [each for case in cases for each in case.evidence]
+        yield (
+            "contradiction",
+            f"Two analyzers disagree ({', '.join(when)}{more}), and which errs is not known: {what}",
+            evidence,
+        )
 
 
 def _moment(of: Sources) -> Iterator[Draft]:
-    moments = of.temporal_flow.moments if of.temporal_flow else []
-    if not moments:
-        return
-    most = max(moments, key=lambda m: (m.weight, -m.start))
-    own = cite("temporal_flow", most.start, most.end, f"{most.weight} things change at once")
-    changes = [each for each in most.evidence if of.gave(each.analyzer)]
-    if not changes:
-        return
-    yield (
-        "key moment",
-        f"At {most.start:.1f} s most changes at once ({most.weight} of 5 sorts): {most.what}",
-        [own, *changes],
+    """The key moment of the highest score, where it cites anything besides its own analyzer."""
+    best = (
+        min(of.temporal_flow.moments, key=lambda m: m.rank, default=None)
+        if of.temporal_flow
+        else None
     )
+    changes = [each for each in best.evidence if of.gave(each.analyzer)] if best else []
+    if best is None or not any(each.analyzer != "temporal_flow" for each in changes):
+        return
+    own = cite("temporal_flow", best.at, best.at, f"key moment, score {best.score:.2f}")
+    text = f"The strongest key moment is at {best.at:.1f} s: {best.what}"
+    yield "key moment", text, [own, *changes]
 
 
 def _texts_and_cuts(of: Sources) -> Iterator[Draft]:
+    """Captions that come with a cut; that none does is no insight."""
     assert of.cut_analysis is not None
     later = [caption for caption in of.captions or () if caption.start > TEXT_S]
     cuts = of.cut_analysis.times
@@ -185,82 +199,83 @@ def _texts_and_cuts(of: Sources) -> Iterator[Draft]:
         for cut in cuts
         if abs(caption.start - cut) <= TEXT_S + caption.edge_s
     ]
-    if not later or not cuts:
+    if not with_cut:
         return
     evidence = [cite("text_overlay", c.start, c.start, f"text “{c.text}” appears") for c in later]
-    near = [cite("cut_analysis", cut, cut, "cut") for _, cut in with_cut]
-    none = cite("cut_analysis", 0.0, of.end, f"{counted(len(cuts), 'cut')}, none near a text")
+    evidence += [cite("cut_analysis", cut, cut, "cut") for _, cut in with_cut]
     count = len({caption.start for caption, _ in with_cut})
+    times = len({c.start for c in later})
     yield (
         "texts and cuts",
-        f"{count} of {len({c.start for c in later})} times at which captions appear after the start"
-        " come with a cut",
-        [*evidence, *(near or [none])],
+        f"Captions come with a cut in {count} of the {counted(times, 'time')} that they appear after"
+        " the start",
+        evidence,
     )
 
 
 def _sounds_and_speech(of: Sources) -> Iterator[Draft]:
+    """Named sounds under speech; that there are none is no insight."""
     assert of.audio_environment is not None
-    if not of.spoken:
-        return
-    other = [s for s in of.audio_environment.sounds if s.name != "Speech"]
+    other = [
+        s
+        for s in of.audio_environment.sounds
+        if s.name != "Speech" and spans.overlap([s.span], of.spoken or []) > 0
+    ]
     if not other:
         return
-    names = ", ".join(dict.fromkeys(sound.name for sound in other))
-    both = spans.overlap((sound.span for sound in other), of.spoken)
-    seconds = spans.total(sound.span for sound in other)
-    evidence = [cite("audio_environment", *sound.span, sound.name) for sound in other]
-    evidence += [cite("speech_transcription", *part, "speech") for part in of.spoken]
+    sure: dict[str, float] = {}
+    for sound in other:
+        sure[sound.name] = max(sure.get(sound.name, 0.0), sound.probability)
+    names = ", ".join(f"{name} ({probability:.2f})" for name, probability in sure.items())
+    both = spans.overlap((sound.span for sound in other), of.spoken or [])
+    evidence = [cite("audio_environment", *s.span, f"{s.name} {s.probability:.2f}") for s in other]
+    evidence += [cite("speech_transcription", *part, "speech") for part in of.spoken or []]
     yield (
         "sounds and speech",
-        f"Of {seconds:.1f} s of other sounds ({names}), {both:.1f} s are under speech",
+        f"{both:.1f} s of the speech lie over other sounds, by the tagger's probability: {names}",
         evidence,
     )
 
 
 def _sounds_and_cuts(of: Sources) -> Iterator[Draft]:
+    """Changes of the sound at cuts; that none is at one is no insight."""
     assert of.audio_analysis is not None
     assert of.cut_analysis is not None
     changes = [section.start for section in of.audio_analysis.sections[1:]]
-    cuts = of.cut_analysis.times
-    if not changes or not cuts:
+    near = [(t, c) for t in changes for c in of.cut_analysis.times if abs(t - c) <= SOUND_S]
+    if not near:
         return
-    near = [(t, c) for t in changes for c in cuts if abs(t - c) <= SOUND_S]
     evidence = [cite("audio_analysis", t, t, "the sound changes") for t in changes]
-    evidence += [cite("cut_analysis", c, c, "cut") for _, c in near] or [
-        cite("cut_analysis", 0.0, of.end, f"{counted(len(cuts), 'cut')}, none near a change")
-    ]
+    evidence += [cite("cut_analysis", c, c, "cut") for _, c in near]
     count = len({t for t, _ in near})
     yield (
         "sounds and cuts",
-        f"{count} of {counted(len(changes), 'change')} of the sound fall within {SOUND_S} s of a"
+        f"The sound changes {counted(len(changes), 'time')}, {count} of them within {SOUND_S} s of a"
         " cut",
         evidence,
     )
 
 
 def _emphasis_and_texts(of: Sources) -> Iterator[Draft]:
+    """Emphasised words on the picture; that none is there is no insight."""
     assert of.speech_flow is not None
     stressed = of.speech_flow.emphasis or []
-    captions = of.captions or []
-    if not stressed or not captions:
-        return
-    evidence = [cite("speech_flow", *e.span, f"“{e.word}” emphasised") for e in stressed]
     shown = [
         (e, caption)
         for e in stressed
-        for caption in captions
+        for caption in of.captions or []
         if caption.start <= e.end
         and e.start <= caption.end
         and aligned(tokens(e.word), tokens(caption.text))
     ]
-    evidence += [cite("text_overlay", *c.span, f"text “{c.text}”") for _, c in shown] or [
-        cite("text_overlay", *caption.span, f"text “{caption.text}”") for caption in captions
-    ]
+    if not shown:
+        return
+    evidence = [cite("speech_flow", *e.span, f"“{e.word}” emphasised") for e in stressed]
+    evidence += [cite("text_overlay", *c.span, f"text “{c.text}”") for _, c in shown]
     count = len({e.start for e, _ in shown})
     yield (
         "emphasis and texts",
-        f"{count} of {counted(len(stressed), 'emphasised word')} on the picture meanwhile",
+        f"Of {counted(len(stressed), 'emphasised word')}, {count} on the picture meanwhile",
         evidence,
     )
 

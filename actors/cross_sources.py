@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,9 @@ from actors.speech_transcription import Transcript, Word
 from actors.temporal_flow import Flow
 from actors.text_overlay import Overlay, Overlays
 from tiktok_ray import spans
+from tiktok_ray.agreement import confirmed
 from tiktok_ray.media import Frames, Speech, Video
-from tiktok_ray.report import Evidence, Model, derived
+from tiktok_ray.report import Evidence, Missing, Model, derived
 from tiktok_ray.spans import Span
 
 #: Most entries cited of one analyzer.
@@ -115,6 +116,13 @@ class Sources:
         return spans.union(s for track in tracks if track.label == "person" for s in track.seen)
 
     @property
+    def bodies(self) -> Poses | None:
+        """Bodies with poses, less those in whose place object detection sees nobody."""
+        if self.body_pose is None or self.object_detection is None:
+            return self.body_pose
+        return confirmed(self.body_pose, self.object_detection)
+
+    @property
     def faces(self) -> tuple[str, list[Span]] | None:
         """Where a face is, and which analyzer says so."""
         if self.age_estimation is not None:
@@ -144,6 +152,12 @@ class Sources:
         if name in SPEAKING:
             return not self.quiet
         return name not in PEOPLE or self.persons is None or bool(self.persons)
+
+    def lacking(self, part: str, names: Iterable[str]) -> Iterator[Missing]:
+        """That a part could not be made, where analyzers it takes gave nothing though wanted."""
+        gone = [name for name in names if not self.gave(name) and self.wanted(name)]
+        if gone:
+            yield Missing(part=part, reason=f"{' and '.join(gone)} gave nothing", lacks=gone)
 
 
 def cite(analyzer: str, start: float, end: float, what: str) -> Evidence:

@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 from actors.cross_findings import Voice
 from actors.cross_sources import Finding, Sources, cite, collected, counted, quoted
 from tiktok_ray import spans
-from tiktok_ray.report import Evidence, derived
+from tiktok_ray.report import Evidence, derived, estimated
 
 MUSICAL = ("Music", "Musical instrument", "Singing")
+
+
+#: How sure a model must be of what becomes a tag.
+SURE = 0.5
 
 
 class Tag(Finding):
@@ -18,6 +22,11 @@ class Tag(Finding):
     tag: str = derived("The word")
     value: float = derived("The figure that it rests on, in the unit its rule names")
     rule: str = derived("What must hold for it")
+    confidence: float | None = estimated(
+        "How sure the model behind it is, at least 0.5; absent where none gives a confidence",
+        range="0.5..1",
+        default=None,
+    )
 
 
 def tags(of: Sources, heard: Sequence[Voice] | None) -> list[Tag]:
@@ -32,8 +41,11 @@ def tags(of: Sources, heard: Sequence[Voice] | None) -> list[Tag]:
     return found + list(_voices(of, heard or []))
 
 
-def _tag(tag: str, value: float, rule: str, evidence: Sequence[Evidence]) -> Tag:
-    return Tag(tag=tag, value=value, rule=rule, evidence=collected(evidence))
+def _tag(
+    tag: str, value: float, rule: str, evidence: Sequence[Evidence], sure: float | None = None
+) -> Tag:
+    cited = collected(evidence)
+    return Tag(tag=tag, value=value, rule=rule, confidence=sure, evidence=cited)
 
 
 def _cuts(of: Sources) -> Iterator[Tag]:
@@ -69,18 +81,18 @@ def _camera(of: Sources) -> Iterator[Tag]:
 
 
 def _scenes(of: Sources) -> Iterator[Tag]:
+    """Settings that come back, in one tag; numbered from 1, as scenes are."""
     if of.scene_segmentation is None:
         return
-    for setting in of.scene_segmentation.settings:
-        if len(setting.scenes) > 1:
-            scenes = [of.scene_segmentation.scenes[k] for k in setting.scenes]
-            cited = [
-                cite("scene_segmentation", s.start, s.end, f"setting {setting.id}") for s in scenes
-            ]
-            yield _tag(
-                f"returns to setting {setting.id}", len(scenes),
-                "scenes in one setting, at least 2", cited,
-            )  # fmt: skip
+    again = [one for one in of.scene_segmentation.settings if len(one.scenes) > 1]
+    cited = [
+        cite("scene_segmentation", *of.scene_segmentation.scenes[k].span, f"setting {one.id + 1}")
+        for one in again
+        for k in one.scenes
+    ]
+    if again:
+        rule = "settings that two or more scenes show, at least 1"
+        yield _tag("returns to a setting", len(again), rule, cited)
 
 
 def _colors(of: Sources) -> Iterator[Tag]:
@@ -109,14 +121,22 @@ def _quality(of: Sources) -> Iterator[Tag]:
 def _objects(of: Sources) -> Iterator[Tag]:
     if of.object_detection is None:
         return
+    sure = of.object_detection.confidences()
     for kind in of.object_detection.classes:
-        if kind.screen_share < 0.1:
+        if kind.screen_share < 0.1 or sure[kind.label] < SURE:
             continue
         tracks = [t for t in of.object_detection.tracks if t.label == kind.label]
-        cited = [cite("object_detection", a, b, t.label) for t in tracks for a, b in t.seen]
-        yield _tag(kind.label, kind.screen_share, "share of the video in view, at least 0.1", cited)
+        cited = [
+            cite("object_detection", a, b, f"{t.label} {t.confidence:.2f}")
+            for t in tracks
+            for a, b in t.seen
+        ]
+        rule = "share of the video in view, at least 0.1, with a mean confidence of 0.5 or more"
+        yield _tag(kind.label, kind.screen_share, rule, cited, sure[kind.label])
         if kind.label == "person" and kind.at_once >= 3:
-            yield _tag("group", kind.at_once, "persons at once, at least 3", cited)
+            yield _tag(
+                "group", kind.at_once, "persons at once, at least 3", cited, sure[kind.label]
+            )
 
 
 def _people(of: Sources) -> Iterator[Tag]:
@@ -151,13 +171,21 @@ def _eyes(of: Sources) -> Iterator[Tag]:
 
 def _poses(of: Sources) -> Iterator[Tag]:
     found: dict[str, list[Evidence]] = {}
-    for person in of.body_pose.persons if of.body_pose else ():
+    bodies = of.bodies.persons if of.bodies else []
+    sure = of.bodies.made() if of.bodies else {}
+    for person in bodies:
         for gesture in person.gestures:
-            what = f"{gesture.gesture} ({gesture.side})"
+            what = f"{gesture.gesture} ({gesture.side}), body {person.confidence:.2f}"
             cited = cite("body_pose", gesture.start, gesture.end, what)
             found.setdefault(gesture.gesture, []).append(cited)
+            if of.object_detection is not None:
+                seen = cite("object_detection", gesture.start, gesture.end, "a person in its place")
+                found[gesture.gesture].append(seen)
     for kind, evidence in sorted(found.items()):
-        yield _tag(f"gesture: {kind}", len(evidence), "times the gesture is made", evidence)
+        if sure[kind] >= SURE:
+            rule = "times the gesture is made by a body of a confidence of 0.5 or more"
+            times = sum(each.analyzer == "body_pose" for each in evidence)
+            yield _tag(f"gesture: {kind}", times, rule, evidence, sure[kind])
 
 
 def _ground(of: Sources) -> Iterator[Tag]:
@@ -193,9 +221,13 @@ def _text(of: Sources) -> Iterator[Tag]:
 
 def _speech(of: Sources) -> Iterator[Tag]:
     heard = of.speech_transcription
-    if of.quiet:
-        why = "nobody speaks" if of.video.has_audio else "no sound"
-        cited = [cite("speech_transcription", 0.0, of.end, why)]
+    if not of.video.has_audio:
+        unusable = any(s.kind == "audio" for s in of.video.streams)
+        tag = "sound that cannot be used" if unusable else "no sound"
+        cited = [cite("video", 0.0, of.end, of.video.no_sound or tag)]
+        yield _tag(tag, 0.0, "share of the video with sound that can be used, 0", cited)
+    elif of.quiet:
+        cited = [cite("speech_transcription", 0.0, of.end, "nobody speaks")]
         yield _tag("no speech", 0.0, "share of the sound with speech, 0", cited)
     elif heard is not None:
         cited = [cite("speech_transcription", *part.span, "speech") for part in heard.speech]
@@ -239,20 +271,24 @@ def _sounds(of: Sources) -> Iterator[Tag]:
     name, scape = "audio_environment", of.audio_environment
     if scape is None:
         return
-    if scape.shares.music >= 0.1:
+    sure_of_music = scape.surest_music()
+    if scape.shares.music >= 0.1 and (sure_of_music is None or sure_of_music >= SURE):
         what = f"music in {scape.shares.music:.0%} of the time"
         rule = "share of the time with music, at least 0.1"
-        yield _tag("music", scape.shares.music, rule, [cite(name, 0.0, of.end, what)])
+        whole = [cite(name, 0.0, of.end, what)]
+        yield _tag("music", scape.shares.music, rule, whole, sure_of_music)
     named: dict[str, list[Evidence]] = {}
+    sure: dict[str, float] = {}
     for sound in scape.sounds:
         if sound.name not in ("Speech", *MUSICAL) and sound.probability >= 0.5:
             cited = cite(name, *sound.span, f"{sound.name} {sound.probability:.2f}")
             named.setdefault(sound.name, []).append(cited)
+            sure[sound.name] = max(sure.get(sound.name, 0.0), sound.probability)
     for sound_name, evidence in named.items():
         seconds = spans.total((e.start, e.end) for e in evidence)
         if seconds >= 1.0:
             rule = "seconds it is heard, at least 1, with a probability of 0.5 or more"
-            yield _tag(f"sound: {sound_name}", seconds, rule, evidence)
+            yield _tag(f"sound: {sound_name}", seconds, rule, evidence, sure[sound_name])
 
 
 def _pulse(of: Sources) -> Iterator[Tag]:
@@ -281,7 +317,7 @@ def _flow(of: Sources) -> Iterator[Tag]:
     if flow.loop and flow.loop.loops:
         what = f"last picture like the first by {flow.loop.similarity:.2f}"
         cited = [cite("temporal_flow", flow.loop.last_s, flow.loop.last_s, what)]
-        rule = f"likeness of last and first picture, at least {flow.loop.threshold}"
+        rule = f"likeness of last and first picture, at least {flow.loop.threshold}, sounds alike"
         yield _tag("loops", flow.loop.similarity, rule, cited)
 
 

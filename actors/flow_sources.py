@@ -20,12 +20,14 @@ from actors.text_overlay import Overlay, Overlays
 from tiktok_ray import spans
 from tiktok_ray.report import Evidence, Model, derived
 
-Kind = Literal["cuts", "camera", "seen", "objects", "text", "speech", "sound"]
+Kind = Literal["cuts", "camera", "seen", "objects", "text", "speech", "sound", "motion"]
 
 LEAST_S = 0.3
 LATE_S = 0.2
 CITED = 8
 WORDS = 12
+#: From this confidence on a text is quoted without it.
+CERTAIN = 0.95
 
 
 class Element(Model):
@@ -74,6 +76,11 @@ def quoted(text: str) -> str:
     """A text in quotes, cut after ``WORDS`` words."""
     words = text.split()
     return f"“{' '.join(words[:WORDS])}{' …' * (len(words) > WORDS)}”"
+
+
+def doubted(confidence: float) -> str:
+    """The confidence of a reading, where that is not nearly certain."""
+    return f" ({confidence:.2f})" if confidence < CERTAIN else ""
 
 
 def counted(number: int, thing: str) -> str:
@@ -145,20 +152,21 @@ def _seen(start: float, end: float, of: Sources) -> Element | None:
 def _objects(start: float, end: float, of: Sources) -> Element | None:
     if of.objects is None:
         return None
-    cited = [
-        cite("object_detection", max(start, a), min(end, b), track.label)
-        for track in of.objects.tracks
-        for a, b in track.seen
-        if min(end, b) > max(start, a)
-    ]
+    seconds: dict[str, float] = {}
+    sure: dict[str, float] = {}
+    cited: list[Evidence] = []
+    for track in of.objects.tracks:
+        for a, b in spans.intersect(track.seen, [(start, end)]):
+            what = f"{track.label} ({track.confidence:.2f})"
+            cited.append(cite("object_detection", a, b, what))
+            seconds[track.label] = seconds.get(track.label, 0.0) + b - a
+            sure[track.label] = max(sure.get(track.label, 0.0), track.confidence)
     if not cited:
         return None
-    seconds: dict[str, float] = {}
-    for each in cited:
-        seconds[each.what] = seconds.get(each.what, 0.0) + each.end - each.start
     labels = sorted(seconds, key=lambda label: -seconds[label])[:4]
-    shown = [each for each in cited if each.what in labels]
-    return _element("objects", f"in view: {', '.join(labels)}{_since(shown, start)}", shown)
+    shown = [each for each in cited if each.what.rpartition(" (")[0] in labels]
+    names = ", ".join(f"{label} ({sure[label]:.2f})" for label in labels)
+    return _element("objects", f"in view: {names}{_since(shown, start)}", shown)
 
 
 def _text(start: float, end: float, of: Sources) -> Element | None:
@@ -166,7 +174,13 @@ def _text(start: float, end: float, of: Sources) -> Element | None:
     if not shown:
         return None
     cited = [
-        cite("text_overlay", max(start, o.start), min(end, o.end), quoted(o.text)) for o in shown
+        cite(
+            "text_overlay",
+            max(start, o.start),
+            min(end, o.end),
+            quoted(o.text) + doubted(o.confidence),
+        )
+        for o in shown
     ]
     texts = list(dict.fromkeys(each.what for each in cited))
     more = f" and {len(texts) - 2} more" if len(texts) > 2 else ""

@@ -90,9 +90,20 @@ class Objects(Output):
     def headline(self) -> str:
         if not self.classes:
             return "nothing recognised"
-        named = [c.label + (f" ×{c.tracks}" if c.tracks > 1 else "") for c in self.classes[:4]]
+        sure = self.confidences()
+        named = [
+            f"{c.label}{f' ×{c.at_once}' if c.at_once > 1 else ''} ({sure[c.label]:.2f})"
+            for c in self.classes[:4]
+        ]
         more = len(self.classes) - len(named)
         return ", ".join(named) + (f" and {more} more" if more else "")
+
+    def confidences(self) -> dict[str, float]:
+        """By class, the mean confidence of its surest track, 0..1."""
+        best: dict[str, float] = {}
+        for t in self.tracks:
+            best[t.label] = max(best.get(t.label, 0.0), t.confidence)
+        return best
 
     def events(self) -> Iterator[Event]:
         for t in self.tracks:

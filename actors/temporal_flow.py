@@ -1,7 +1,8 @@
 """How the video runs: hook, pace, key moments, segments, emotion, calls to action, loop.
 
-Nothing is measured here but the likeness of first and last picture: every finding is put together
-from what other analyzers found, and cites it. A finding whose source is missing is not made, and
+Nothing is measured here but the likeness of the end and the beginning, and, where nothing else
+changes, when the picture moves most: every other finding is put together from what other analyzers
+found, and cites it. A finding whose source is missing is not made, and
 named as missing.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from actors.audio_analysis import Sound
 from actors.camera_analysis import Camera
 from actors.cut_analysis import Cuts
-from actors.flow_moments import Moment, Segment, moments, segments
+from actors.flow_moments import Change, Moment, Segment, moments, segments
 from actors.flow_pacing import Pacing, pacing
 from actors.flow_sources import Element, Sources, cite, happenings
 from actors.object_detection import Objects
@@ -22,7 +27,7 @@ from actors.speech_emotion import VoiceEmotion
 from actors.speech_transcription import Transcript
 from actors.text_overlay import Overlays
 from tiktok_ray.analyzer import Analyzer, Needs, Partial
-from tiktok_ray.media import Frames, Speech, Video
+from tiktok_ray.media import Audio, Frames, Speech, Video
 from tiktok_ray.methods.appeals import appeals
 from tiktok_ray.report import (
     Event,
@@ -36,10 +41,18 @@ from tiktok_ray.report import (
     setting,
 )
 
+Array = NDArray[Any]
+
 NAME = "temporal_flow"
 HOOK_S = 3.0
-LOOP = 0.8
 FLAT = 2.0
+#: The end leads back: likeness of the pictures, their largest difference, how far the video has
+#: been away in between, and likeness of the sounds over so many seconds.
+LOOP, LOOP_DIFFERENCE, AWAY, LOOP_SOUND, LOOP_S = 0.95, 0.05, 0.8, 0.8, 0.25
+#: Sounds more than this apart in dB are not alike; under this level in dBFS there is none.
+LOOP_DB, HUSH_DB = 6.0, -60.0
+#: Motion in the picture: over how long, least mean difference in luma, and rise over the median.
+MOTION_S, LEAST_MOTION, MOTION_RISE = 0.5, 2.0, 2.0
 
 
 class Hook(Model):
@@ -76,8 +89,25 @@ class Loop(Model):
         range="-1..1",
         method="zero-mean normalised cross-correlation",
     )
-    loops: bool = derived("Whether that is at least `threshold`")
-    threshold: float = setting("Likeness from which the end counts as leading back")
+    difference: float = measured(
+        "Mean absolute difference of the first picture and the last in Y, Cb and Cr",
+        unit="share of full scale",
+        range="0..1",
+    )
+    farthest: float = measured(
+        "Likeness of the first picture and the one least like it", range="-1..1"
+    )
+    sound_similarity: float | None = measured(
+        "Likeness of the first and the last quarter second of the sound; null without sound",
+        range="0..1",
+        method="1 if both are under -60 dBFS, 0 if their levels are over 6 dB apart, else cosine of"
+        " their magnitude spectra in half-octave bands",
+    )
+    loops: bool = derived(
+        "Whether the likeness is at least `threshold`, the difference at most 0.05, the sounds are"
+        " alike by 0.8 or there is none, and the picture was other in between (likeness under 0.8)"
+    )
+    threshold: float = setting("Likeness from which the end may count as leading back")
     last_s: float = measured("Time of the last picture; the first is at 0", unit="s")
 
 
@@ -87,9 +117,11 @@ class Flow(Output):
     hook: Hook = derived("What happens in the first 3 s, or in the whole of a shorter video")
     pacing: Pacing = derived("The pace over time, in windows of 3 s")
     moments: list[Moment] = derived(
-        "Key moments: at least two of shot, camera, objects, text and what is heard change within"
-        " 0.3 s of each other; camera and objects count within shots only, captions if they stay"
-        " for a second, pauses of speech from a second on"
+        "Key moments: where at least two of shot, camera, objects, text and what is heard change"
+        " within 0.3 s of each other; and single changes of a strength of 0.3 or more, a second from"
+        " any other, the strongest ones, about one in 5 s. Where there is none, the strongest change"
+        " of all, or else where the picture moves most. Camera and objects count within shots only,"
+        " captions if they stay for a second, pauses of speech from a second on"
     )
     segments: list[Segment] = derived(
         "Stretches of the video between key moments that are cuts, in order, without gaps"
@@ -101,8 +133,8 @@ class Flow(Output):
         "What viewers are asked to do, in German or English; null without words to look at"
     )
     loop: Loop | None = derived(
-        "Whether the end leads back to the beginning; null if the first or last"
-        " picture is blank, or there is but one"
+        "Whether the end leads back to the beginning, in picture and sound; null if the first or"
+        " last picture is blank, or there is but one"
     )
 
     def headline(self) -> str:
@@ -115,7 +147,7 @@ class Flow(Output):
     def events(self) -> Iterator[Event]:
         yield _event(0.0, self.hook.end, f"hook: {self.hook.what}")
         for moment in self.moments:
-            yield _event(moment.start, moment.end, moment.what)
+            yield _event(moment.at, moment.at, moment.what)
         for ask in self.calls_to_action or ():
             yield _event(ask.start, ask.end, f"call to action: {ask.action}")
 
@@ -195,28 +227,81 @@ def _call(
     return CallToAction(start=start, end=end, action=action, words=text, evidence=cited)
 
 
-def loop(thumbs: Frames) -> Loop | None:
-    """Likeness of the first and the last picture; None for a single one, or a blank one."""
+def loop(thumbs: Frames, audio: Audio | None) -> Loop | None:
+    """Likeness of the end and the beginning; None for a single picture, or a blank one."""
     if len(thumbs) < 2:
         return None
     one, two = (thumbs.gray(k).astype(float) for k in (0, len(thumbs) - 1))
     if min(one.std(), two.std()) < FLAT:
         return None
-    similarity = float(((one - one.mean()) * (two - two.mean())).mean() / (one.std() * two.std()))
+    similarity = likeness(one, two)
+    first, last = (thumbs.i420[k].astype(float) for k in (0, len(thumbs) - 1))
+    difference = float(np.abs(first - last).mean() / 255)
+    between = range(0, len(thumbs), max(1, len(thumbs) // 200))
+    farthest = min(likeness(one, thumbs.gray(k).astype(float)) for k in between)
+    sounds = None if audio is None or not len(audio.samples) else sound_likeness(audio)
     return Loop(
         similarity=similarity,
-        loops=similarity >= LOOP,
+        difference=difference,
+        farthest=farthest,
+        sound_similarity=sounds,
+        loops=similarity >= LOOP
+        and difference <= LOOP_DIFFERENCE
+        and farthest < AWAY
+        and (sounds is None or sounds >= LOOP_SOUND),
         threshold=LOOP,
         last_s=float(thumbs.times[-1]),
     )
 
 
+def likeness(one: Array, two: Array) -> float:
+    """Zero-mean normalised cross-correlation of two pictures; 0 where one is blank."""
+    if min(one.std(), two.std()) < FLAT:
+        return 0.0
+    product = ((one - one.mean()) * (two - two.mean())).mean()
+    return float(np.clip(product / (one.std() * two.std()), -1, 1))
+
+
+def sound_likeness(audio: Audio) -> float:
+    """Likeness of the first and the last quarter second, 0..1; see ``Loop.sound_similarity``."""
+    size = min(round(LOOP_S * audio.rate), len(audio.samples))
+    ends = [np.asarray(audio.samples[:size], float), np.asarray(audio.samples[-size:], float)]
+    levels = [10 * np.log10(float((end**2).mean()) + 1e-12) for end in ends]
+    if max(levels) < HUSH_DB:
+        return 1.0
+    if abs(levels[0] - levels[1]) > LOOP_DB:
+        return 0.0
+    hertz = np.fft.rfftfreq(size, 1 / audio.rate)
+    bands = np.searchsorted(60 * 2 ** (np.arange(14) / 2), hertz)
+    one, two = (np.sqrt(np.bincount(bands, np.abs(np.fft.rfft(end)) ** 2)) for end in ends)
+    return float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))
+
+
+def motion(thumbs: Frames) -> list[Change]:
+    """Where the picture moves most, if it does so clearly more than usual: at most one change."""
+    step = int(np.searchsorted(thumbs.times, thumbs.times[0] + MOTION_S)) if len(thumbs) else 0
+    every = max(1, len(thumbs) // 1200)
+    at = list(range(step, len(thumbs), every))
+    if step < 1 or len(at) < 3:
+        return []
+    moved = np.array(
+        [np.abs(thumbs.gray(k).astype(float) - thumbs.gray(k - step)).mean() for k in at]
+    )
+    top, usual = float(moved.max()), float(np.median(moved))
+    if top < LEAST_MOTION or top < MOTION_RISE * usual:
+        return []
+    k = at[int(moved.argmax())]
+    t = float(thumbs.times[k - step] + thumbs.times[k]) / 2
+    rise = 1 - usual / top
+    return [Change("motion", cite(NAME, t, t, "the picture moves most"), rise)]
+
+
 def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Missing]:
     """Findings that could not be made, and why."""
-    gone: list[tuple[str, str]] = []
+    gone: list[Missing] = []
 
     def lacks(source: str, *parts: str, why: str = "gave nothing") -> None:
-        gone.extend((part, f"{source} {why}") for part in parts)
+        gone.extend(Missing(part=part, reason=f"{source} {why}", lacks=[source]) for part in parts)
 
     if of.camera is None:
         lacks("camera_analysis", "camera in hook and segments", "motion in the pace")
@@ -240,8 +325,8 @@ def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Mis
         )
     if made.loop is None:
         why = "the first or the last picture is blank" if pictures > 1 else "there is one picture"
-        gone.append(("loop ending", why))
-    return [Missing(part=part, reason=reason) for part, reason in gone]
+        gone.append(Missing(part="loop ending", reason=why))
+    return gone
 
 
 class TemporalFlow(Analyzer):
@@ -254,6 +339,7 @@ class TemporalFlow(Analyzer):
         self,
         video: Video,
         thumbs: Frames,
+        audio: Audio | None,
         speech: Speech | None,
         cut_analysis: Cuts,
         camera_analysis: Camera | None,
@@ -276,7 +362,7 @@ class TemporalFlow(Analyzer):
             description=qwen2_vl_temporal,
             quiet=not video.has_audio or (speech is not None and not speech.spans),
         )
-        found = moments(of)
+        found = moments(of, motion(thumbs))
         first = min(HOOK_S, of.end)
         elements = happenings(0.0, first, of)
         what = "; ".join(element.what for element in elements)
@@ -287,7 +373,7 @@ class TemporalFlow(Analyzer):
             segments=segments(of, found),
             emotional_course=feelings(of),
             calls_to_action=calls_to_action(of),
-            loop=loop(thumbs),
+            loop=loop(thumbs, audio),
         )
         gone = missing(of, made, video.has_audio, len(thumbs))
         return Partial(made, tuple(gone)) if gone else made

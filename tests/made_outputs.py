@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from actors.age_estimation import Face, Faces
-from actors.audio_analysis import Key, Silence, Sound, SoundSection, Tempo
+from actors.audio_analysis import Key, LoudnessCurve, Silence, Sound, SoundSection, Tempo
 from actors.audio_environment import RankedTag, Shares, SoundEvent, Soundscape, Tag, TaggedWindow
 from actors.background_segmentation import Background, ClassShare, EnvironmentSpan
 from actors.body_pose import Gesture, PosedPerson, Poses
@@ -99,6 +99,7 @@ def sound(
         else None,
         beats=pulse,
         onsets=pulse,
+        loudness=LoudnessCurve(times=[], momentary=[], short_term=[]),
         key=Key(
             tonic="C", mode="major", concentration=0.5, correlation=0.8, runner_up="A minor",
             runner_up_correlation=0.6,
@@ -241,7 +242,15 @@ def objects(*seen: tuple[str, float, float, float]) -> Objects:
     """Tracks with label, start, end and share of the picture."""
     tracks = [
         ObjectTrack.model_construct(
-            track=k, label=label, start=a, end=b, seen=[(a, b)], area=area, confidence=0.9
+            track=k,
+            label=label,
+            start=a,
+            end=b,
+            seen=[(a, b)],
+            area=area,
+            confidence=0.9,
+            times=[a],
+            boxes=[(0.1, 0.1, 0.9, 0.9)],
         )
         for k, (label, a, b, area) in enumerate(seen, 1)
     ]
@@ -261,6 +270,7 @@ def poses(*seen: tuple[float, float]) -> Poses:
     persons = [
         PosedPerson.model_construct(
             track=k, start=a, end=b, times=np.round(np.arange(a, b, 0.2), 3).tolist(),
+            boxes=[(0.2, 0.2, 0.8, 0.9)] * len(np.arange(a, b, 0.2)), confidence=0.8,
             posture="standing",
             gestures=[Gesture(start=a + 0.2, end=a + 0.8, gesture="waving", side="left")],
         )
@@ -390,8 +400,8 @@ def flow(moment: float = 6.0, loops: bool = True) -> Flow:
         ),
         moments=[
             Moment(
-                start=moment, end=moment, what="cut; text “BUS STOP”", kinds=["cuts", "text"],
-                weight=2, evidence=changes,
+                start=moment, end=moment, at=moment, what="cut; text “BUS STOP”",
+                kinds=["cuts", "text"], weight=2, score=1.2, rank=1, evidence=changes,
             )
         ],
         segments=[],
@@ -402,7 +412,10 @@ def flow(moment: float = 6.0, loops: bool = True) -> Flow:
                 evidence=[cite("text_overlay", 18.0, 19.0, "“follow me”")],
             )
         ],
-        loop=Loop(similarity=0.9, loops=loops, threshold=0.8, last_s=19.9),
+        loop=Loop(
+            similarity=0.97, difference=0.01, farthest=0.1, sound_similarity=0.9, loops=loops,
+            threshold=0.95, last_s=19.9,
+        ),
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_analyze_writes_the_report_and_json_stands_alone_on_stdout(run, clip, tm
         pytest.approx(1.0, abs=0.001)
     ]
     assert report["analyzers"]["color_analysis"]["reason"] == "not selected"
-    assert "2 of 19 measured" in done.stderr
+    assert "2 of 2 measured" in done.stderr
     assert "cut_analysis: ok" in done.stderr
 
 
@@ -115,7 +115,11 @@ def test_bad_input_exits_3_and_names_the_cause(run, tmp_path, make, words):
         ),
         (["analyze", "CLIP", "--only", ""], "at least one analyzer"),
         (["analyze", "CLIP", "--without", " , "], "at least one analyzer"),
+        (["analyze", "CLIP", "--only", ""], "age_estimation, audio_analysis"),
+        (["analyze", "CLIP", "--out", ""], "name a folder with --out"),
         (["analyze", "CLIP", "--set", "nonsense"], "not of the form"),
+        (["analyze", "CLIP", "--set", "nonsense"], "analyzers --options"),
+        (["analyze", "CLIP", "--set", "object_detection.fsp=3"], "its options: detector, fps"),
         (["analyze", "CLIP", "--set", "cut_analysis.nope=3"], "options of cut_analysis do not fit"),
         (["analyze", "CLIP", "--set", "cut_anlysis.x=3"], "did you mean cut_analysis?"),
         (["analyze", "CLIP", "--workers", "elves"], "'ray'"),
@@ -224,6 +228,33 @@ def test_strict_exits_4_when_something_failed(run, clip, tmp_path, monkeypatch):
     done = run("analyze", clip, *ONLY, "--out", tmp_path, "--strict")
     assert done.exit_code == 4
     assert run("analyze", clip, *ONLY, "--out", tmp_path).exit_code == 0
+
+
+def test_names_given_one_after_the_other_are_all_kept(run, clip, tmp_path):
+    twice = ["--only", "cut_analysis", "--only", "audio_analysis"]
+    done = run("analyze", clip, *ONLY[:2], *twice, "--out", tmp_path, "--json")
+    sections = json.loads(done.stdout)["analyzers"]
+    assert {n for n, s in sections.items() if s["status"] == "ok"} == {
+        "cut_analysis", "audio_analysis",
+    }  # fmt: skip
+
+
+def test_what_can_be_set_is_listed(run):
+    rows = {
+        row["option"]: row for row in json.loads(run("analyzers", "--options", "--json").stdout)
+    }
+    assert rows["object_detection.fps"]["default"] == "5.0"
+    assert "yolov8, rt-detr, d-fine" in rows["object_detection.detector"]["about"]
+
+
+def test_what_was_found_comes_first_and_missing_weights_in_one_line(run, clip, tmp_path):
+    names = "cut_analysis,qwen2_vl_temporal,background_segmentation"
+    done = run("analyze", clip, *ONLY[:2], "--only", names, "--out", tmp_path)
+    said = done.stderr[done.stderr.index("What it is.") :]
+    assert said.index("What it is.") < said.index("Shots") < said.index("analyzer ")
+    (line,) = [line for line in said.splitlines() if "weights not here" in line]
+    assert line.startswith("1 of 3 measured")
+    assert "background_segmentation, qwen2_vl_temporal; get them: tiktok-ray models pull" in line
 
 
 def test_analyzers_and_graph_speak_json_and_words(run):

@@ -367,7 +367,7 @@ def test_dolby_vision_without_a_base_layer_is_said_and_grey(tmp_path, settings, 
     assert color == probe(path, settings).color
     assert np.ptp(decoded.tracks["frames"].rgb(0).astype(int), axis=-1).max() <= 3
     with pytest.raises(Skip, match="Dolby Vision profile 5"):
-        ColorAnalysis().analyze(decoded.tracks["frames"], decoded.video)
+        ColorAnalysis().analyze(decoded.tracks["frames"], video=decoded.video)
 
 
 def test_dolby_vision_over_a_base_layer_is_shown_by_that(tmp_path, settings):

@@ -126,8 +126,8 @@ FOLDED = {
         (UP_L | UP_R, {("both hands raised", "both")}),
         (OUT_L, {("pointing", "left")}),
         (OUT_L | OUT_R, set()),
-        (CHIN_R, {("hand on face", "right")}),
-        (CHIN_R | OUT_L, {("hand on face", "right"), ("pointing", "left")}),
+        (CHIN_R, {("hand near face", "right")}),
+        (CHIN_R | OUT_L, {("hand near face", "right"), ("pointing", "left")}),
         (FOLDED, {("arms crossed", "both")}),
         ({"l_wrist": (0.1, 0.6), "r_wrist": (-0.1, 0.6)}, set()),
         ({"l_wrist": (0.01, 0.6), "r_wrist": (0.01, 0.6)}, set()),
@@ -161,7 +161,7 @@ def test_mirrored_bodies_gesture_with_the_other_side():
 def test_a_small_head_in_profile_is_as_wide_as_the_torso_says():
     body = moved(**CHIN_R)
     seen = without(poses.EYES, poses.EARS)
-    assert poses.gestures_of(body, seen) == {("hand on face", "right")}
+    assert poses.gestures_of(body, seen) == {("hand near face", "right")}
     assert poses.gestures_of(body, seen & without(poses.HIPS)) == set()
 
 

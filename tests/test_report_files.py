@@ -36,6 +36,19 @@ def test_a_smaller_report_stands_beside_a_fuller_one_and_says_so(tmp_path):
     assert {told(p).pop() for p in (less.path, other.path)} == {"cut_analysis", "body_pose"}
 
 
+@pytest.mark.parametrize("status", ["unavailable", "failed", "timed_out"])
+def test_a_report_in_which_something_did_not_work_out_is_a_smaller_one(tmp_path, status):
+    full = write_report(report("cut_analysis", "text_overlay"), tmp_path)
+    without = report("cut_analysis", "text_overlay")
+    without.analyzers["text_overlay"] = Section(status=status, reason="weights not here")
+    less = write_report(without, tmp_path)
+    assert told(full.path) == {"cut_analysis", "text_overlay"}
+    assert less.remark == f"{full.path} is left as it is: it also has text_overlay"
+    nothing_there = report("cut_analysis", "text_overlay")
+    nothing_there.analyzers["text_overlay"] = Section(status="skipped", reason="nothing to read")
+    assert write_report(nothing_there, tmp_path).path == full.path, "that is an answer too"
+
+
 def test_one_that_tells_of_as_much_replaces_it(tmp_path):
     first = write_report(report("cut_analysis"), tmp_path)
     second = write_report(report("cut_analysis", "text_overlay"), tmp_path)

@@ -91,24 +91,24 @@ def test_sentences_are_whole_and_without_placeholders():
 def test_the_figures_are_those_of_the_outputs():
     summary = summarize(info(title="My clip"), world())
     expected = {
-        "what it is": ["“My clip”", "person for 45%", "bus for 15%", "3 scenes in 2 settings"],
+        "what it is": ["“My clip”", "In view, by object_detection with its confidence: person for 45% (0.90)", "bus for 15% (0.90)", "3 scenes in 2 settings"],
         "hook": ["The first 3.0 s: one shot; speech “bin blue”."],
         "pace": ["5 cuts, 15.0 per minute.", "6 shots of 3.0 to 5.0 s", "(0.50) at 10.0 s",
-                 "5 of 5 cuts lie at most 0.07 s from a beat", "p = 5e-05"],
+                 "on the beat: 5 of 5 lie at most 0.07 s from one", "p = 5e-05"],
         "speech": ["for 6.4 s, 32% of the sound", "en, with a probability of 0.95",
                    "“bin blue at f two now lay", "3.4 s are on camera and 3.0 s are voice-over",
-                   "190 words per minute", "1 filler: “um” 1.", "happy, with a probability of 0.70",
+                   "190 words per minute", "1 filler: “um” 1.", "happy by speech_emotion, with a probability of 0.70",
                    "180 Hz"],
-        "text": ["100% of the time (3 captions and 1 watermark)", "“BUS STOP” from 6.0 to 9.0 s",
+        "text": ["100% of the time (3 captions and 1 watermark)", "“BUS STOP” (0.95) readable from 6.0 to 9.0 s",
                  "8.0 characters per second", "Of 3 captions, 2 are not spoken and 1 is spoken."],
         "sound": ["-18.0 LUFS, true peak -1.2 dBTP", "Silent for 15%", "120 beats per minute",
-                  "C major", "music in 15%", "Speech for 5.5 s", "24 dB over"],
-        "people": ["45% of the time", "3 face tracks", "ages, face by face: 30, 31 and 32",
-                   "into the camera in 80%", "3 blinks.", "waving (3)", "standing (3)"],
+                  "C major", "music in 15%", "with its probability: Speech for about 5.5 s (0.90), Trumpet for about", "24 dB over"],
+        "people": ["45% of the time", "in 3 tracks", "face by face, without a confidence: 30, 31 and 32",
+                   "into the camera in 80%", "3 blinks.", "waving (3, 0.80)", "standing (3, 0.80)"],
         "look": ["teal 60%", "5200 K", "Sepia on 80%", "Sharpness 0.60 of 1",
                  "detail of 400 x 711", "letterbox on 25%", "moves in 60%", "pan left (1)"],
         "key moments": ["At 6.0 s: cut; text “BUS STOP”.", "Call to action at 18.0 s (follow)",
-                        "like the first by 0.90"],
+                        "like the first by 0.97, and the sound at both ends by 0.90"],
     }  # fmt: skip
     for about, parts in expected.items():
         told = " ".join(sentences(summary, about))
@@ -164,7 +164,7 @@ def test_partial_and_failed_sections_say_what_they_lack():
         "camera_analysis": "failed: ValueError: bad",
         "color_analysis": "skipped: not selected",
     }
-    assert summary["measured"] == summary["of"] - 2 == 17
+    assert summary["measured"] == summary["of"] - 1 == 17, "what was not selected does not count"
     assert "speech_transcription" in summary["found"]
     assert "camera_analysis" not in summary["found"]
 
@@ -227,9 +227,9 @@ def test_nothing_found_is_said_where_it_was_looked_for():
             cut_analysis=Section(status="ok", output=made.cuts(())),
         ),
     )
-    assert sentences(summary, "text") == ["No text was found on the picture."]
-    assert "No person was detected." in sentences(summary, "people")
-    assert sentences(summary, "pace")[0] == "0 cuts, 0.0 per minute."
+    assert sentences(summary, "text") == ["No text was found on the picture by text_overlay."]
+    assert "No person was detected by object_detection." in sentences(summary, "people")
+    assert sentences(summary, "pace")[0] == "One shot: no cut."
 
 
 def test_text_that_could_not_be_read_is_not_called_none():
@@ -307,7 +307,7 @@ def test_ages_without_an_agreed_sex_lose_no_summary():
     )
     sections["age_estimation"] = sections["age_estimation"].model_copy(update={"output": unsexed})
     text = summarize(info(), sections)["text"]
-    assert "Estimated ages, face by face: 30" in text
+    assert "face by face, without a confidence: 30" in text
     assert "sex:" not in text
 
 

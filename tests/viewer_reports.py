@@ -135,6 +135,7 @@ def outputs(end: float, pace: float = 1.0, text: Callable[[str], str] = str) -> 
             "times": times,
             "boxes": [tuple(b) for b in moving[: len(times)]],
             "confidences": [0.9] * len(times),
+            "confidence": 0.9,
         }
 
     def face(k: int, start: float, stop: float) -> dict[str, Any]:
@@ -249,8 +250,8 @@ def outputs(end: float, pace: float = 1.0, text: Callable[[str], str] = str) -> 
                 track(k, ("person", "cup", "cat")[k % 3], a, b) for k, (a, b) in enumerate(shots)
             ],
             "classes": [
-                {"label": text("person"), "screen_share": 0.7, "screen_time_s": 0.7 * end},
-                {"label": "cup", "screen_share": 0.3, "screen_time_s": 0.3 * end},
+                {"label": text(label), "at_once": 1, "screen_share": s, "screen_time_s": s * end}
+                for label, s in (("person", 0.7), ("cup", 0.3))[: len(shots)]
             ],
         },
         "body_pose": {"persons": [person(k, *s) for k, s in enumerate(shots)]},

@@ -701,8 +701,10 @@ app = typer.Typer(
 def run_command(
     manifest: Annotated[str, typer.Argument(help="txt, csv, jsonl, parquet, a folder, or -")],
     out: Annotated[str, typer.Option("--out", help="Folder, or an address that pyarrow knows")],
-    only: Annotated[str | None, typer.Option("--only", help="Names, joined by commas")] = None,
-    without: Annotated[str | None, typer.Option("--without", help="The same")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Names, joined by commas")
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option("--without", help="The same")] = None,
     column: Annotated[
         str | None, typer.Option("--column", help="Column of a csv, jsonl or parquet")
     ] = None,

@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 import time
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +18,29 @@ from typer.core import TyperGroup
 
 from tiktok_ray import __version__, captions, exports, find, logs, operations
 from tiktok_ray.batch import app as batch_app
-from tiktok_ray.commands import Exit, explained, names_of, open_settings, options_of, run_tidily
+from tiktok_ray.commands import (
+    Exit,
+    explained,
+    folder_of,
+    names_of,
+    open_settings,
+    options_of,
+    run_tidily,
+)
 from tiktok_ray.compose import analyze_source, make_graph
-from tiktok_ray.console import Display, console, console_for, headline, problem, summary, table_of
+from tiktok_ray.console import (
+    Display,
+    console,
+    console_for,
+    headline,
+    lacks_weights,
+    problem,
+    summary,
+    table_of,
+    told,
+)
 from tiktok_ray.files import write_whole
+from tiktok_ray.graph import Graph
 from tiktok_ray.json_text import json_text
 from tiktok_ray.report import VideoReport
 from tiktok_ray.report_files import Written, check_folder, file_name, write_report
@@ -83,8 +104,13 @@ def write_page(report: VideoReport, folder: Path, video: Path) -> Path:
     return write_whole(folder / f"{file_name(report)}.html", text)
 
 
-Only = Annotated[str | None, typer.Option("--only", help="Names, joined by commas")]
-Without = Annotated[str | None, typer.Option("--without", help="Names, joined by commas")]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", help="Names, joined by commas; may be repeated")
+]
+Without = Annotated[
+    list[str] | None, typer.Option("--without", help="Names, joined by commas; may be repeated")
+]
+OutOption = Annotated[str, typer.Option("--out", help="Folder of the report")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="analyzer.option=value; may be repeated")
 ]
@@ -95,7 +121,7 @@ def analyze(
     source: Annotated[str, typer.Argument(help="A file, or a link")],
     only: Only = None,
     without: Without = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
+    out: OutOption = "results",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
     as_html: Annotated[bool, typer.Option("--html", help="Write a page to look at too")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
@@ -120,31 +146,33 @@ def analyze(
         settings = open_settings(decoder=decoder, workers=workers, options=options_of(pairs))
         if not source.strip():
             raise typer.BadParameter("name a file, or give a link")
-        check_folder(out)
+        folder, wanted, unwanted = folder_of(out), names_of(only), names_of(without)
+        chosen = list(make_graph().select(wanted, unwanted))
+        make_graph().check_options(settings.options)
+        check_folder(folder)
         if pull:
-            chosen = list(make_graph().select(names_of(only), names_of(without)))
             _pull(_wanted_weights(chosen, settings, False), settings)
         display = Display(source, make_graph().order)
         pages: list[Path] = []
 
         def keep(report: VideoReport, video: Path) -> None:
             if as_html:
-                pages.append(write_page(report, out, video))
+                pages.append(write_page(report, folder, video))
 
         with logs.native_aside(settings.home), display:
             report = run_tidily(
                 analyze_source(
                     source,
                     settings,
-                    only=names_of(only),
-                    without=names_of(without),
+                    only=wanted,
+                    without=unwanted,
                     listen=display,
                     keep=keep,
                     cached=not no_cache,
                 )
             )
     with explained(answering=True):
-        _finish(report, write_report(report, out), as_json, settings)
+        _finish(report, write_report(report, folder), as_json, settings)
     for page in pages:
         console.print(f"page: {page}", soft_wrap=True)
     if strict and report.failed():
@@ -157,20 +185,20 @@ def probe(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
 ) -> None:
     """Show what is known of a file without analyzing it: streams, clocks, colours, sound."""
-    from tiktok_ray.probing import probed, told
+    from tiktok_ray import probing
 
     with explained():
-        found = probed(file, open_settings())
+        found = probing.probed(file, open_settings())
     if as_json:
         print(json_text(found))
         return
-    for heading, words in told(found):
+    for heading, words in probing.told(found):
         print(f"{heading:<12}{words}")
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the report")] = Path("results"),
+    out: OutOption = "results",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
     workers: Annotated[
         str | None, typer.Option("--workers", help="auto, ray, threads or processes")
@@ -180,8 +208,8 @@ def demo(
     from tiktok_ray.demo import compare, demo_clip
 
     with explained():
-        settings = open_settings(workers=workers)
-        check_folder(out)
+        settings, folder = open_settings(workers=workers), folder_of(out)
+        check_folder(folder)
         begin = time.perf_counter()
         clip = demo_clip(settings)
         console.print(f"clip: {clip} ({time.perf_counter() - begin:.1f} s)", soft_wrap=True)
@@ -189,7 +217,7 @@ def demo(
         with logs.native_aside(settings.home), display:
             report = run_tidily(analyze_source(str(clip), settings, listen=display, cached=False))
     with explained(answering=True):
-        _finish(report, write_report(report, out), as_json, settings)
+        _finish(report, write_report(report, folder), as_json, settings)
     lines = compare(report.plain())
     console.print(table_of([line.__dict__ for line in lines], "Against the truth"))
     wrong = [line for line in lines if line.verdict == "wrong"]
@@ -201,10 +229,11 @@ def demo(
 def _finish(report: VideoReport, written: Written, as_json: bool, settings: Settings) -> None:
     if as_json:
         sys.stdout.write(report.to_json() + "\n")
+    told(report)
+    console.print(summary(report))
     console.print(
         f"[bold]{headline(report, weights_wanted_gib(report, settings))}[/]", soft_wrap=True
     )
-    console.print(summary(report, []))
     run = report.run
     console.print(
         f"{run.wall_s:.1f} s for {report.video.duration_s:.1f} s of video "
@@ -223,8 +252,7 @@ def weights_wanted_gib(report: VideoReport, settings: Settings) -> float | None:
     graph = make_graph()
     sizes: dict[str, float] = {}
     for name, section in report.analyzers.items():
-        wants = [section.reason or "", *(m.reason for m in section.missing or [])]
-        if name in graph.analyzers and any("models pull" in reason for reason in wants):
+        if name in graph.analyzers and lacks_weights(section):
             for variant in graph.analyzers[name].variants:
                 if variant.cpu and variant.weights:
                     for w in variant.weights.values():
@@ -235,11 +263,19 @@ def weights_wanted_gib(report: VideoReport, settings: Settings) -> float | None:
 
 
 @app.command()
-def analyzers(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """List the analyzers: what each reads, and how it would run here."""
+def analyzers(
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    options: Annotated[
+        bool, typer.Option("--options", help="List what --set can set, instead")
+    ] = False,
+) -> None:
+    """List the analyzers: what each reads, and how it would run here; or their options."""
     from tiktok_ray.placement import plan
 
     graph = make_graph()
+    if options:
+        _show(list(_options_there(graph)), as_json)
+        return
     made = plan(graph.analyzers.values(), open_settings())
     rows: list[dict[str, Any]] = []
     for name in graph.order:
@@ -249,6 +285,19 @@ def analyzers(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         here = f"{place.variant.name} on {place.device}" if place else made.unavailable[name]
         rows.append({"analyzer": name, "finds": about, "reads": ", ".join(reads), "here": here})
     _show(rows, as_json)
+
+
+def _options_there(graph: Graph) -> Iterator[dict[str, Any]]:
+    """A row for each option of each analyzer: its name as ``--set`` takes it, default, meaning."""
+    for name in graph.order:
+        for option, field in graph.analyzers[name].options_type.model_fields.items():
+            choices = typing.get_args(field.annotation)
+            plain = choices and all(isinstance(choice, str) for choice in choices)
+            yield {
+                "option": f"{name}.{option}",
+                "default": json.dumps(field.default, default=str),
+                "about": (field.description or "") + (f" ({', '.join(choices)})" if plain else ""),
+            }
 
 
 @app.command()

@@ -9,8 +9,9 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -90,12 +91,29 @@ def _where_logged() -> str:
     return f"the log has the traceback: {files[0]}" if files else "there is no log"
 
 
-def names_of(text: str | None) -> list[str]:
-    """Names joined by commas; none where nothing was given. Raises ``typer.BadParameter``."""
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    if text is not None and not names:
-        raise typer.BadParameter("name at least one analyzer; see: tiktok-ray analyzers")
-    return names
+def names_of(given: str | Sequence[str] | None) -> list[str]:
+    """Names joined by commas, or given one after the other; none where nothing was given.
+
+    Raises ``typer.BadParameter``, which lists the choices, for one that is empty.
+    """
+    texts = [given] if isinstance(given, str) else list(given or ())
+    names = []
+    for text in texts:
+        found = [name.strip() for name in text.split(",") if name.strip()]
+        if not found:
+            from actors import NAMES
+
+            there = ", ".join(sorted(NAMES))
+            raise typer.BadParameter(f"name at least one analyzer; there are: {there}")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+def folder_of(text: str) -> Path:
+    """The folder named. Raises ``typer.BadParameter`` for none."""
+    if not text.strip():
+        raise typer.BadParameter("name a folder with --out; . is the one you are in")
+    return Path(text)
 
 
 def open_settings(**changes: Any) -> Settings:
@@ -115,7 +133,10 @@ def options_of(pairs: list[str]) -> dict[str, dict[str, Any]]:
         place, equals, text = pair.partition("=")
         name, dot, option = place.partition(".")
         if not (equals and dot and name and option):
-            raise typer.BadParameter(f"{pair!r} is not of the form analyzer.option=value")
+            raise typer.BadParameter(
+                f"{pair!r} is not of the form analyzer.option=value;"
+                " what there is: tiktok-ray analyzers --options"
+            )
         try:
             value = json.loads(text)
         except ValueError:

@@ -6,17 +6,22 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from tiktok_ray.engine import Progress
-from tiktok_ray.report import NOT_SELECTED, StreamInfo, VideoReport
+from tiktok_ray.report import NOT_SELECTED, Section, StreamInfo, VideoReport
 
 WIDTH_WHEN_PIPED = 160
+#: Most sentences, and most shots, that are listed.
+LISTED = 60
+#: How the reason begins where weights are not here; what cannot be read has another.
+NO_WEIGHTS = "weights not on this machine"
 
 
 def console_for(file: TextIO) -> Console:
@@ -71,11 +76,16 @@ class Display:
         print(f"[{at:6.1f} s] {p.name}: {p.state}{seconds}{found}", file=sys.stderr, flush=True)
 
     def _table(self) -> Table:
+        """State and seconds stay whole in a window of 80 columns; what was found is cut short."""
         now = time.perf_counter()
-        table = Table(title=f"{self.title}  {now - self.begin:.1f} s", title_justify="left")
-        for column, width in (("analyzer", 28), ("state", 12), ("s", 6)):
-            table.add_column(column, width=width, justify="right" if column == "s" else "left")
-        table.add_column("found", ratio=1, no_wrap=True)
+        table = Table(
+            title=f"{self.title}  {now - self.begin:.1f} s", title_justify="left", box=None,
+            expand=True, padding=(0, 1, 0, 0),
+        )  # fmt: skip
+        for column, width in (("analyzer", 27), ("state", 11), ("s", 6)):
+            justify: Literal["left", "right"] = "right" if column == "s" else "left"
+            table.add_column(column, width=width, min_width=width, justify=justify, no_wrap=True)
+        table.add_column("found", ratio=1, no_wrap=True, overflow="ellipsis")
         for name in ("decode", *self.names):
             p = self.rows.get(name)
             if p is None or p.found == NOT_SELECTED:
@@ -109,20 +119,56 @@ def _soundless(streams: Iterable[StreamInfo]) -> str:
     return ", no usable sound" if any(s.kind == "audio" for s in streams) else ", no sound"
 
 
-def summary(report: VideoReport, lacking: Sequence[str]) -> Table:
-    """The report for reading: what was measured first, then what was not and why."""
-    v = report.video
-    table = Table(
-        title=f"{escape(v.title or v.id)}: {v.duration_s:.1f} s, {v.width} x {v.height}, "
-        f"{v.fps:.2f} fps" + ("" if v.has_audio else _soundless(v.streams)),
-        title_justify="left",
-        caption="\n".join(map(escape, lacking)),
-        caption_justify="left",
-        show_edge=False,
-    )
-    table.add_column("analyzer", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("s", justify="right", no_wrap=True)
+def told(report: VideoReport, file: Console | None = None) -> None:
+    """Print what was found, for reading: the summary, the transcript, and the shots."""
+    v, out = report.video, file or console
+    title = f"{v.title or v.id}: {v.duration_s:.1f} s, {v.width} x {v.height}, {v.fps:.2f} fps"
+    out.print(f"[bold]{escape(title + ('' if v.has_audio else _soundless(v.streams)))}[/]\n")
+    if report.summary and report.summary.text:
+        out.print(escape(report.summary.text) + "\n")
+    spoken = _lines(report, "speech_transcription", "segments")
+    shots = _lines(report, "cut_analysis", "shots")
+    _listed(out, "Transcript", [f"{_clock(s['start'])}  {s['text']}" for s in spoken])
+    _listed(out, "Shots", [f"{_clock(s['start'])} to {_clock(s['end'])}" for s in shots], several=4)
+
+
+def _lines(report: VideoReport, name: str, part: str) -> list[dict[str, Any]]:
+    """A list of an output as plain dictionaries; nothing where there is none."""
+    section = report.analyzers.get(name)
+    output = section.output if section else None
+    plain = output.model_dump() if isinstance(output, BaseModel) else output or {}
+    return list(plain.get(part) or ())
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{minutes:.0f}:{rest:04.1f}"
+
+
+def _listed(out: Console, title: str, lines: Sequence[str], several: int = 1) -> None:
+    """A heading and its lines, at most ``LISTED``, so many of them in a row."""
+    if not lines:
+        return
+    out.print(f"[bold]{title}[/] ({len(lines)})")
+    for k in range(0, min(len(lines), LISTED), several):
+        out.print("  " + escape("   ".join(lines[k : min(k + several, LISTED)])))
+    if len(lines) > LISTED:
+        out.print(f"  … {len(lines) - LISTED} more, in the report")
+    out.print()
+
+
+def lacks_weights(section: Section) -> bool:
+    """Whether an analyzer, or part of it, could not run because weights are not here."""
+    reasons = [section.reason or "", *(m.reason for m in section.missing or ())]
+    return any(reason.startswith(NO_WEIGHTS) for reason in reasons)
+
+
+def summary(report: VideoReport) -> Table:
+    """The analyzers one by one: how each ended, what it found, and what it could not."""
+    table = Table(show_edge=False)
+    for column, width in (("analyzer", 27), ("status", 11), ("s", 6)):
+        justify: Literal["left", "right"] = "right" if column == "s" else "left"
+        table.add_column(column, min_width=width, justify=justify, no_wrap=True)
     table.add_column("found, or why not", overflow="fold")
     order = ("ok", "partial", "failed", "timed_out", "skipped", "unavailable")
     for name, section in sorted(
@@ -130,32 +176,48 @@ def summary(report: VideoReport, lacking: Sequence[str]) -> Table:
     ):
         if section.reason == NOT_SELECTED:
             continue
+        if section.status == "unavailable" and lacks_weights(section):
+            continue  # told in one line for all of them
         found = report.summary.found.get(name, "") if report.summary else ""
-        lost = "; ".join(f"no {m.part}: {m.reason}" for m in section.missing or [])
-        words = ". ".join(w for w in (found, lost, section.reason or "") if w)
+        words = ". ".join(w for w in (found, _lost(section), section.reason or "") if w)
         state = f"[{STYLES[section.status]}]{section.status}"
         took = f"{section.seconds:.2f}" if section.seconds else ""
         table.add_row(name, state, "cached" if section.cached else took, escape(words))
     return table
 
 
+def _lost(section: Section) -> str:
+    """What parts are missing, each reason once; those for want of weights or of others in short."""
+    reasons: dict[str, list[str]] = {}
+    others: dict[str, None] = {}
+    for missing in section.missing or ():
+        if missing.lacks:
+            others |= dict.fromkeys(missing.lacks)
+        elif missing.reason.startswith(NO_WEIGHTS):
+            reasons.setdefault("weights not here", []).append(missing.part)
+        else:
+            reasons.setdefault(missing.reason, []).append(missing.part)
+    parts = [f"no {', '.join(parts)}: {reason}" for reason, parts in reasons.items()]
+    return "; ".join([*parts, *([f"without {', '.join(others)}"] if others else [])])
+
+
 def headline(report: VideoReport, weights_gib: float | None) -> str:
-    """``9 of 19 measured; 10 need weights, 3.1 GiB: tiktok-ray models pull``."""
+    """``7 of 14 measured; weights not here: … (3.1 GiB): tiktok-ray models pull``.
+
+    Of those that had something to do: whoever is skipped does not count.
+    """
     statuses = [s.status for s in report.analyzers.values()]
     measured = statuses.count("ok") + statuses.count("partial")
-    parts = [f"{measured} of {len(statuses)} measured"]
-    wanting = [
-        name
-        for name, s in report.analyzers.items()
-        if "models pull" in (s.reason or "")
-        or any("models pull" in m.reason for m in s.missing or [])
-    ]
-    if wanting:
-        size = f", {weights_gib:.1f} GiB" if weights_gib else ""
-        parts.append(f"{len(wanting)} need weights{size}: tiktok-ray models pull")
+    parts = [f"{measured} of {len(statuses) - statuses.count('skipped')} measured"]
     for status, words in (("failed", "failed"), ("timed_out", "timed out")):
         if n := statuses.count(status):  # type: ignore[arg-type]
             parts.append(f"{n} {words}")
+    wanting = [name for name, s in report.analyzers.items() if lacks_weights(s)]
+    if wanting:
+        some = {name for name in wanting if report.analyzers[name].status == "partial"}
+        names = ", ".join(f"{name} (in part)" if name in some else name for name in wanting)
+        size = f", {weights_gib:.1f} GiB" if weights_gib else ""
+        parts.append(f"weights not here{size}: {names}; get them: tiktok-ray models pull")
     return "; ".join(parts)
 
 

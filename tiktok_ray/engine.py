@@ -240,6 +240,7 @@ class _Job:
         return time.perf_counter() - self.begin
 
     def end(self, name: str, section: Section) -> None:
+        section = _asked_for(section, self.names)
         self.sections[name] = section
         self.done[name].set()
         output = section.output
@@ -531,8 +532,11 @@ class Engine:
         sections = {name: job.sections[name] for name in sorted(job.sections)}
         wall = job.elapsed()
         lost: list[Missing] = []
-        events = timeline.merge(sections, video.duration_s, lost, info.events())
-        summary = _summary(info, sections, lost)
+        told = _settled(sections)
+        events = timeline.merge(told, video.duration_s, lost, info.events())
+        summary = _summary(info, told, lost)
+        if summary:
+            summary = summary.model_copy(update={"left_out": _left_out(sections, told) or None})
         return VideoReport(
             video=info,
             analyzers=sections,
@@ -555,6 +559,38 @@ class Engine:
                 lost=lost or None,
             ),
         )
+
+
+def _settled(sections: Mapping[str, Section]) -> Mapping[str, Section]:
+    """The sections as they are told; as they are, when that fails."""
+    from tiktok_ray.agreement import settled  # imports the types of all analyzers
+
+    try:
+        return settled(sections)
+    except Exception as error:
+        log.error("what analyzers disagree on could not be settled", exc_info=error)
+        return sections
+
+
+def _left_out(sections: Mapping[str, Section], told: Mapping[str, Section]) -> dict[str, list[int]]:
+    """By analyzer, the numbers of tracks that are not told since another analyzer denies them."""
+    name = "body_pose"
+    if name not in sections:
+        return {}
+    here, kept = (getattr(each[name].output, "persons", ()) for each in (sections, told))
+    tracks = {body.track for body in here} - {body.track for body in kept}
+    return {name: sorted(tracks)} if tracks else {}
+
+
+def _asked_for(section: Section, names: Collection[str]) -> Section:
+    """The section without the parts that lack only what nobody asked for."""
+    if not section.missing:
+        return section
+    kept = [m for m in section.missing if not m.lacks or set(m.lacks) & set(names)]
+    if len(kept) == len(section.missing):
+        return section
+    status = "ok" if section.status == "partial" and not kept else section.status
+    return section.model_copy(update={"missing": kept or None, "status": status})
 
 
 def _summary(

@@ -148,6 +148,10 @@ class Missing(Model):
 
     part: str = derived("What of the output is missing")
     reason: str = derived("Why")
+    lacks: list[str] | None = derived(
+        "The analyzers for want of whose output it is missing; absent where it is not for that",
+        default=None,
+    )
 
 
 class Coverage(Model):
@@ -359,7 +363,7 @@ class Summary(Model):
     """The report in plain sentences, each with what it rests on; and what was not measured."""
 
     measured: int = derived("Analyzers that gave something: `ok` or `partial`", range="0..of")
-    of: int = derived("Analyzers that there are")
+    of: int = derived("Analyzers that had something to do: all but those `skipped`")
     duration_s: float = derived("Of the video", unit="s")
     text: str = derived("All sentences, a paragraph a topic; empty where there are none")
     statements: list[Statement] = derived("The sentences, topic by topic")
@@ -367,6 +371,11 @@ class Summary(Model):
     found: dict[str, str] = derived("What each analyzer found, in a line")
     not_measured: dict[str, str] = derived(
         "What gave nothing (`analyzer`, or `analyzer: part`), with the reason"
+    )
+    left_out: dict[str, list[int]] | None = derived(
+        "By analyzer, the numbers of tracks of which neither the summary nor the timeline tells, since"
+        " another analyzer denies them or the model is unsure; absent where there are none",
+        default=None,
     )
 
 

@@ -1,17 +1,17 @@
 """Reports and pages as files. Nothing is lost and nothing is overwritten by less.
 
 A report has the name of its video. Where a report of the same video stands that tells of analyzers
-which the new one left out, or a file that is no report, the new one is written beside it.
+of which the new one has nothing (not selected, without weights, failed), or a file that is no report, the new one is written beside it.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tiktok_ray.files import safe_name, write_whole
 from tiktok_ray.report import NOT_SELECTED, VideoReport
@@ -70,7 +70,7 @@ def _free_place(report: VideoReport, folder: Path, name: str) -> tuple[Path, str
     """The first place whose report, if any, tells of no analyzer that this one leaves out."""
     remark = ""
     for path in _places(folder, name):
-        lacking = _told_of(path) - _selected(report) if path.exists() else set()
+        lacking = _told_of(path) - _told(report) if path.exists() else set()
         if not lacking:
             return path, remark
         more = ", ".join(sorted(lacking))
@@ -86,14 +86,23 @@ def _places(folder: Path, name: str) -> Iterator[Path]:
         number += 1
 
 
-def _selected(report: VideoReport) -> set[str]:
-    return {n for n, s in report.analyzers.items() if s.reason != NOT_SELECTED}
+def _told(report: VideoReport) -> set[str]:
+    sections = {name: section.model_dump() for name, section in report.analyzers.items()}
+    return set(_measured(sections))
+
+
+def _measured(sections: Mapping[str, Any]) -> Iterator[str]:
+    """The analyzers that ran to an end of their own, whether or not they found anything."""
+    for name, section in sections.items():
+        idle = section["status"] == "skipped" and section.get("reason") != NOT_SELECTED
+        if idle or section["status"] in ("ok", "partial"):
+            yield name
 
 
 def _told_of(path: Path) -> set[str]:
     """The analyzers that a report at this path tells of; what is no report tells of the unknown."""
     try:
         sections = json.loads(path.read_text(encoding="utf-8"))["analyzers"]
-        return {n for n, s in sections.items() if s.get("reason") != NOT_SELECTED}
+        return set(_measured(sections))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {"something that is no report"}

@@ -29,7 +29,7 @@ from actors.scene_segmentation import Scenes
 from actors.speech_emotion import VoiceEmotion
 from actors.speech_flow import Delivery
 from actors.speech_transcription import Transcript
-from actors.temporal_flow import Flow
+from actors.temporal_flow import Flow, Loop
 from actors.text_overlay import Overlays
 from tiktok_ray import report, spans
 from tiktok_ray.report import (
@@ -51,6 +51,10 @@ T = TypeVar("T", bound=Output)
 WORDS, LISTED, CITED = 40, 6, 8
 #: Sound that lasts longer than the pictures, or begins before them, is told from here on, in seconds.
 NOTICED_S = 0.5
+#: From this confidence on a model's finding is told before those that it is less sure of.
+SURE = 0.6
+#: Smaller shares of the sound are not worth a word.
+LEAST_SHARE = 0.005
 
 #: How captions stand to the speech, in words.
 SAID = {
@@ -90,6 +94,11 @@ class Report:
         output = section.output if section else None
         return output if isinstance(output, kind) else None
 
+    def by(self, name: str) -> str:
+        """The model behind an analyzer's output, as a sentence names it."""
+        section = self.sections.get(name)
+        return section.model.variant if section and section.model else name
+
     def whole(self, name: str) -> Source:
         """An analyzer over the whole video."""
         return Source(name, 0.0, self.video.duration_s)
@@ -112,12 +121,15 @@ Sentences = Iterator[tuple[str, Sequence[Source]]]
 def summarize(
     video: VideoInfo, sections: Mapping[str, Section], lost: list[Missing] | None = None
 ) -> Summary:
-    """The summary of a report. A topic that cannot be told is named in ``lost``."""
+    """The summary of a report. A topic that cannot be told is named in ``lost``.
+
+    ``sections``: as ``tiktok_ray.agreement.settled`` gives them.
+    """
     made = statements(Report(video, sections), lost)
     counts = Counter(section.status for section in sections.values())
     return Summary(
         measured=counts["ok"] + counts["partial"],
-        of=len(sections),
+        of=len(sections) - counts["skipped"],
         duration_s=video.duration_s,
         text="\n\n".join(
             f"{about[0].upper()}{about[1:]}. {' '.join(s.text for s in made if s.about == about)}"
@@ -256,11 +268,7 @@ def _what(r: Report) -> Sentences:
             if text:
                 yield f"The describer's words: {quoted(text)}.", [r.whole("qwen2_vl_temporal")]
     if (objects := r.get("object_detection", Objects)) and objects.classes:
-        shown = [f"{c.label} for {c.screen_share:.0%}" for c in objects.classes]
-        yield (
-            f"In view: {listed(shown)} of {r.shown()}.",
-            [r.whole("object_detection")],
-        )
+        yield from _in_view(r, objects)
     if (ground := r.get("background_segmentation", Background)) and ground.environments:
         seconds: dict[str, float] = {}
         for part in ground.environments:
@@ -272,6 +280,23 @@ def _what(r: Report) -> Sentences:
         many = counted(len(scenes.scenes), "scene")
         where = counted(len(scenes.settings), "setting")
         yield f"{many} in {where}.", _at("scene_segmentation", scenes.scenes)
+
+
+def _in_view(r: Report, objects: Objects) -> Sentences:
+    """Classes of things, the surest ones first, each with its confidence."""
+    sure = objects.confidences()
+    told = {
+        c.label: f"{c.label} for {c.screen_share:.0%} ({sure[c.label]:.2f})"
+        for c in sorted(objects.classes, key=lambda c: (-c.screen_share * sure[c.label], c.label))
+    }
+    likely = [text for label, text in told.items() if sure[label] >= SURE]
+    perhaps = [text for label, text in told.items() if sure[label] < SURE]
+    model, time = r.by("object_detection"), r.shown()
+    source = [r.whole("object_detection")]
+    if likely:
+        yield f"In view, by {model} with its confidence: {listed(likely)} of {time}.", source
+    if perhaps:
+        yield f"Perhaps in view, {model} being unsure: {listed(perhaps)} of {time}.", source
 
 
 def _sound_of(v: VideoInfo) -> str:
@@ -300,11 +325,14 @@ def _pace(r: Report) -> Sentences:
     if cuts := r.get("cut_analysis", Cuts):
         kinds = Counter(t.kind for t in cuts.transitions if t.new_shot is not None)
         which = listed(f"{n} {kind}" for kind, n in kinds.most_common()) if len(kinds) > 1 else ""
-        yield (
-            f"{counted(len(cuts.times), 'cut')}{f' ({which})' if which else ''},"
-            f" {cuts.cuts_per_minute:.1f} per minute.",
-            [Source("cut_analysis", t, t) for t in cuts.times] or [r.whole("cut_analysis")],
-        )
+        if not cuts.times:
+            yield "One shot: no cut.", [r.whole("cut_analysis")]
+        else:
+            yield (
+                f"{counted(len(cuts.times), 'cut')}{f' ({which})' if which else ''},"
+                f" {cuts.cuts_per_minute:.1f} per minute.",
+                [Source("cut_analysis", t, t) for t in cuts.times],
+            )
         if len(cuts.shots) > 1:
             yield (
                 f"{counted(len(cuts.shots), 'shot')} of {cuts.shortest_shot_s:.1f} to"
@@ -321,9 +349,9 @@ def _pace(r: Report) -> Sentences:
             [r.whole("temporal_flow")],
         )
     cross = r.get("cross_analyzer_intelligence", Findings)
-    if cross and (beats := cross.beat_match):
+    if cross and (beats := cross.beat_match) and beats.on_the_beat:
         yield (
-            f"{beats.near} of {counted(beats.cuts, 'cut')} lie at most 0.07 s from a beat (mean"
+            f"Cuts are on the beat: {beats.near} of {beats.cuts} lie at most 0.07 s from one (mean"
             f" distance {beats.mean_distance_s:.3f} s, by chance {beats.expected_s:.3f} s, p ="
             f" {beats.p_value:.2g}).",
             _of([beats]),
@@ -348,7 +376,10 @@ def _speech(r: Report) -> Sentences:
                 at,
             )
         if heard.text:
-            yield f"{counted(heard.word_count or 0, 'word')}: {quoted(heard.text)}.", at
+            yield _words(r, heard), at
+        if heard.words_dropped:
+            dropped = counted(heard.words_dropped, "word")
+            yield f"Left out as placed where nobody speaks: {dropped}.", at
     cross = r.get("cross_analyzer_intelligence", Findings)
     if cross and cross.voices:
         parts = []
@@ -358,10 +389,13 @@ def _speech(r: Report) -> Sentences:
         yield f"Of the speech, {listed(parts)}.", _of(cross.voices)
     if talk := r.get("speech_flow", Delivery):
         if talk.articulation_rate is not None:
+            pauses = talk.pauses
             yield (
-                f"Articulation rate {talk.articulation_rate:.0f} {talk.counted} per minute,"
-                f" {counted(len(talk.pauses), 'pause')} of a quarter second or more.",
-                [r.whole("speech_flow")],
+                f"Articulation rate about {talk.articulation_rate:.0f} {talk.counted} per minute"
+                f" {'as they were recognised' if talk.counted == 'words' else 'by their nuclei'},"
+                f" {counted(len(pauses), 'pause') if pauses else 'no pause'} of a quarter second or"
+                " more.",
+                [r.whole("speech_flow"), *_at("speech_flow", pauses)],
             )
         if talk.fillers:
             words = Counter(filler.text for filler in talk.fillers)
@@ -372,8 +406,8 @@ def _speech(r: Report) -> Sentences:
         at = _at("speech_emotion", voice.segments)
         if voice.emotion:
             yield (
-                f"The voice is taken to be {voice.emotion.word}, with a probability of"
-                f" {voice.emotion.probability:.2f}.",
+                f"The voice is taken to be {voice.emotion.word} by {r.by('speech_emotion')}, with a"
+                f" probability of {voice.emotion.probability:.2f}.",
                 at,
             )
         if voice.prosody.pitch_hz is not None and voice.prosody.pitch_range_st is not None:
@@ -382,6 +416,18 @@ def _speech(r: Report) -> Sentences:
                 f" {voice.prosody.pitch_range_st:.0f} semitones.",
                 at,
             )
+
+
+def _words(r: Report, heard: Transcript) -> str:
+    """The words with how sure the model is of them, its doubts included."""
+    words = heard.words
+    model = r.by("speech_transcription")
+    sure = sum(w.probability for w in words) / len(words) if words else None
+    how = f", with a mean probability of {sure:.2f}" if sure is not None else ""
+    count = counted(heard.word_count or 0, "word")
+    doubtful = sum(segment.doubtful for segment in heard.segments or ())
+    more = f", {counted(doubtful, 'passage')} doubted" if doubtful else ""
+    return f"{count}, as Whisper ({model}) recognises them{how}{more}: {quoted(heard.text or '')}."
 
 
 def _before_the_pictures(heard: Transcript) -> str:
@@ -407,7 +453,10 @@ def _text(r: Report) -> Sentences:
         )
         yield f"Text stands on the picture that could not be read: in {where}, {when}.", cannot
     elif not written.overlays:
-        yield "No text was found on the picture.", [r.whole("text_overlay")]
+        yield (
+            f"No text was found on the picture by {r.by('text_overlay')}.",
+            [r.whole("text_overlay")],
+        )
     if not written.overlays:
         return
     at = _at("text_overlay", written.overlays)
@@ -418,8 +467,11 @@ def _text(r: Report) -> Sentences:
     )
     read = "Text that could be read" if written.unread else "Text"
     yield f"{read} stands on the picture for {written.share:.0%} of {r.shown()} ({which}).", at
-    shown = [f"{quoted(o.text)} from {o.start:.1f} to {o.end:.1f} s" for o in written.overlays]
-    yield f"It reads: {listed(shown)}.", at
+    shown = [
+        f"{quoted(o.text)} ({o.confidence:.2f}) readable from {o.start:.1f} to {o.end:.1f} s"
+        for o in written.overlays
+    ]
+    yield f"As {r.by('text_overlay')} reads it, with its confidence: {listed(shown)}.", at
     if written.reading_speed is not None:
         captions = [overlay for overlay in written.overlays if overlay.kind == "caption"]
         yield (
@@ -428,7 +480,7 @@ def _text(r: Report) -> Sentences:
             _at("text_overlay", captions),
         )
     cross = r.get("cross_analyzer_intelligence", Findings)
-    if cross and cross.texts:
+    if cross and cross.texts and any(text.said != "not spoken" for text in cross.texts):
         said = Counter(text.said for text in cross.texts)
         counts = listed(
             f"{n} {'is' if n == 1 else 'are'} {SAID[kind]}" for kind, n in said.most_common()
@@ -461,19 +513,8 @@ def _sound(r: Report) -> Sentences:
                 at,
             )
     if scape := r.get("audio_environment", Soundscape):
-        shares = scape.shares
-        yield (
-            f"Speech in {shares.speech:.0%}, music in {shares.music:.0%}, other sound in"
-            f" {shares.noise:.0%} of the time.",
-            [r.whole("audio_environment")],
-        )
-        named: dict[str, float] = {}
-        for event in scape.sounds:
-            named[event.name] = named.get(event.name, 0.0) + event.end - event.start
-        if named:
-            order = sorted(named, key=lambda name: -named[name])
-            told = listed(f"{name} for {named[name]:.1f} s" for name in order)
-            yield f"Sounds by name: {told}.", _at("audio_environment", scape.sounds)
+        yield _shares(scape), [r.whole("audio_environment")]
+        yield from _named_sounds(r, scape)
         if scape.snr_db is not None:
             yield (
                 f"The speech lies {scape.snr_db:.0f} dB over its background.",
@@ -481,26 +522,67 @@ def _sound(r: Report) -> Sentences:
             )
 
 
+def _shares(scape: Soundscape) -> str:
+    """Shares of speech, music and the rest, of those that there are."""
+    shares = scape.shares
+    sure = scape.surest_music()
+    music = "music" if sure is None or sure >= SURE else f"what may be music ({sure:.2f})"
+    known = (
+        ("speech", shares.speech),
+        (music, shares.music),
+        ("sound that is neither speech nor music", shares.noise),
+    )
+    parts = [f"{name} in {share:.0%}" for name, share in known if share >= LEAST_SHARE]
+    return sentence(f"{listed(parts)} of the time") if parts else "Neither speech, music nor noise."
+
+
+def _named_sounds(r: Report, scape: Soundscape) -> Sentences:
+    """Sounds by name, the sure ones before those that the tagger is unsure of."""
+    seconds: dict[str, float] = {}
+    sure: dict[str, float] = {}
+    for event in scape.sounds:
+        seconds[event.name] = seconds.get(event.name, 0.0) + event.end - event.start
+        sure[event.name] = max(sure.get(event.name, 0.0), event.probability)
+    order = sorted(seconds, key=lambda name: (-seconds[name], name))
+    model = r.by("audio_environment")
+    for likely, begin in (
+        (True, f"Sounds, by {model} with its probability"),
+        (False, f"Perhaps heard, {model} being unsure"),
+    ):
+        names = [name for name in order if (sure[name] >= SURE) == likely]
+        told = [f"{name} for about {seconds[name]:.1f} s ({sure[name]:.2f})" for name in names]
+        if told:
+            events = [event for event in scape.sounds if event.name in names]
+            yield f"{begin}: {listed(told)}.", _at("audio_environment", events)
+
+
 def _people(r: Report) -> Sentences:
     objects = r.get("object_detection", Objects)
     for kind in objects.classes if objects else ():
         if kind.label == "person":
             seen = [t for t in objects.tracks if t.label == "person"] if objects else []
-            most = counted(kind.at_once, "person", "persons")
+            low, high = (pick(t.confidence for t in seen) for pick in (min, max))
+            sure = f"{low:.2f} to {high:.2f}" if len(seen) > 1 else f"{low:.2f}"
+            begin = "Persons are" if high >= SURE else "Perhaps persons are"
             yield (
-                f"Persons are in view for {kind.screen_share:.0%} of {r.shown()}, at most {most} at"
-                " once.",
+                f"{begin} in view for {kind.screen_share:.0%} of {r.shown()}, at most"
+                f" {kind.at_once} at once, by {r.by('object_detection')} with a confidence of {sure}.",
                 _at("object_detection", seen),
             )
     if objects and not any(kind.label == "person" for kind in objects.classes):
-        yield "No person was detected.", [r.whole("object_detection")]
+        yield (
+            f"No person was detected by {r.by('object_detection')}.",
+            [r.whole("object_detection")],
+        )
     if faces := r.get("age_estimation", Faces):
         known = [face for face in faces.faces if face.age is not None]
+        model = r.by("age_estimation")
         people = f" of {counted(faces.people, 'person', 'persons')}" if faces.people else ""
-        tracks = counted(len(faces.faces), "face track")
+        tracks = counted(len(faces.faces), "track")
+        surest = max((sum(f.confidences) / len(f.confidences) for f in faces.faces), default=0.0)
         yield (
-            f"{tracks}{people}, at most {faces.most_at_once} at once, on screen for"
-            f" {faces.screen_share:.0%} of {r.shown()}.",
+            f"Faces are on screen for {faces.screen_share:.0%} of {r.shown()}, in {tracks}{people}, at"
+            f" most {faces.most_at_once} at once, by {model} with a confidence of up to {surest:.2f}.",
             _at("age_estimation", faces.faces),
         )
         if known:
@@ -508,7 +590,8 @@ def _people(r: Report) -> Sentences:
             sexes = Counter(face.sex for face in known if face.sex)
             sex = listed(f"{n} {name}" for name, n in sexes.most_common())
             yield (
-                f"Estimated ages, face by face: {ages}{f'; sex: {sex}' if sex else ''}.",
+                f"Ages as {model} guesses them, face by face, without a confidence: {ages}"
+                f"{f'; sexes: {sex}' if sex else ''}.",
                 _at("age_estimation", known),
             )
     if eyes := r.get("eye_tracking", Eyes):
@@ -520,18 +603,27 @@ def _people(r: Report) -> Sentences:
                 at,
             )
         blinks = [blink for track in eyes.tracks for blink in track.blinks]
-        yield f"{counted(len(blinks), 'blink')}.", _at("eye_tracking", blinks) or at
+        found = f"{counted(len(blinks), 'blink')}." if blinks else "No blink was found."
+        yield found, _at("eye_tracking", blinks) or at
     if poses := r.get("body_pose", Poses):
-        made = [(g.gesture, g) for person in poses.persons for g in person.gestures]
-        if made:
-            counts = Counter(gesture for gesture, _ in made)
-            told = listed(f"{gesture} ({n})" for gesture, n in counts.most_common())
-            yield f"Gestures: {told}.", _at("body_pose", [g for _, g in made])
-        held = Counter(p.posture for p in poses.persons if p.posture != "unknown")
-        if held:
-            told = listed(f"{posture} ({n})" for posture, n in held.most_common())
+        model = r.by("body_pose")
+        if gestures := poses.made():
+            made = [g for person in poses.persons for g in person.gestures]
+            counts = Counter(gesture.gesture for gesture in made)
+            told = listed(f"{name} ({n}, {gestures[name]:.2f})" for name, n in counts.most_common())
+            yield (
+                f"Gestures, from the keypoints of {model} (how often, confidence of the body):"
+                f" {told}.",
+                _at("body_pose", made),
+            )
+        if postures := poses.held():
             still = [p for p in poses.persons if p.posture != "unknown"]
-            yield f"Postures, by tracks: {told}.", _at("body_pose", still)
+            held = Counter(p.posture for p in still)
+            told = listed(f"{name} ({n}, {postures[name]:.2f})" for name, n in held.most_common())
+            yield (
+                f"Postures, from the same (tracks, confidence of the body): {told}.",
+                _at("body_pose", still),
+            )
 
 
 def _look(r: Report) -> Sentences:
@@ -581,13 +673,13 @@ def _moments(r: Report) -> Sentences:
     if flow := r.get("temporal_flow", Flow):
         if not flow.moments:
             yield (
-                "No key moment: nowhere do two sorts of things change within 0.3 s.",
+                "No key moment: nothing was found that changes.",
                 [r.whole("temporal_flow")],
             )
-        best = sorted(flow.moments, key=lambda m: (-m.weight, m.start))[:LISTED]
-        for moment in sorted(best, key=lambda m: m.start):
+        best = sorted(flow.moments, key=lambda m: m.rank)[:LISTED]
+        for moment in sorted(best, key=lambda m: m.at):
             source = Source("temporal_flow", moment.start, moment.end)
-            yield sentence(f"At {moment.start:.1f} s: {moment.what}"), [source, *_of([moment])]
+            yield sentence(f"At {moment.at:.1f} s: {moment.what}"), [source, *_of([moment])]
         for ask in flow.calls_to_action or ():
             yield (
                 f"Call to action at {ask.start:.1f} s ({ask.action}): {quoted(ask.words)}.",
@@ -595,10 +687,16 @@ def _moments(r: Report) -> Sentences:
             )
         if flow.loop and flow.loop.loops:
             yield (
-                f"The last picture is like the first by {flow.loop.similarity:.2f}, so that the"
-                " end leads back to the beginning.",
+                f"The last picture is like the first by {flow.loop.similarity:.2f}, and"
+                f" {_sounds_alike(flow.loop)}: the end leads back to the beginning.",
                 [Source("temporal_flow", flow.loop.last_s, flow.loop.last_s)],
             )
+
+
+def _sounds_alike(loop: Loop) -> str:
+    if loop.sound_similarity is None:
+        return "there is no sound"
+    return f"the sound at both ends by {loop.sound_similarity:.2f}"
 
 
 def _together(r: Report) -> Sentences:

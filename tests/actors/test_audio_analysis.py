@@ -40,9 +40,10 @@ from tests.sounds import (
     voice,
 )
 from tiktok_ray.analyzer import Analyzer, Skip
-from tiktok_ray.media import AUDIO_RATE
+from tiktok_ray.media import AUDIO_RATE, Speech
 from tiktok_ray.methods import loudness, rhythm, spectra
 from tiktok_ray.report import undeclared
+from tiktok_ray.spans import Span
 
 
 def heard(samples: Any, **more: Any) -> Any:
@@ -156,6 +157,36 @@ def test_silences_stand_within_a_tenth_of_a_second(start, length, hiss):
     assert len(found) == 1
     assert found[0].start == pytest.approx(start, abs=0.05)
     assert found[0].end == pytest.approx(start + length, abs=0.05)
+
+
+def steps(*levels: float) -> np.ndarray:
+    """A tone of 997 Hz at these levels in LUFS, a tenth of a second each."""
+    return np.concatenate([tone(997.0, 0.1, 10 ** (level / 20)) for level in levels])
+
+
+def test_a_level_that_hovers_about_the_limit_is_not_silent():
+    hovering = steps(*[-20.0] * 10, *[-49.0, -51.0, -48.5, -51.5] * 5, *[-20.0] * 10)
+    assert heard(hovering).silences == []
+
+
+def test_a_silence_is_not_cut_by_a_single_step_just_over_the_limit():
+    (found,) = heard(
+        steps(*[-20.0] * 10, *[-60.0] * 5, -48.5, *[-60.0] * 5, *[-20.0] * 10)
+    ).silences
+    assert found.span == pytest.approx((1.0, 2.1), abs=0.1)
+
+
+def test_a_quiet_recording_is_not_silent():
+    quiet = steps(*[-75.0] * 10, *[-50.0, -54.0, -52.0] * 10)
+    (found,) = heard(quiet).silences
+    assert found.span == pytest.approx((0.0, 1.0), abs=0.1)
+
+
+def test_where_somebody_speaks_it_is_not_silent_however_low():
+    samples = steps(*[-20.0] * 10, *[-60.0] * 20, *[-20.0] * 10)
+    spoken = Speech((Span(1.2, 2.1),))
+    (found,) = AudioAnalysis().analyze(audio_of(samples), spoken).silences
+    assert found.span == pytest.approx((2.1, 3.0), abs=0.1)
 
 
 def test_the_threshold_is_a_setting():

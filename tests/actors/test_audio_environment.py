@@ -14,8 +14,10 @@ from scipy.signal import resample_poly
 from actors.audio_environment import (
     AudioEnvironment,
     EnvironmentOptions,
+    Onset,
     Soundscape,
     hysteresis,
+    onsets,
     own_part,
     padded,
     ranked,
@@ -177,6 +179,19 @@ def test_an_event_stops_at_a_silence_and_does_not_spread_over_it():
     heard_spans = [(0.0, 1.2), (2.1, 3.5), (4.2, 5.0)]
     found = sounds(rows, ["Dog"], cells, (0.3, 0.15), heard_spans)
     assert [(e.start, e.end, e.probability) for e in found] == [(2.1, 3.5, 0.9), (4.2, 5.0, 0.8)]
+
+
+def test_an_event_sets_in_with_the_strongest_onset_nearby():
+    cells = [Span(0.0, 1.0), Span(1.0, 2.0), Span(2.0, 3.0)]
+    rows = np.array([[0.0], [0.9], [0.9]])
+    whole = [(0.0, 3.0)]
+    near = [Onset(0.6, 3.0), Onset(1.2, 9.0), Onset(1.8, 20.0)]
+    assert sounds(rows, ["Dog"], cells, (0.3, 0.15), whole, near)[0].start == 1.2
+    assert sounds(rows, ["Dog"], cells, (0.3, 0.15), whole, [Onset(1.8, 20.0)])[0].start == 1.0
+    samples = np.concatenate([0.01 * noise(1.7), tone(1500, 2.0)])
+    assert max(onsets(audio_of(samples)), key=lambda o: o.strength).time == pytest.approx(
+        1.7, abs=0.03
+    )
 
 
 def test_the_limits_are_settings():

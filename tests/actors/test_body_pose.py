@@ -244,7 +244,7 @@ def test_gestures_bridge_a_missed_sample_and_need_two():
     ]
     held = holds([0.2 * k for k in range(7)], 1.4)
     [gesture] = held_gestures(held, np.array(bodies), np.ones((7, 17), bool))
-    assert (gesture.gesture, gesture.side) == ("hand on face", "right")
+    assert (gesture.gesture, gesture.side) == ("hand near face", "right")
     assert gesture.span == pytest.approx((0.0, 0.8))
 
 
@@ -320,7 +320,7 @@ def test_a_hand_before_the_face_is_seen_when_it_is_there(real: BodyPose, real_me
     """She lifts her right fist past her temple at about 1.5 to 2.3 s, then holds a thumb out."""
     clip = real_media / "video" / "gesture_woman.mp4"
     [person] = real.analyze(decode(clip, {"dense"}, Settings()).tracks["dense"], None).persons
-    [hand] = [g for g in person.gestures if g.gesture == "hand on face"]
+    [hand] = [g for g in person.gestures if g.gesture == "hand near face"]
     assert hand.side == "right"
     assert 1.3 <= hand.start <= 2.0
     assert 2.0 <= hand.end <= 2.8

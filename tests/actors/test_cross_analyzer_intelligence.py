@@ -733,14 +733,58 @@ def insight(out: Findings, about: str) -> Insight:
 
 def test_insights_count_what_is_there():
     out, _ = run(**made.everything())
-    assert insight(out, "texts and cuts").text.startswith("2 of 2 times")
-    assert insight(out, "sounds and cuts").text.startswith("3 of 3 changes")
-    assert "0.6 s are under speech" in insight(out, "sounds and speech").text
-    assert insight(out, "emphasis and texts").text.startswith("1 of 1 emphasised word")
+    assert insight(out, "texts and cuts").text.startswith("Captions come with a cut in 2 of the 2")
+    assert insight(out, "sounds and cuts").text.startswith("The sound changes 3 times, 3 of them")
+    assert insight(out, "sounds and speech").text.startswith("0.6 s of the speech lie over other")
+    assert insight(out, "emphasis and texts").text.startswith("Of 1 emphasised word, 1 on the")
     assert "3.4 s are on camera, 3.0 s are voice-over" in insight(out, "speech and faces").text
-    apart = run(**{**made.everything(), "cut_analysis": made.cuts((1.0, 11.0))})[0]
-    assert insight(apart, "texts and cuts").text.startswith("0 of 2 times")
-    assert insight(apart, "sounds and cuts").text.startswith("0 of 3 changes")
+
+
+def test_what_is_not_there_is_no_insight():
+    apart = run(**{**made.everything(), "cut_analysis": made.cuts((1.0, 11.0, 12.2, 19.0))})[0]
+    told = {one.about for one in apart.insights}
+    assert not told & {"texts and cuts", "sounds and cuts", "cuts and beats"}
+    clear = {"audio_environment": made.soundscape(("Speech", 1.0, 2.2), ("Trumpet", 18.5, 20.0))}
+    out, _ = run(**{**made.everything(), **clear})
+    assert "sounds and speech" not in {one.about for one in out.insights}
+    unspoken = made.overlays(("BUS STOP", 6.0, 9.0, "caption"))
+    out, _ = run(**{**made.everything(), "text_overlay": unspoken})
+    assert "texts and speech" not in {one.about for one in out.insights}
+    for report in (apart, out):
+        assert not any(one.text.startswith("0 ") for one in report.insights)
+
+
+def test_gestures_are_tagged_only_where_a_person_is_detected():
+    world = made.everything()
+    out, _ = run(**world)
+    (before,) = [tag for tag in out.tags if tag.tag == "gesture: waving"]
+    assert before.confidence == 0.8
+    nobody = made.objects(("bus", 6.0, 9.0, 0.4))
+    out, _ = run(**{**world, "object_detection": nobody})
+    assert not any(tag.tag.startswith("gesture") for tag in out.tags)
+    out, _ = run(**{**world, "object_detection": None})
+    assert any(tag.tag.startswith("gesture") for tag in out.tags), "nothing contradicts it"
+
+
+def test_what_a_model_is_unsure_of_becomes_no_tag():
+    world = made.everything()
+    objects = made.objects(("giraffe", 0.0, 9.0, 0.4), ("bus", 6.0, 9.0, 0.4))
+    unsure = [
+        t.model_copy(update={"confidence": 0.4 if t.label == "giraffe" else 0.9})
+        for t in objects.tracks
+    ]
+    objects = objects.model_copy(update={"tracks": unsure})
+    out, _ = run(**{**world, "object_detection": objects})
+    tags = {tag.tag: tag.confidence for tag in out.tags}
+    assert "giraffe" not in tags
+    assert tags["bus"] == 0.9
+
+
+def test_settings_that_come_back_are_one_tag_and_numbered_from_one():
+    out, _ = run(**{**made.everything(), "scene_segmentation": made.scenes(0, 1, 0, 1)})
+    (tag,) = [tag for tag in out.tags if "setting" in tag.tag]
+    assert (tag.tag, tag.value) == ("returns to a setting", 2)
+    assert {e.what for e in tag.evidence} == {"setting 1", "setting 2"}
 
 
 def test_the_timeline_shows_the_insights():

@@ -169,6 +169,92 @@ def test_an_insight_leads_to_its_evidence(full: Watched) -> None:
     )
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
+def test_video_and_lanes_are_on_screen_together(
+    tmp_path: Path, open_page: Open, width: int, height: int
+) -> None:
+    """At once, and still after scrolling to any part of the page."""
+    report = viewer_reports.report() | {}
+    page = open_page(write(tmp_path, report), width=width, height=height).page
+    for target in (None, "#lane-color_analysis", ".summary .findings", ".run"):
+        if target:
+            page.locator(target).first.evaluate("node => node.scrollIntoView({block: 'end'})")
+            page.wait_for_timeout(100)
+        picture = box_of(page.locator(".picture"))
+        assert picture["y"] >= 0, target
+        assert picture["y"] + picture["height"] <= height, target
+        assert picture["height"] >= 0.3 * height or picture["width"] >= 0.35 * width, "it is large"
+    first = box_of(page.locator("#lane-cut_analysis"))
+    page.evaluate("scrollTo(0, 0)")
+    first = box_of(page.locator("#lane-cut_analysis"))
+    assert first["y"] + first["height"] <= height
+
+
+def test_overlays_end_where_their_shot_ends(full: Watched) -> None:
+    """At the time of a cut only what belongs to the new shot is drawn."""
+    drawn = full.page.evaluate(
+        """() => {
+          const track = (start, end, x) => ({ start, end, track: 1, label: "person", confidence: 0.9,
+            seen: [[start, end]], times: [start, end - 0.1], boxes: [[x, 0.2, x + 0.2, 0.8], [x, 0.2, x + 0.2, 0.8]] });
+          const output = { tracks: [track(0, 3, 0.1), track(3, 6, 0.6)] };
+          const shown = [];
+          const context = new Proxy({}, { get: (_, name) => name === "measureText" ? () => ({ width: 10 })
+            : name === "strokeRect" ? (x) => shown.push(x) : () => {}, set: () => true });
+          const at = (t) => { shown.length = 0; $overlays.drawOverlays(context, () => ({ output }), t,
+            { width: 100, height: 100 }, new Set(["persons"])); return [...new Set(shown)]; };
+          return [at(2.9), at(3.0), at(2.9995), at(5.9), at(6.0)];
+        }"""
+    )
+    assert drawn == [[10], [60], [60], [60], []]
+
+
+def test_the_zoomed_timeline_follows_every_seek(full: Watched) -> None:
+    page = full.page
+    for _ in range(5):
+        page.get_by_label("Zoom in").click()
+    for key in ("End", "Home"):
+        page.keyboard.press(key)
+        until(
+            page,
+            """(() => { const head = document.querySelector('.playhead').getBoundingClientRect();
+              const box = document.querySelector('.scroller').getBoundingClientRect();
+              return head.left >= box.left - 2 && head.right <= box.right + 2; })()""",
+        )
+
+
+def test_hovering_where_a_curve_has_no_value_says_so(tmp_path: Path, open_page: Open) -> None:
+    report = viewer_reports.report()
+    curve = report["analyzers"]["speech_emotion"]["output"]["curve"]
+    kept = [k for k, t in enumerate(curve["times"]) if t > 6.0]
+    for name in ("times", "pitch_hz", "level_db"):
+        curve[name] = [curve[name][k] for k in kept]
+    page = open_page(write(tmp_path, report)).page
+    canvas = page.locator("#lane-speech_emotion canvas")
+    canvas.scroll_into_view_if_needed()
+    box = box_of(canvas)
+    canvas.hover(position={"x": 3, "y": box["height"] - 4})
+    assert "pitch: none here" in page.locator(".tip").inner_text()
+    canvas.hover(position={"x": box["width"] - 40, "y": box["height"] - 4})
+    assert "Hz" in page.locator(".tip").inner_text()
+
+
+def test_it_prints_without_loss(full: Watched) -> None:
+    page = full.page
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    assert page.locator("button.more:visible").count() == 0
+    assert page.locator("details:not([open])").count() == 0
+    for k in range(19):
+        canvas = page.locator(".lane[id]").nth(k).locator("canvas")
+        if canvas.is_visible():
+            assert canvas.evaluate(PAINTED) > 0
+            box = box_of(canvas)
+            assert box["x"] + box["width"] <= 719
+
+
 def test_hover_tells_what_is_there(full: Watched) -> None:
     canvas = lane(full, "text_overlay").locator("canvas")
     canvas.hover(position={"x": 30, "y": 12})

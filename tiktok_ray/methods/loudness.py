@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from tiktok_ray.media import LEVEL_STEP_S, Audio
 from tiktok_ray.spans import Span
 
 Array = NDArray[Any]
+
+#: How far about the limit of silence a level may hover, in dB.
+MARGIN_DB = 3.0
+#: How far under the loudness of the whole it must be to be silent, in LU.
+UNDER_LU = 10.0
 
 
 def fitted(levels: Array, duration: float) -> Array:
@@ -61,13 +67,36 @@ def loudness_range(power: Array) -> float | None:
     return float(high - low)
 
 
-def silent_spans(power: Array, audio: Audio, below: float, shortest: float) -> list[Span]:
-    """Silences: runs of steps under ``below`` LUFS, their ends refined to 10 ms on the samples."""
+def silent_spans(
+    power: Array,
+    audio: Audio,
+    below: float,
+    shortest: float,
+    speech: Iterable[tuple[float, float]] = (),
+) -> list[Span]:
+    """Silences: runs of steps under ``below`` LUFS, their ends refined to 10 ms on the samples.
+
+    A level that hovers about the limit is not cut into pieces: steps up to ``MARGIN_DB`` over it
+    interrupt no run, and a run counts only if it lies ``MARGIN_DB`` under it on the whole. A
+    quiet recording is not silent: the limit is at most ``UNDER_LU`` under its loudness. Where
+    somebody speaks (``speech``) nothing is silent, however low the voice.
+    """
     duration = audio.duration_s
+    levels = lufs(power)
+    loudness = integrated(power)
+    if loudness is not None:
+        below = min(below, loudness - UNDER_LU)
     times = np.arange(len(power)) * LEVEL_STEP_S
-    found = spans.runs(times.tolist(), (lufs(power) < below).tolist(), duration)
-    found = [Span(*_reached(audio, s, below)) for s in found]
-    return spans.longer(spans.intersect(found, [(0.0, duration)]), shortest)
+    found = []
+    for run in spans.runs(times.tolist(), (levels < below + MARGIN_DB).tolist(), duration):
+        first, last = round(run.start / LEVEL_STEP_S), round(run.end / LEVEL_STEP_S + 0.49)
+        under = first + np.flatnonzero(levels[first:last] < below)
+        if not len(under) or lufs(power[under[0] : under[-1] + 1].mean()) >= below - MARGIN_DB:
+            continue
+        edges = under[0] * LEVEL_STEP_S, min(duration, (under[-1] + 1) * LEVEL_STEP_S)
+        found.append(Span(*_reached(audio, Span(*edges), below)))
+    found = spans.intersect(found, [(0.0, duration)])
+    return spans.longer(spans.subtract(found, speech), shortest)
 
 
 def _reached(audio: Audio, span: Span, below: float) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from tiktok_ray.spans import Span
 
 Posture = Literal["standing", "sitting", "lying", "bending", "crouching"]
 GestureKind = Literal[
-    "hand raised", "both hands raised", "pointing", "hand on face", "arms crossed", "waving"
+    "hand raised", "both hands raised", "pointing", "hand near face", "arms crossed", "waving"
 ]
 Side = Literal["left", "right", "both"]
 Points = NDArray[np.float64]
@@ -92,7 +92,7 @@ def posture_of(points: Points, seen: Seen) -> Posture | None:
 def gestures_of(points: Points, seen: Seen) -> set[tuple[GestureKind, Side]]:
     """Gestures visible in one sample.
 
-    - hand on face: wrist within 1.2 head widths of the nose, and not below the shoulders;
+    - hand near face: wrist within 1.2 head widths of the nose, and not below the shoulders;
     - hand raised: wrist above the nose and above its elbow, and not on the face;
     - pointing: arm straight (elbow at least 150 degrees), 60 to 135 degrees away from hanging, not
       raised, and the other arm not so (that is spreading one's arms). An arm that points at the
@@ -114,7 +114,7 @@ def gestures_of(points: Points, seen: Seen) -> set[tuple[GestureKind, Side]]:
             and np.linalg.norm(points[wrist] - points[NOSE]) <= reach
             and not (seen[shoulder] and points[wrist, 1] > points[shoulder, 1])
         ):
-            found.add(("hand on face", side))
+            found.add(("hand near face", side))
         elif seen[NOSE] and seen[elbow] and points[wrist, 1] < min(points[[NOSE, elbow], 1]):
             raised.append(side)
         elif seen[elbow] and seen[shoulder]:

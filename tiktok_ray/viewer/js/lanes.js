@@ -1,6 +1,6 @@
 // What each analyzer puts into its lane: bars, marks, a curve, a strip of colours.
 
-import { clockTime, number, percent } from "./dom.js";
+import { number, percent } from "./dom.js";
 
 const ROWS_MAX = 8;
 
@@ -28,8 +28,8 @@ export const LANES = [
 ];
 
 /** `{rows, marks, curve, strip}` of a lane; `events` are the analyzer's entries of the timeline. */
-export function contents(lane, output, events) {
-  const given = { output: output ?? {}, events, bars: [], marks: [] };
+export function contents(lane, output, events, leftOut = []) {
+  const given = { output: output ?? {}, events, leftOut, bars: [], marks: [] };
   for (const event of events) (event.end > event.start ? given.bars : given.marks).push(event);
   const made = output && lane.make ? lane.make(given) : {};
   return {
@@ -121,17 +121,17 @@ function distribution(shares) {
     .map(([name, share]) => `${name} ${percent(share)}`);
 }
 
-function poses({ marks, output }) {
-  const persons = output.persons ?? [];
+function poses({ marks, output, leftOut }) {
+  const persons = (output.persons ?? []).filter((person) => !leftOut.includes(person.track));
   const bars = persons.map((person) => ({
     start: person.start,
     end: person.end,
-    label: person.posture === "unknown" ? `person ${person.track}` : `person ${person.track}, ${person.posture}`,
+    label: person.posture === "unknown" ? `body ${person.track}` : `body ${person.track}, ${person.posture}`,
     confidence: person.confidence,
     about: [person.activity != null && `activity ${number(person.activity)} torso lengths/s`].filter(Boolean),
   }));
   const gestures = persons.flatMap((person) =>
-    person.gestures.map((g) => ({ start: g.start, end: g.end, label: g.gesture, about: [`person ${person.track}, ${g.side}`], strong: true })),
+    person.gestures.map((g) => ({ start: g.start, end: g.end, label: g.gesture, confidence: person.confidence, about: [`body ${person.track}, ${g.side}`], strong: true })),
   );
   return { layers: [bars, gestures], marks };
 }
@@ -211,9 +211,16 @@ export function findings(output) {
   }));
 }
 
-/** The value of a curve nearest to `t`, in words; "" where there is none. */
+/** The value of a curve at `t`, in words: that of the sample there, or that there is none. */
 export function curveText(curve, t, nearest) {
   const value = curve.values[nearest];
-  if (value === null || value === undefined) return "";
-  return `${curve.name} ${number(value)}${curve.unit ? ` ${curve.unit}` : ""} at ${clockTime(curve.times[nearest])}`;
+  curve.step ??= stepOf(curve.times);
+  if (value === null || value === undefined || Math.abs(curve.times[nearest] - t) > curve.step) return `${curve.name}: none here`;
+  return `${curve.name} ${number(value)}${curve.unit ? ` ${curve.unit}` : ""}`;
+}
+
+/** The usual time between two samples. */
+function stepOf(times) {
+  const gaps = times.slice(1).map((time, k) => time - times[k]).sort((a, b) => a - b);
+  return gaps.length ? gaps[gaps.length >> 1] : Infinity;
 }

@@ -157,7 +157,7 @@ function resultCard(result, place) {
   const name = result.title || result.source;
   const card = el("article", { class: "result" },
     el("a", { href: `#/result/${result.id}` }, picture, said("strong", name)),
-    el("p", { class: "note", dir: "auto" }, [result.uploader, clockTime(result.duration_s), `${measured} of ${counts.length} measured`, failed && `${failed} failed`].filter(Boolean).join(" · ")),
+    el("p", { class: "note", dir: "auto" }, [result.uploader, clockTime(result.duration_s), `${measured} of ${counts.filter((status) => status !== "skipped").length} measured`, failed && `${failed} failed`].filter(Boolean).join(" · ")),
     button("Delete", () => attempt(async () => {
       if (!confirm(`Delete the result of ${name}?`)) return;
       await ask(`/results/${result.id}`, { method: "DELETE" });
@@ -188,8 +188,10 @@ async function showResult(id, at = 0) {
   const file = files.get(id);
   const video = file ? URL.createObjectURL(file) : await keptVideo(id, report.video.sha256);
   const place = el("div");
-  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file"), captionLinks(id, report), exportLinks(id)), place);
-  redraw = mountReport(place, report, { hints, video, at });
+  host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file")), place);
+  const away = el("p", {}, captionLinks(id, report), exportLinks(id));
+  const poster = await hasPoster(id, report.video.sha256) ? `/results/${id}/poster` : null;
+  redraw = mountReport(place, report, { hints, video, poster, away, at });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }
 
@@ -201,7 +203,7 @@ function captionLinks(id, report) {
     files.push(["SRT", "srt"], ["WebVTT", "vtt"], ["Text", "txt"], ["Words", "words.json"]);
   }
   if (outputs("text_overlay")?.overlays?.some((one) => one.kind === "caption")) files.push(["Written captions", "vtt?source=text"]);
-  return files.flatMap(([title, end]) => [" · ", el("a", { href: `/results/${id}.${end}`, download: `${id}.${end.split("?")[0]}` }, title)]);
+  return files.flatMap(([title, end], k) => [k ? ", " : "Captions: ", el("a", { href: `/results/${id}.${end}`, download: `${id}.${end.split("?")[0]}` }, title)]);
 }
 
 /** Formats of other tools that the service tells a report in. */
@@ -212,13 +214,21 @@ const EXPORTS = [
 ];
 
 function exportLinks(id) {
-  return [" · Export: ", EXPORTS.flatMap(([title, to], k) => [k ? ", " : "", el("a", { href: `/results/${id}/export?to=${to}`, download: "" }, title)])];
+  return [el("br"), "For other tools: ", EXPORTS.flatMap(([title, to], k) => [k ? ", " : "", el("a", { href: `/results/${id}/export?to=${to}`, download: "" }, title)])];
 }
 
 /** Where the service has the video of a result, or null if it kept none. */
 async function keptVideo(id, sha256) {
+  return (await kept(id, sha256))?.has_video ? `/results/${id}/video` : null;
+}
+
+async function hasPoster(id, sha256) {
+  return Boolean((await kept(id, sha256))?.has_poster);
+}
+
+async function kept(id, sha256) {
   const { results } = await askJson(`/results?${new URLSearchParams({ sha256, limit: "200" })}`);
-  return results.find((result) => result.id === id)?.has_video ? `/results/${id}/video` : null;
+  return results.find((result) => result.id === id);
 }
 
 window.addEventListener("hashchange", route);

@@ -18,5 +18,6 @@ export function modelOf(report, hints) {
     section: (name) => report.analyzers[name] ?? NONE,
     events: (name) => events.get(name) ?? [],
     found: (name) => report.summary?.found?.[name],
+    leftOut: report.summary?.left_out?.body_pose ?? [],
   };
 }

@@ -20,24 +20,29 @@ export const OVERLAYS = [
   { id: "texts", title: "Text", analyzer: "text_overlay", on: false, draw: texts },
 ];
 
-/** `place`: `{width, height}` of the picture on the canvas, in pixels; its corner is at 0, 0. */
-export function drawOverlays(context, sections, t, place, chosen) {
+/** `leftOut`: tracks of bodies that another analyzer denies. `place`: `{width, height}` of the picture on the canvas, in pixels; its corner is at 0, 0. */
+export function drawOverlays(context, sections, t, place, chosen, leftOut = []) {
   for (const overlay of OVERLAYS) {
     const output = sections(overlay.analyzer).output;
-    if (output && chosen.has(overlay.id)) overlay.draw(context, output, t, place, sections);
+    if (output && chosen.has(overlay.id)) overlay.draw(context, output, t, place, sections, leftOut);
   }
 }
 
+/** From its start on, and no longer at its end: at a cut the next shot's own are drawn. */
 function present(track, t) {
-  return t >= track.start - 1e-3 && t <= track.end + 1e-3;
+  return holds(track.start, track.end, t);
+}
+
+function holds(start, end, t) {
+  return t >= start - 1e-3 && t < end - 1e-3;
 }
 
 function objects(persons, context, output, t, place) {
   for (const track of output.tracks ?? []) {
     if ((track.label === "person") !== persons || !present(track, t)) continue;
-    if (track.seen && !track.seen.some(([from, to]) => t >= from - 1e-3 && t <= to + 1e-3)) continue;
+    if (track.seen && !track.seen.some(([from, to]) => holds(from, to, t))) continue;
     const found = sampled(track.times, track.boxes, t);
-    if (found) box(context, found, place, persons ? COLOURS.person : COLOURS.object, `${track.label} ${track.track}`);
+    if (found) box(context, found, place, persons ? COLOURS.person : COLOURS.object, `${track.label} ${track.track} (${track.confidence?.toFixed(2)})`);
   }
 }
 
@@ -56,10 +61,10 @@ function texts(context, output, t, place) {
   }
 }
 
-function skeletons(context, output, t, place) {
+function skeletons(context, output, t, place, sections, leftOut) {
   context.lineCap = "round";
   for (const person of output.persons ?? []) {
-    if (!present(person, t)) continue;
+    if (!present(person, t) || leftOut.includes(person.track)) continue;
     const points = sampled(person.times, person.keypoints, t);
     if (!points) continue;
     const at = (k) => [points[3 * k] * place.width, points[3 * k + 1] * place.height];

@@ -10,13 +10,14 @@ const SKIP_S = 1;
  * `video`: a URL to play, or null. `bare`: without switches, while nothing is known. Returns
  * `{node, redraw}`; keys work on the whole page.
  */
-export function makeStage(model, clock, video, { bare = false } = {}) {
+export function makeStage(model, clock, video, { bare = false, poster = null, onvideo = () => {} } = {}) {
   const { width, height } = model.video;
   const chosen = new Set(OVERLAYS.filter((overlay) => overlay.on).map((overlay) => overlay.id));
   const canvas = el("canvas", { class: "overlay", "aria-hidden": "true" });
   const caption = el("p", { class: "caption", dir: "auto" });
   const note = el("p", { class: "note", role: "status" });
-  const picture = el("div", { class: "picture", style: { "aspect-ratio": `${width} / ${height}`, "--aspect": `${width / height}` } }, canvas, caption);
+  if (poster) poster = el("img", { src: poster, class: "poster-picture", alt: "" });
+  const picture = el("div", { class: "picture", style: { "aspect-ratio": `${width} / ${height}`, "--aspect": `${width / height}` } }, poster, canvas, caption);
 
   const play = button("Play", clock.toggle, { class: "play" });
   const seek = el("input", { type: "range", min: "0", max: String(model.duration), step: "0.01", value: "0", "aria-label": "Time",
@@ -53,9 +54,11 @@ export function makeStage(model, clock, video, { bare = false } = {}) {
       const longer = Math.abs(player.duration - model.video.start_offset_s - model.duration);
       note.textContent = longer > 0.5 ? `This file is ${clockTime(player.duration)} long, the report's video ${clockTime(model.duration)}: it may be another.` : "";
       clock.follow(player, model.video.start_offset_s);
+      onvideo(url);
     }, { once: true });
     picture.querySelector("video")?.remove();
     picture.prepend(player);
+    poster?.after(player);
     picture.classList.add("filled");
   }
 
@@ -72,7 +75,9 @@ export function makeStage(model, clock, video, { bare = false } = {}) {
     if (!place.width) return;
     const context = fitted(canvas, place.width, place.height);
     if (!picture.classList.contains("filled")) backdrop();
-    drawOverlays(context, model.section, clock.time, place, chosen);
+    // At the very end the last picture still stands, and with it what was found in it.
+    const t = Math.min(clock.time, model.duration - 2e-3);
+    drawOverlays(context, model.section, t, place, chosen, model.leftOut);
   }
 
   /** Without the video, the main colour of the moment stands for the picture. */
@@ -123,8 +128,8 @@ export function makeStage(model, clock, video, { bare = false } = {}) {
     steps[event.key]();
   }
 
-  const node = el("section", { class: "stage card", "aria-label": "Video" }, picture,
-    el("div", { class: "controls" }, play, seek, time), note, bare ? null : [switches, open]);
+  const node = el("section", { class: "stage card", "aria-label": "Video", style: { "--aspect": `${width / height}` } }, picture,
+    el("div", { class: "controls" }, play, seek, time), note, bare ? null : el("details", { class: "more-controls", open: matchMedia("(min-width: 761px)").matches }, el("summary", {}, "Overlays and file"), switches, open));
   document.addEventListener("keydown", key);
   new ResizeObserver(draw).observe(picture);
   clock.on(show);

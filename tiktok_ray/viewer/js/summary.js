@@ -5,28 +5,36 @@ import { findings, LANES } from "./lanes.js";
 import { reasonOf, STATUSES } from "./status.js";
 
 const INSIGHTS = 3;
-const MOMENTS = 3;
+const MOMENTS = 4;
 const TOPICS = 4;
 const EVIDENCE = 4;
 const TITLES = Object.fromEntries(LANES.map((lane) => [lane.analyzer, lane.title]));
 
-/** `show(analyzer, start, end)` leads to evidence. */
-export function makeSummary(model, show) {
+/** What the video is called, its facts, and how the analyzers ended: the top of the page. */
+export function makeHeading(model) {
   const { video } = model;
   const told = model.section("qwen2_vl_temporal").output;
-  const node = el("section", { class: "summary", "aria-label": "Summary" });
+  const node = el("header", { class: "heading" });
   node.append(said("h1", video.title || told?.title || nameOf(video)));
   node.append(el("p", { class: "note" }, facts(video).flatMap((fact, k) => (k ? [" · ", fact] : [fact]))));
   node.append(statusLine(model));
+  return { node };
+}
+
+/** `show(analyzer, start, end)` leads to evidence. */
+export function makeSummary(model, show) {
+  const told = model.section("qwen2_vl_temporal").output;
+  const node = el("section", { class: "summary", "aria-label": "Summary" });
   if (told?.summary) node.append(said("p", told.summary, { class: "lead" }));
   const cross = model.section("cross_analyzer_intelligence");
   const flow = model.section("temporal_flow");
-  const evident = (moment) => insight({ text: moment.what, evidence: moment.evidence }, show);
+  const evident = (moment) => insight({ text: `${clockTime(moment.at ?? moment.start)} · ${moment.what}`, evidence: moment.evidence }, show);
+  const moments = [...(flow.output?.moments ?? [])].sort((a, b) => (a.rank ?? 0) - (b.rank ?? 0));
   node.append(el("div", { class: "columns" },
+    el("div", { class: "stack" }, statements(model, show) ?? found(model, show), tags(cross.output, told)),
     el("div", { class: "stack" },
-      listed("Insights", findings(cross.output), INSIGHTS, (finding) => insight(finding, show), cross),
-      listed("Key moments", flow.output?.moments ?? [], MOMENTS, evident, flow)),
-    el("div", { class: "stack" }, statements(model, show) ?? found(model, show), tags(cross.output, told))));
+      listed("Key moments, the strongest first", moments, MOMENTS, evident, flow),
+      listed("Insights", findings(cross.output), INSIGHTS, (finding) => insight(finding, show), cross))));
   return { node };
 }
 
@@ -43,7 +51,7 @@ function facts(video) {
   const source = isWeb(video)
     ? el("a", { href: video.source, rel: "noreferrer noopener", target: "_blank", dir: "ltr" }, video.source)
     : said("span", video.source, { class: "path" });
-  const sound = video.has_audio ? `${video.audio_codec ?? "sound"}, ${video.audio_channels === 1 ? "mono" : `${video.audio_channels} channels`}` : "no sound";
+  const sound = video.has_audio ? `${video.audio_codec ?? "sound"}, ${video.audio_channels === 1 ? "mono" : `${video.audio_channels} channels`}` : (video.streams ?? []).some((one) => one.kind === "audio") ? "sound that cannot be used" : "no sound";
   const damage = [video.damaged_packets && `${video.damaged_packets} damaged packets`, video.truncated && "truncated file"].filter(Boolean);
   return [
     video.uploader && said("span", video.uploader),
@@ -100,10 +108,10 @@ function statements(model, show) {
   const left = Object.entries(model.report.summary?.topics_not_measured ?? {});
   const list = el("dl", { class: "topics" }, rows.slice(0, TOPICS));
   const more = rows.length > TOPICS
-    ? button(`${rows.length - TOPICS} more topics`, () => { list.append(...rows.slice(TOPICS)); more.remove(); }, { class: "quiet more" })
+    ? button(`${rows.length - TOPICS} more topic${rows.length - TOPICS === 1 ? "" : "s"}`, () => { list.append(...rows.slice(TOPICS)); more.remove(); }, { class: "quiet more" })
     : null;
   return el("div", { class: "card" }, el("h2", {}, "Summary"), list, more,
-    left.length ? el("details", {}, el("summary", {}, `${left.length} topics not measured`),
+    left.length ? el("details", {}, el("summary", {}, `${left.length} topic${left.length === 1 ? "" : "s"} not measured`),
       el("dl", { class: "topics" }, left.map(([about, why]) => el("div", {}, el("dt", {}, about), said("dd", why, { class: "note" }))))) : null);
 }
 
@@ -124,7 +132,7 @@ function found(model, show) {
 }
 
 function tags(findings, told) {
-  const computed = (findings?.tags ?? []).map((tag) => el("li", { class: "tag", title: `${tag.rule}: ${number(tag.value)}`, dir: "auto" }, tag.tag));
+  const computed = (findings?.tags ?? []).map((tag) => el("li", { class: "tag", title: `${tag.rule}: ${number(tag.value)}`, dir: "auto" }, tag.confidence ? `${tag.tag} (${tag.confidence.toFixed(2)})` : tag.tag));
   const described = (told?.tags ?? []).map((tag) => el("li", { class: "tag model", title: "by the describing model", dir: "auto" }, tag));
   const all = [...computed, ...described];
   return all.length ? el("div", { class: "card" }, el("h2", {}, "Tags"), el("ul", { class: "tags" }, all)) : null;

@@ -5,6 +5,7 @@ import { LANES, contents, curveText } from "./lanes.js";
 import { heightOf, hit, paint, palette, rulerStep } from "./paint.js";
 import { firstFrom } from "./series.js";
 import { details } from "./details.js";
+import { makeFilmstrip } from "./filmstrip.js";
 import { reasonOf } from "./status.js";
 
 const ZOOM_MAX_PX_PER_S = 400;
@@ -50,7 +51,14 @@ export function makeTimeline(model, clock) {
     el("p", { class: "note keys" }, "Space plays · ← → 1 s · , . one frame · [ ] previous or next cut · + − zoom · click seeks"),
     tip,
   );
-  sheet.append(el("div", { class: "ruler lane" }, el("div", { class: "lane-head" }), el("div", { class: "lane-body" }, ruler)), playhead);
+  const strip = el("canvas", { "aria-hidden": "true" });
+  const pictures = el("div", { class: "lane film", hidden: true }, el("div", { class: "lane-head" }, el("span", { class: "film-title" }, "Pictures")), el("div", { class: "lane-body" }, strip));
+  let film = null;
+  strip.addEventListener("click", (event) => {
+    const seen = view(0);
+    clock.seek(seen.from + ((event.clientX - strip.getBoundingClientRect().left) / seen.width) * (seen.to - seen.from));
+  });
+  sheet.append(el("div", { class: "ruler lane" }, el("div", { class: "lane-head" }), el("div", { class: "lane-body" }, ruler)), pictures, playhead);
   LANES.forEach(addLane);
 
   function addLane(kind) {
@@ -74,7 +82,7 @@ export function makeTimeline(model, clock) {
 
   function fill(lane) {
     const section = model.section(lane.analyzer);
-    lane.data = { hue: lane.hue, ...contents(lane, section.output, model.events(lane.analyzer)) };
+    lane.data = { hue: lane.hue, ...contents(lane, section.output, model.events(lane.analyzer), model.leftOut) };
     const empty = !lane.data.rows.length && !lane.data.marks.length && !lane.data.curve && !lane.data.strip;
     const reason = reasonOf(section);
     lane.badge.textContent = section.status === "ok" ? "" : words(section.status);
@@ -107,6 +115,7 @@ export function makeTimeline(model, clock) {
     wanted = false;
     const seen = view(0);
     drawRuler(seen);
+    film?.paint(strip, seen);
     for (const lane of lanes.values()) if (lane.visible) drawLane(lane);
     movePlayhead();
   }
@@ -167,10 +176,10 @@ export function makeTimeline(model, clock) {
     playhead.style.transform = `translateX(${head + (clock.time / model.duration) * content()}px)`;
   }
 
-  /** While it plays, the view turns the page when the playhead leaves it. */
+  /** The view turns the page when the playhead leaves it: while it plays, and after every seek. */
   function follow() {
     const x = (clock.time / model.duration) * content() - scroller.scrollLeft;
-    if (clock.playing && (x < 0 || x > width() * 0.95)) scroller.scrollLeft += x - width() * 0.1;
+    if (x < 0 || x > width() * (clock.playing ? 0.95 : 1)) scroller.scrollLeft += x - width() * (clock.playing ? 0.1 : 0.4);
     movePlayhead();
   }
 
@@ -199,11 +208,12 @@ export function makeTimeline(model, clock) {
   }
 
   function tell(lane, under, t, event) {
-    const lines = under ? [spanText(under.start, under.end)] : [clockTime(t, 2)];
+    const lines = [clockTime(t, 2), ...(under ? [spanText(under.start, under.end)] : [])];
     if (under?.confidence != null) lines.push(`confidence ${under.confidence.toFixed(2)}`);
     lines.push(...(under?.about ?? []));
-    const { curve } = lane.data;
-    if (!under && curve?.times.length) {
+    const { curve, strip } = lane.data;
+    if (strip?.times.length) lines.push(strip.colours[Math.max(0, firstFrom(strip.times, t + 1e-6) - 1)]);
+    if (curve?.times.length) {
       const after = clamp(firstFrom(curve.times, t), 0, curve.times.length - 1);
       const nearest = after > 0 && t - curve.times[after - 1] < curve.times[after] - t ? after - 1 : after;
       lines.push(curveText(curve, t, nearest));
@@ -293,6 +303,20 @@ export function makeTimeline(model, clock) {
   return {
     node,
     show,
+    /** A strip of pictures of the video over the lanes. */
+    film: (url) => {
+      const { width: wide, height: high, start_offset_s: start } = model.video;
+      pictures.hidden = false;
+      film = makeFilmstrip(url, { duration: model.duration, start: start ?? 0, aspect: wide / high }, redraw);
+      strip.style.height = `${film.height}px`;
+      redraw();
+    },
+    /** All lanes over the whole time, whether or not they were ever in view. */
+    print: () => {
+      setZoom(1);
+      draw();
+      for (const lane of lanes.values()) drawLane(lane);
+    },
     redraw: () => {
       look = palette();
       redraw();

@@ -17,6 +17,8 @@ export function makeTranscript(model, clock) {
     return { node };
   }
   if (reason) node.append(said("p", reason, { class: "note" }));
+  const dropped = section.output?.words_dropped;
+  if (dropped) node.append(el("p", { class: "note" }, `${dropped} word${dropped === 1 ? "" : "s"} that the model placed where nobody speaks: left out.`));
   const several = new Set((section.output?.speakers ?? []).map((one) => one.name)).size > 1;
   let speaker = null;
   const spans = [];

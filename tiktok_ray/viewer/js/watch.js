@@ -20,6 +20,7 @@ export function makeWatch(job, file, hints, { cancel }) {
     section: (name) => sections.get(name) ?? { status: "queued" },
     events: (name) => events.get(name) ?? [],
     found: (name) => found.get(name),
+    leftOut: [],
   };
   const state = el("span", { class: "badge", role: "status" });
   const phase = said("p", "", { class: "note", role: "status" });
@@ -29,7 +30,7 @@ export function makeWatch(job, file, hints, { cancel }) {
     stop.textContent = "Stopping …";
     await cancel();
   });
-  const place = el("div", { class: "watch-live" });
+  const place = el("div", { class: "watch" });
   const node = el("section", { class: "live" },
     el("header", { class: "bar" }, said("h1", job.request.upload ?? job.request.url ?? job.id), state, stop),
     bar, phase, place);
@@ -39,8 +40,9 @@ export function makeWatch(job, file, hints, { cancel }) {
   function build() {
     const clock = makeClock(model.duration);
     timeline = makeTimeline(model, clock);
-    const stage = url ? makeStage(model, clock, url, { bare: true }) : null;
-    place.replaceChildren(...[stage?.node, timeline.node].filter(Boolean));
+    const stage = url ? makeStage(model, clock, url, { bare: true, onvideo: (shown) => timeline.film(shown) }) : null;
+    place.classList.toggle("alone", !stage);
+    place.replaceChildren(...[stage && el("div", { class: "watch-left" }, stage.node), el("div", { class: "watch-right" }, timeline.node)].filter(Boolean));
   }
 
   function measure() {
