@@ -60,7 +60,7 @@ def _content(m: Measures, setting: Setting) -> tuple[Any, list[Any]]:
 
     detector = ContentDetector(**setting)
     scores = iter(m.scores)
-    detector._calculate_frame_score = lambda timecode, frame_img: next(scores)  # noqa: ARG005
+    detector._calculate_frame_score = lambda timecode, frame_img: next(scores)
     return detector, [np.zeros(0)] * len(m.times)
 
 
@@ -69,7 +69,7 @@ def _adaptive(m: Measures, setting: Setting) -> tuple[Any, list[Any]]:
 
     detector = AdaptiveDetector(**setting)
     scores = iter(m.scores)
-    detector._calculate_frame_score = lambda timecode, frame_img: next(scores)  # noqa: ARG005
+    detector._calculate_frame_score = lambda timecode, frame_img: next(scores)
     return detector, [np.zeros(0)] * len(m.times)
 
 
@@ -77,7 +77,7 @@ def _hash(m: Measures, setting: Setting) -> tuple[Any, list[Any]]:
     from scenedetect import HashDetector
 
     detector = HashDetector(**setting)
-    detector.hash_frame = lambda frame_img, hash_size, factor: frame_img  # noqa: ARG005
+    detector.hash_frame = lambda frame_img, hash_size, factor: frame_img
     return detector, list(m.hashes)
 
 
@@ -86,7 +86,7 @@ def _histogram(m: Measures, setting: Setting) -> tuple[Any, list[Any]]:
 
     detector = HistogramDetector(**setting)
     known = iter(m.histograms)
-    detector.calculate_histogram = lambda frame_img, bins: next(known)  # noqa: ARG005
+    detector.calculate_histogram = lambda frame_img, bins: next(known)
     return detector, [np.zeros((1, 1, 3), np.uint8)] * len(m.times)
 
 

@@ -296,7 +296,13 @@ def of_real(known: Sequence[Judged]) -> Iterator[Figure]:
             best = max(tried, key=lambda k: nan_to_zero(f1(tried[k])))
             for label, k in (("defaults", 0), ("tuned", best)):
                 yield figure(
-                    f"F1 ±{within}", "all", "real clips", "real", tried[k], f1, by=f"{name}, {label}"
+                    f"F1 ±{within}",
+                    "all",
+                    "real clips",
+                    "real",
+                    tried[k],
+                    f1,
+                    by=f"{name}, {label}",
                 )
 
 

@@ -122,7 +122,8 @@ def cut_out(name: str) -> Picture:
     part = (round(x * width), round(y * height), round(w * width), round(h * height))
     mask, models = np.zeros((height, width), np.uint8), [np.zeros((1, 65)) for _ in range(2)]
     cv2.setRNGSeed(0)
-    cv2.grabCut(picture[..., ::-1].copy(), mask, part, *models, 4, cv2.GC_INIT_WITH_RECT)
+    grab: Any = cv2.grabCut
+    grab(picture[..., ::-1].copy(), mask, part, *models, 4, cv2.GC_INIT_WITH_RECT)
     inside = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
     outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -128,42 +128,47 @@ def low_light(rng: np.random.Generator) -> Effect:
     return effect
 
 
-def blurred_bars(rng: np.random.Generator) -> Effect:
-    """A wide picture in a tall one, its own blur above and below (or at its sides)."""
+def blurred_bars(rng: np.random.Generator, size: Size) -> tuple[Size, Effect]:
+    """The size of a picture of the other orientation, and how its own blur fills the rest."""
     import cv2
 
-    share = rng.uniform(0.4, 0.6)
+    wide, high = size
+    share = rng.uniform(0.35, 0.6)
+    inner = (wide, _even(share * high)) if high > wide else (_even(share * wide), high)
+    left, top = (wide - inner[0]) // 2, (high - inner[1]) // 2
 
     def effect(picture: Picture, _: int) -> Picture:
-        high, wide = picture.shape[:2]
         small: Any = cv2.resize(picture, (max(2, wide // 8), max(2, high // 8)))
         behind: Any = cv2.resize(cv2.GaussianBlur(small, (0, 0), 3), (wide, high))
-        behind = whole(0.7 * behind.astype(np.float32))
-        if high > wide:
-            inner = round(share * high)
-            top = (high - inner) // 2
-            behind[top : top + inner] = picture[top : top + inner]
-        else:
-            inner = round(share * wide)
-            left = (wide - inner) // 2
-            behind[:, left : left + inner] = picture[:, left : left + inner]
-        return behind  # type: ignore[no-any-return]
-
-    return effect
-
-
-def letterbox(rng: np.random.Generator) -> Effect:
-    """Black bars above and below."""
-    share = rng.uniform(0.1, 0.28)
-
-    def effect(picture: Picture, _: int) -> Picture:
-        rows = round(share * len(picture))
-        out = picture.copy()
-        out[:rows] = out[len(picture) - rows :] = 0
+        out = whole(0.7 * behind.astype(np.float32))
+        out[top : top + inner[1], left : left + inner[0]] = picture
         return out
 
-    return effect
+    return inner, effect
 
+
+def letterbox(rng: np.random.Generator, size: Size) -> tuple[Size, Effect]:
+    """The size of a picture between black bars, and how they are put above and below it."""
+    inner = (size[0], _even(rng.uniform(0.45, 0.8) * size[1]))
+    top = (size[1] - inner[1]) // 2
+
+    def effect(picture: Picture, _: int) -> Picture:
+        out = np.zeros((size[1], size[0], 3), np.uint8)
+        out[top : top + inner[1]] = picture
+        return out
+
+    return inner, effect
+
+
+def _even(length: float) -> int:
+    return max(2, round(length / 2) * 2)
+
+
+#: Conditions under which the film fills but a part of the picture.
+BARS: dict[str, Callable[[np.random.Generator, Size], tuple[Size, Effect]]] = {
+    "blurred bars": blurred_bars,
+    "letterbox": letterbox,
+}
 
 WORDS = (
     "wait",

@@ -25,7 +25,7 @@ from benchmarks.factory._pictures import (
 from benchmarks.factory._scenes import Effect, Shot, Size, actor, shaken, shot
 from tiktok_ray.clips import write_clip
 
-VERSION = 1
+VERSION = 2
 
 SIZES: tuple[Size, ...] = ((270, 480), (270, 480), (360, 640), (480, 270))
 
@@ -62,16 +62,17 @@ def make(recipe: Recipe, path: Path) -> dict[str, Any]:
     """Write the clip and return its truth."""
     rng = np.random.default_rng(recipe.seed)
     size, fps = tuple(recipe.parameters["size"]), recipe.parameters["fps"]
-    film = MADE[recipe.kind](Shoot(rng, size, recipe.condition == "shaky"))
+    frame: Effect | None = None
+    inner = size
+    if recipe.condition in _scenes.BARS:
+        inner, frame = _scenes.BARS[recipe.condition](rng, size)
+    film = MADE[recipe.kind](Shoot(rng, inner, recipe.condition == "shaky"))
     times = np.arange(round(film.duration * fps)) / fps
     if recipe.condition == "variable rate":
-        times = times[
-            np.sort(
-                rng.choice(len(times), round(rng.uniform(0.5, 0.8) * len(times)), replace=False)
-            )
-        ]
+        kept = rng.choice(len(times), round(rng.uniform(0.5, 0.8) * len(times)), replace=False)
+        times = times[np.sort(kept)]
         times -= times[0]
-    effect = _effect(recipe.condition, rng, fps)
+    effect = frame or _effect(recipe.condition, rng, fps)
     coding = {"preset": "veryfast", "crf": "40" if recipe.condition == "compression" else "21"}
     pictures = (effect(film.at(t), k) for k, t in enumerate(times.tolist()))
     write_clip(path, pictures, fps=fps, times=times.tolist(), options=coding, gop=250)
@@ -86,8 +87,6 @@ def _effect(condition: str, rng: np.random.Generator, fps: float) -> Effect:
     made: dict[str, Callable[[], Effect]] = {
         "low light": lambda: _scenes.low_light(rng),
         "noise": lambda: _scenes.noise(rng),
-        "blurred bars": lambda: _scenes.blurred_bars(rng),
-        "letterbox": lambda: _scenes.letterbox(rng),
         "captions": lambda: _scenes.caption(rng),
         "inset": lambda: _scenes.inset(rng, fps),
     }
@@ -238,6 +237,10 @@ def _cuts(on: Shoot) -> Film:
     """Shots of 0.4 to 2.5 s; now and then another view of the same scene."""
     count = int(on.rng.integers(5, 8))
     shots = _shots(on, count)
+    for k in range(1, count):
+        if on.rng.random() < 0.15:
+            side = 0.75 if shots[k - 1].centre[0] < 0.5 else 0.25
+            shots[k] = replace(shots[k - 1], centre=(side, 0.5), height=0.4, actor=None)
     starts = np.cumsum(on.rng.uniform(0.4, 2.5, count))
     changes = [Change("cut", "cut", t, t) for t in _rounded(starts[:-1])]
     return _edited(shots, changes, max(3.0, float(starts[-1])), on.size)
