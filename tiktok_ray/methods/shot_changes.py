@@ -427,11 +427,11 @@ def _mix(
     p: Pictures, before: int, after: int, some: NDArray[np.intp], first: int, last: int
 ) -> Blend:
     """Pictures ``some`` as blends of two, each carried on with the motion of its own shot."""
-    speeds = _speeds(p, before, after, first, last)
+    speeds = motions(p, before, after, first, last)
     rows: list[tuple[float, float, float, float]] = []
     for index in some.tolist():
         (one, seen), (two, also) = (
-            _carried(p, end, speed, index)
+            carried(p, end, speed, index)
             for end, speed in zip((before, after), speeds, strict=True)
         )
         mask = (seen & also)[..., None]
@@ -444,14 +444,14 @@ def _mix(
     return Blend(*np.array(rows, float).reshape(-1, 4).T)
 
 
-def _speeds(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
+def motions(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
     """Motion of the shot that ends with ``before``, and of that which begins with ``after``."""
     edges = (p.times[before] - MOTION_S, p.times[after] + MOTION_S)
     start, stop = np.searchsorted(p.times, edges).tolist()
     return motion(p, max(first, start), before), motion(p, after, min(last, stop))
 
 
-def _carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
+def carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
     """A small picture as it would look at another's time, and where that is known [h, w]."""
     import cv2
 
@@ -467,9 +467,9 @@ def _carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, N
 def _same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
     """Whether one side of a ramp, moved on, shows the other in another light."""
     ends = (ramp.before, ramp.after)
-    speeds = _speeds(p, *ends, first, last)
+    speeds = motions(p, *ends, first, last)
     for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
-        picture, known = _carried(p, end, speed, to)
+        picture, known = carried(p, end, speed, to)
         one, two = picture[..., 0][known], p.small(to)[..., 0][known]
         enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
         if enough and np.corrcoef(one, two)[0, 1] > 0.6:

@@ -1,0 +1,351 @@
+"""Wipes and slides: transitions in which a border goes over the picture.
+
+On one side of it is the old shot, on the other the new one: each in its place (wipe), or pushed
+out and in, covered or revealed (slide). Indices count pictures, times are in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from numpy.typing import NDArray
+
+from tiktok_ray.methods.likeness import Array, Picture, Pictures
+from tiktok_ray.methods.shot_changes import HALVES_S, LEAST, Insert, Instant, carried, motions
+
+Way = Literal["left", "right", "up", "down"]
+Style = Literal["push", "cover", "reveal"]
+WAYS: tuple[Way, ...] = ("left", "right", "up", "down")
+STYLES: tuple[Style, ...] = ("push", "cover", "reveal")
+
+REST = 0.28  # share of the difference of both shots that may be left unexplained
+TRIES = 4  # candidates looked at closely about one time
+BUSY = 2.5  # levels by which pictures change at least while something slides
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A border's way over the picture, from ``start`` to ``end`` in seconds.
+
+    ``before``, ``after``: the pictures either side. ``way``: where the border goes; None for an
+    iris, a clock, doors. ``style``: how the shots of a slide move; None for a wipe. ``residual``:
+    share of their difference that is left unexplained, 0..1.
+    """
+
+    start: float
+    end: float
+    before: int
+    after: int
+    way: Way | None
+    style: Style | None
+    residual: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    score: float
+    centre: int
+    half: float
+    way: Way | None = None
+    style: Style | None = None
+
+
+def find_passages(
+    p: Pictures, instants: Sequence[Instant] = (), inserts: Sequence[Insert] = ()
+) -> list[Passage]:
+    """Wipes and slides, without overlap, ordered by start.
+
+    Candidates are pictures whose cells are, each, like those of a picture some time before or of
+    one as long after, in their places or shifted; each is then fitted picture by picture.
+    """
+    found: list[Passage] = []
+    tried: list[tuple[float, float]] = []
+    stops = np.array([instant.index for instant in instants if instant.alone], int)
+    for one in sorted(_candidates(p, stops), key=lambda c: -c.score):
+        t = float(p.times[one.centre])
+        if any(passage.start <= t <= passage.end for passage in found):
+            continue
+        if sum(start <= t <= end for start, end in tried) >= TRIES:
+            continue
+        passage = _fit(p, one, stops)
+        if passage is None or any(_meet(passage, other) for other in found):
+            tried.append((t - one.half / 2, t + one.half / 2))
+        elif not any(_lit(p, passage, insert) for insert in inserts):
+            found.append(passage)
+    return sorted(found, key=lambda passage: passage.start)
+
+
+def _meet(one: Passage, two: Passage) -> bool:
+    return one.start < two.end and two.start < one.end
+
+
+def _lit(p: Pictures, passage: Passage, insert: Insert) -> bool:
+    return bool(p.times[insert.first] <= passage.end and p.times[insert.after] >= passage.start)
+
+
+# --- candidates ---
+
+
+def _candidates(p: Pictures, stops: NDArray[np.intp]) -> Iterator[Candidate]:
+    last = len(p) - 1
+    busy = np.minimum(p.change, np.append(p.change[1:], 0)) >= BUSY
+    passed = np.searchsorted(stops, np.arange(len(p)), side="right")
+    for half in HALVES_S:
+        before = np.clip(np.searchsorted(p.times, p.times - half - 1e-6), 0, last)
+        after = np.clip(np.searchsorted(p.times, p.times + half + 1e-6, side="right") - 1, 0, last)
+        whole = (after - before >= 3) & (passed[after] == passed[before])
+        some = np.flatnonzero(whole)
+        some = some[_unlike(p, before[some], after[some])]
+        if not len(some):
+            continue
+        score = np.zeros(len(p))
+        score[some] = _wiped(p, some, before[some], after[some])
+        yield from _best_of_runs(score, half, None, None)
+        some = some[busy[some]]
+        for way, style, found in _slid(p, some, before[some], after[some]):
+            score = np.zeros(len(p))
+            score[some] = found
+            yield from _best_of_runs(score, half, way, style)
+
+
+def _unlike(p: Pictures, before: NDArray[np.intp], after: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which pairs of pictures may be of two shots, by their cells of luma."""
+    one, two = (p.coarse[index, : p.cells] for index in (before, after))
+    one, two = (x - x.mean(1, keepdims=True) for x in (one, two))
+    spread = np.sqrt((one**2).sum(1) * (two**2).sum(1)) + 1e-6
+    unlike: NDArray[np.bool_] = (one * two).sum(1) / spread < 0.75
+    return unlike
+
+
+def _best_of_runs(
+    score: Array, half: float, way: Way | None, style: Style | None
+) -> Iterator[Candidate]:
+    hits = np.flatnonzero(score)
+    for run in np.split(hits, np.flatnonzero(np.diff(hits) > 1) + 1):
+        if len(run):
+            best = int(run[np.argmax(score[run])])
+            yield Candidate(float(score[best]), best, half, way, style)
+
+
+def _score(rest: Array, contrast: Array) -> Array:
+    """Of a residual and the difference it is left of; 0 where nothing is to be seen."""
+    good = contrast >= LEAST
+    share = rest / np.maximum(contrast, 1e-6)
+    score: Array = np.where(good, contrast * np.maximum(0, 1 - share / 0.45), 0)
+    return score
+
+
+def _wiped(
+    p: Pictures, some: NDArray[np.intp], before: NDArray[np.intp], after: NDArray[np.intp]
+) -> Array:
+    """How much some pictures look like parts of two others, cell by cell in its place [k]."""
+    a, b, m = p.coarse[before], p.coarse[after], p.coarse[some]
+    old, new, apart = np.abs(m - a), np.abs(m - b), np.abs(a - b)
+    contrast = apart.mean(1) + 1e-6
+    share = (apart * (new < old)).mean(1) / contrast
+    even = (share > 0.25) & (share < 0.75)
+    return _score(np.minimum(old, new).mean(1), contrast) * even
+
+
+def _slid(
+    p: Pictures, some: NDArray[np.intp], before: NDArray[np.intp], after: NDArray[np.intp]
+) -> Iterator[tuple[Way, Style, Array]]:
+    """How much some pictures look as if two others were half way slid over each other [k]."""
+    if not len(some):
+        return
+    high = p.cells // p.columns
+    a, b, m = (
+        p.coarse[index, : p.cells].reshape(-1, high, p.columns) for index in (before, after, some)
+    )
+    contrast = np.abs(a - b).mean((1, 2))
+    for way in WAYS:
+        old, new, seen = (turned(x, way) for x in (a, b, m))
+        side = seen.shape[1]
+        middle = range(round(0.4 * side), round(0.6 * side) + 1)
+        for style in STYLES:
+            rest = np.min([_apart(old, new, seen, by, style) for by in middle], 0)
+            yield way, style, _score(rest, contrast)
+
+
+def turned(pictures: Picture, way: Way) -> Picture:
+    """Pictures [n, h, w, …] so turned that what goes ``way`` goes to higher positions of axis 1."""
+    if way in ("left", "right"):
+        pictures = np.swapaxes(pictures, 1, 2)
+    return pictures[:, ::-1] if way in ("left", "up") else pictures
+
+
+def _apart(old: Picture, new: Picture, seen: Picture, by: int, style: Style) -> Array:
+    """Mean difference of pictures [n, side, other, …] from two, slid by so many rows [n]."""
+    side = seen.shape[1]
+    kept = old[:, by:] if style == "cover" else old[:, : side - by]
+    come = new[:, :by] if style == "reveal" else new[:, side - by :]
+    axes = tuple(range(1, seen.ndim))
+    apart = np.abs(seen[:, by:] - kept).sum(axes) + np.abs(seen[:, :by] - come).sum(axes)
+    mean: Array = apart / float(np.prod(seen.shape[1:]))
+    return mean
+
+
+# --- fitting ---
+
+EDGE = 0.04  # share from which on a border is in the picture
+MARGIN_S = 0.12  # time for which either shot must be seen alone
+LONGEST_S = 3.0
+
+
+def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None:
+    """The passage around a candidate, if picture after picture it is one.
+
+    Widens or narrows the time looked at until either shot is seen alone for a moment.
+    """
+    least = int(stops[stops <= one.centre].max(initial=0))
+    most = int(stops[stops > one.centre].min(initial=len(p))) - 1
+    start, end = float(p.times[one.centre]) - one.half, float(p.times[one.centre]) + one.half
+    for _ in range(5):
+        before = max(least, int(np.searchsorted(p.times, start + 1e-6, side="right")) - 1)
+        after = min(most, int(np.searchsorted(p.times, end - 1e-6)))
+        if after - before < 3 or end - start > LONGEST_S or not p.differ(before, after, 12):
+            return None
+        some = np.unique(np.append(np.arange(before, after, 1 + (after - before) // 32), after))
+        seen = _seen(p, one, some, (least, most))
+        inside = np.flatnonzero((seen.share > EDGE) & (seen.share < 1 - EDGE))
+        if len(inside) < 2 or np.median(seen.rest) > 2 * REST:
+            return None
+        first, final = int(inside[0]) - 1, int(inside[-1]) + 1
+        longer = 0.3 * (end - start) + 0.05
+        times = p.times[some]
+        low = start - longer if first < 0 else float(times[first]) - MARGIN_S
+        high = end + longer if final >= len(times) else float(times[final]) + MARGIN_S
+        if abs(low - start) + abs(high - end) < 0.1:
+            break
+        start, end = low, high
+    first, final = max(0, first), min(len(times) - 1, final)
+    if final - first < 3 or not _passes(seen, first, final):
+        return None
+    way = one.way or _way(seen)
+    residual = float(seen.rest[first : final + 1].mean())
+    ends = (int(some[first]), int(some[final]))
+    return Passage(float(times[first]), float(times[final]), *ends, way, one.style, residual)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures [n] as parts of two.
+
+    Share of the new one, what is left unexplained of their difference, and how far from a blend of
+    both each picture is, 0..1 (0.5 where nothing can be said); where the new one is in the middle
+    picture [h, w], and the share of pixels that are of the old one again after the new one.
+    """
+
+    share: Array
+    rest: Array
+    parted: Array
+    mask: Array
+    back: float
+
+
+def _passes(seen: Seen, first: int, final: int) -> bool:
+    """Whether a border goes over the picture once, and the two shots explain all of it."""
+    rise = np.diff(seen.share)
+    falls = float(-rise[rise < 0].sum())
+    return bool(
+        seen.share[first] <= 2 * EDGE
+        and seen.share[final] >= 1 - 2 * EDGE
+        and falls <= 0.12
+        and rise.max() <= 0.6
+        and seen.rest[first : final + 1].mean() <= REST
+        and seen.rest.max() <= 2 * REST
+        and seen.back <= 0.12
+        and seen.parted[first + 1 : final].mean() >= PARTED
+    )
+
+
+PARTED = 0.6  # least part that pixels of either shot, and of no blend, have in a wipe
+
+
+def _seen(p: Pictures, one: Candidate, some: NDArray[np.intp], within: tuple[int, int]) -> Seen:
+    before, after = int(some[0]), int(some[-1])
+    speeds = motions(p, before, after, *within)
+    rows: list[tuple[float, float, float]] = []
+    masks: list[Array] = []
+    for index in some.tolist():
+        (old, known), (new, also) = (
+            carried(p, end, speed, index)
+            for end, speed in zip((before, after), speeds, strict=True)
+        )
+        if one.way is None:
+            row, mask = _parts(p.small(index), old, new, known & also)
+            masks.append(mask)
+        else:
+            row = (*_offset(p.small(index), old, new, one.way, one.style or "push"), 1.0)
+        rows.append(row)
+    share, rest, parted = np.array(rows).T
+    back, middle = 0.0, np.zeros((0, 0))
+    if masks:
+        stack = np.stack(masks)
+        back = float(((stack[:-1] - stack[1:]) > 0.5).any(0).mean())
+        middle = masks[int(np.argmin(np.abs(share - 0.5)))]
+    return Seen(share, rest, parted, middle, back)
+
+
+def _parts(
+    picture: Picture, old: Picture, new: Picture, known: NDArray[np.bool_]
+) -> tuple[tuple[float, float, float], Array]:
+    """A picture in which each pixel is of one of two, in its place.
+
+    Returns the share of the new one, what is left unexplained of their difference, how far from a
+    blend it is, 0..1; and where the new one is [h, w]: 1, and 0.5 where both look the same.
+    """
+    to_old, to_new, apart = off(picture, old), off(picture, new), off(old, new)
+    weight = np.minimum(apart, 60) * known
+    total = float(weight.sum()) + 1e-6
+    is_new = to_new < to_old
+    share = float((weight * is_new).sum()) / total
+    rest = float((np.minimum(to_old, to_new) * known).sum()) / (float((apart * known).sum()) + 1e-6)
+    way = new - old
+    mix = ((picture - old) * way).sum(2) / ((way**2).sum(2) + 1e-6)
+    mix = np.clip(mix, 0, 1)
+    mean = float((weight * mix).sum()) / total
+    spread = float((weight * (mix - mean) ** 2).sum()) / total
+    parted = spread / (mean * (1 - mean)) if 0.1 < mean < 0.9 else 0.5
+    unsure = (np.abs(to_new - to_old) < 8) | ~known
+    return (share, rest, parted), np.where(unsure, 0.5, is_new)
+
+
+def off(one: Picture, two: Picture) -> Picture:
+    """By how much each pixel differs from all those around it in another picture [h, w]."""
+    import cv2
+
+    near = np.ones((3, 3), np.uint8)
+    apart = np.maximum(one - cv2.dilate(two, near), cv2.erode(two, near) - one)
+    out: Picture = np.maximum(apart, 0).sum(2)
+    return out
+
+
+def _offset(
+    picture: Picture, old: Picture, new: Picture, way: Way, style: Style
+) -> tuple[float, float]:
+    """How far one shot has slid over or after another, and what that leaves unexplained."""
+    seen, one, two = (turned(x[None], way) for x in (picture, old, new))
+    side = seen.shape[1]
+    apart = float(np.abs(one - two).mean()) + 1e-6
+    left = [float(_apart(one, two, seen, by, style)[0]) for by in range(side + 1)]
+    by = int(np.argmin(left))
+    return by / side, left[by] / apart
+
+
+def _way(seen: Seen) -> Way | None:
+    """Where a border goes, from where the new shot is when it has half of the picture."""
+    new = seen.mask - seen.mask.mean()
+    height, width = new.shape
+    y, x = np.mgrid[:height, :width]
+    across = float((new * (x - (width - 1) / 2)).mean()) / width
+    down = float((new * (y - (height - 1) / 2)).mean()) / height
+    if max(abs(across), abs(down)) < 0.06 or min(abs(across), abs(down)) > 0.05:
+        return None
+    if abs(across) > abs(down):
+        return "right" if across < 0 else "left"
+    return "down" if down < 0 else "up"
