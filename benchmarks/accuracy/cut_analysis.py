@@ -223,7 +223,8 @@ def of_kind(some: Sequence[Judged], kind: str, clips: Where) -> Iterator[Figure]
         yield figure("named so", kind, "found", clips, np.array(names), None, "transitions")
 
 
-NAMED = {"cut": "cut"}
+#: What the project calls the kinds of the factory.
+NAMED = {"cut": "hard", "jump cut": "jump"}
 
 
 def of_peer(some: Sequence[Judged], kind: str, name: str, clips: Where) -> Iterator[Figure]:

@@ -6,7 +6,7 @@ Everything is found by comparing pictures; indices count them, times are theirs,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -208,12 +208,16 @@ LEAST = 8.0  # least difference, in levels (root mean square), of the pictures e
 
 @dataclass(frozen=True)
 class Ramp:
-    """A linear blend from picture ``before`` to picture ``after``; ``start``, ``end`` in seconds."""
+    """A linear blend from picture ``before`` to picture ``after``; ``start``, ``end`` in seconds.
+
+    ``residual``: what a blend leaves unexplained, as a share of the difference of both.
+    """
 
     start: float
     end: float
     before: int
     after: int
+    residual: float = 0.0
 
 
 def blending(times: Array, coarse: Picture, half: float) -> tuple[Array, Array]:
@@ -400,7 +404,8 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
         good = blend.residual[inside].mean() <= 0.22 and bend <= 0.05
         good &= shape.high - shape.low > 0.6
         seen = blend.overlap[inside].min() >= 0.2 and blend.contrast[inside].mean() >= LEAST
-        fitted = Ramp(start, end, one, two) if good and seen else None
+        left = float(blend.residual[inside].mean())
+        fitted = Ramp(start, end, one, two, left) if good and seen else None
         near = 0.1 + 0.15 * (end - start)
         outer = _around(p, start - near, end + near, first, last)
         ramp, settled = fitted, fitted is not None and ramp is not None and outer == (before, after)
@@ -412,7 +417,7 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
     ramp = _to_blank(p, ramp, first, last)
     if p.color(ramp.before) or p.color(ramp.after):
         return ramp
-    alike = not p.differ(ramp.before, ramp.after, 12) or _same_thing(p, ramp, first, last)
+    alike = not p.differ(ramp.before, ramp.after, 12) or same_thing(p, ramp, first, last)
     return None if alike else ramp
 
 
@@ -464,7 +469,7 @@ def carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, ND
     return np.asarray(cv2.warpAffine(picture, move, (width, height))), known > 0.99
 
 
-def _same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
+def same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
     """Whether one side of a ramp, moved on, shows the other in another light."""
     ends = (ramp.before, ramp.after)
     speeds = motions(p, *ends, first, last)
@@ -487,7 +492,7 @@ def _to_blank(p: Pictures, ramp: Ramp, first: int, last: int) -> Ramp:
         while after < last and off[after + 1] < off[after] - 0.05:
             after += 1
         if p.color(before) and ramp.start - p.times[before] <= reach:
-            ramp = Ramp(min(ramp.start, p.times[before]), ramp.end, before, ramp.after)
+            ramp = replace(ramp, start=min(ramp.start, p.times[before]), before=before)
         if p.color(after) and p.times[after] - ramp.end <= reach:
-            ramp = Ramp(ramp.start, max(ramp.end, p.times[after]), ramp.before, after)
+            ramp = replace(ramp, end=max(ramp.end, p.times[after]), after=after)
     return ramp

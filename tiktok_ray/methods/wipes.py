@@ -11,19 +11,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-
 from numpy.typing import NDArray
 
-from tiktok_ray.methods.likeness import Array, Picture, Pictures
-from tiktok_ray.methods.shot_changes import HALVES_S, LEAST, Insert, Instant, carried, motions
+from tiktok_ray.methods.likeness import SOME, Array, Picture, Pictures
+from tiktok_ray.methods.shot_changes import (
+    HALVES_S,
+    Insert,
+    Instant,
+    Ramp,
+    carried,
+    motions,
+    same_thing,
+)
 
 Way = Literal["left", "right", "up", "down"]
 Style = Literal["push", "cover", "reveal"]
 WAYS: tuple[Way, ...] = ("left", "right", "up", "down")
 STYLES: tuple[Style, ...] = ("push", "cover", "reveal")
 
-REST = 0.28  # share of the difference of both shots that may be left unexplained
-TRIES = 4  # candidates looked at closely about one time
+PIXELS = 0.14  # share of the difference of both shots that a wipe may leave unexplained
+ODD = 0.08  # that one may without a way, which much else looks like
+REST = 0.28  # that a slide may, of whose pixels none may be a little off
+FAINT = 3.0  # least mean difference, in levels, of the pictures either side
+TRIES = 3  # candidates looked at closely about one time
 BUSY = 2.5  # levels by which pictures change at least while something slides
 
 
@@ -133,7 +143,7 @@ def _best_of_runs(
 
 def _score(rest: Array, contrast: Array) -> Array:
     """Of a residual and the difference it is left of; 0 where nothing is to be seen."""
-    good = contrast >= LEAST
+    good = contrast >= FAINT
     share = rest / np.maximum(contrast, 1e-6)
     score: Array = np.where(good, contrast * np.maximum(0, 1 - share / 0.45), 0)
     return score
@@ -191,7 +201,8 @@ def _apart(old: Picture, new: Picture, seen: Picture, by: int, style: Style) -> 
 
 # --- fitting ---
 
-EDGE = 0.04  # share from which on a border is in the picture
+EDGE = 0.02  # share from which on a border is in the picture
+FEW, MANY = 8, 30  # pictures looked at first, and then
 MARGIN_S = 0.12  # time for which either shot must be seen alone
 LONGEST_S = 3.0
 
@@ -204,31 +215,85 @@ def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None
     least = int(stops[stops <= one.centre].max(initial=0))
     most = int(stops[stops > one.centre].min(initial=len(p))) - 1
     start, end = float(p.times[one.centre]) - one.half, float(p.times[one.centre]) + one.half
-    for _ in range(5):
+    for turn in range(6):
         before = max(least, int(np.searchsorted(p.times, start + 1e-6, side="right")) - 1)
         after = min(most, int(np.searchsorted(p.times, end - 1e-6)))
-        if after - before < 3 or end - start > LONGEST_S or not p.differ(before, after, 12):
+        if after - before < 3 or end - start > LONGEST_S or not _other(p, before, after):
             return None
-        some = np.unique(np.append(np.arange(before, after, 1 + (after - before) // 32), after))
+        count = FEW if turn == 0 else MANY
+        some = np.unique(np.append(np.arange(before, after, 1 + (after - before) // count), after))
         seen = _seen(p, one, some, (least, most))
         inside = np.flatnonzero((seen.share > EDGE) & (seen.share < 1 - EDGE))
-        if len(inside) < 2 or np.median(seen.rest) > 2 * REST:
+        if len(inside) < 2 - (turn == 0) or not _likely(seen, inside, one):
             return None
         first, final = int(inside[0]) - 1, int(inside[-1]) + 1
         longer = 0.3 * (end - start) + 0.05
         times = p.times[some]
         low = start - longer if first < 0 else float(times[first]) - MARGIN_S
         high = end + longer if final >= len(times) else float(times[final]) + MARGIN_S
-        if abs(low - start) + abs(high - end) < 0.1:
+        if turn and abs(low - start) + abs(high - end) < 0.1:
             break
         start, end = low, high
     first, final = max(0, first), min(len(times) - 1, final)
-    if final - first < 3 or not _passes(seen, first, final):
-        return None
     way = one.way or _way(seen)
+    most_rest = REST if one.way else PIXELS if way else ODD
+    if final - first < 3 or not _passes(seen, first, final, most_rest):
+        return None
+    ramp = Ramp(float(times[first]), float(times[final]), int(some[first]), int(some[final]))
+    if p.blank[:, ramp.before + 1 : ramp.after].any() or _smeared(p, ramp, one.way):
+        return None
+    if not _rests(p, ramp, least, most) or same_thing(p, ramp, least, most):
+        return None
+    if one.way and _swept(p, ramp, one.way, (least, most)):
+        return None
     residual = float(seen.rest[first : final + 1].mean())
-    ends = (int(some[first]), int(some[final]))
-    return Passage(float(times[first]), float(times[final]), *ends, way, one.style, residual)
+    return Passage(ramp.start, ramp.end, ramp.before, ramp.after, way, one.style, residual)
+
+
+def _likely(seen: Seen, inside: NDArray[np.intp], one: Candidate) -> bool:
+    """Whether it is worth while to look on."""
+    limit = 1.5 * (REST if one.way else PIXELS)
+    return bool(np.median(seen.rest[inside]) <= limit and seen.parted[inside].mean() >= 0.45)
+
+
+def _other(p: Pictures, before: int, after: int) -> bool:
+    """Whether two pictures may be of two shots: bars around both may be the same."""
+    shared = p.shared(before, after)
+    return p.differ(before, after, 12) if shared is None else shared < SOME
+
+
+def _rests(p: Pictures, ramp: Ramp, least: int, most: int) -> bool:
+    """Whether either shot, where it is seen alone, is so for a moment: what passes before the
+    camera is not."""
+    ends = (ramp.before, ramp.after)
+    beside = np.searchsorted(p.times, (ramp.start - MARGIN_S, ramp.end + MARGIN_S)).tolist()
+    apart = float(off(p.small(ends[0]), p.small(ends[1])).mean()) + 1e-6
+    for index, near in zip(ends, beside, strict=True):
+        near = min(most, max(least, near))
+        if float(off(p.small(near), p.small(index)).mean()) > 0.35 * apart:
+            return False
+    return True
+
+
+def _swept(p: Pictures, ramp: Ramp, way: Way, within: tuple[int, int]) -> bool:
+    """Whether either shot moves along a slide's way by itself, as fast as a third of it."""
+    axis = 0 if way in ("left", "right") else 1
+    side = p.small(ramp.before).shape[1 - axis]
+    speeds = motions(p, ramp.before, ramp.after, *within)
+    return max(abs(float(one[axis, 2])) for one in speeds) > side / (ramp.end - ramp.start) / 3
+
+
+def _smeared(p: Pictures, ramp: Ramp, way: Way | None) -> bool:
+    """Whether what is in between is blurred along its way, as what a camera is swept past is."""
+    if way is None:
+        return False
+    axis = 1 if way in ("left", "right") else 0
+    edges = [
+        float(np.abs(np.diff(p.small(i)[..., 0], axis=axis)).mean())
+        for i in range(ramp.before, ramp.after + 1)
+    ]
+    middle = edges[1 + len(edges) // 4 : -1 - len(edges) // 4] or edges[1:-1]
+    return float(np.median(middle)) < 0.85 * min(edges[0], edges[-1])
 
 
 @dataclass(frozen=True)
@@ -247,18 +312,18 @@ class Seen:
     back: float
 
 
-def _passes(seen: Seen, first: int, final: int) -> bool:
+def _passes(seen: Seen, first: int, final: int, most: float) -> bool:
     """Whether a border goes over the picture once, and the two shots explain all of it."""
     rise = np.diff(seen.share)
     falls = float(-rise[rise < 0].sum())
     return bool(
-        seen.share[first] <= 2 * EDGE
-        and seen.share[final] >= 1 - 2 * EDGE
+        seen.share[first] <= 0.06
+        and seen.share[final] >= 0.94
         and falls <= 0.12
         and rise.max() <= 0.6
-        and seen.rest[first : final + 1].mean() <= REST
-        and seen.rest.max() <= 2 * REST
-        and seen.back <= 0.12
+        and seen.rest[first : final + 1].mean() <= most
+        and seen.rest.max() <= 2 * most
+        and seen.back <= 0.2
         and seen.parted[first + 1 : final].mean() >= PARTED
     )
 
@@ -299,7 +364,8 @@ def _parts(
     Returns the share of the new one, what is left unexplained of their difference, how far from a
     blend it is, 0..1; and where the new one is [h, w]: 1, and 0.5 where both look the same.
     """
-    to_old, to_new, apart = off(picture, old), off(picture, new), off(old, new)
+    to_old, to_new = off(picture, old), off(picture, new)
+    apart = np.minimum(off(old, new), off(new, old))
     weight = np.minimum(apart, 60) * known
     total = float(weight.sum()) + 1e-6
     is_new = to_new < to_old
@@ -332,8 +398,14 @@ def _offset(
     seen, one, two = (turned(x[None], way) for x in (picture, old, new))
     side = seen.shape[1]
     apart = float(np.abs(one - two).mean()) + 1e-6
-    left = [float(_apart(one, two, seen, by, style)[0]) for by in range(side + 1)]
-    by = int(np.argmin(left))
+    left: dict[int, float] = {}
+    for near in (range(0, side + 1, 4), range(-3, 4)):
+        best = min(left, key=left.__getitem__) if left else 0
+        for by in near:
+            by = min(side, max(0, best + by))
+            if by not in left:
+                left[by] = float(_apart(one, two, seen, by, style)[0])
+    by = min(left, key=left.__getitem__)
     return by / side, left[by] / apart
 
 
