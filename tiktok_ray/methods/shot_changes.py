@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.methods.likeness import (
+    ALIKE,
     MOTION_S,
     SIDE,
     SURE,
@@ -166,19 +167,36 @@ def _jumps(p: Pictures, index: int) -> bool:
     """Whether things leap within one setting, some of them further than the rest.
 
     A leap of the whole picture is a jolt of the camera, a change without motion is light or a
-    caption, and a late picture only looks like a leap.
+    caption, and a late picture may only look like a leap.
     """
     last = len(p) - 1
     if index < 2 or index >= last:
         return False
     steps = np.diff(p.times[max(0, index - SIDE) : index + SIDE])
-    if p.times[index] - p.times[index - 1] > 1.7 * np.median(steps):
+    late = bool(p.times[index] - p.times[index - 1] > 1.7 * np.median(steps))
+    back, spread = p.distance(index - 1, min(last, index + 3)), _spread(p, index)
+    if back < 0.6 * p.change[index] or spread < 0.2:
         return False
-    back = p.distance(index - 1, min(last, index + 3))
-    if back < 0.6 * p.change[index] or _spread(p, index) < 0.25 or shifted(p, index - 1, index):
-        return False
-    uneven = [_uneven(*p.matches(i, i + 1)) for i in (index - 2, index - 1, index)]
-    return uneven[1] >= 0.2 + max(uneven[0], uneven[2])
+    whole = shifted(p, index - 1, index)
+    around = [p.matches(i, i + 1) for i in (index - 2, index - 1, index)]
+    uneven = _peak([_uneven(*one) for one in around])
+    if uneven >= 0.2 and spread >= 0.25 and not whole and not late:
+        return True
+    clear = p.isolation[index] >= (5 if whole or late else 3.5)
+    leap = _peak([_displaced(*one) for one in around]) >= 0.17
+    return bool(clear and leap and (uneven >= 0.15 or not whole))
+
+
+def _peak(around: list[float]) -> float:
+    """By how much the middle one of three exceeds both others."""
+    return around[1] - max(around[0], around[2])
+
+
+def _displaced(found: Array, moves: Array) -> float:
+    """Share of the blocks that are found again in another place."""
+    if not len(found):
+        return 0.0
+    return float(((found >= ALIKE) & (np.abs(moves).max(1) >= 1)).mean())
 
 
 def _spread(p: Pictures, index: int) -> float:
@@ -195,6 +213,8 @@ def _spread(p: Pictures, index: int) -> float:
 
 def _uneven(found: Array, moves: Array) -> float:
     """Share of the blocks found again that moved unlike the median block."""
+    if not len(found):
+        return 0.0
     moves = moves[found >= SURE]
     unlike = np.abs(moves - np.median(moves, 0)).max(1, initial=0) >= 1
     return float(unlike.mean()) if unlike.sum() >= 6 else 0.0

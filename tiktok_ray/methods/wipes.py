@@ -270,7 +270,10 @@ def _rests(p: Pictures, ramp: Ramp, least: int, most: int) -> bool:
     apart = float(off(p.small(ends[0]), p.small(ends[1])).mean()) + 1e-6
     for index, near in zip(ends, beside, strict=True):
         near = min(most, max(least, near))
-        if float(off(p.small(near), p.small(index)).mean()) > 0.35 * apart:
+        if (
+            abs(p.times[near] - p.times[index]) < 0.6 * MARGIN_S
+            or float(off(p.small(near), p.small(index)).mean()) > 0.35 * apart
+        ):
             return False
     return True
 
@@ -293,7 +296,7 @@ def _smeared(p: Pictures, ramp: Ramp, way: Way | None) -> bool:
         for i in range(ramp.before, ramp.after + 1)
     ]
     middle = edges[1 + len(edges) // 4 : -1 - len(edges) // 4] or edges[1:-1]
-    return float(np.median(middle)) < 0.85 * min(edges[0], edges[-1])
+    return float(np.median(middle)) < 0.82 * (edges[0] + edges[-1]) / 2
 
 
 @dataclass(frozen=True)
