@@ -213,9 +213,9 @@ def _spread(p: Pictures, index: int) -> float:
 
 def _uneven(found: Array, moves: Array) -> float:
     """Share of the blocks found again that moved unlike the median block."""
-    if not len(found):
-        return 0.0
     moves = moves[found >= SURE]
+    if len(moves) < 6:
+        return 0.0
     unlike = np.abs(moves - np.median(moves, 0)).max(1, initial=0) >= 1
     return float(unlike.mean()) if unlike.sum() >= 6 else 0.0
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.methods.likeness import SOME, Array, Picture, Pictures
+from tiktok_ray.methods.likeness import BLACK, SOME, Array, Picture, Pictures
 from tiktok_ray.methods.shot_changes import (
     HALVES_S,
     Insert,
@@ -158,6 +158,10 @@ def _wiped(
     contrast = apart.mean(1) + 1e-6
     share = (apart * (new < old)).mean(1) / contrast
     even = (share > 0.25) & (share < 0.75)
+    mix = np.clip((m - a) * (b - a) / ((b - a) ** 2 + 1e-6), 0, 1)
+    mean = (apart * mix).mean(1) / contrast
+    spread = (apart * (mix - mean[:, None]) ** 2).mean(1) / contrast
+    even &= spread >= 0.35 * mean * (1 - mean)
     return _score(np.minimum(old, new).mean(1), contrast) * even
 
 
@@ -168,8 +172,13 @@ def _slid(
     if not len(some):
         return
     high = p.cells // p.columns
+    top, bottom, left, right = (
+        round(edge * side)
+        for edge, side in zip(box(p), (high, high, p.columns, p.columns), strict=True)
+    )
     a, b, m = (
-        p.coarse[index, : p.cells].reshape(-1, high, p.columns) for index in (before, after, some)
+        p.coarse[index, : p.cells].reshape(-1, high, p.columns)[:, top:bottom, left:right]
+        for index in (before, after, some)
     )
     contrast = np.abs(a - b).mean((1, 2))
     for way in WAYS:
@@ -179,6 +188,18 @@ def _slid(
         for style in STYLES:
             rest = np.min([_apart(old, new, seen, by, style) for by in middle], 0)
             yield way, style, _score(rest, contrast)
+
+
+def box(p: Pictures) -> tuple[float, float, float, float]:
+    """What black bars leave of the picture: top, bottom, left, right, in shares of its sides."""
+    light = p.coarse[:, : p.cells].max(0).reshape(-1, p.columns) > BLACK + 12
+    edges: list[float] = []
+    for lit in (light.any(1), light.any(0)):
+        some = np.flatnonzero(lit)
+        if len(some) < 4:
+            return (0.0, 1.0, 0.0, 1.0)
+        edges += [float(some[0]) / len(lit), float(some[-1] + 1) / len(lit)]
+    return edges[0], edges[1], edges[2], edges[3]
 
 
 def turned(pictures: Picture, way: Way) -> Picture:
@@ -218,11 +239,11 @@ def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None
     for turn in range(6):
         before = max(least, int(np.searchsorted(p.times, start + 1e-6, side="right")) - 1)
         after = min(most, int(np.searchsorted(p.times, end - 1e-6)))
-        if after - before < 3 or end - start > LONGEST_S or not _other(p, before, after):
+        if after - before < 3 or end - start > LONGEST_S:
             return None
         count = FEW if turn == 0 else MANY
         some = np.unique(np.append(np.arange(before, after, 1 + (after - before) // count), after))
-        seen = _seen(p, one, some, (least, most))
+        seen = _seen(p, one, some, (least, most) if turn else None)
         inside = np.flatnonzero((seen.share > EDGE) & (seen.share < 1 - EDGE))
         if len(inside) < 2 - (turn == 0) or not _likely(seen, inside, one):
             return None
@@ -238,6 +259,8 @@ def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None
     way = one.way or _way(seen)
     most_rest = REST if one.way else PIXELS if way else ODD
     if final - first < 3 or not _passes(seen, first, final, most_rest):
+        return None
+    if not _other(p, before, after):
         return None
     ramp = Ramp(float(times[first]), float(times[final]), int(some[first]), int(some[final]))
     if p.blank[:, ramp.before + 1 : ramp.after].any() or _smeared(p, ramp, one.way):
@@ -266,7 +289,8 @@ def _rests(p: Pictures, ramp: Ramp, least: int, most: int) -> bool:
     """Whether either shot, where it is seen alone, is so for a moment: what passes before the
     camera is not."""
     ends = (ramp.before, ramp.after)
-    beside = np.searchsorted(p.times, (ramp.start - MARGIN_S, ramp.end + MARGIN_S)).tolist()
+    early = int(np.searchsorted(p.times, ramp.start - MARGIN_S + 1e-6, side="right")) - 1
+    beside = (early, int(np.searchsorted(p.times, ramp.end + MARGIN_S - 1e-6)))
     apart = float(off(p.small(ends[0]), p.small(ends[1])).mean()) + 1e-6
     for index, near in zip(ends, beside, strict=True):
         near = min(most, max(least, near))
@@ -334,9 +358,20 @@ def _passes(seen: Seen, first: int, final: int, most: float) -> bool:
 PARTED = 0.6  # least part that pixels of either shot, and of no blend, have in a wipe
 
 
-def _seen(p: Pictures, one: Candidate, some: NDArray[np.intp], within: tuple[int, int]) -> Seen:
+def _seen(
+    p: Pictures, one: Candidate, some: NDArray[np.intp], within: tuple[int, int] | None
+) -> Seen:
+    """Pictures as parts of the first and the last of them, these carried on with the motion that
+    either has ``within`` its shot; as they are where nothing is given."""
     before, after = int(some[0]), int(some[-1])
-    speeds = motions(p, before, after, *within)
+    height, width = p.small(before).shape[:2]
+    top, bottom, left, right = (
+        round(edge * side)
+        for edge, side in zip(box(p), (height, height, width, width), strict=True)
+    )
+    part = (slice(top, bottom), slice(left, right))
+    rest_still = (np.zeros((2, 3)), np.zeros((2, 3)))
+    speeds = motions(p, before, after, *within) if within else rest_still
     rows: list[tuple[float, float, float]] = []
     masks: list[Array] = []
     for index in some.tolist():
@@ -348,7 +383,8 @@ def _seen(p: Pictures, one: Candidate, some: NDArray[np.intp], within: tuple[int
             row, mask = _parts(p.small(index), old, new, known & also)
             masks.append(mask)
         else:
-            row = (*_offset(p.small(index), old, new, one.way, one.style or "push"), 1.0)
+            views = (p.small(index)[part], old[part], new[part])
+            row = (*_offset(*views, one.way, one.style or "push"), 1.0)
         rows.append(row)
     share, rest, parted = np.array(rows).T
     back, middle = 0.0, np.zeros((0, 0))
