@@ -224,7 +224,12 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
             else:
                 faded = rest[0]
         start, end = max(0.0, float(ramp.start)), min(float(p.end), float(last.end))
-        begins = last is not ramp or ramp is faded or not (into or out)
+        whole = last is not ramp
+        if (into or out) and not whole and ramp is not faded:
+            far = _other_half(p, ramp, instants)
+            if far is not None:
+                whole, start, end = True, min(start, far), max(end, far)
+        begins = whole or ramp is faded or not (into or out)
         found.append(
             Transition(
                 start=start,
@@ -251,6 +256,29 @@ def _bordered(p: Pictures, one: Passage) -> Transition:
         direction=one.way,
         unexplained=min(1.0, one.residual),
     )
+
+
+STEEP = 20.0  # least distance from the blank, in levels, that the other half of a fade goes
+
+
+def _other_half(p: Pictures, ramp: Ramp, instants: Sequence[Instant]) -> float | None:
+    """Time at which the other half of a fade begins or ends: its pictures, too restless for a
+    blend to be seen, come nearer to the blank, or go from it, step by step all the same."""
+    step, index = (-1, ramp.before) if p.color(ramp.before) else (1, ramp.after)
+    off = p.off[int(np.argmin(p.off[:, index]))]
+    edge, blank = index, p.times[index]
+    while 0 <= edge + step < len(p) and off[edge + step] <= off[index] + 4:
+        edge += step
+    if abs(p.times[edge] - blank) > HOLD_S:
+        return None
+    far = edge
+    while 0 <= far + step < len(p) and off[far + step] > off[far] + 0.3:
+        far += step
+    first, last = sorted((index, far))
+    cut = any(first < instant.index <= last and instant.alone for instant in instants)
+    if abs(far - edge) < 3 or off[far] - off[edge] < STEEP or cut:
+        return None
+    return float(p.times[far])
 
 
 def _cut_between(one: Ramp, two: Ramp, instants: Sequence[Instant]) -> bool:

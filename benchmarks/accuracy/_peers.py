@@ -34,7 +34,7 @@ class Measures:
 
 
 def measures(path: Path, fps: float) -> Measures:
-    """Decode a clip at its full size and take all measures."""
+    """Decode a clip at its full size and take all measures; damaged pictures are left out."""
     import av
     from scenedetect import ContentDetector, FrameTimecode, HashDetector, HistogramDetector
 
@@ -42,7 +42,7 @@ def measures(path: Path, fps: float) -> Measures:
     out = Measures(np.zeros(0), fps, [], [], [], [])
     times: list[float] = []
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
+        for frame in _pictures(container):
             picture = frame.to_ndarray(format="bgr24")
             at = FrameTimecode(len(times), fps=fps)
             times.append(float(frame.time))
@@ -53,6 +53,17 @@ def measures(path: Path, fps: float) -> Measures:
     return Measures(
         np.array(times) - times[0], fps, out.scores, out.hashes, out.histograms, out.levels
     )
+
+
+def _pictures(container: Any) -> Iterator[Any]:
+    """All pictures that can be decoded; what is damaged is left out."""
+    import av
+
+    for packet in container.demux(video=0):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
 
 
 def _content(m: Measures, setting: Setting) -> tuple[Any, list[Any]]:

@@ -35,7 +35,8 @@ class Pictures:
     is usual around it [n]. ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
     wide), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
     black and from plain white [2, n]. ``plain``: whether it is that [2, n]. ``blank``: whether it
-    is, or is the nearest to it in a fade too quick to show it [2, n].
+    is, or is the nearest to it in a fade too quick to show it [2, n]. ``box``: what black bars leave
+    of the pictures: top, bottom, left, right, in shares of their sides.
     """
 
     def __init__(self, thumbs: Frames) -> None:
@@ -55,6 +56,7 @@ class Pictures:
         self.off = np.stack([np.abs(light - at).mean(1) * 2 / 3 + tint for at in (BLACK, WHITE)])
         self.plain = (self.off <= 4) & (light.std(1) <= 5)
         self.blank = self.plain | turns(self.off, self.times)
+        self.box = self._box()
         self.small = lru_cache(256)(self._small)
         self.shared = lru_cache(None)(self._shared)
 
@@ -81,6 +83,16 @@ class Pictures:
             ]
             out[i] = np.concatenate([plane.ravel() for plane in planes])
         return out, wide * high, wide
+
+    def _box(self) -> tuple[float, float, float, float]:
+        light = self.coarse[:, : self.cells].max(0).reshape(-1, self.columns) > BLACK + 12
+        edges: list[float] = []
+        for lit in (light.any(1), light.any(0)):
+            some = np.flatnonzero(lit)
+            if len(some) < 4:
+                return (0.0, 1.0, 0.0, 1.0)
+            edges += [float(some[0]) / len(lit), float(some[-1] + 1) / len(lit)]
+        return edges[0], edges[1], edges[2], edges[3]
 
     def _small(self, index: int) -> Picture:
         """One picture at half size, or at full size if it is tiny: [h, w, 3], Y'CbCr."""

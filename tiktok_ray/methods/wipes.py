@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.methods.likeness import BLACK, SOME, Array, Picture, Pictures
+from tiktok_ray.methods.likeness import SOME, Array, Picture, Pictures
 from tiktok_ray.methods.shot_changes import (
     HALVES_S,
     Insert,
@@ -174,7 +174,7 @@ def _slid(
     high = p.cells // p.columns
     top, bottom, left, right = (
         round(edge * side)
-        for edge, side in zip(box(p), (high, high, p.columns, p.columns), strict=True)
+        for edge, side in zip(p.box, (high, high, p.columns, p.columns), strict=True)
     )
     a, b, m = (
         p.coarse[index, : p.cells].reshape(-1, high, p.columns)[:, top:bottom, left:right]
@@ -188,18 +188,6 @@ def _slid(
         for style in STYLES:
             rest = np.min([_apart(old, new, seen, by, style) for by in middle], 0)
             yield way, style, _score(rest, contrast)
-
-
-def box(p: Pictures) -> tuple[float, float, float, float]:
-    """What black bars leave of the picture: top, bottom, left, right, in shares of its sides."""
-    light = p.coarse[:, : p.cells].max(0).reshape(-1, p.columns) > BLACK + 12
-    edges: list[float] = []
-    for lit in (light.any(1), light.any(0)):
-        some = np.flatnonzero(lit)
-        if len(some) < 4:
-            return (0.0, 1.0, 0.0, 1.0)
-        edges += [float(some[0]) / len(lit), float(some[-1] + 1) / len(lit)]
-    return edges[0], edges[1], edges[2], edges[3]
 
 
 def turned(pictures: Picture, way: Way) -> Picture:
@@ -366,8 +354,7 @@ def _seen(
     before, after = int(some[0]), int(some[-1])
     height, width = p.small(before).shape[:2]
     top, bottom, left, right = (
-        round(edge * side)
-        for edge, side in zip(box(p), (height, height, width, width), strict=True)
+        round(edge * side) for edge, side in zip(p.box, (height, height, width, width), strict=True)
     )
     part = (slice(top, bottom), slice(left, right))
     rest_still = (np.zeros((2, 3)), np.zeros((2, 3)))
