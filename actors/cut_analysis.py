@@ -19,19 +19,23 @@ from tiktok_ray.methods.shot_changes import (
     find_instants,
     find_ramps,
 )
+from tiktok_ray.methods.wipes import Passage, find_passages
 from tiktok_ray.report import Event, Output, Timed, derived, measured
+
+Kind = Literal["hard", "jump", "flash", "dissolve", "fade", "wipe", "slide"]
 
 
 class Transition(Timed):
     """A change from one shot to the next, or a fade that opens or closes the video.
 
     ``hard``: from one frame to the next. ``jump``: the same, within one setting. ``flash``: behind
-    one to a few blank frames. ``dissolve`` and ``fade`` have an extent.
+    one to a few blank frames. ``dissolve``, ``fade``, ``wipe`` and ``slide`` have an extent.
     """
 
-    kind: Literal["hard", "jump", "flash", "dissolve", "fade"] = measured(
+    kind: Kind = measured(
         "How the picture changes: at once (hard; jump within one setting; flash behind a few blank "
-        "frames) or over an extent (dissolve, fade)"
+        "frames) or over an extent (dissolve; fade; wipe: a border goes over the picture, either "
+        "shot in its place; slide: a shot moves in, out, or both)"
     )
     through: Literal["black", "white"] | None = measured("The blank picture a fade or flash passes")
     new_shot: float | None = derived(
@@ -45,6 +49,19 @@ class Transition(Timed):
         range="0..1",
         method="total variation distance of the histograms of the pictures either side, "
         "8 x 8 x 8 bins of Y'CbCr",
+    )
+    direction: Literal["left", "right", "up", "down"] | None = measured(
+        "Where the border of a wipe or slide goes; null for other kinds, and for wipes that open, "
+        "turn or go aslant",
+        default=None,
+    )
+    unexplained: float | None = measured(
+        "How far the pictures in between are from what this kind makes of the pictures either side;"
+        " null for changes that take no time",
+        range="0..1",
+        method="residual of a blend (dissolve, fade), or of one shot shown beside the other (wipe, "
+        "slide), over the difference of both shots; mean over the extent",
+        default=None,
     )
 
 
@@ -67,10 +84,10 @@ class Cuts(Output):
     """Where one shot ends and the next begins."""
 
     transitions: list[Transition] = measured(
-        "Cuts, dissolves and fades, ordered by start. Wipes and slides are not told from motion, "
-        "and a jump cut is found only if it moves a good part of the picture",
+        "Cuts, dissolves, fades, wipes and slides, ordered by start",
         method="block matching of neighbouring pictures where their difference stands out from "
-        "those around it; linearity of dissolves, with the motion of both shots carried on",
+        "those around it; linearity of dissolves, and the parts that either shot has in the "
+        "pictures of a wipe or slide, with the motion of both shots carried on",
     )
     flashes: list[Flash] = measured("Flashes within a shot, ordered by start")
     shots: list[Shot] = derived("Shots, from the first frame to the end, without gaps")
@@ -125,7 +142,7 @@ class Cuts(Output):
 
 
 class CutAnalysis(Analyzer):
-    """Cuts, dissolves, fades and flashes, and the shots between them."""
+    """Cuts, dissolves, fades, wipes, slides and flashes, and the shots between them."""
 
     name = "cut_analysis"
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
@@ -135,18 +152,27 @@ class CutAnalysis(Analyzer):
         pictures = Pictures(thumbs)
         inserts = find_flashes(pictures)
         instants = find_instants(pictures, inserts)
-        ramps = find_ramps(pictures, instants, inserts)
-        return assemble(pictures, instants, ramps, inserts)
+        passages = find_passages(pictures, instants, inserts)
+        ramps = [
+            ramp
+            for ramp in find_ramps(pictures, instants, inserts)
+            if not any(ramp.start < p.end and p.start < ramp.end for p in passages)
+        ]
+        return assemble(pictures, instants, ramps, inserts, passages)
 
 
 HOLD_S = 2.0  # longest blank that still belongs to one fade through it
 
 
 def assemble(
-    p: Pictures, instants: Sequence[Instant], ramps: Sequence[Ramp], inserts: Sequence[Insert]
+    p: Pictures,
+    instants: Sequence[Instant],
+    ramps: Sequence[Ramp],
+    inserts: Sequence[Insert],
+    passages: Sequence[Passage] = (),
 ) -> Cuts:
     """Join fades through a blank, drop what lies within them, and lay out the shots."""
-    transitions = _gradual(p, ramps, instants)
+    transitions = [*_gradual(p, ramps, instants), *(_bordered(p, one) for one in passages)]
     spans = [transition.span for transition in transitions]
     for instant in instants:
         t = float(p.times[instant.index])
@@ -198,7 +224,12 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
             else:
                 faded = rest[0]
         start, end = max(0.0, float(ramp.start)), min(float(p.end), float(last.end))
-        begins = last is not ramp or ramp is faded or not (into or out)
+        whole = last is not ramp
+        if (into or out) and not whole and ramp is not faded:
+            far = _other_half(p, ramp, instants)
+            if far is not None:
+                whole, start, end = True, min(start, far), max(end, far)
+        begins = whole or ramp is faded or not (into or out)
         found.append(
             Transition(
                 start=start,
@@ -207,9 +238,47 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
                 through=into or out,
                 new_shot=(start + end) / 2 if begins else None,
                 strength=_strength(p, ramp.before, last.after),
+                unexplained=min(1.0, max(ramp.residual, last.residual)),
             )
         )
     return found
+
+
+def _bordered(p: Pictures, one: Passage) -> Transition:
+    start, end = float(one.start), min(float(p.end), float(one.end))
+    return Transition(
+        start=start,
+        end=end,
+        kind="slide" if one.style else "wipe",
+        through=None,
+        new_shot=(start + end) / 2,
+        strength=_strength(p, one.before, one.after),
+        direction=one.way,
+        unexplained=min(1.0, one.residual),
+    )
+
+
+STEEP = 20.0  # least distance from the blank, in levels, that the other half of a fade goes
+
+
+def _other_half(p: Pictures, ramp: Ramp, instants: Sequence[Instant]) -> float | None:
+    """Time at which the other half of a fade begins or ends: its pictures, too restless for a
+    blend to be seen, come nearer to the blank, or go from it, step by step all the same."""
+    step, index = (-1, ramp.before) if p.color(ramp.before) else (1, ramp.after)
+    off = p.off[int(np.argmin(p.off[:, index]))]
+    edge, blank = index, p.times[index]
+    while 0 <= edge + step < len(p) and off[edge + step] <= off[index] + 4:
+        edge += step
+    if abs(p.times[edge] - blank) > HOLD_S:
+        return None
+    far = edge
+    while 0 <= far + step < len(p) and off[far + step] > off[far] + 0.3:
+        far += step
+    first, last = sorted((index, far))
+    cut = any(first < instant.index <= last and instant.alone for instant in instants)
+    if abs(far - edge) < 3 or off[far] - off[edge] < STEEP or cut:
+        return None
+    return float(p.times[far])
 
 
 def _cut_between(one: Ramp, two: Ramp, instants: Sequence[Instant]) -> bool:

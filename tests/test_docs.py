@@ -26,6 +26,7 @@ VARIABLES = {
     "TIKTOK_RAY_EXTRA": "deploy/run",
     "TIKTOK_RAY_VENV": "deploy/run",
     "TIKTOK_RAY_TEST_MEDIA": "tests/conftest.py",
+    "TIKTOK_RAY_FACTORY": "benchmarks/factory/__init__.py",
 }
 SHELLS = ("sh", "bash", "console", "shell")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

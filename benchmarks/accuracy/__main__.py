@@ -33,7 +33,8 @@ class Measured:
 
     def told(self) -> list[bool]:
         """Each answer to whether something holds."""
-        return [r.holds for r in (*self.figures, *self.rows) if r.holds is not None]
+        answers = [figure.holds for figure in self.figures] + [row.holds for row in self.rows]
+        return [holds for holds in answers if holds is not None]
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -101,6 +101,76 @@ def view(
     return seen  # type: ignore[no-any-return]
 
 
-def two_of(rng: np.random.Generator, names: Sequence[str], count: int = 2) -> list[str]:
-    """``count`` different names in random order."""
-    return [names[k] for k in rng.permutation(len(names))[:count]]
+#: Who can be cut out of a photograph: the photograph, and the part of it (x, y, width, height in
+#: shares) outside which nothing of them lies.
+PEOPLE = {
+    "astronaut": (0.12, 0.0, 0.58, 1.0),
+    "grace_hopper": (0.24, 0.02, 0.74, 0.98),
+    "chelsea": (0.1, 0.02, 0.75, 0.98),
+    "flower": (0.3, 0.15, 0.4, 0.6),
+}
+
+
+@cache
+def cut_out(name: str) -> Picture:
+    """One of ``PEOPLE`` without what is behind them, RGBA, uint8 [h, w, 4]; read-only."""
+    import cv2
+
+    picture = photograph(name)
+    height, width = picture.shape[:2]
+    x, y, w, h = PEOPLE[name]
+    part = (round(x * width), round(y * height), round(w * width), round(h * height))
+    mask, models = np.zeros((height, width), np.uint8), [np.zeros((1, 65)) for _ in range(2)]
+    cv2.setRNGSeed(0)
+    grab: Any = cv2.grabCut
+    grab(picture[..., ::-1].copy(), mask, part, *models, 4, cv2.GC_INIT_WITH_RECT)
+    inside = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+    outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(inside, [max(outlines, key=cv2.contourArea)], -1, 2, cv2.FILLED)
+    inside = (inside == 2).astype(np.uint8)
+    alpha = cv2.GaussianBlur(255 * inside, (0, 0), 1.5)
+    out: Picture = np.dstack([picture, alpha])[
+        part[1] : part[1] + part[3], part[0] : part[0] + part[2]
+    ]
+    out = np.ascontiguousarray(out)
+    out.setflags(write=False)
+    return out
+
+
+def pasted(picture: Picture, thing: Picture, left: float, top: float, height: float) -> Picture:
+    """A picture with a cut-out over it, in whole pixels and fractions of them.
+
+    ``left``, ``top``, ``height``: of the cut-out, in shares of the picture's width and height.
+    """
+    import cv2
+
+    high, wide = picture.shape[:2]
+    scale = height * high / thing.shape[0]
+    move = np.array([[scale, 0, left * wide], [0, scale, top * high]])
+    over: Any = cv2.warpAffine(thing, move, (wide, high), flags=cv2.INTER_LINEAR)
+    alpha = over[..., 3:].astype(np.uint16)
+    mixed = (over[..., :3] * alpha + picture * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)  # type: ignore[no-any-return]
+
+
+def panorama(names: Sequence[str], seam: int = 60) -> Picture:
+    """Photographs side by side as one wide one, uint8 [``SHORT``, w, 3], each blending into the next."""
+    import cv2
+
+    wide: NDArray[np.float32] | None = None
+    for name in names:
+        picture = photograph(name)
+        scale = SHORT / picture.shape[0]
+        right: Any = cv2.resize(picture, (round(picture.shape[1] * scale), SHORT)).astype(
+            np.float32
+        )
+        if wide is None:
+            wide = right
+            continue
+        share = np.linspace(0, 1, seam, dtype=np.float32)[:, None]
+        joined = (1 - share) * wide[:, -seam:] + share * right[:, :seam]
+        wide = np.concatenate([wide[:, :-seam], joined, right[:, seam:]], 1)
+    if wide is None:
+        raise ValueError("a panorama needs at least one photograph")
+    return wide.round().astype(np.uint8)

@@ -32,10 +32,11 @@ class Pictures:
     """The thumbs and measures of them; indices count thumbs, levels are 0..255.
 
     ``change``: mean absolute difference to the picture before [n]; ``isolation``: that over what
-    is usual around it [n]. ``coarse``: means of the cells of luma (the first ``cells``), then of
-    both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
+    is usual around it [n]. ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
+    wide), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
     black and from plain white [2, n]. ``plain``: whether it is that [2, n]. ``blank``: whether it
-    is, or is the nearest to it in a fade too quick to show it [2, n].
+    is, or is the nearest to it in a fade too quick to show it [2, n]. ``box``: what black bars leave
+    of the pictures: top, bottom, left, right, in shares of their sides.
     """
 
     def __init__(self, thumbs: Frames) -> None:
@@ -48,13 +49,14 @@ class Pictures:
             steps = cv2.absdiff(self.flat[1:], self.flat[:-1])
             self.change[1:] = cv2.reduce(steps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[:, 0]
         self.isolation = isolation(self.change)
-        self.coarse, self.cells = self._coarse()
+        self.coarse, self.cells, self.columns = self._coarse()
         light, color = self.coarse[:, : self.cells], self.coarse[:, self.cells :]
         self.luma: Array = light.mean(1, dtype=float)
         tint = np.abs(color - GREY).mean(1) / 3
         self.off = np.stack([np.abs(light - at).mean(1) * 2 / 3 + tint for at in (BLACK, WHITE)])
         self.plain = (self.off <= 4) & (light.std(1) <= 5)
         self.blank = self.plain | turns(self.off, self.times)
+        self.box = self._box()
         self.small = lru_cache(256)(self._small)
         self.shared = lru_cache(None)(self._shared)
 
@@ -65,7 +67,7 @@ class Pictures:
         width, height = self.thumbs.width, self.thumbs.height
         return self.flat[:, width * height :].reshape(len(self), 2, height // 2, width // 2)
 
-    def _coarse(self) -> tuple[Picture, int]:
+    def _coarse(self) -> tuple[Picture, int, int]:
         import cv2
 
         scale = CELLS / min(self.thumbs.width, self.thumbs.height)
@@ -80,7 +82,17 @@ class Pictures:
                 *(cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in chroma[i]),
             ]
             out[i] = np.concatenate([plane.ravel() for plane in planes])
-        return out, wide * high
+        return out, wide * high, wide
+
+    def _box(self) -> tuple[float, float, float, float]:
+        light = self.coarse[:, : self.cells].max(0).reshape(-1, self.columns) > BLACK + 12
+        edges: list[float] = []
+        for lit in (light.any(1), light.any(0)):
+            some = np.flatnonzero(lit)
+            if len(some) < 4:
+                return (0.0, 1.0, 0.0, 1.0)
+            edges += [float(some[0]) / len(lit), float(some[-1] + 1) / len(lit)]
+        return edges[0], edges[1], edges[2], edges[3]
 
     def _small(self, index: int) -> Picture:
         """One picture at half size, or at full size if it is tiny: [h, w, 3], Y'CbCr."""

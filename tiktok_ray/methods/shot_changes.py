@@ -6,13 +6,14 @@ Everything is found by comparing pictures; indices count them, times are theirs,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.methods.likeness import (
+    ALIKE,
     MOTION_S,
     SIDE,
     SURE,
@@ -166,19 +167,36 @@ def _jumps(p: Pictures, index: int) -> bool:
     """Whether things leap within one setting, some of them further than the rest.
 
     A leap of the whole picture is a jolt of the camera, a change without motion is light or a
-    caption, and a late picture only looks like a leap.
+    caption, and a late picture may only look like a leap.
     """
     last = len(p) - 1
     if index < 2 or index >= last:
         return False
     steps = np.diff(p.times[max(0, index - SIDE) : index + SIDE])
-    if p.times[index] - p.times[index - 1] > 1.7 * np.median(steps):
+    late = bool(p.times[index] - p.times[index - 1] > 1.7 * np.median(steps))
+    back, spread = p.distance(index - 1, min(last, index + 3)), _spread(p, index)
+    if back < 0.6 * p.change[index] or spread < 0.2:
         return False
-    back = p.distance(index - 1, min(last, index + 3))
-    if back < 0.6 * p.change[index] or _spread(p, index) < 0.25 or shifted(p, index - 1, index):
-        return False
-    uneven = [_uneven(*p.matches(i, i + 1)) for i in (index - 2, index - 1, index)]
-    return uneven[1] >= 0.2 + max(uneven[0], uneven[2])
+    whole = shifted(p, index - 1, index)
+    around = [p.matches(i, i + 1) for i in (index - 2, index - 1, index)]
+    uneven = _peak([_uneven(*one) for one in around])
+    if uneven >= 0.2 and spread >= 0.25 and not whole and not late:
+        return True
+    clear = p.isolation[index] >= (5 if whole or late else 3.5)
+    leap = _peak([_displaced(*one) for one in around]) >= 0.17
+    return bool(clear and leap and (uneven >= 0.15 or not whole))
+
+
+def _peak(around: list[float]) -> float:
+    """By how much the middle one of three exceeds both others."""
+    return around[1] - max(around[0], around[2])
+
+
+def _displaced(found: Array, moves: Array) -> float:
+    """Share of the blocks that are found again in another place."""
+    if not len(found):
+        return 0.0
+    return float(((found >= ALIKE) & (np.abs(moves).max(1) >= 1)).mean())
 
 
 def _spread(p: Pictures, index: int) -> float:
@@ -196,6 +214,8 @@ def _spread(p: Pictures, index: int) -> float:
 def _uneven(found: Array, moves: Array) -> float:
     """Share of the blocks found again that moved unlike the median block."""
     moves = moves[found >= SURE]
+    if len(moves) < 6:
+        return 0.0
     unlike = np.abs(moves - np.median(moves, 0)).max(1, initial=0) >= 1
     return float(unlike.mean()) if unlike.sum() >= 6 else 0.0
 
@@ -208,12 +228,16 @@ LEAST = 8.0  # least difference, in levels (root mean square), of the pictures e
 
 @dataclass(frozen=True)
 class Ramp:
-    """A linear blend from picture ``before`` to picture ``after``; ``start``, ``end`` in seconds."""
+    """A linear blend from picture ``before`` to picture ``after``; ``start``, ``end`` in seconds.
+
+    ``residual``: what a blend leaves unexplained, as a share of the difference of both.
+    """
 
     start: float
     end: float
     before: int
     after: int
+    residual: float = 0.0
 
 
 def blending(times: Array, coarse: Picture, half: float) -> tuple[Array, Array]:
@@ -400,7 +424,8 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
         good = blend.residual[inside].mean() <= 0.22 and bend <= 0.05
         good &= shape.high - shape.low > 0.6
         seen = blend.overlap[inside].min() >= 0.2 and blend.contrast[inside].mean() >= LEAST
-        fitted = Ramp(start, end, one, two) if good and seen else None
+        left = float(blend.residual[inside].mean())
+        fitted = Ramp(start, end, one, two, left) if good and seen else None
         near = 0.1 + 0.15 * (end - start)
         outer = _around(p, start - near, end + near, first, last)
         ramp, settled = fitted, fitted is not None and ramp is not None and outer == (before, after)
@@ -412,7 +437,7 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
     ramp = _to_blank(p, ramp, first, last)
     if p.color(ramp.before) or p.color(ramp.after):
         return ramp
-    alike = not p.differ(ramp.before, ramp.after, 12) or _same_thing(p, ramp, first, last)
+    alike = not p.differ(ramp.before, ramp.after, 12) or same_thing(p, ramp, first, last)
     return None if alike else ramp
 
 
@@ -427,11 +452,11 @@ def _mix(
     p: Pictures, before: int, after: int, some: NDArray[np.intp], first: int, last: int
 ) -> Blend:
     """Pictures ``some`` as blends of two, each carried on with the motion of its own shot."""
-    speeds = _speeds(p, before, after, first, last)
+    speeds = motions(p, before, after, first, last)
     rows: list[tuple[float, float, float, float]] = []
     for index in some.tolist():
         (one, seen), (two, also) = (
-            _carried(p, end, speed, index)
+            carried(p, end, speed, index)
             for end, speed in zip((before, after), speeds, strict=True)
         )
         mask = (seen & also)[..., None]
@@ -444,14 +469,14 @@ def _mix(
     return Blend(*np.array(rows, float).reshape(-1, 4).T)
 
 
-def _speeds(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
+def motions(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
     """Motion of the shot that ends with ``before``, and of that which begins with ``after``."""
     edges = (p.times[before] - MOTION_S, p.times[after] + MOTION_S)
     start, stop = np.searchsorted(p.times, edges).tolist()
     return motion(p, max(first, start), before), motion(p, after, min(last, stop))
 
 
-def _carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
+def carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
     """A small picture as it would look at another's time, and where that is known [h, w]."""
     import cv2
 
@@ -464,12 +489,12 @@ def _carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, N
     return np.asarray(cv2.warpAffine(picture, move, (width, height))), known > 0.99
 
 
-def _same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
+def same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
     """Whether one side of a ramp, moved on, shows the other in another light."""
     ends = (ramp.before, ramp.after)
-    speeds = _speeds(p, *ends, first, last)
+    speeds = motions(p, *ends, first, last)
     for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
-        picture, known = _carried(p, end, speed, to)
+        picture, known = carried(p, end, speed, to)
         one, two = picture[..., 0][known], p.small(to)[..., 0][known]
         enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
         if enough and np.corrcoef(one, two)[0, 1] > 0.6:
@@ -487,7 +512,7 @@ def _to_blank(p: Pictures, ramp: Ramp, first: int, last: int) -> Ramp:
         while after < last and off[after + 1] < off[after] - 0.05:
             after += 1
         if p.color(before) and ramp.start - p.times[before] <= reach:
-            ramp = Ramp(min(ramp.start, p.times[before]), ramp.end, before, ramp.after)
+            ramp = replace(ramp, start=min(ramp.start, p.times[before]), before=before)
         if p.color(after) and p.times[after] - ramp.end <= reach:
-            ramp = Ramp(ramp.start, max(ramp.end, p.times[after]), ramp.before, after)
+            ramp = replace(ramp, end=max(ramp.end, p.times[after]), after=after)
     return ramp
