@@ -16,7 +16,7 @@ from tiktok_ray.media import Frames
 from tiktok_ray.methods import poses
 from tiktok_ray.methods.poses import GestureKind, Points, Posture, Seen, Side
 from tiktok_ray.methods.sampling import holds, thin
-from tiktok_ray.methods.yolo import Eyes, Found, Yolo, checkpoint
+from tiktok_ray.methods.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 from tiktok_ray.tracks import Followed, believed, track
@@ -124,19 +124,21 @@ class BodyPose(Analyzer):
 
     name = "body_pose"
     needs = Needs(threads=1, timeout_s=180, cost=16)
-    imports = ("cv2", "scipy.optimize", "torch", "ultralytics")
+    imports = ("cv2", "scipy.optimize")
     variants = (
         Variant(
             "yolov8m-pose",
-            weights={"poser": checkpoint("yolov8m-pose.pt", 0.05)},
+            weights={"poser": checkpoint("yolov8m-pose.pt", 0.05, on_the_cpu=False)},
             vram=Vram(0.05, 0.4),
             cpu=False,
+            card_imports=ON_A_CARD,
         ),
         Variant(
             "yolov8n-pose",
             weights={"poser": checkpoint("yolov8n-pose.pt", 0.007)},
             vram=Vram(0.01, 0.2),
             ram_gib=0.8,
+            card_imports=ON_A_CARD,
         ),
     )
     options_type = PoseOptions

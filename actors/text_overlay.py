@@ -184,7 +184,7 @@ class TextOverlay(Analyzer):
             "rapidocr",
             weights=PP_OCR,
             ram_gib=0.4,
-            imports=("onnxruntime", "rapidocr"),
+            imports=("rapidocr",),
             basis="measured",
         ),
         Variant(
