@@ -15,7 +15,7 @@ from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Frames
 from tiktok_ray.methods import poses
 from tiktok_ray.methods.poses import GestureKind, Points, Posture, Seen, Side
-from tiktok_ray.methods.sampling import holds, thin
+from tiktok_ray.methods.sampling import holds, look, thin
 from tiktok_ray.methods.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
@@ -149,9 +149,7 @@ class BodyPose(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Poses:
         breaks = cut_analysis.times if cut_analysis else []
         picked = thin(dense.times.tolist(), self.options.fps, breaks)
-        found: list[Found] = []
-        for start in range(0, len(picked), self.batch):
-            found += self.model([dense.rgb(i) for i in picked[start : start + self.batch]])
+        found = look(dense, picked, self.model, self.batch)
         times = dense.times[picked].tolist()
         held = holds(times, dense.end, breaks)
         boxes, scores = [rows[:, :4] for rows in found], [rows[:, 4] for rows in found]

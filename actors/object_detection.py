@@ -17,8 +17,8 @@ from tiktok_ray.media import Frames
 from tiktok_ray.methods import detr, yolo
 from tiktok_ray.methods.detr import Detr
 from tiktok_ray.methods.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
-from tiktok_ray.methods.sampling import holds, thin
-from tiktok_ray.methods.yolo import Eyes, Found, Yolo
+from tiktok_ray.methods.sampling import holds, look, thin
+from tiktok_ray.methods.yolo import Eyes, Yolo
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 
@@ -188,9 +188,7 @@ class ObjectDetection(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Objects:
         breaks = cut_analysis.times if cut_analysis else []
         picked = thin(dense.times.tolist(), self.options.fps, breaks)
-        found: list[Found] = []
-        for start in range(0, len(picked), self.batch):
-            found += self.model([dense.rgb(i) for i in picked[start : start + self.batch]])
+        found = look(dense, picked, self.model, self.batch)
         labels = self.model.names
         seen = [
             Seen(rows[:, :4], rows[:, 4], [labels[int(c)] for c in rows[:, 5]]).distinct()

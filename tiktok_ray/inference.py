@@ -151,7 +151,7 @@ class _OnnxRuntime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.get_inputs = self._session.get_inputs
         self.get_outputs = self._session.get_outputs
         self.run = self._session.run
@@ -166,11 +166,10 @@ class _OpenVino:
     def __init__(self, path: Path, threads: int) -> None:
         core = _core()
         model = core.read_model(str(path))
-        self.metadata = _metadata(model)
+        self.metadata: Mapping[str, str] = _metadata(model)
         # Processors with 16 bit units would be given them, and other numbers.
         how = {
             "INFERENCE_NUM_THREADS": threads,
-            "COMPILATION_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
