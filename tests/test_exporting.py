@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
@@ -127,7 +128,7 @@ def test_a_folder_that_cannot_be_written_is_passed_over(
 
 
 def test_what_lies_in_a_package_is_exported_into_the_cache(checkpoint: Path, cache: Path):
-    assert exported(checkpoint, COPY, beside=False).parent == cache
+    assert exported(checkpoint, replace(COPY, beside=False)).parent == cache
     assert not list(checkpoint.parent.glob("*.onnx"))
 
 

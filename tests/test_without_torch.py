@@ -49,7 +49,7 @@ def export_all(models: Path) -> None:
     place = VOICES.locate(models)
     assert place is not None
     assert VOICES.recipe is not None
-    exported(place, VOICES.recipe, beside=False)
+    exported(place, VOICES.recipe)
 
 
 @pytest.mark.slow

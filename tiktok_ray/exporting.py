@@ -51,11 +51,13 @@ class Recipe:
 
     ``function`` is ``module:name`` of a function of two paths, checkpoint and ONNX file;
     ``packages`` are what it uses. ``revision`` goes up whenever it makes something else.
+    ``beside``: exports may lie beside their checkpoint, which is in no package.
     """
 
     function: str
     revision: int
     packages: tuple[str, ...] = ("torch",)
+    beside: bool = True
 
     @property
     def version(self) -> str:
@@ -63,19 +65,19 @@ class Recipe:
         return ", ".join((f"{self.function} {self.revision}", *map(named, self.packages)))
 
 
-def exported(checkpoint: Path, recipe: Recipe, *, beside: bool = True) -> Path:
+def exported(checkpoint: Path, recipe: Recipe) -> Path:
     """The ONNX file of a checkpoint, made now unless it is there.
 
-    ``beside``: it may lie beside the checkpoint. Raises ``FileNotFoundError`` and ``ExportFailed``.
+    Raises ``FileNotFoundError`` and ``ExportFailed``.
     """
     name = _name(checkpoint, recipe)
-    folders = _folders(checkpoint, beside)
+    folders = _folders(checkpoint, recipe)
     return _whole(folders, name) or _make(checkpoint, recipe, folders, name)
 
 
-def at_hand(checkpoint: Path, recipe: Recipe, *, beside: bool = True) -> bool:
+def at_hand(checkpoint: Path, recipe: Recipe) -> bool:
     """Whether it need not be made."""
-    return _whole(_folders(checkpoint, beside), _name(checkpoint, recipe)) is not None
+    return _whole(_folders(checkpoint, recipe), _name(checkpoint, recipe)) is not None
 
 
 def _name(checkpoint: Path, recipe: Recipe) -> str:
@@ -85,9 +87,9 @@ def _name(checkpoint: Path, recipe: Recipe) -> str:
     return f"{checkpoint.stem}-{hashlib.sha256(made_from.encode()).hexdigest()[:DIGITS]}"
 
 
-def _folders(checkpoint: Path, beside: bool) -> list[Path]:
+def _folders(checkpoint: Path, recipe: Recipe) -> list[Path]:
     cache = Path(platformdirs.user_cache_dir("tiktok_ray")) / "exports"
-    return [checkpoint.parent, cache] if beside else [cache]
+    return [checkpoint.parent, cache] if recipe.beside else [cache]
 
 
 def _whole(folders: Iterable[Path], name: str) -> Path | None:

@@ -17,7 +17,7 @@ from tiktok_ray.media import Audio
 from tiktok_ray.spans import Span
 from tiktok_ray.weights import Bundled
 
-RECIPE = Recipe("tiktok_ray.methods.speakers:export", 1)
+RECIPE = Recipe("tiktok_ray.methods.speakers:export", 1, beside=False)
 #: The encoder of Resemblyzer (Wan et al. 2018, generalized end-to-end loss), in its package.
 VOICES = Bundled(
     "resemblyzer/pretrained.pt",
@@ -214,7 +214,7 @@ class VoiceEncoder:
     """What a voice sounds like, as a direction in 256 dimensions."""
 
     def __init__(self, file: Path) -> None:
-        self._session = open_session(exported(file, RECIPE, beside=False))
+        self._session = open_session(exported(file, RECIPE))
 
     def embed(self, pieces: Sequence[Floats]) -> Floats:
         """Unit vectors [n, 256] of pieces of 16 kHz sound, all of one length."""
