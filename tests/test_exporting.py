@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -105,14 +106,14 @@ def test_what_cannot_be_exported_says_why_and_leaves_nothing(checkpoint: Path):
 def test_a_folder_that_cannot_be_written_is_passed_over(
     checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    make = exporting.tempfile.mkdtemp
+    make = tempfile.mkdtemp
 
     def refuse(prefix: str, dir: Path) -> str:
         if dir == checkpoint.parent:
             raise PermissionError(13, "Permission denied")
         return make(prefix=prefix, dir=dir)
 
-    monkeypatch.setattr(exporting.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     made = exported(checkpoint, COPY)
     assert made.parent == cache
     assert exported(checkpoint, COPY) == made
@@ -122,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_passed_over(
         raise PermissionError(13, "Permission denied")
 
     made.unlink()
-    monkeypatch.setattr(exporting.tempfile, "mkdtemp", refuse_all)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse_all)
     with pytest.raises(ExportFailed, match=r"no folder to keep the export of net\.pt"):
         exported(checkpoint, COPY)
 
