@@ -23,7 +23,7 @@ from tiktok_ray.methods.face_tracks import (
     sighting,
 )
 from tiktok_ray.methods.faces import DETECTED, Array, FaceModel, Guess, InsightFace, Sex
-from tiktok_ray.methods.sampling import holds
+from tiktok_ray.methods.sampling import holds, look
 from tiktok_ray.report import Event, Missing, Model, Output, Timed, estimated, measured, setting
 from tiktok_ray.tracks import Followed, believed, track
 from tiktok_ray.weights import Asset
@@ -227,7 +227,7 @@ class AgeEstimation(Analyzer):
         breaks = cut_analysis.times if cut_analysis else []
         picked = pick(dense.times, breaks, STEP_S)
         times = [float(dense.times[i]) for i in picked]
-        found = [self.model.detect(dense.rgb(i)) for i in picked]
+        found = look(dense, picked, lambda pictures: [self.model.detect(p) for p in pictures])
         size = (dense.width, dense.height)
         scores = [d.scores for d in found]
         joined = track(

@@ -15,8 +15,8 @@ from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Frames
 from tiktok_ray.methods import poses
 from tiktok_ray.methods.poses import GestureKind, Points, Posture, Seen, Side
-from tiktok_ray.methods.sampling import holds, thin
-from tiktok_ray.methods.yolo import Eyes, Found, Yolo, checkpoint
+from tiktok_ray.methods.sampling import holds, look, thin
+from tiktok_ray.methods.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 from tiktok_ray.tracks import Followed, believed, track
@@ -142,19 +142,21 @@ class BodyPose(Analyzer):
 
     name = "body_pose"
     needs = Needs(threads=1, timeout_s=180, cost=16)
-    imports = ("cv2", "scipy.optimize", "torch", "ultralytics")
+    imports = ("cv2", "scipy.optimize")
     variants = (
         Variant(
             "yolov8m-pose",
-            weights={"poser": checkpoint("yolov8m-pose.pt", 0.05)},
+            weights={"poser": checkpoint("yolov8m-pose.pt", 0.05, on_the_cpu=False)},
             vram=Vram(0.05, 0.4),
             cpu=False,
+            card_imports=ON_A_CARD,
         ),
         Variant(
             "yolov8n-pose",
             weights={"poser": checkpoint("yolov8n-pose.pt", 0.007)},
             vram=Vram(0.01, 0.2),
             ram_gib=0.8,
+            card_imports=ON_A_CARD,
         ),
     )
     options_type = PoseOptions
@@ -165,9 +167,7 @@ class BodyPose(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Poses:
         breaks = cut_analysis.times if cut_analysis else []
         picked = thin(dense.times.tolist(), self.options.fps, breaks)
-        found: list[Found] = []
-        for start in range(0, len(picked), self.batch):
-            found += self.model([dense.rgb(i) for i in picked[start : start + self.batch]])
+        found = look(dense, picked, self.model, self.batch)
         times = dense.times[picked].tolist()
         held = holds(times, dense.end, breaks)
         boxes, scores = [rows[:, :4] for rows in found], [rows[:, 4] for rows in found]

@@ -17,8 +17,8 @@ from tiktok_ray.media import Frames
 from tiktok_ray.methods import detr, yolo
 from tiktok_ray.methods.detr import Detr
 from tiktok_ray.methods.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
-from tiktok_ray.methods.sampling import holds, thin
-from tiktok_ray.methods.yolo import Eyes, Found, Yolo
+from tiktok_ray.methods.sampling import holds, look, thin
+from tiktok_ray.methods.yolo import Eyes, Yolo
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.spans import Span
 
@@ -137,17 +137,17 @@ DETECTORS: dict[Detector, tuple[Variant, ...]] = {
     "yolov8": (
         Variant(
             "yolov8m",
-            weights={"detector": yolo.checkpoint("yolov8m.pt", 0.049)},
+            weights={"detector": yolo.checkpoint("yolov8m.pt", 0.049, on_the_cpu=False)},
             vram=Vram(0.05, 0.4),
             cpu=False,
-            imports=("ultralytics",),
+            card_imports=yolo.ON_A_CARD,
         ),
         Variant(
             "yolov8n",
             weights={"detector": yolo.checkpoint("yolov8n.pt", 0.006)},
             vram=Vram(0.01, 0.2),
             ram_gib=0.8,
-            imports=("ultralytics",),
+            card_imports=yolo.ON_A_CARD,
         ),
     ),
     "rt-detr": (
@@ -156,14 +156,14 @@ DETECTORS: dict[Detector, tuple[Variant, ...]] = {
             weights={"detector": detr.checkpoint("PekingU/rtdetr_v2_r50vd", 0.16)},
             vram=Vram(0.17, 0.8),
             cpu=False,
-            imports=("transformers",),
+            imports=("torch", "transformers"),
         ),
         Variant(
             "rtdetr-v2-r18",
             weights={"detector": detr.checkpoint("PekingU/rtdetr_v2_r18vd", 0.08)},
             vram=Vram(0.08, 0.5),
             ram_gib=1.2,
-            imports=("transformers",),
+            imports=("torch", "transformers"),
         ),
     ),
     "d-fine": (
@@ -172,7 +172,7 @@ DETECTORS: dict[Detector, tuple[Variant, ...]] = {
             weights={"detector": detr.checkpoint("ustc-community/dfine-small-coco", 0.04)},
             vram=Vram(0.04, 0.5),
             ram_gib=1.2,
-            imports=("transformers",),
+            imports=("torch", "transformers"),
         ),
     ),
 }
@@ -183,7 +183,7 @@ class ObjectDetection(Analyzer):
 
     name = "object_detection"
     needs = Needs(threads=1, timeout_s=180, cost=15)
-    imports = ("cv2", "scipy.optimize", "torch")
+    imports = ("cv2", "scipy.optimize")
     variants = tuple(variant for family in DETECTORS.values() for variant in family)
     options_type = ObjectOptions
 
@@ -199,9 +199,7 @@ class ObjectDetection(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Objects:
         breaks = cut_analysis.times if cut_analysis else []
         picked = thin(dense.times.tolist(), self.options.fps, breaks)
-        found: list[Found] = []
-        for start in range(0, len(picked), self.batch):
-            found += self.model([dense.rgb(i) for i in picked[start : start + self.batch]])
+        found = look(dense, picked, self.model, self.batch)
         labels = self.model.names
         seen = [
             Seen(rows[:, :4], rows[:, 4], [labels[int(c)] for c in rows[:, 5]]).distinct()

@@ -308,13 +308,7 @@ class SpeechTranscription(Analyzer):
         SPANS_ONLY,
     )
     options_type = TranscriptionOptions
-    imports = (
-        "ctranslate2",
-        "faster_whisper",
-        "librosa.filters",
-        "scipy.cluster.hierarchy",
-        "torch",
-    )
+    imports = ("ctranslate2", "faster_whisper", "scipy.cluster.hierarchy")
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)

@@ -15,7 +15,9 @@ from pydantic import Field
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant, Vram
 from tiktok_ray.media import Frames
+from tiktok_ray.methods.sampling import unchanged
 from tiktok_ray.methods.text_lines import (
+    CHANGED,
     DRAWN,
     STILL,
     Line,
@@ -38,7 +40,6 @@ from tiktok_ray.methods.text_lines import (
     same_text,
     straighten,
     tilt,
-    unchanged,
     unread,
 )
 from tiktok_ray.methods.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
@@ -184,7 +185,7 @@ class TextOverlay(Analyzer):
             "rapidocr",
             weights=PP_OCR,
             ram_gib=0.4,
-            imports=("onnxruntime", "rapidocr"),
+            imports=("rapidocr",),
             basis="measured",
         ),
         Variant(
@@ -327,7 +328,7 @@ def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]
     searched = -1
     size = np.array([frames.width, frames.height])
     for k in range(len(frames)):
-        if searched >= 0 and unchanged(frames.gray(searched), frames.gray(k)):
+        if searched >= 0 and unchanged(frames.gray(searched), frames.gray(k), CHANGED):
             found.append(
                 [replace(line, t=float(frames.times[k]), fresh=False) for line in found[-1]]
             )

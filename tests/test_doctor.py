@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tiktok_ray import doctor
+from tiktok_ray import doctor, exporting, inference, placement
 from tiktok_ray.compose import make_graph
 from tiktok_ray.doors import close_token
 from tiktok_ray.jobs import Ledger
@@ -22,7 +22,7 @@ def test_every_part_is_examined(settings, monkeypatch):
     checks = {f.check for f in findings}
     assert checks >= {
         "python", "packages", "OpenCV", "ONNX Runtime", "memory", "shared memory", "results",
-        "models", "card", "weights", "Ray", "service port", "dashboard port", "service",
+        "models", "card", "weights", "networks", "Ray", "service port", "dashboard port", "service",
         "open files", "network", "silence",
     }  # fmt: skip
     assert all(f.advice for f in findings if f.state == "bad")
@@ -53,6 +53,24 @@ def test_a_folder_too_deep_for_sockets_is_ill(monkeypatch, length, state):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * length)
     assert found("Ray", doctor._ray()).state == state
+
+
+def test_checkpoints_that_wait_for_their_export_are_named(settings, monkeypatch):
+    place = settings.models / "ultralytics" / "yolov8n.pt"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"weights")
+    monkeypatch.setattr(placement, "cards_here", lambda _: ())
+    graph = make_graph()
+    waits = found("networks", doctor._networks(graph, settings))
+    assert waits.state == "note"
+    assert "once: ultralytics/yolov8n.pt" in waits.found
+    assert "models pull" in waits.advice
+    monkeypatch.setattr(exporting, "at_hand", lambda *_: True)
+    assert found("networks", doctor._networks(graph, settings)).state == "ok"
+    monkeypatch.setattr(inference, "_installed", lambda _: False)
+    asked = settings.model_copy(update={"runtime": "openvino"})
+    assert found("networks", doctor._networks(graph, asked)).state == "bad"
+    inference.choose("auto")
 
 
 def test_disk_and_shared_memory_are_measured_against_the_settings(settings):

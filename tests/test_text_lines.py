@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tiktok_ray.media import Frames
+from tiktok_ray.methods.sampling import unchanged
 from tiktok_ray.methods.text_lines import (
+    CHANGED,
     DRAWN,
     Line,
     Stay,
@@ -33,7 +35,6 @@ from tiktok_ray.methods.text_lines import (
     split,
     straighten,
     tilt,
-    unchanged,
     unread,
     vote,
 )
@@ -209,8 +210,8 @@ def test_unchanged_pictures_and_alike_lines():
     def gray(text: str, seed: int) -> NDArray[np.uint8]:
         return Frames.of([0], [picture(text, seed=seed)], 1).gray(0)
 
-    assert unchanged(gray("HELLO YOU", 1), gray("HELLO YOU", 2))
-    assert not unchanged(gray("HELLO YOU", 1), gray("HELLO TOO", 1))
+    assert unchanged(gray("HELLO YOU", 1), gray("HELLO YOU", 2), CHANGED)
+    assert not unchanged(gray("HELLO YOU", 1), gray("HELLO TOO", 1), CHANGED)
     box = line("", **BOX).box  # type: ignore[arg-type]
     assert alike(gray("TAKE 12", 1), gray("TAKE 12", 2), box)
     assert not alike(gray("TAKE 12", 1), gray("TAKE 13", 1), box)

@@ -4,12 +4,15 @@ import os
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktok_ray.methods.yolo import GREY, Yolo, checkpoint, pack, unpack
+from tiktok_ray.exporting import ExportFailed
+from tiktok_ray.inference import Choice, choose
+from tiktok_ray.methods.yolo import GREY, InTorch, Yolo, checkpoint, pack, suppress, unpack
 
 
 def grey(height: int, width: int) -> np.ndarray:
@@ -123,12 +126,83 @@ def test_a_checkpoint_is_loaded_and_looks_at_batches(tmp_path: Path, task: str, 
 
 @pytest.mark.slow
 def test_half_precision_agrees_with_full(tmp_path: Path):
-    model = Yolo(tiny_checkpoint(tmp_path / "tiny.pt"), "cpu", floor=0.0)
+    model = Yolo(tiny_checkpoint(tmp_path / "tiny.pt"), "cpu", floor=0.0, in_torch=True)
+    network = model.network
+    assert isinstance(network, InTorch)
     noise = np.random.default_rng(1).integers(0, 255, (2, 96, 64, 3), np.uint8)
     full = model(list(noise))
-    model.half, model.model = True, model.model.half()
+    network.half, network.model = True, network.model.half()
     for a, b in zip(full, model(list(noise)), strict=True):
         assert np.sort(b[:, 4])[-5:] == pytest.approx(np.sort(a[:, 4])[-5:], abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("choice", ["onnxruntime", "openvino"])
+def test_an_export_sees_what_the_checkpoint_sees(tmp_path: Path, task: str, choice: Choice):
+    path = tiny_checkpoint(tmp_path / "tiny.pt", task)
+    noise = np.random.default_rng(1).integers(0, 255, (2, 160, 96, 3), np.uint8)
+    in_torch = Yolo(path, "cpu", floor=0.0, in_torch=True)
+    choose(choice)
+    try:
+        exported = Yolo(path, "cpu", floor=0.0)
+    finally:
+        choose("auto")
+    assert exported.names == in_torch.names
+    packed = pack(list(noise), 640)[0]
+    for a, b in zip(exported.network(packed), in_torch.network(packed), strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["yolov8n.pt", "yolov8n-pose.pt"])
+def test_real_pictures_give_what_ultralytics_itself_gives(
+    name: str, real_media: Path, real_models: Path
+):
+    """Boxes, classes and keypoints of the export and our suppression, against Ultralytics'."""
+    import torch
+    from ultralytics.utils.nms import non_max_suppression
+
+    path = checkpoint(name, 0).locate(real_models)
+    if path is None:
+        pytest.skip(f"no {name}")
+    ours = Yolo(path, "cpu", floor=0.1)
+    theirs = InTorch(path, "cpu")
+    seen = 0
+    for still in ("bus.jpg", "two_people.jpg", "rf_crowd.jpg", "rf_license_plate.jpg"):
+        picture = cv2.cvtColor(cv2.imread(str(real_media / "still" / still)), cv2.COLOR_BGR2RGB)
+        packed, scale = pack([np.asarray(picture, np.uint8)], 640)
+        batch = torch.from_numpy(packed).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode():
+            raw = theirs.model(batch)[0]
+            kept = non_max_suppression(raw, 0.1, 0.6, nc=len(ours.names))[0].numpy()
+        wanted = unpack(kept, scale, *picture.shape[:2])
+        found = ours([np.asarray(picture, np.uint8)])[0]
+        assert found == pytest.approx(wanted, abs=1e-4), still
+        seen += len(found)
+    assert seen > 10
+
+
+def test_suppression_keeps_the_surest_of_each_class():
+    rows = np.array(
+        [
+            [50.0, 50, 20, 20, 0.6, 0.1, 1, 2, 0.5],
+            [51.0, 50, 20, 20, 0.9, 0.1, 3, 4, 0.5],  # the same thing, surer
+            [50.0, 50, 20, 20, 0.1, 0.7, 5, 6, 0.5],  # another class in its place
+            [200.0, 50, 20, 20, 0.3, 0.2, 7, 8, 0.5],
+            [300.0, 50, 20, 20, 0.2, 0.1, 9, 9, 0.5],  # not surer than the floor
+        ]
+    )
+    kept = suppress(rows, 0.2, 0.6, classes=2)
+    assert kept[:, 4].tolist() == [0.9, 0.7, 0.3]
+    assert kept[:, 5].tolist() == [0, 1, 0]
+    assert kept[0, :4].tolist() == [41, 40, 61, 60]
+    assert kept[:, 6].tolist() == [3, 5, 7]
+
+
+def test_suppression_of_nothing_is_nothing():
+    assert suppress(np.zeros((0, 57)), 0.1, 0.6, classes=2).shape == (0, 57)
+    assert suppress(np.zeros((4, 6)), 0.1, 0.6, classes=2).shape == (0, 6)
 
 
 class Bomb:
@@ -145,6 +219,8 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path):
 
     torch.save({"model": Bomb(tmp_path / "ran")}, tmp_path / "evil.pt")
     with pytest.raises((TypeError, pickle.UnpicklingError)):
+        Yolo(tmp_path / "evil.pt", "cpu", floor=0.25, in_torch=True)
+    with pytest.raises(ExportFailed):
         Yolo(tmp_path / "evil.pt", "cpu", floor=0.25)
     assert not (tmp_path / "ran").exists()
 
@@ -153,5 +229,6 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path):
 def test_a_truncated_checkpoint_is_an_error(tmp_path: Path):
     whole = tiny_checkpoint(tmp_path / "tiny.pt").read_bytes()
     (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises((TypeError, RuntimeError)):
+    with pytest.raises(ExportFailed, match="half.pt cannot be exported"):
         Yolo(tmp_path / "half.pt", "cpu", floor=0.25)
+    assert not list(tmp_path.glob("*.onnx"))

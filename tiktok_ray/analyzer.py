@@ -52,8 +52,8 @@ class Variant:
     ``vram`` None means that it has no use for a card; ``cpu`` says whether it can do without one.
     ``ram_gib`` is the memory of its process on the CPU. ``lacks`` names the parts of the output
     that this variant cannot make, so that a report made with it is ``partial``. ``imports`` are
-    the libraries it needs beside those of its analyzer. ``basis`` says whether the figures were
-    ``estimated`` or ``measured``.
+    the libraries it needs beside those of its analyzer, ``card_imports`` those that it needs on a
+    card alone. ``basis`` says whether the figures were ``estimated`` or ``measured``.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Variant:
     cpu: bool = True
     lacks: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
+    card_imports: tuple[str, ...] = ()
     basis: str = "estimated"
 
 

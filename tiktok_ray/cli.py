@@ -391,6 +391,7 @@ def _pull(wanted: list[Weights], settings: Settings) -> list[str]:
         for weights in wanted:
             if weights.locate(settings.models) or isinstance(weights, Bundled):
                 console.print(f"here: {weights.id}", soft_wrap=True)
+                failed += _export(weights, settings)
                 continue
             task = bars.add_task(weights.id, total=None)
 
@@ -408,8 +409,25 @@ def _pull(wanted: list[Weights], settings: Settings) -> list[str]:
                 problem(f"{weights.id}: {error.type}: {error}", error.advice)
             else:
                 console.print(f"pulled: {place}", soft_wrap=True)
+                failed += _export(weights, settings)
             bars.remove_task(task)
     return failed
+
+
+def _export(weights: Weights, settings: Settings) -> list[str]:
+    """Export weights for the CPU where that is done and has not been; the id if it failed."""
+    from tiktok_ray.exporting import ExportFailed, at_hand, exported
+
+    place = weights.locate(settings.models)
+    if weights.recipe is None or place is None or at_hand(place, weights.recipe):
+        return []
+    console.print(f"exporting {weights.id} for the CPU, once", soft_wrap=True)
+    try:
+        console.print(f"exported: {exported(place, weights.recipe)}", soft_wrap=True)
+    except ExportFailed as error:
+        problem(f"{weights.id}: {error}", "analyses will try again; the log has the details")
+        return [weights.id]
+    return []
 
 
 @models_app.command("pull")

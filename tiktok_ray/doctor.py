@@ -56,6 +56,7 @@ def examine(graph: Graph, settings: Settings) -> list[Finding]:
         "card": _card,
         "options": lambda: _options(graph, settings),
         "weights": lambda: _weights(graph, settings),
+        "networks": lambda: _networks(graph, settings),
         "Ray": _ray,
         "token of Ray": _token,
         "ports": lambda: _ports(settings),
@@ -224,6 +225,31 @@ def _weights(graph: Graph, settings: Settings) -> Iterator[Finding]:
     lacking = bool(partial or made.unavailable)
     advice = "tiktok-ray models list; tiktok-ray models pull" if lacking else ""
     yield Finding("weights", "note" if lacking else "ok", found, advice)
+
+
+def _networks(graph: Graph, settings: Settings) -> Iterator[Finding]:
+    """What runs networks on this CPU, and which checkpoints have yet to be exported for it."""
+    from tiktok_ray import exporting, inference
+    from tiktok_ray.placement import plan
+
+    inference.choose(settings.runtime)
+    made = plan(graph.analyzers.values(), settings)
+    waiting = [
+        weights.id
+        for a in made.assignments.values()
+        for key, weights in a.variant.weights.items()
+        if a.device == "cpu" and weights.recipe
+        if not exporting.at_hand(a.files[key], weights.recipe)
+    ]
+    try:
+        found = inference.named(inference.runtime())
+    except inference.RuntimeMissing as error:
+        yield Finding("networks", "bad", str(error), "unset TIKTOK_RAY_RUNTIME")
+        return
+    if waiting:
+        found += f"; to be exported at first use, once: {', '.join(waiting)}"
+    advice = "tiktok-ray models pull exports them now" if waiting else ""
+    yield Finding("networks", "note" if waiting else "ok", found, advice)
 
 
 def _ray() -> Iterator[Finding]:

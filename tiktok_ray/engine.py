@@ -232,6 +232,7 @@ class _Job:
     done: dict[str, asyncio.Event] = field(default_factory=dict)
     tracks: Tracks | None = None
     loads: dict[str, float] = field(default_factory=dict)
+    runtimes: dict[str, str] = field(default_factory=dict)
     memory: dict[str, MemoryUse] = field(default_factory=dict)
     sha256: str = ""
     loaded_at: float = 0.0
@@ -369,13 +370,13 @@ class Engine:
             return
         lacking = self._lacking_input(name, job, tracks)
         if lacking:
-            job.end(name, self._section(name, Reply("skipped", reason=lacking), tracks))
+            job.end(name, self._section(name, Reply("skipped", reason=lacking), job, tracks))
             return
         ready = job.elapsed()
         key = self._cache_key(name, job)
         known = self._from_cache(name, key)
         if known is not None:
-            section = self._section(name, Reply("ok", output=known), tracks)
+            section = self._section(name, Reply("ok", output=known), job, tracks)
             job.end(name, section.model_copy(update={"cached": True}))
             return
         reply, queued, at = await self._run(name, job, tracks, ready)
@@ -383,7 +384,7 @@ class Engine:
             self._into_cache(key, reply.output)
         if reply.memory.pss_gib:
             job.memory[name] = self._memory(name, reply)
-        section = self._section(name, reply, tracks)
+        section = self._section(name, reply, job, tracks)
         job.end(name, section.model_copy(update={"queued_s": queued, "started_s": at}))
 
     def _from_cache(self, name: str, key: str | None) -> Output | None:
@@ -431,6 +432,8 @@ class Engine:
         job.loaded_at = job.elapsed()
         if reply.status != "ok":
             return Section(status=reply.status, reason=reply.reason, seconds=reply.seconds)
+        if reply.runtime:
+            job.runtimes[name] = reply.runtime
         job.tell(Progress("analyzer", name, "waiting"))
         return None
 
@@ -475,7 +478,7 @@ class Engine:
                 return f"needs {edge.source}, which is {producer.status}: {producer.reason}"
         return None
 
-    def _section(self, name: str, reply: Reply, tracks: Tracks) -> Section:
+    def _section(self, name: str, reply: Reply, job: _Job, tracks: Tracks) -> Section:
         assignment = self.workers.plan.assignments[name]
         read = [e.source for e in self.graph.edges[name] if e.source in tracks.coverage]
         return Section(
@@ -484,7 +487,7 @@ class Engine:
             missing=list(reply.missing) or None,
             seconds=reply.seconds,
             device=assignment.device,
-            model=model_used(assignment),
+            model=model_used(assignment, job.runtimes.get(name)),
             coverage=tracks.coverage[read[0]] if read and reply.output else None,
             output=reply.output,
         )
@@ -494,7 +497,7 @@ class Engine:
         if self.cache is None:
             return None
         assignment = self.workers.plan.assignments[name]
-        used = model_used(assignment)
+        used = model_used(assignment, job.runtimes.get(name))
         inputs = {
             edge.source: job.sections[edge.source].output
             for edge in self.graph.edges[name]
@@ -631,8 +634,8 @@ def over_plan(memory: Mapping[str, MemoryUse]) -> list[str]:
     ]
 
 
-def model_used(assignment: Assignment) -> ModelUsed | None:
-    """The checkpoint an assignment runs, or None when it runs without one."""
+def model_used(assignment: Assignment, runtime: str | None = None) -> ModelUsed | None:
+    """The checkpoint an assignment runs, and on what, or None when it runs without one."""
     weights = assignment.variant.weights
     if not weights:
         return None
@@ -641,6 +644,7 @@ def model_used(assignment: Assignment) -> ModelUsed | None:
         id=", ".join(w.id for w in weights.values()),
         revision=", ".join(r for r in revisions if r) or None,
         variant=assignment.variant.name,
+        runtime=runtime,
     )
 
 

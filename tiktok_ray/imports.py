@@ -28,6 +28,7 @@ ORDER = (
     "skimage.color.colorconv",
     "skimage.color.delta_e",
     "onnxruntime",
+    "openvino",
     "rapidocr",
     "mediapipe",
     "insightface.model_zoo",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tiktok_ray import nvml
+from tiktok_ray import inference, nvml
 from tiktok_ray.analyzer import Analyzer, Variant
 from tiktok_ray.settings import Settings
 
@@ -67,7 +67,7 @@ class Assignment:
     """One analyzer's place: its variant, device, share of a card, and where its weights lie.
 
     ``vram_gib`` is what its process takes of the card, context included. ``missing`` are parts
-    that this variant cannot make, each with the reason.
+    that this variant cannot make, each with the reason. ``runtime`` runs its networks on the CPU.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Assignment:
     card: int | None = None
     vram_gib: float = 0.0
     missing: tuple[tuple[str, str], ...] = ()
+    runtime: inference.Choice = "auto"
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ def plan(
             where.get(name),
             cards,
             lacking(by_name[name], wanted.get(name), variants[name]),
+            settings.runtime,
         )
         for name, step in steps_taken.items()
     }
@@ -297,6 +299,7 @@ def _assignment(
     card: int | None,
     cards: Sequence[Card],
     reason: str,
+    runtime: inference.Choice,
 ) -> Assignment:
     share = 0.0
     if card is not None:
@@ -310,6 +313,7 @@ def _assignment(
         card,
         step.gib,
         tuple((part, reason) for part in step.variant.lacks),
+        runtime,
     )
 
 

@@ -168,6 +168,9 @@ class ModelUsed(Model):
     id: str = setting("Its name; of several, joined by commas")
     revision: str | None = setting("Its revision, where one is recorded", default=None)
     variant: str = setting("Which of the analyzer's variants it makes")
+    runtime: str | None = setting(
+        "What it ran on: libraries with their versions, joined by commas", default=None
+    )
 
 
 class Section(Model):

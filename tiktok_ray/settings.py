@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         None, description="The Ray to run on; None: what `RAY_ADDRESS` names, else one of its own"
     )
     decoder: Literal["pyav", "decord"] = Field("pyav", description="Decoder of video files")
+    runtime: Literal["auto", "openvino", "onnxruntime"] = Field(
+        "auto",
+        description="What runs exported networks on the CPU; auto: OpenVINO on Intel's processors, "
+        "else ONNX Runtime",
+    )
     video_stream: int | None = Field(
         None, description="Number of the video stream to analyze; None: the film among them"
     )

@@ -14,7 +14,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from tiktok_ray.exporting import Recipe
 
 from tiktok_ray.files import sha256_of
 
@@ -28,11 +31,13 @@ class Weights:
     """One checkpoint. ``id`` is its name everywhere: in the report, the plan and ``models list``.
 
     ``size_gib`` is what it takes on disk; None where that is not known before it is pulled.
+    ``recipe`` is how it is exported for the CPU, where it is.
     """
 
     id: str
     licence: str
     size_gib: float | None = None
+    recipe: Recipe | None = field(default=None, kw_only=True)
 
     def places(self, models: Path) -> Iterator[Path]:
         """Where it may lie, best place first."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tiktok_ray import media, nvml
+from tiktok_ray import inference, media, nvml
 from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
 from tiktok_ray.imports import alone, import_first
 from tiktok_ray.media import InputError
@@ -23,7 +23,9 @@ from tiktok_ray.settings import Settings
 
 log = logging.getLogger("tiktok_ray.worker")
 
-MEMORY_STEP_S = 0.25
+#: Least time between two looks at the memory, and the largest share of a core that looking takes:
+#: the kernel adds up all pages for each, which takes 20 ms where much is loaded.
+MEMORY_STEP_S, MEMORY_SHARE = 0.25, 0.01
 #: How libraries say that memory ran out: CUDA and CTranslate2, torch and the system, C++, OpenCV,
 #: ONNX Runtime, Python's threads.
 OUT_OF_MEMORY = (
@@ -50,6 +52,7 @@ class Reply:
     """What came of one call. Never an exception: those do not survive every transport.
 
     ``exhausted``: memory ran out, so that its process is better replaced than asked again.
+    ``runtime``: what a loaded model runs on, with versions.
     """
 
     status: Status
@@ -61,6 +64,7 @@ class Reply:
     memory: Memory = field(default_factory=Memory)
     trace: str | None = None
     exhausted: bool = False
+    runtime: str | None = None
 
 
 class CallFailed(Exception):
@@ -81,6 +85,7 @@ class Worker:
         self.analyzer = analyzer(options)
         self.threads = analyzer.needs.threads
         self.loaded = False
+        self.runtime: str | None = None
 
     def load(self) -> Reply:
         """Load the model, once."""
@@ -89,20 +94,26 @@ class Worker:
             a = self.assignment
             try:
                 import_first(self.imports)
-                with alone():
+                inference.choose(a.runtime)
+                with alone(), inference.noted() as opened:
                     self.analyzer.load(a.variant, a.device, a.files)
                     _kept(limit_loaded, self.imports, self.threads)
                     _kept(cap_device_memory, a, self.imports)
             except BaseException as error:  # noqa: BLE001 - every failure is reported, none is lost
                 return failure(error, "load: ", begin, started)
             self.loaded = True
+            named = (inference.named(r) for r in inference.RUNTIMES if r in self.imports)
+            self.runtime = ", ".join(dict.fromkeys((*named, *opened))) or None
         seconds = time.perf_counter() - begin
-        return Reply("ok", seconds=seconds, started=started, memory=self._memory())
+        memory = self._memory()
+        return Reply("ok", seconds=seconds, started=started, memory=memory, runtime=self.runtime)
 
     @property
     def imports(self) -> tuple[str, ...]:
         """Libraries that this analyzer needs in the variant it runs."""
-        return (*self.analyzer.imports, *self.assignment.variant.imports)
+        variant = self.assignment.variant
+        on_card = variant.card_imports if self.assignment.device == "cuda" else ()
+        return (*self.analyzer.imports, *variant.imports, *on_card)
 
     def _memory(self) -> Memory:
         return memory_now(on_card=self.assignment.device == "cuda", torch="torch" in self.imports)
@@ -235,8 +246,11 @@ class _MemoryWatch:
         )
 
     def _watch(self) -> None:
-        while not self._done.wait(MEMORY_STEP_S):
+        pause = MEMORY_STEP_S
+        while not self._done.wait(pause):
+            begin = time.thread_time()
             self._sample()
+            pause = max(MEMORY_STEP_S, (time.thread_time() - begin) / MEMORY_SHARE)
 
     def __enter__(self) -> _MemoryWatch:
         _kept(self._thread.start)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray import inference
 from tiktok_ray.doors import close_native_door
 from tiktok_ray.tracks import iou
 
@@ -135,7 +136,10 @@ def present(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def session(path: Path, device: str) -> Any:
-    """An InsightFace model on one thread of the device asked for, and on no other."""
+    """An InsightFace model on one thread of the device asked for, and on no other.
+
+    InsightFace tells by its own session what kind of model it has; on the CPU ours takes its place.
+    """
     import onnxruntime as ort
     from insightface.model_zoo import get_model
 
@@ -150,8 +154,12 @@ def session(path: Path, device: str) -> Any:
     model = get_model(
         str(path), providers=providers, sess_options=options, static_shape_sessions=False
     )
+    if device == "cpu":
+        model.session = inference.open_session(path)
+        return model
     used = model.session.get_providers()[0]
-    if device == "cuda" and used != "CUDAExecutionProvider":
+    inference.note("onnxruntime")
+    if used != "CUDAExecutionProvider":
         raise RuntimeError(f"{path.name} runs on {used}, not on the card")
     return model
 

@@ -1,10 +1,20 @@
 """Which samples of a track to look at, and how long what is seen in each holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tiktok_ray.media import Frames
 from tiktok_ray.spans import Span
 
 EPSILON_S = 1e-3
+#: Mean change of luma in a cell of 16 x 16 pixels from which on a picture is looked at again.
+DIFFERS = 2.0
+
+Seen = TypeVar("Seen")
+Rgb = NDArray[np.uint8]
 
 
 def thin(times: Sequence[float], fps: float, breaks: Sequence[float] = ()) -> list[int]:
@@ -24,6 +34,42 @@ def thin(times: Sequence[float], fps: float, breaks: Sequence[float] = ()) -> li
         ):
             kept.append(index)
     return kept
+
+
+def unchanged(a: NDArray[np.uint8], b: NDArray[np.uint8], least: float) -> bool:
+    """Whether in no cell of 16 x 16 pixels the mean change of luma between two pictures of one
+    size reaches ``least``."""
+    import cv2
+
+    height, width = a.shape
+    cells = (max(1, width // 16), max(1, height // 16))
+    change = cv2.resize(cv2.absdiff(a, b), cells, interpolation=cv2.INTER_AREA)
+    return bool(change.max() < least)
+
+
+def look(
+    frames: Frames,
+    picked: Sequence[int],
+    see: Callable[[Sequence[Rgb]], Sequence[Seen]],
+    batch: int = 1,
+) -> list[Seen]:
+    """What ``see`` finds in each of the picked samples, up to ``batch`` of them at once.
+
+    A sample that does not differ from the last one that was looked at shows what that one showed.
+    """
+    same: list[int] = []
+    fresh: list[int] = []
+    shown: NDArray[np.uint8] | None = None
+    for k in picked:
+        gray = frames.gray(k)
+        if shown is None or not unchanged(shown, gray, DIFFERS):
+            shown = gray
+            fresh.append(k)
+        same.append(len(fresh) - 1)
+    found: list[Seen] = []
+    for start in range(0, len(fresh), batch):
+        found += see([frames.rgb(k) for k in fresh[start : start + batch]])
+    return [found[k] for k in same]
 
 
 def holds(times: Sequence[float], end: float, breaks: Sequence[float] = ()) -> list[Span]:

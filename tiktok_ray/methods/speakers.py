@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray import spans
+from tiktok_ray.exporting import Recipe, exported
+from tiktok_ray.inference import open_session
 from tiktok_ray.media import Audio
 from tiktok_ray.spans import Span
 from tiktok_ray.weights import Bundled
 
+RECIPE = Recipe("tiktok_ray.methods.speakers:export", 1, beside=False)
 #: The encoder of Resemblyzer (Wan et al. 2018, generalized end-to-end loss), in its package.
 VOICES = Bundled(
     "resemblyzer/pretrained.pt",
@@ -22,6 +25,7 @@ VOICES = Bundled(
     size_gib=0.016,
     package="resemblyzer",
     path="pretrained.pt",
+    recipe=RECIPE,
 )
 #: Its features: windows of 25 ms every 10 ms, 40 mel bands, at the level it was trained at.
 FFT, HOP, MELS, LEVEL_DB = 400, 160, 40, -30.0
@@ -209,35 +213,58 @@ def _numbered(made: Sequence[Turn]) -> list[Turn]:
 class VoiceEncoder:
     """What a voice sounds like, as a direction in 256 dimensions."""
 
-    def __init__(self, file: Path, threads: int = 1) -> None:
-        import torch
-        from librosa.filters import mel
-
-        class Network(torch.nn.Module):  # type: ignore[misc]
-            def __init__(self) -> None:
-                super().__init__()
-                self.lstm = torch.nn.LSTM(MELS, 256, 3, batch_first=True)
-                self.linear = torch.nn.Linear(256, 256)
-
-            def forward(self, mels: Any) -> Any:
-                hidden = torch.relu(self.linear(self.lstm(mels)[1][0][-1]))
-                return torch.nn.functional.normalize(hidden, dim=1)
-
-        self.torch = torch
-        self.bands = mel(sr=16_000, n_fft=FFT, n_mels=MELS)
-        self.network = Network().eval()
-        state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
-        own = self.network.state_dict()
-        self.network.load_state_dict({name: state[name] for name in own})
+    def __init__(self, file: Path) -> None:
+        self._session = open_session(exported(file, RECIPE))
 
     def embed(self, pieces: Sequence[Floats]) -> Floats:
         """Unit vectors [n, 256] of pieces of 16 kHz sound, all of one length."""
-        torch = self.torch
-        sound = torch.from_numpy(np.stack(pieces))
-        with torch.inference_mode():
-            spectrum = torch.stft(
-                sound, FFT, HOP, window=torch.hann_window(FFT), return_complex=True,
-                pad_mode="constant",
-            ).abs() ** 2  # fmt: skip
-            mels = torch.from_numpy(self.bands) @ spectrum
-            return np.asarray(self.network(mels.transpose(1, 2)).numpy())
+        return np.asarray(self._session(spectrum(np.stack(pieces)))[0])
+
+
+def spectrum(sound: Floats) -> Floats:
+    """Power [n, frames, 201] of sounds [n, samples] in windows of 25 ms every 10 ms, each centred
+    on its time; silence lies before and after."""
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT) / FFT)).astype(np.float32)
+    padded = np.pad(sound, ((0, 0), (FFT // 2, FFT // 2)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT, axis=1)[:, ::HOP]
+    waves = np.fft.rfft(frames * window, axis=-1)
+    return np.asarray(waves.real**2 + waves.imag**2, np.float32)
+
+
+def network(file: Path) -> Any:
+    """The encoder in torch, from power as ``spectrum`` gives it to unit vectors [n, 256]."""
+    import torch
+    from librosa.filters import mel
+
+    class Network(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = torch.nn.LSTM(MELS, 256, 3, batch_first=True)
+            self.linear = torch.nn.Linear(256, 256)
+
+        def forward(self, power: Any) -> Any:
+            hidden = torch.relu(self.linear(self.lstm(power @ bands)[1][0][-1]))
+            return torch.nn.functional.normalize(hidden, dim=1)
+
+    bands = torch.from_numpy(mel(sr=16_000, n_fft=FFT, n_mels=MELS).T.copy())
+    made = Network().eval()
+    state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
+    own = made.state_dict()
+    made.load_state_dict({name: state[name] for name in own})
+    return made
+
+
+def export(checkpoint: Path, target: Path) -> None:
+    """Make an ONNX file of the encoder; see ``network``."""
+    import torch
+
+    torch.onnx.export(
+        network(checkpoint),
+        (torch.zeros(2, 81, FFT // 2 + 1),),
+        str(target),
+        dynamo=False,
+        opset_version=17,
+        input_names=["power"],
+        output_names=["voices"],
+        dynamic_axes={"power": {0: "n", 1: "frames"}, "voices": {0: "n"}},
+    )

@@ -133,16 +133,6 @@ def grows(before: Line, after: Line) -> bool:
     return bool(shared > 0.5 * (a[3] - a[1]) and wider > 0.5 + 0.5 * len(y) / len(x))
 
 
-def unchanged(a: Gray, b: Gray) -> bool:
-    """Whether no cell of 16 x 16 pixels changed between two pictures of one size."""
-    import cv2
-
-    height, width = a.shape
-    cells = (max(1, width // 16), max(1, height // 16))
-    change = cv2.resize(cv2.absdiff(a, b), cells, interpolation=cv2.INTER_AREA)
-    return bool(change.max() < CHANGED)
-
-
 def alike(a: Gray, b: Gray, box: Floats) -> bool:
     """Whether a line looks the same in two pictures, in each part along it.
 

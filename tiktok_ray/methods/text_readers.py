@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.inference import Session, open_session
 from tiktok_ray.weights import Asset, Bundled
 
 Picture = NDArray[np.uint8]
@@ -149,7 +150,7 @@ def decode_ctc(
 
 
 class PPOCR:
-    """PP-OCRv6 small (DB detector, SVTR recogniser) of RapidOCR's wheel on ONNX Runtime."""
+    """PP-OCRv6 small (DB detector, SVTR recogniser) of RapidOCR's wheel."""
 
     def __init__(
         self,
@@ -159,24 +160,12 @@ class PPOCR:
         short: int,
         languages: Sequence[str],
     ) -> None:
-        import os
-
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        from onnxruntime import InferenceSession, SessionOptions
         from rapidocr.ch_ppocr_det.utils import DBPostProcess
 
-        options = SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-
-        def session(name: str) -> Any:
-            providers = ["CPUExecutionProvider"]
-            return InferenceSession(str(files[name]), options, providers=providers)
-
-        self._detector, self._recogniser = session("detector"), session("recogniser")
+        self._detector = open_session(files["detector"], threads=threads)
+        self._recogniser = open_session(files["recogniser"], threads=threads)
         self._boxes = DBPostProcess(box_thresh=0.5, unclip_ratio=1.6, use_dilation=True)
-        listed = self._recogniser.get_modelmeta().custom_metadata_map["character"].splitlines()
+        listed = self._recogniser.metadata["character"].splitlines()
         self._alphabet = ["", *listed, " "]
         self._may = np.r_[True, allowed(listed, languages), True]
         self._short = short
@@ -204,10 +193,9 @@ class PPOCR:
         return decode_ctc(self._run(self._recogniser, padded)[0], self._alphabet, self._may)
 
     @staticmethod
-    def _run(session: Any, rgb: NDArray[Any]) -> NDArray[np.float32]:
+    def _run(session: Session, rgb: NDArray[Any]) -> NDArray[np.float32]:
         planes = rgb[..., ::-1].astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
-        result: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: planes})[0]
-        return result
+        return session(planes)[0]
 
 
 class EasyOCR:

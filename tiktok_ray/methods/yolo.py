@@ -1,10 +1,12 @@
-"""YOLOv8 checkpoints of Ultralytics: loaded without running code from them, fed in batches.
+"""YOLOv8 checkpoints of Ultralytics: loaded without running code from them.
 
-What the analyzers of objects and of poses share.
+On the CPU they run as ONNX, exported once; on a card in torch, in half precision. What the analyzers
+of objects and of poses share.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,21 +14,33 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.exporting import Recipe, exported
+from tiktok_ray.inference import note, open_session
+from tiktok_ray.tracks import iou
 from tiktok_ray.weights import Asset
 
 STRIDE = 32
 GREY = 114
 
+#: Most boxes kept of one picture, and most that suppression looks at, as in Ultralytics.
+MOST_KEPT, MOST_SEEN = 300, 30_000
+#: Opset of the ONNX file: the oldest that holds everything YOLOv8 is made of.
+OPSET = 17
+RECIPE = Recipe("tiktok_ray.methods.yolo:export", 1, ("torch", "ultralytics"))
+#: What a variant that runs in torch on a card has to import.
+ON_A_CARD = ("torch", "ultralytics")
+
 Rgb = NDArray[np.uint8]
 Found = NDArray[np.float64]
 
 
-def checkpoint(name: str, size_gib: float) -> Asset:
-    """One of Ultralytics' published checkpoints."""
+def checkpoint(name: str, size_gib: float, *, on_the_cpu: bool = True) -> Asset:
+    """One of Ultralytics' published checkpoints; ``on_the_cpu``: it is exported for it."""
     return Asset(
         f"ultralytics/{name}",
         "AGPL-3.0",
         size_gib,
+        recipe=RECIPE if on_the_cpu else None,
         url=f"https://github.com/ultralytics/assets/releases/download/v8.3.0/{name}",
     )
 
@@ -86,43 +100,153 @@ class Eyes(Protocol):
         raise NotImplementedError
 
 
+def suppress(rows: NDArray[Any], floor: float, overlap: float, classes: int) -> NDArray[np.float64]:
+    """Non-maximum suppression, class by class: of boxes that overlap the surest stays.
+
+    ``rows`` [n, 4 + classes + 3k]: centre x, y, width, height, a confidence for each class, then
+    keypoints. Each box has its likeliest class, and goes unless that is surer than ``floor``, or
+    where its IoU with a surer one of its class is above ``overlap``. Returns [m, 6 + 3k], surest
+    first: x0, y0, x1, y1, confidence, class, keypoints.
+    """
+    scores = rows[:, 4 : 4 + classes]
+    labels = scores.argmax(1)
+    sure = scores[np.arange(len(rows)), labels]
+    order = np.argsort(-sure, kind="stable")
+    order = order[sure[order] > floor][:MOST_SEEN]
+    rows, labels, sure = rows[order].astype(np.float64), labels[order], sure[order]
+    half = rows[:, 2:4] / 2
+    boxes = np.concatenate([rows[:, :2] - half, rows[:, :2] + half], axis=1)
+    kept = _apart(boxes, labels, overlap)[:MOST_KEPT]
+    parts = boxes, sure[:, None], labels[:, None], rows[:, 4 + classes :]
+    return np.concatenate([part[kept] for part in parts], axis=1, dtype=np.float64)
+
+
+def _apart(boxes: NDArray[np.float64], labels: NDArray[np.int64], overlap: float) -> list[int]:
+    """Which boxes stay, of those sorted from the surest on."""
+    kept: list[int] = []
+    left = np.arange(len(boxes))
+    while len(left):
+        first, left = left[0], left[1:]
+        kept.append(int(first))
+        same = iou(boxes[first][None], boxes[left])[0] > overlap
+        left = left[~(same & (labels[left] == labels[first]))]
+    return kept
+
+
+class Network(Protocol):
+    """A checkpoint as something that can be called: raw rows of pictures, before suppression."""
+
+    names: dict[int, str]
+
+    def __call__(self, packed: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """For packed pictures [n, height, width, 3] the rows of each, as ``suppress`` takes them."""
+        raise NotImplementedError
+
+
 class Yolo:
     """A checkpoint ready to look at pictures; ``names`` maps class numbers to names.
 
     ``floor`` is the least confidence kept, ``overlap`` the IoU above which the less sure of two
-    boxes of one class goes (non-maximum suppression). Half precision on a card.
+    boxes of one class goes. On the CPU without torch, unless ``in_torch``.
     """
 
     def __init__(
-        self, path: Path, device: str, *, floor: float, overlap: float = 0.6, longest: int = 640
+        self,
+        path: Path,
+        device: str,
+        *,
+        floor: float,
+        overlap: float = 0.6,
+        longest: int = 640,
+        in_torch: bool = False,
     ) -> None:
         if not path.is_file():  # Ultralytics would make its folder and look for it online
             raise FileNotFoundError(f"no checkpoint at {path}")
-        import torch
-        from ultralytics.nn.tasks import torch_safe_load
-
-        checkpoint, _ = torch_safe_load(str(path), safe_only=True)
-        model = checkpoint.get("ema") or checkpoint["model"]
-        self.names: dict[int, str] = {int(k): str(v) for k, v in model.names.items()}
-        self.device = torch.device(device)
-        self.half = self.device.type == "cuda"
-        model = model.float().fuse(verbose=False).eval().requires_grad_(False).to(self.device)
-        self.model = model.half() if self.half else model
+        plain = device == "cpu" and not in_torch
+        self.network: Network = Exported(path) if plain else InTorch(path, device)
+        self.names = self.network.names
         self.floor, self.overlap, self.longest = floor, overlap, longest
 
     def __call__(self, pictures: Sequence[Rgb]) -> list[Found]:
         """What is in each of some pictures of one size; see ``unpack`` for the rows."""
-        import torch
-        from ultralytics.utils.nms import non_max_suppression
-
         packed, scale = pack(pictures, self.longest)
         height, width = pictures[0].shape[:2]
+        classes = len(self.names)
+        return [
+            unpack(suppress(rows, self.floor, self.overlap, classes), scale, height, width)
+            for rows in self.network(packed)
+        ]
+
+
+class Exported:
+    """On the CPU: one picture at a time, which costs no more than a batch and less memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = open_session(exported(path, RECIPE))
+        named = json.loads(self._session.metadata["names"])
+        self.names = {int(number): str(name) for number, name in named.items()}
+
+    def __call__(self, packed: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        return [self._session(picture[None])[0][0].T for picture in packed]
+
+
+class InTorch:
+    """In torch; half precision on a card."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        import torch
+
+        note("torch")
+        model, self.names = _loaded(path)
+        self.device = torch.device(device)
+        self.half = self.device.type == "cuda"
+        model = model.to(self.device)
+        self.model = model.half() if self.half else model
+
+    def __call__(self, packed: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        import torch
+
         with torch.inference_mode():
             batch = torch.from_numpy(packed).to(self.device).permute(0, 3, 1, 2)
             batch = (batch.half() if self.half else batch.float()) / 255
-            # Suppression sets classes apart by offsets that half precision cannot hold.
-            raw = self.model(batch)[0].float()
-            kept = non_max_suppression(
-                raw, self.floor, self.overlap, nc=len(self.names), max_time_img=60.0
-            )
-        return [unpack(rows.cpu().numpy(), scale, height, width) for rows in kept]
+            raw = self.model(batch)[0].float().transpose(1, 2).cpu()
+            return [np.asarray(rows.numpy()) for rows in raw]
+
+
+def _loaded(path: Path) -> tuple[Any, dict[int, str]]:
+    """The network of a checkpoint in torch, without running code from it, and its names."""
+    from ultralytics.nn.tasks import torch_safe_load
+
+    checkpoint, _ = torch_safe_load(str(path), safe_only=True)
+    model = checkpoint.get("ema") or checkpoint["model"]
+    names = {int(k): str(v) for k, v in model.names.items()}
+    return model.float().fuse(verbose=False).eval().requires_grad_(False), names
+
+
+def export(checkpoint: Path, target: Path) -> None:
+    """Make an ONNX file of a checkpoint: pictures of any number and size as they are packed, uint8
+    [n, height, width, 3], to raw rows [n, 4 + classes + 3k, boxes]."""
+    import onnx
+    import torch
+
+    model, names = _loaded(checkpoint)
+    head = model.model[-1]
+    head.export, head.format, head.dynamic = True, "onnx", True
+
+    class Whole(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, pictures: Any) -> Any:
+            return model(pictures.permute(0, 3, 1, 2).float() / 255)
+
+    torch.onnx.export(
+        Whole().eval(),
+        (torch.zeros(1, 64, 96, 3, dtype=torch.uint8),),
+        str(target),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=["pictures"],
+        output_names=["rows"],
+        dynamic_axes={"pictures": {0: "n", 1: "height", 2: "width"}, "rows": {0: "n", 2: "boxes"}},
+    )
+    made = onnx.load(target)
+    onnx.helper.set_model_props(made, {"names": json.dumps(names)})
+    onnx.save(made, target)

@@ -1,0 +1,69 @@
+"""What the comparison of two revisions says of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.versus import Cost, Difference, differences, measured, row
+
+
+def event(
+    start: float, end: float, label: str = "person", kind: str = "object"
+) -> dict[str, object]:
+    return {"start": start, "end": end, "label": label, "kind": kind, "analyzer": "it"}
+
+
+def test_events_are_the_same_moved_gained_or_lost():
+    old = {"timeline": [event(0, 1), event(2, 3), event(5, 6), event(7, 8, "cat")]}
+    new = {"timeline": [event(0, 1.01), event(2.2, 3), event(9, 10), event(7, 8, "dog")]}
+    assert differences(old, new) == [Difference("it: object", same=1, moved=1, gained=2, lost=2)]
+
+
+def test_each_event_is_matched_with_the_nearest_and_once():
+    old = {"timeline": [event(0, 1), event(0.5, 1.5)]}
+    new = {"timeline": [event(0.5, 1.5)]}
+    assert differences(old, new) == [Difference("it: object", same=1, moved=0, gained=0, lost=1)]
+
+
+def test_kinds_are_told_apart():
+    old = {"timeline": [event(0, 0, "cut", "cut")]}
+    new = {"timeline": [event(0, 0, "cut", "fade")]}
+    assert [d.what for d in differences(old, new)] == ["it: cut", "it: fade"]
+
+
+def test_costs_are_those_of_the_process_and_its_children(tmp_path: Path):
+    burn = "import time\nt = time.process_time()\nwhile time.process_time() - t < 0.3: pass"
+    words = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print('done')"
+    )
+    cost, said = measured(["-c", words], {}, tmp_path)
+    assert said == "done\n"
+    assert cost.cpu_s >= 0.3
+    assert cost.wall_s >= 0.3
+    assert cost.gib > 0
+
+
+def test_what_fails_says_so(tmp_path: Path):
+    with pytest.raises(RuntimeError, match=r"ended with 3: .*no such luck"):
+        measured(
+            ["-c", "import sys; print('no such luck', file=sys.stderr); sys.exit(3)"], {}, tmp_path
+        )
+
+
+def test_a_row_shows_medians_and_their_ratios():
+    old = [Cost(40, 20, 1.0), Cost(44, 22, 1.2), Cost(60, 90, 1.1)]
+    new = [Cost(22, 11, 0.55)] * 3
+    assert (
+        row("x", old, new) == "| x | 22.0 / 44.0 = 0.50 | 11.0 / 22.0 = 0.50 | 0.55 / 1.10 = 0.50 |"
+    )
+
+
+def test_an_unknown_revision_is_an_error():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.versus", "no-such-revision", "x.mp4"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0

@@ -1,0 +1,80 @@
+"""On the CPU a video is analyzed where torch cannot even be imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors.body_pose import BodyPose
+from actors.object_detection import ObjectDetection
+from tiktok_ray.analyzer import Variant
+from tiktok_ray.exporting import exported
+from tiktok_ray.methods.speakers import VOICES
+
+#: What Python runs first in each process of the command: torch is noted and refused.
+REFUSED = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "ultralytics"):
+            with open({mark!r}, "a") as file:
+                file.write(f"{{name}} in {{sys.argv}}\\n")
+            raise ImportError(f"{{name}} is refused")
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+MEASURED = (
+    "age_estimation",
+    "audio_environment",
+    "body_pose",
+    "eye_tracking",
+    "object_detection",
+    "speech_transcription",
+    "text_overlay",
+)
+
+
+def export_all(models: Path) -> None:
+    """What the first run would export."""
+    variants: list[Variant] = [*BodyPose.variants, *ObjectDetection.variants]
+    for weights in {w.id: w for v in variants for w in v.weights.values()}.values():
+        place = weights.locate(models)
+        if weights.recipe and place:
+            exported(place, weights.recipe)
+    place = VOICES.locate(models)
+    assert place is not None
+    assert VOICES.recipe is not None
+    exported(place, VOICES.recipe)
+
+
+@pytest.mark.slow
+def test_a_cold_analysis_imports_no_torch(tmp_path: Path, real_media: Path, real_models: Path):
+    export_all(real_models)
+    mark = tmp_path / "torch"
+    (tmp_path / "sitecustomize.py").write_text(REFUSED.format(mark=str(mark)))
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), os.getcwd()])
+    words = "from tiktok_ray.cli import main; main()"
+    clip = real_media / "video" / "grid_bbaf2n.mpg"
+    options = ["--out", str(tmp_path / "out"), "--set", "speech_transcription.language=en"]
+    done = subprocess.run(
+        [sys.executable, "-c", words, "analyze", str(clip), "--workers", "threads", *options],
+        env={**os.environ, "PYTHONPATH": path, "TIKTOK_RAY_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not mark.exists(), mark.read_text()
+    report = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
+    for name in MEASURED:
+        section = report["analyzers"][name]
+        if section["status"] == "unavailable":
+            continue
+        assert section["status"] in ("ok", "partial", "skipped"), (name, section["reason"])
+    ran = {n: report["analyzers"][n] for n in ("object_detection", "body_pose", "text_overlay")}
+    assert any(section["model"]["runtime"] for section in ran.values())
+    assert all("torch" not in section["model"]["runtime"] for section in ran.values())
