@@ -51,7 +51,10 @@ WARM = """
 import asyncio, os, sys, time
 from pathlib import Path
 import psutil
-from tiktok_ray.cli import make_graph, make_workers
+try:
+    from tiktok_ray.compose import make_graph, make_workers
+except ImportError:
+    from tiktok_ray.cli import make_graph, make_workers
 from tiktok_ray.engine import Engine, Source
 from tiktok_ray.settings import Settings
 from tiktok_ray.worker import limit_threads

@@ -29,8 +29,8 @@ from pathlib import Path
 
 import platformdirs
 
+from tiktok_ray.files import sha256_of
 from tiktok_ray.inference import named
-from tiktok_ray.weights import sha256_of
 
 log = logging.getLogger("tiktok_ray.exporting")
 
