@@ -152,7 +152,9 @@ def test_a_raised_hand_then_both():
     assert both.span == pytest.approx((0.8, 1.6))
     events = [(e.kind, e.label, e.track) for e in found.events()]
     assert events == [("gesture", "hand raised", 1), ("gesture", "both hands raised", 1)]
-    assert found.headline() == "1 person, standing, both hands raised, hand raised"
+    assert found.headline() == (
+        "1 track of bodies, standing (1.00), both hands raised (1.00), hand raised (1.00)"
+    )
 
 
 def test_somebody_on_their_back_lies():
