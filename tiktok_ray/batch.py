@@ -653,7 +653,8 @@ def counted(runner: Runner, settings: Settings) -> Iterator[dict[str, Any]]:
     if isinstance(runner, Through):
         yield {}
         return
-    metrics = Metrics(make_graph().analyzers)
+    planned = runner.engine.workers.plan.assignments if isinstance(runner, OwnFleet) else {}
+    metrics = Metrics(make_graph().analyzers, {n: a.device for n, a in planned.items()})
     with contextlib.ExitStack() as stack:
         if port := settings.batch_metrics_port:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, get_args
 
 import prometheus_client
@@ -34,10 +35,13 @@ class Metrics:
     """Counts what becomes of videos.
 
     Series of the named ``analyzers`` are there from the start, at 0, as Prometheus advises: a rate
-    over a series that first appears with its first failure misses that failure.
+    over a series that first appears with its first failure misses that failure. ``devices`` say where
+    those run of which that is known.
     """
 
-    def __init__(self, analyzers: Iterable[str] = ()) -> None:
+    def __init__(
+        self, analyzers: Iterable[str] = (), devices: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.registry = made = CollectorRegistry()
         self._videos = Counter(
             "tiktok_ray_videos", "Videos that ended, by what became of them", ["status"],
@@ -96,6 +100,8 @@ class Metrics:
             self._queue_s.labels(name)
             for status in get_args(Status):
                 self._sections.labels(name, status)
+        for name, device in devices.items():
+            self._analyzer_s.labels(name, device)
 
     def fetched(self, size: int) -> None:
         """A link was fetched, of so many bytes."""

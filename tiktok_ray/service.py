@@ -114,7 +114,8 @@ class ServiceMetrics(Metrics):
     """What the service counts beside what becomes of videos, and what it is asked for at a scrape."""
 
     def __init__(self, service: Service) -> None:
-        super().__init__(service.graph.analyzers)
+        planned = service.engine.workers.plan.assignments
+        super().__init__(service.graph.analyzers, {n: a.device for n, a in planned.items()})
         made = self.registry
         self.jobs_ended = Counter(
             "tiktok_ray_jobs_ended", "Jobs that ended since the start", ["state"], registry=made
