@@ -162,7 +162,7 @@ def _wiped(
     mean = (apart * mix).mean(1) / contrast
     spread = (apart * (mix - mean[:, None]) ** 2).mean(1) / contrast
     even &= spread >= 0.35 * mean * (1 - mean)
-    return _score(np.minimum(old, new).mean(1), contrast) * even
+    return np.asarray(_score(np.minimum(old, new).mean(1), contrast) * even)
 
 
 def _slid(
@@ -295,7 +295,9 @@ def _swept(p: Pictures, ramp: Ramp, way: Way, within: tuple[int, int]) -> bool:
     axis = 0 if way in ("left", "right") else 1
     side = p.small(ramp.before).shape[1 - axis]
     speeds = motions(p, ramp.before, ramp.after, *within)
-    return max(abs(float(one[axis, 2])) for one in speeds) > side / (ramp.end - ramp.start) / 3
+    return bool(
+        max(abs(float(one[axis, 2])) for one in speeds) > side / (ramp.end - ramp.start) / 3
+    )
 
 
 def _smeared(p: Pictures, ramp: Ramp, way: Way | None) -> bool:
