@@ -115,7 +115,7 @@ def test_bad_input_exits_3_and_names_the_cause(run, tmp_path, make, words):
         ),
         (["analyze", "CLIP", "--only", ""], "at least one analyzer"),
         (["analyze", "CLIP", "--without", " , "], "at least one analyzer"),
-        (["analyze", "CLIP", "--only", ""], "age_estimation, audio_analysis"),
+        (["analyze", "CLIP", "--only", ""], "age_estimation"),
         (["analyze", "CLIP", "--out", ""], "name a folder with --out"),
         (["analyze", "CLIP", "--set", "nonsense"], "not of the form"),
         (["analyze", "CLIP", "--set", "nonsense"], "analyzers --options"),

@@ -475,7 +475,9 @@ def _manager_of(reach: Reach) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def reached(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def reached(
+    settings: Settings, make_app: Callable[[], FastAPI]
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service that runs with these settings' home, or else of one in this process,
     which ends with the block."""
     from tiktok_ray.through import service_here
@@ -488,22 +490,16 @@ async def reached(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         ) as client:
             yield client
         return
-    from tiktok_ray.api import create_app
-    from tiktok_ray.compose import make_graph, make_workers
-    from tiktok_ray.service import Service
-
-    def make() -> Service:
-        graph = make_graph()
-        return Service(graph, make_workers(graph, settings, single=True), settings)
-
-    app = create_app(make)
+    app = make_app()
     async with app.router.lifespan_context(app), client_of(app, settings) as client:
         yield client
 
 
-async def serve_stdio(settings: Settings, folders: Sequence[Path]) -> None:
+async def serve_stdio(
+    settings: Settings, folders: Sequence[Path], make_app: Callable[[], FastAPI]
+) -> None:
     """Serve an agent on standard input and output, until it goes."""
-    reach = Late(lambda: reached(settings))
+    reach = Late(lambda: reached(settings, make_app))
     try:
         await make_server(reach, folders).run_stdio_async()
     finally:

@@ -605,6 +605,8 @@ def mcp_server(
     Through the service that runs, or else through one of its own. Over HTTP: /mcp of the service.
     """
     from tiktok_ray.agents import serve_stdio
+    from tiktok_ray.api import create_app
+    from tiktok_ray.compose import make_own_service
 
     with explained(answering=True):
         settings = open_settings()
@@ -612,7 +614,11 @@ def mcp_server(
             if not folder.is_dir():
                 raise typer.BadParameter(f"{folder} is no folder")
         with logs.native_aside(settings.home):
-            run_tidily(serve_stdio(settings, allow or []))
+            run_tidily(
+                serve_stdio(
+                    settings, allow or [], lambda: create_app(lambda: make_own_service(settings))
+                )
+            )
 
 
 @app.command("report")

@@ -94,6 +94,14 @@ def source_of(taken: Taken) -> Source:
     return Source(taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata)
 
 
+def make_own_service(settings: Settings) -> Service:
+    """A service over workers of this process, which end with it."""
+    from tiktok_ray.service import Service
+
+    graph = make_graph()
+    return Service(graph, make_workers(graph, settings, single=True), settings)
+
+
 async def analyze_source(
     source: str,
     settings: Settings,
