@@ -92,7 +92,8 @@ class Objects(Output):
             return "nothing recognised"
         sure = self.confidences()
         named = [
-            f"{c.label}{f' ×{c.at_once}' if c.at_once > 1 else ''} ({sure[c.label]:.2f})"
+            f"{c.label}{f' ×{c.at_once}' if c.at_once > 1 else ''}"
+            + (f" ({sure[c.label]:.2f})" if c.label in sure else "")
             for c in self.classes[:4]
         ]
         more = len(self.classes) - len(named)

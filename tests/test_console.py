@@ -5,10 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
+from tests.made_outputs import run
 from tests.test_summary import info
 from tiktok_ray.console import Display, headline, summary, told
 from tiktok_ray.engine import Progress
-from tiktok_ray.report import Missing, Section, VideoReport
+from tiktok_ray.report import Missing, Section, Summary, VideoReport
 
 LONG = "weights not on this machine: nvidia/segformer-b0; get them: tiktok-ray models pull x"
 UNREAD = "the reader knows no such script: name it in text_overlay.languages, with `tiktok-ray models pull`"
@@ -23,8 +24,11 @@ def shown(*things: object, width: int = 80) -> str:
 
 
 def report(**sections: Section) -> VideoReport:
-    summary = {"text": "What it is. A video.", "found": {}}
-    return VideoReport(video=info(), analyzers=sections, timeline=[], summary=summary, run={})
+    told = Summary(
+        measured=0, of=0, duration_s=info().duration_s, text="What it is. A video.", statements=[],
+        topics_not_measured={}, found={}, not_measured={},
+    )  # fmt: skip
+    return VideoReport(video=info(), analyzers=sections, timeline=[], summary=told, run=run())
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])

@@ -309,7 +309,7 @@ def test_sums_by_class_and_group():
     assert (fork.label, fork.tracks, fork.at_once) == ("fork", 1, 1)
     [kitchen] = found.groups
     assert (kitchen.group, kitchen.labels, kitchen.tracks) == ("kitchen", ["cup", "fork"], 3)
-    assert found.headline() == "cup ×2, fork"
+    assert found.headline() == "cup ×2 (0.90), fork (0.90)"
 
 
 boxes = st.lists(

@@ -210,7 +210,9 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         "speech": None,
         "cut_analysis": short,
     }
-    return [(TemporalFlow(), inputs) for inputs in (everything(), other, bare)]
+    back = everything() | {"thumbs": clip_of(*AWAY), "audio": sounding(440, 440)}
+    changed = everything() | {"thumbs": clip_of(*AWAY), "audio": sounding(440, 3000)}
+    return [(TemporalFlow(), inputs) for inputs in (everything(), other, back, changed, bare)]
 
 
 # --- evidence ---------------------------------------------------------------------------------
@@ -335,7 +337,7 @@ def test_the_hook_says_what_happens_first_and_when() -> None:
     assert made.hook.end == 3.0
     assert made.hook.what == (
         "one shot; shown: “A man holds up a bowl.”; in view: person (0.90); sound throughout;"
-        " text “STEP ONE”; camera: pan right;"
+        " text “STEP ONE” (0.90); camera: pan right;"
         " speech “Today we bake” from 1.0 s"
     )
     (speech,) = [e for e in made.hook.elements if e.kind == "speech"]
@@ -346,7 +348,7 @@ def test_the_hook_says_what_happens_first_and_when() -> None:
 
 
 def test_the_hook_of_a_short_video_is_all_of_it() -> None:
-    _, (_, _), (_, bare) = varied()
+    *_, (_, bare) = varied()
     made, _ = flow(bare)
     assert made.hook.end == 2.0
     assert made.pacing.trend is None
@@ -367,7 +369,7 @@ def test_happenings_in_words() -> None:
     assert says(0, 3, sound=heard(onsets=[]))["sound"] == "sound throughout"
     assert says(0, 3, transcript=spoken(words=None))["speech"] == "nobody speaks"
     three = written(("a", 0, 3), ("b", 0, 3), ("c", 0, 3))
-    assert says(0, 3, text=three)["text"] == "text “a”, “b” and 1 more"
+    assert says(0, 3, text=three)["text"] == "text “a” (0.90), “b” (0.90) and 1 more"
     mark = written(("@me", 0, 3), kind="watermark")
     assert "text" not in says(0, 3, text=mark)
     many = seen(("dog", 2.5, 3), ("person", 0, 3))
@@ -429,11 +431,11 @@ def test_key_moments_are_where_several_things_change_at_once() -> None:
         (9.9, 10.2, 3),
     ]
     first, second, third, fourth = made.moments
-    assert first.what == "cut; text “STEP TWO”"
+    assert first.what == "cut; text “STEP TWO” (0.90)"
     assert second.kinds == ["camera", "speech"]
     assert third.what == "cut; sound stops"
     assert fourth.what == (
-        "text “Link in bio”; sound sets in (10.0 s); cup (0.90) comes into view (9.9 s)"
+        "text “Link in bio” (0.90); sound sets in (10.0 s); cup (0.90) comes into view (9.9 s)"
     )
     assert fourth.at == 10.2
     assert first.score == pytest.approx(0.5 + 0.9 * 0.06 / 0.1)
@@ -505,7 +507,7 @@ def test_a_loud_hit_and_a_large_title_are_key_moments_and_quiet_ones_are_not() -
     assert loud[0].at == pytest.approx(3.0, abs=0.25)
     assert quiet == []
     title = written(("THE TITLE", 2.0, 5.0))
-    assert [m.what for m in moments(Sources(6.0, cuts, text=title))] == ["text “THE TITLE”"]
+    assert [m.what for m in moments(Sources(6.0, cuts, text=title))] == ["text “THE TITLE” (0.90)"]
     flash = written(("THE TITLE", 2.0, 2.5))
     assert moments(Sources(6.0, cuts, text=flash)) == []
 
