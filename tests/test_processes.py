@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import psutil
@@ -14,9 +15,10 @@ from tests import fakes
 from tiktok_ray import track_files
 from tiktok_ray.engine import Engine, Source
 from tiktok_ray.graph import Graph
+from tiktok_ray.imports import alone, leave_behind
 from tiktok_ray.media import Frames, InputError
 from tiktok_ray.placement import plan
-from tiktok_ray.processes import ProcessWorkers, how_it_ended
+from tiktok_ray.processes import SHARED, ProcessWorkers, how_it_ended
 
 MODES = pytest.mark.parametrize("mode", ["threads", "processes"])
 INNOCENT = (fakes.Plain, fakes.Softly, fakes.Needy, fakes.Listener)
@@ -100,6 +102,67 @@ async def test_every_fault_stays_with_whom_it_belongs_to(clip, settings, mode, a
                 assert "\x1b" not in reason
     finally:
         await engine.workers.close()
+
+
+def test_who_is_left_behind_takes_nobodys_turn():
+    """Those who wait go on, one at a time, also when the one who hung comes to an end after all."""
+    order, came = [], threading.Condition()
+    free = {name: threading.Event() for name in ("hung", "second", "third")}
+
+    def enter(name):
+        with alone():
+            with came:
+                order.append(name)
+                came.notify_all()
+            free[name].wait(60)
+
+    def there(*names):
+        with came:
+            return came.wait_for(lambda: order == list(names), 60)
+
+    threads = {name: threading.Thread(target=enter, args=(name,), daemon=True) for name in free}
+    threads["hung"].start()
+    assert there("hung")
+    threads["second"].start()
+    leave_behind(threads["second"].ident)  # who only waits is not inside
+    assert order == ["hung"]
+    leave_behind(threads["hung"].ident)
+    assert there("hung", "second")
+    free["hung"].set()
+    threads["hung"].join(60)
+    threads["third"].start()
+    threads["third"].join(0.1)
+    assert order == ["hung", "second"]
+    free["second"].set()
+    assert there("hung", "second", "third")
+    free["third"].set()
+    threads["third"].join(60)
+
+
+@pytest.mark.usefixtures("no_child_is_left")
+async def test_nobody_waits_for_a_load_that_hangs_in_a_shared_child(settings):
+    """Neither who is made there meanwhile, nor who was made before and is still to load."""
+    settings = settings.model_copy(update={"load_timeout_s": 1.0})
+    hanging, first, second = "load_hangs", "plain", "softly"
+    workers = engine_for((*INNOCENT, fakes.FAULTS[hanging]), settings, "threads").workers
+    try:
+        await workers.start([hanging, first, second])
+        shared = workers._child(SHARED)
+        await workers._make(first, shared)
+        await workers._make(hanging, shared)
+        overdue = asyncio.create_task(workers.load(hanging))
+        while not shared._waiting:
+            await asyncio.sleep(0)
+        await shared.call("ping", limit_s=30.0)
+        waiting = asyncio.gather(
+            shared.call("load", first, limit_s=60.0), workers._make(second, shared)
+        )
+        with pytest.raises(TimeoutError):
+            await overdue
+        loaded, _ = await waiting
+        assert loaded.status == "ok"
+    finally:
+        await workers.close()
 
 
 #: What may be wrong with a decoder: how, the type of the error, and words of it.

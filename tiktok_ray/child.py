@@ -1,7 +1,8 @@
 """A child process of ours: it decodes, or holds analyzers and runs each call in a thread.
 
 ``python -m tiktok_ray.child FD`` answers calls that come over the socket with that number until it
-is closed, which also happens when the parent dies. Native code that crashes takes the child with it
+is closed, which also happens when the parent dies. ``abandon`` is no call: it names one that is
+overdue, for which none other shall wait. Native code that crashes takes the child with it
 and nothing else.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 from tiktok_ray import logs
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.doors import close_doors
-from tiktok_ray.imports import alone
+from tiktok_ray.imports import alone, leave_behind
 from tiktok_ray.media import InputError
 from tiktok_ray.placement import Assignment
 from tiktok_ray.settings import Settings
@@ -85,6 +86,7 @@ def no_room(folder: Path, error: OSError) -> InputError:
 def serve(child: Child, connection: Connection) -> None:
     """Answer calls until the other side is closed."""
     sending = threading.Lock()
+    at_work: dict[int, threading.Thread] = {}
 
     def answer(number: int, call: str, packed: bytes) -> None:
         try:
@@ -93,20 +95,28 @@ def serve(child: Child, connection: Connection) -> None:
                 reply = pickle.dumps((True, getattr(child, call)(*values)), protocol=5)
         except BaseException as error:  # noqa: BLE001 - the parent decides what it means
             reply = pickle.dumps((False, failure(error, "")))
+        at_work.pop(number, None)
         with sending:
             connection.send((number, reply))
+
+    def make(number: int, call: str, packed: bytes) -> None:
+        # What names an analyzer imports its module, so that no later call is the first to.
+        with alone():
+            answer(number, call, packed)
 
     while True:
         try:
             number, call, packed = connection.recv()
         except (EOFError, OSError):
             return
-        if call == "make":
-            # What names an analyzer imports its module, so that no later call is the first to.
-            with alone():
-                answer(number, call, packed)
-        else:
-            threading.Thread(target=answer, args=(number, call, packed), daemon=True).start()
+        if call == "abandon":
+            if (overdue := at_work.get(number)) is not None:
+                leave_behind(overdue.ident)
+            continue
+        work = make if call == "make" else answer
+        thread = threading.Thread(target=work, args=(number, call, packed), daemon=True)
+        at_work[number] = thread
+        thread.start()
 
 
 def main() -> None:

@@ -40,26 +40,43 @@ ORDER = (
     "easyocr",
 )
 
-_lock = threading.RLock()
+_changed = threading.Condition()
+#: The thread that is inside ``alone``, by its identifier.
+_inside: int | None = None
 
 
 @contextmanager
 def alone() -> Iterator[None]:
     """Nobody else in this process imports a declared module, or loads a model, inside the block."""
-    with _lock:
+    global _inside
+    me = threading.get_ident()
+    with _changed:
+        again = _inside == me
+        _changed.wait_for(lambda: _inside in (None, me))
+        _inside = me
+    try:
         yield
+    finally:
+        if not again:
+            leave_behind(me)
 
 
-def leave_behind() -> None:
-    """Go on without whoever is inside ``alone``, who hangs there."""
-    global _lock
-    _lock = threading.RLock()
+def leave_behind(thread: int | None = None) -> None:
+    """Let those who wait for ``alone`` go on without whoever is inside, who hangs there.
+
+    With the identifier of a ``thread``: only if it is that one.
+    """
+    global _inside
+    with _changed:
+        if thread is None or thread == _inside:
+            _inside = None
+            _changed.notify_all()
 
 
 def import_first(modules: Collection[str]) -> None:
     """Import modules in ``ORDER``, each by itself. Raises what the imports raise."""
     for name in sorted({*NUMPY, *modules}, key=lambda module: (_rank(module), module)):
-        with _lock:
+        with alone():
             importlib.import_module(name)
 
 

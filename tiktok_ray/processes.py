@@ -87,6 +87,9 @@ class ChildProcess:
             async with asyncio.timeout(limit_s):
                 await asyncio.to_thread(self._send, (number, call, packed))
                 worked, result = pickle.loads(await answer)
+        except TimeoutError:
+            await asyncio.to_thread(self._send, (number, "abandon", b""))
+            raise
         finally:
             self._waiting.pop(number, None)
             if self._retired and not self._waiting:
