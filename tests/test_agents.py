@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
 from tests import fakes, viewer_reports
-from tests.test_serve import ended, form, served
+from tests.test_serve import changed_report, result_of, served
 from tiktok_ray.agents import Late, allowed, make_server
 from tiktok_ray.api import create_app
 from tiktok_ray.exports.text import text as packed
@@ -56,13 +56,10 @@ async def agent(settings, folders=(), **more):
 
 async def with_report(http, clip, **sections):
     """A result whose report has also these sections' outputs; its identifier."""
-    id = (await http.post("/analyze", **form(clip))).json()["id"]
-    assert (await ended(http, id))["state"] == "done"
-    path = http.service.store.report_path(id)
-    report = json.loads(path.read_text())
-    for name, output in sections.items():
-        report["analyzers"][name] = {"status": "ok", "output": output}
-    path.write_text(json.dumps(report))
+    id = await result_of(http, clip)
+    with changed_report(http, id) as report:
+        for name, output in sections.items():
+            report["analyzers"][name] = {"status": "ok", "output": output}
     return id
 
 
@@ -129,10 +126,8 @@ async def test_captions_and_timeline(settings, clip):
         assert "00:00:00,500 --> 00:00:01,500\nsoup" in captions
         asked = {"id": id, "format": "json"}
         assert json.loads(words(await client.call_tool("captions", asked)))["words"] == [word]
-        path = http.service.store.report_path(id)
-        report = json.loads(path.read_text())
-        report["timeline"] = viewer_reports.report()["timeline"]
-        path.write_text(json.dumps(report))
+        with changed_report(http, id) as report:
+            report["timeline"] = viewer_reports.report()["timeline"]
         asked = {"id": report["video"]["id"], "kinds": ["shot"], "start": 5, "end": 9}
         shots = json.loads(words(await client.call_tool("timeline", asked)))
         assert [shot["label"] for shot in shots] == ["shot 2", "shot 3"]
@@ -142,11 +137,9 @@ async def test_segments_are_found_by_definition(settings, clip):
     async with agent(settings) as (client, http):
         shots = {"shots": [{"start": 0.0, "end": 1.0, "index": 0}]}
         id = await with_report(http, clip, cut_analysis=shots)
-        path = http.service.store.report_path(id)
-        whole = json.loads(path.read_text())
         shot = {"kind": "shot", "label": "shot 1", "start": 0.0, "end": 1.0}
-        whole["timeline"] = [{**shot, "analyzer": "cut_analysis"}]
-        path.write_text(json.dumps(whole))
+        with changed_report(http, id) as whole:
+            whole["timeline"] = [{**shot, "analyzer": "cut_analysis"}]
         rules = [
             {"name": "first", "when": {"event": {"kind": "shot"}}},
             {"name": "alone", "when": {"not": {"event": {"kind": "person"}}}},
@@ -162,10 +155,8 @@ async def test_segments_are_found_by_definition(settings, clip):
 async def test_words_are_found_over_all_results(settings, clip):
     async with agent(settings) as (client, http):
         id = await with_report(http, clip)
-        path = http.service.store.report_path(id)
-        report = json.loads(path.read_text())
-        report["timeline"] = viewer_reports.report()["timeline"]
-        path.write_text(json.dumps(report))
+        with changed_report(http, id) as report:
+            report["timeline"] = viewer_reports.report()["timeline"]
         asked = {"q": "launch", "kinds": ["said"], "limit": 3}
         hits = json.loads(words(await client.call_tool("search", asked)))
         assert {hit["result"] for hit in hits} == {id}

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from tests.test_serve import ended, form, is_problem, served
+from tests.test_serve import changed_report, is_problem, result_of, served
 from tiktok_ray.cli import app
 from tiktok_ray.segments import BadDefinition, Definition, SchemaMismatch, segments_of
 
@@ -187,14 +187,10 @@ def test_a_schema_that_refers_to_itself_or_to_nothing_ends():
 
 async def test_segments_over_http(clip, settings):
     async with served(settings) as client:
-        id = (await client.post("/analyze", **form(clip))).json()["id"]
-        await ended(client, id)
-        path = client.service.store.report_path(id)
-        whole = json.loads(path.read_text())
+        id = await result_of(client, clip)
         made = report()
-        path.write_text(
-            json.dumps(whole | {"timeline": made["timeline"], "analyzers": made["analyzers"]})
-        )
+        with changed_report(client, id) as kept:
+            kept |= {"timeline": made["timeline"], "analyzers": made["analyzers"]}
         wanted = {"segments": [{"name": "cup", "when": {"all": [CUP, PERSON]}}]}
         answer = await client.post(f"/results/{id}/segments", json=wanted)
         assert answer.status_code == 200

@@ -73,6 +73,22 @@ async def ended(client, id, patience=30.0):
     raise AssertionError(f"the job did not end: {job}")
 
 
+async def result_of(client, clip):
+    """The identifier of a result, once there is one."""
+    id = (await client.post("/analyze", **form(clip))).json()["id"]
+    assert (await ended(client, id))["state"] == "done"
+    return id
+
+
+@contextlib.contextmanager
+def changed_report(client, id):
+    """The report that the store keeps, to be changed inside the block."""
+    path = client.service.store.report_path(id)
+    report = json.loads(path.read_text())
+    yield report
+    path.write_text(json.dumps(report))
+
+
 async def at_work(client, count):
     """Until an analyzer is at work, or waits for its turn, in so many jobs."""
     ledger = client.service.ledger
@@ -432,15 +448,12 @@ async def test_media_of_a_result(clip, settings):
 
 async def test_captions_of_a_result(clip, settings):
     async with served(settings) as client:
-        id = (await client.post("/analyze", **form(clip))).json()["id"]
-        await ended(client, id)
-        path = client.service.store.report_path(id)
-        report = json.loads(path.read_text())
+        id = await result_of(client, clip)
         word = {"text": "soup", "start": 0.5, "end": 1.0}
         segment = {"text": "soup", "words": [word], "start": 0.5, "end": 1.0}
         output = {"segments": [segment]}
-        report["analyzers"]["speech_transcription"] = {"status": "ok", "output": output}
-        path.write_text(json.dumps(report))
+        with changed_report(client, id) as report:
+            report["analyzers"]["speech_transcription"] = {"status": "ok", "output": output}
         vtt = await client.get(f"/results/{id}.vtt")
         assert vtt.headers["content-type"] == "text/vtt; charset=utf-8"
         assert vtt.text.startswith("WEBVTT\n")
@@ -471,14 +484,11 @@ async def test_a_picture_of_a_result(clip, settings):
 
 async def test_exports_of_a_result(clip, settings):
     async with served(settings) as client:
-        id = (await client.post("/analyze", **form(clip))).json()["id"]
-        await ended(client, id)
-        path = client.service.store.report_path(id)
-        report = json.loads(path.read_text())
+        id = await result_of(client, clip)
         is_problem(await client.get(f"/results/{id}/export?to=edl"), 422, "cannot_export")
         shots = [{"start": 0.0, "end": 1.0, "index": 0}, {"start": 1.0, "end": 2.0, "index": 1}]
-        report["analyzers"]["cut_analysis"] = {"status": "ok", "output": {"shots": shots}}
-        path.write_text(json.dumps(report))
+        with changed_report(client, id) as report:
+            report["analyzers"]["cut_analysis"] = {"status": "ok", "output": {"shots": shots}}
         for name in (id, report["video"]["id"]):
             made = await client.get(f"/results/{name}/export?to=edl")
             assert made.headers["content-type"] == "text/plain; charset=utf-8"

@@ -433,9 +433,7 @@ class Batch:
         self._running[entry.item] = (entry, time.time())
         self._metrics.at_work(len(self._running))
         try:
-            source = Source(
-                taken.path, entry.source, taken.id, taken.title, taken.uploader, taken.metadata
-            )
+            source = Source.of(taken, entry.source)
             try:
                 report = await self.runner.analyze(source)
             except OSError as error:

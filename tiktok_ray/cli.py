@@ -641,8 +641,7 @@ def report_page(
     except ValueError as error:
         problem(str(error))
         raise typer.Exit(Exit.INPUT) from None
-    write_whole(out, text)
-    console.print(f"page: {out}", soft_wrap=True)
+    _deliver(text, out, "page")
 
 
 @app.command("captions")
@@ -662,11 +661,7 @@ def caption_file(
     except LookupError as error:
         problem(str(error))
         raise typer.Exit(Exit.INPUT) from None
-    if out is None:
-        sys.stdout.write(text)
-        return
-    write_whole(out, text)
-    console.print(f"captions: {out}", soft_wrap=True)
+    _deliver(text, out, "captions")
 
 
 @app.command("export")
@@ -688,11 +683,7 @@ def export_file(
     except exports.CannotExport as error:
         problem(str(error), error.advice)
         raise typer.Exit(Exit.INPUT) from None
-    if out is None:
-        sys.stdout.write(text)
-        return
-    write_whole(out, text)
-    console.print(f"{to}: {out}", soft_wrap=True)
+    _deliver(text, out, to)
 
 
 def _times_of(report: dict[str, Any], to: exports.To, video: Path | None) -> list[float] | None:
@@ -728,11 +719,16 @@ def find_segments(
         problem(f"schema_mismatch: {error}")
         raise typer.Exit(Exit.INPUT) from None
     text = found.model_dump_json(indent=1, exclude_none=True) + "\n"
+    _deliver(text, out, "segments")
+
+
+def _deliver(text: str, out: Path | None, what: str) -> None:
+    """Write what was made of a report to a file and say so, or print it."""
     if out is None:
         sys.stdout.write(text)
         return
     write_whole(out, text)
-    console.print(f"segments: {out}", soft_wrap=True)
+    console.print(f"{what}: {out}", soft_wrap=True)
 
 
 def _read(result: Path) -> VideoReport:

@@ -21,7 +21,6 @@ from tiktok_ray.report import VideoReport
 from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
-    from tiktok_ray.intake import Taken
     from tiktok_ray.service import Service
 
 __all__ = [
@@ -29,9 +28,9 @@ __all__ = [
     "make_cache",
     "make_engine",
     "make_graph",
+    "make_own_service",
     "make_service",
     "make_workers",
-    "source_of",
 ]
 
 log = logging.getLogger("tiktok_ray.compose")
@@ -89,11 +88,6 @@ def make_service(settings: Settings) -> Service:
     return Service(graph, Fleet(graph, made, settings, detached=True), settings)
 
 
-def source_of(taken: Taken) -> Source:
-    """What was taken in, as the engine wants it."""
-    return Source(taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata)
-
-
 def make_own_service(settings: Settings) -> Service:
     """A service over workers of this process, which end with it."""
     from tiktok_ray.service import Service
@@ -136,7 +130,7 @@ async def analyze_source(
                 raise
             await starting
             report = await engine.analyze(
-                source_of(taken), only=only, without=without, listen=listen
+                Source.of(taken), only=only, without=without, listen=listen
             )
             keep(report, taken.path)
             return report

@@ -30,7 +30,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from tiktok_ray import __version__, timeline
 from tiktok_ray.analyzer import Options
@@ -57,6 +57,9 @@ from tiktok_ray.report import (
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import revision_of
 from tiktok_ray.worker import Decoding, Reply
+
+if TYPE_CHECKING:
+    from tiktok_ray.intake import Taken
 
 log = logging.getLogger("tiktok_ray.engine")
 
@@ -148,6 +151,12 @@ class Source:
     title: str | None = None
     uploader: str | None = None
     metadata: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, taken: Taken, source: str | None = None) -> Source:
+        """What intake has taken, under another name of where it came from if one is given."""
+        named = taken.source if source is None else source
+        return cls(taken.path, named, taken.id, taken.title, taken.uploader, taken.metadata)
 
 
 class Cache(Protocol):

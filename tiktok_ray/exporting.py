@@ -31,6 +31,7 @@ import platformdirs
 
 from tiktok_ray.files import sha256_of
 from tiktok_ray.inference import named
+from tiktok_ray.report import said
 
 log = logging.getLogger("tiktok_ray.exporting")
 
@@ -140,8 +141,8 @@ def _run(checkpoint: Path, recipe: Recipe, staging: Path, name: str) -> Path:
     )
     if done.returncode != 0:
         log.error("exporting %s failed: %s", checkpoint, done.stderr[-4000:])
-        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise ExportFailed(f"{checkpoint.name} cannot be exported: {said[:500]}")
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise ExportFailed(f"{checkpoint.name} cannot be exported: {last[:500]}")
     return Path(done.stdout.splitlines()[-1])
 
 
@@ -157,7 +158,7 @@ def main() -> None:
         getattr(importlib.import_module(module), attribute)(checkpoint, made)
     except Exception as error:
         log.error("the export raised", exc_info=error)
-        sys.exit(f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+        sys.exit(said(error, 4000))
     place = staging.parent / f"{name}-{sha256_of(made)[:DIGITS]}.onnx"
     os.replace(made, place)
     for path in _outdated(staging.parent, checkpoint, name):

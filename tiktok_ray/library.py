@@ -16,8 +16,8 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tiktok_ray.compose import analyze_source, make_engine, make_graph, source_of
-from tiktok_ray.engine import Engine, Listener
+from tiktok_ray.compose import analyze_source, make_engine, make_graph
+from tiktok_ray.engine import Engine, Listener, Source
 from tiktok_ray.media import InputError
 from tiktok_ray.reading import Report
 from tiktok_ray.settings import Settings
@@ -200,8 +200,8 @@ async def _report(
 
     with tempfile.TemporaryDirectory(prefix="tiktok-ray-", ignore_cleanup_errors=True) as folder:
         taken = await take(source, engine.settings, Path(folder))
-        source_at_hand = source_of(taken)
-        return Report.typed(await engine.analyze(source_at_hand, only=only, without=without))
+        report = await engine.analyze(Source.of(taken), only=only, without=without)
+        return Report.typed(report)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

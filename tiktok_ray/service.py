@@ -508,9 +508,7 @@ class Service:
         seconds = round(time.perf_counter() - begin, 3)
         self._record(job.id, "phase", {"name": "fetch", "state": "done", "seconds": seconds})
         self.metrics.fetched(taken.path.stat().st_size)
-        return Source(
-            taken.path, taken.source, taken.id, taken.title, taken.uploader, taken.metadata
-        )
+        return Source.of(taken)
 
     async def _make_poster(self) -> None:
         """A still of a video, by ffmpeg in a process of its own, one at a time."""
