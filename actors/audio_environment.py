@@ -144,6 +144,7 @@ class AudioEnvironment(Analyzer):
 
     name = NAME
     needs = Needs(threads=1, timeout_s=180, cost=0.5)
+    imports = ("scipy.fft", "scipy.ndimage")
     variants = (
         Variant(
             "ast",

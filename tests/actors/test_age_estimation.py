@@ -22,6 +22,7 @@ from actors.age_estimation import (
     distribution,
 )
 from actors.cut_analysis import Cuts, Shot
+from tiktok_ray import inference
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
@@ -482,14 +483,16 @@ def test_a_stand_in_is_named_as_one_and_the_real_model_is_preferred(pack):
 
 
 @pytest.mark.slow
-def test_one_thread_and_no_silent_change_of_device(pack):
+def test_one_thread_and_no_silent_change_of_device(pack, monkeypatch):
     import onnxruntime
 
+    monkeypatch.setattr(inference, "_choice", "onnxruntime")
     made = InsightFace(pack, "cpu")
     for model in (made._detector, made._age, made._recognizer):
         assert model is not None
-        assert model.session.get_session_options().intra_op_num_threads == 1
-        assert model.session.get_providers() == ["CPUExecutionProvider"]
+        session = model.session._session  # ONNX Runtime's own, behind the door
+        assert session.get_session_options().intra_op_num_threads == 1
+        assert session.get_providers() == ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(RuntimeError, match="CUDAExecutionProvider"):
             InsightFace(pack, "cuda")

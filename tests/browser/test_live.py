@@ -64,7 +64,7 @@ def test_words_within_videos_lead_to_their_moment(home: Watched, service: FakeSe
     hit.click()
     home.page.wait_for_selector(".run")
     assert "0:07.5" in home.page.locator("output.time").inner_text()
-    exports = home.page.locator(".crumbs a[href*='/export?to=']")
+    exports = home.page.locator(".away a[href*='/export?to=']")
     offered = {a.get_attribute("href") for a in exports.all()}
     assert offered == {f"/results/{'bb' * 8}/export?to={to}" for to in FORMATS}
     assert home.complaints == []
