@@ -10,6 +10,8 @@ from actors import NAMES
 from actors.cut_analysis import CutAnalysis
 from benchmarks.accuracy import Absent, Bench, Figure, Row, Table, analyzer_type, tables
 from benchmarks.accuracy import __main__ as board
+from benchmarks.accuracy import _peers
+from benchmarks.accuracy import cut_analysis as cuts
 from benchmarks.accuracy.__main__ import figures_markdown, main, markdown
 from benchmarks.accuracy.object_detection import against_boxes
 from tests.actors.test_object_detection import analyzer, picture, video
@@ -104,3 +106,44 @@ def test_drawn_boxes_are_compared_with_tracks():
     assert bus.figure.startswith("IoU 0.9") or bus.figure.startswith("IoU 1.0")
     assert (person.figure, person.holds) == ("not found", False)
     assert (extra.figure, extra.holds) == ("cup", False)
+
+
+def test_each_true_boundary_is_found_once_and_what_else_is_found_is_false():
+    truth = cuts.Truth(Path("x"), "cut", "plain", 30.0, [(1.0, 1.0), (2.0, 2.5)], ["cut", "wipe"])
+    assert cuts.counts(truth, [1.0, 2.2], 0) == (2, 0, 0)
+    assert cuts.counts(truth, [1.0 + 1 / 30, 2.2, 2.3], 0) == (1, 2, 1)
+    assert cuts.counts(truth, [1.0 + 1 / 30, 2.2, 2.3], 1) == (2, 1, 0)
+    assert cuts.f1(np.array([[1.0, 2.0, 1.0]])) == pytest.approx(0.4)
+    assert np.isnan(cuts.f1(np.zeros((2, 3))))
+    assert cuts.overlap((2.0, 3.0), (2.5, 3.5)) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("ContentDetector", {}),
+        ("AdaptiveDetector", {"adaptive_threshold": 2.0, "min_scene_len": 5}),
+        ("HashDetector", {}),
+        ("HistogramDetector", {"threshold": 0.1}),
+        ("ThresholdDetector", {"threshold": 30}),
+    ],
+)
+def test_peers_on_measures_say_what_they_say_of_the_pictures(tmp_path: Path, name, setting):
+    import av
+    import scenedetect
+
+    from tiktok_ray.clips import write_clip
+
+    rng = np.random.default_rng(0)
+    shots = [np.kron(rng.integers(0, 256, (8, 6, 3)), np.ones((8, 8, 1))) for _ in range(4)]
+    shots[2] *= 0.05
+    made = [(shot * (1 - 0.01 * (k % 3))).astype(np.uint8) for shot in shots for k in range(20)]
+    clip = write_clip(tmp_path / "c.mp4", made, fps=30)
+    found = _peers.cuts(name, _peers.measures(clip, 30.0), setting)
+    detector, theirs = getattr(scenedetect, name)(**setting), []
+    with av.open(str(clip)) as container:
+        for k, frame in enumerate(container.decode(video=0)):
+            at = scenedetect.FrameTimecode(k, fps=30.0)
+            theirs += detector.process_frame(at, frame.to_ndarray(format="bgr24"))
+    assert found
+    assert found == pytest.approx(sorted({cut.frame_num / 30 for cut in theirs}), abs=1e-3)

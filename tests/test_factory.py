@@ -10,6 +10,7 @@ from benchmarks import factory
 from benchmarks.accuracy import interval
 from benchmarks.factory import Recipe
 from benchmarks.factory import __main__ as command
+from benchmarks.factory import transitions
 from benchmarks.factory.__main__ import main
 
 
@@ -108,3 +109,40 @@ def test_clips_that_are_all_right_leave_a_doubt():
     assert interval(np.ones(30), bounds=(0, 1)) == (pytest.approx(0.9), 1.0)
     assert interval(np.zeros(30), bounds=(0, 1)) == (0.0, pytest.approx(0.1))
     assert interval(np.full(30, 0.5), bounds=(0, 1)) == (0.5, 0.5)
+
+
+def test_recipes_of_transitions_are_many_of_each_kind_and_other_ones_in_each_edition():
+    one, two = (list(transitions.recipes(edition)) for edition in (0, 1))
+    assert len(one) == len(two) >= 160
+    assert {r.kind for r in one} == {*transitions.KINDS, *transitions.NONE}
+    assert len({r.name for r in one}) == len(one)
+    assert not {r.seed for r in one} & {r.seed for r in two}
+
+
+def test_a_clip_of_cuts_shows_them_where_its_truth_says(tmp_path):
+    import av
+
+    recipe = Recipe("transitions", "cut", "plain", 5, {"size": [64, 114], "fps": 30.0})
+    truth = transitions.make(recipe, tmp_path / "a.mp4")
+    again = transitions.make(recipe, tmp_path / "b.mp4")
+    assert again == truth
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        pictures = [f.to_ndarray(format="gray").astype(float) for f in container.decode(video=0)]
+    assert len(pictures) / 30 == pytest.approx(truth["duration"])
+    change = [np.abs(b - a).mean() for a, b in zip(pictures, pictures[1:], strict=False)]
+    cuts = [round(one["start"] * 30) for one in truth["transitions"]]
+    assert len(cuts) >= 4
+    largest = sorted(int(k) + 1 for k in np.argsort(change)[-len(cuts) :])
+    assert largest == cuts
+
+
+@pytest.mark.parametrize(
+    ("style", "left_half"), [("right", 1), ("left", 0), ("push right", 1), ("reveal left", 0)]
+)
+def test_borders_go_where_they_say(style, left_half):
+    old, new = np.full((20, 30, 3), 40, np.uint8), np.full((20, 30, 3), 200, np.uint8)
+    kind = "slide" if " " in style else "wipe"
+    change = transitions.Change(kind, style, 0.0, 1.0)
+    seen = transitions._mixed(old, new, change, 0.5)
+    assert seen[:, :14].mean() == (200 if left_half else 40)
+    assert seen[:, 16:].mean() == (40 if left_half else 200)

@@ -461,6 +461,122 @@ def test_a_punch_in_is_a_jump(zoom):
     assert (jump.kind, jump.start) == ("jump", pytest.approx(40 / FPS))
 
 
+def speaking(x, seed=1):
+    """Somebody before a photograph, ``x`` pixels from the left edge."""
+    picture = view(seed, 0.5, 0.5, 0.9).copy()
+    head = Image.fromarray(photo("astronaut.png")[:300, 80:330]).resize((40, 70))
+    picture[58:, x : x + 40] = np.asarray(head, float)
+    return picture
+
+
+@pytest.mark.parametrize("noise", [1.0, 5.0])
+@pytest.mark.parametrize("leap", [4, 7])
+def test_what_was_said_in_between_is_cut_out(noise, leap):
+    """The camera drifts, and what is behind the speaker leaps a little too."""
+    one = [speaking(16, 4) for _ in range(40)]
+    two = [np.roll(speaking(16 - leap, 4), 2, 1) for _ in range(40)]
+    [jump] = analyze([*one, *two], noise=noise).transitions
+    assert (jump.kind, jump.start) == ("jump", pytest.approx(40 / FPS))
+
+
+def bordered(a, b, seconds, at):
+    """Pictures of ``a``, ``at`` of both for a share that grows over ``seconds``, then of ``b``."""
+    n = round(seconds * FPS)
+    between = [
+        at(p, q, (k + 1) / (n + 1)) for k, (p, q) in enumerate(zip(a[-n:], b[:n], strict=True))
+    ]
+    return [*a[:-n], *between, *b[n:]]
+
+
+def wiped(way, soft=0.0):
+    y, x = np.mgrid[:128, :72]
+    order = {"right": x / 72, "left": 1 - x / 72, "down": y / 128, "up": 1 - y / 128,
+             "iris": np.hypot(x - 36, y - 64) / 73.5}[way]  # fmt: skip
+
+    def at(p, q, share):
+        edge = share * (1 + soft)
+        mask = np.clip((edge - order) / soft, 0, 1) if soft else (order < edge).astype(float)
+        return p + mask[..., None] * (q - p)
+
+    return at
+
+
+def slid(style, way):
+    axis, sign = {"left": (1, -1), "right": (1, 1), "up": (0, -1), "down": (0, 1)}[way]
+
+    def at(p, q, share):
+        old, new = (np.moveaxis(picture, axis, 0)[::sign] for picture in (p, q))
+        by, out = round(share * len(old)), np.empty_like(old)
+        out[by:] = old[by:] if style == "cover" else old[: len(old) - by]
+        out[:by] = new[:by] if style == "reveal" else new[len(new) - by :]
+        return np.moveaxis(out[::sign], 0, axis)
+
+    return at
+
+
+@pytest.mark.parametrize("soft", [0.0, 0.15])
+@pytest.mark.parametrize("way", ["left", "right", "up", "down"])
+def test_a_wipe_is_told_with_its_way_and_extent(way, soft):
+    a, b = moved(0, 75, speed=0.05), moved(2, 75, speed=-0.05)
+    [found] = analyze(bordered(a, b, 0.8, wiped(way, soft)), noise=2.0).transitions
+    assert (found.kind, found.direction) == ("wipe", way)
+    assert found.start == pytest.approx(2.5 - 0.8, abs=0.15)
+    assert found.end == pytest.approx(2.5, abs=0.15)
+    assert found.new_shot == pytest.approx((found.start + found.end) / 2)
+    assert found.unexplained < 0.1
+
+
+def test_a_wipe_that_opens_has_no_way():
+    a, b = still(0, 2.0), still(2, 2.0)
+    [found] = analyze(bordered(a, b, 0.8, wiped("iris")), noise=2.0).transitions
+    assert (found.kind, found.direction) == ("wipe", None)
+
+
+@pytest.mark.parametrize("style", ["push", "cover", "reveal"])
+@pytest.mark.parametrize("way", ["left", "right", "up", "down"])
+def test_a_slide_is_told_with_its_way_and_extent(style, way):
+    a, b = moved(4, 75, speed=0.03), moved(1, 75, speed=0.03)
+    [found] = analyze(bordered(a, b, 0.6, slid(style, way)), noise=2.0).transitions
+    assert (found.kind, found.direction) == ("slide", way)
+    assert found.start == pytest.approx(2.5 - 0.6, abs=0.12)
+    assert found.end == pytest.approx(2.5, abs=0.12)
+
+
+def test_a_camera_thrown_from_one_thing_to_another_makes_no_cut():
+    import cv2
+
+    wide = np.concatenate([large(seed)[:320, :320] for seed in (0, 2, 4, 5)], 1)
+
+    def at(t):
+        share = np.clip((t - 1.2) / 0.35, 0, 1)
+        left = 60 + 800 * share * share * (3 - 2 * share)
+        return cv2.resize(cv2.getRectSubPix(wide, (180, 320), (left + 90, 160)), (72, 128))
+
+    pictures = [
+        np.mean([at(k / FPS + step) for step in np.linspace(0, 1 / 60, 9)], 0).astype(float)
+        for k in range(90)
+    ]
+    assert analyze(pictures, noise=2.0).transitions == []
+
+
+@pytest.mark.parametrize("rate", [5, 10])
+def test_a_strobe_makes_no_cut(rate):
+    pictures = moved(4, 90, speed=0.05)
+    for k in range(25, 75):
+        pictures[k] = pictures[k] * (1.6 if k * rate / FPS % 1 < 0.5 else 0.15)
+    assert analyze(pictures, noise=2.0).transitions == []
+
+
+def test_a_fade_of_which_one_half_is_restless_is_one_transition():
+    first = fade(moved(1, 75, shake=0.12), 0.6, 0.0, out=True)
+    second = fade(still(2, 2.5), 0.6, 0.0, out=False)
+    [found] = analyze([*first, *second], noise=2.0).transitions
+    assert (found.kind, found.through) == ("fade", "black")
+    assert found.start == pytest.approx(1.9, abs=0.2)
+    assert found.end == pytest.approx(3.1, abs=0.2)
+    assert found.new_shot is not None
+
+
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     lengths=st.lists(st.integers(6, 30), min_size=1, max_size=5),
@@ -720,6 +836,8 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         frames(flashed, noise=2.0),
         frames(still(5, 1.0)),
         frames(again),
+        frames(bordered(still(0, 2.0), still(2, 2.0), 0.8, wiped("left")), noise=2.0),
+        frames(bordered(still(4, 2.0), still(1, 2.0), 0.6, slid("push", "up")), noise=2.0),
     ]
     slower = Frames(cases[0].times * 1.2, cases[0].i420, cases[0].end * 1.2)
     return [(CutAnalysis(), {"thumbs": case}) for case in (*cases, slower)]
