@@ -8,9 +8,8 @@ import pytest
 
 from actors import NAMES
 from actors.cut_analysis import CutAnalysis
-from benchmarks.accuracy import Absent, Bench, Figure, Row, Table, analyzer_type, tables
+from benchmarks.accuracy import Absent, Bench, Figure, Row, Table, _peers, analyzer_type, tables
 from benchmarks.accuracy import __main__ as board
-from benchmarks.accuracy import _peers
 from benchmarks.accuracy import cut_analysis as cuts
 from benchmarks.accuracy.__main__ import figures_markdown, main, markdown
 from benchmarks.accuracy.object_detection import against_boxes

@@ -1,5 +1,6 @@
 """The factory of clips: what is kept, what is made again, and which share of it is taken."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -8,9 +9,8 @@ import pytest
 
 from benchmarks import factory
 from benchmarks.accuracy import interval
-from benchmarks.factory import Recipe
+from benchmarks.factory import Recipe, transitions
 from benchmarks.factory import __main__ as command
-from benchmarks.factory import transitions
 from benchmarks.factory.__main__ import main
 
 
@@ -129,7 +129,7 @@ def test_a_clip_of_cuts_shows_them_where_its_truth_says(tmp_path):
     with av.open(str(tmp_path / "a.mp4")) as container:
         pictures = [f.to_ndarray(format="gray").astype(float) for f in container.decode(video=0)]
     assert len(pictures) / 30 == pytest.approx(truth["duration"])
-    change = [np.abs(b - a).mean() for a, b in zip(pictures, pictures[1:], strict=False)]
+    change = [np.abs(b - a).mean() for a, b in itertools.pairwise(pictures)]
     cuts = [round(one["start"] * 30) for one in truth["transitions"]]
     assert len(cuts) >= 4
     largest = sorted(int(k) + 1 for k in np.argsort(change)[-len(cuts) :])
