@@ -241,7 +241,12 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
                 unexplained=min(1.0, max(ramp.residual, last.residual)),
             )
         )
-    return found
+    fades = [one.span for one in found if one.kind == "fade"]
+    return [
+        one
+        for one in found
+        if one.kind == "fade" or not any(a <= (one.start + one.end) / 2 <= b for a, b in fades)
+    ]
 
 
 def _bordered(p: Pictures, one: Passage) -> Transition:

@@ -523,6 +523,7 @@ def test_a_wipe_is_told_with_its_way_and_extent(way, soft):
     assert found.start == pytest.approx(2.5 - 0.8, abs=0.15)
     assert found.end == pytest.approx(2.5, abs=0.15)
     assert found.new_shot == pytest.approx((found.start + found.end) / 2)
+    assert found.unexplained is not None
     assert found.unexplained < 0.1
 
 

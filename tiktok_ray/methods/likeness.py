@@ -194,12 +194,14 @@ class Pictures:
         return bool(((found >= ALIKE) & together).mean() < 0.6)
 
     def correlation(self, a: int, b: int) -> float:
-        """Correlation of the luma of two pictures, -1..1."""
-        one, two = (self.small(i)[..., 0] - self.small(i)[..., 0].mean() for i in (a, b))
+        """Correlation of the luma of two pictures, between black bars, -1..1."""
+        inside = self.within(*self.small(a).shape[:2])
+        one, two = (self.small(i)[..., 0][inside] for i in (a, b))
+        one, two = one - one.mean(), two - two.mean()
         return float(np.vdot(one, two) / (np.sqrt(np.vdot(one, one) * np.vdot(two, two)) + 1e-6))
 
     def still(self, a: int, b: int) -> float:
-        """Share of the picture that changes by no more than six levels of luma, 0..1.
+        """Share of the picture between black bars that changes by no more than six levels, 0..1.
 
         Small motion does not count: a pixel may have the level of any of its neighbours.
         """
@@ -210,7 +212,20 @@ class Pictures:
             (there >= cv2.erode(here, near) - 6) & (there <= cv2.dilate(here, near) + 6)
             for here, there in ((one, two), (two, one))
         ]
-        return float(min(share.mean() for share in within))
+        inside = self.within(*one.shape)
+        return float(min(share[inside].mean() for share in within))
+
+    def between(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Which pixels of a picture of that size are between black bars [height, width]."""
+        inside = np.zeros((height, width), bool)
+        inside[self.within(height, width)] = True
+        return inside
+
+    def within(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns, of so many, that are between black bars."""
+        top, bottom, left, right = self.box
+        rows = slice(round(top * height), max(1, round(bottom * height)))
+        return rows, slice(round(left * width), max(1, round(right * width)))
 
     def distance(self, a: int, b: int) -> float:
         """Mean absolute difference of two pictures, in levels."""

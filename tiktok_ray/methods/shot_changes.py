@@ -154,7 +154,8 @@ def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
         sides = [p.shared(i, i + 1) for i in (index - 2, index) if 0 <= i < last]
         known = [side for side in sides if side is not None] or [1.0]
         steady = min(known) >= 0.5 and shared < 0.6 * min(known)
-        return index if steady or (isolated and shared < 0.6 * max(known)) else None
+        peak = change[index] >= change[min(index + 1, last)]
+        return index if steady or (isolated and peak and shared < 0.6 * max(known)) else None
     if not isolated or index == last or change[index + 1] < 0.3 * change[index]:
         return None
     around = change[[index - 1, min(index + 2, last)]].max() if index + 2 <= last else 0
@@ -202,7 +203,9 @@ def _displaced(found: Array, moves: Array) -> float:
 def _spread(p: Pictures, index: int) -> float:
     """Share of the picture in which the change at ``index`` stands out from those around it."""
     first = max(1, index - SIDE + 1)
-    pictures = np.stack([p.small(i)[..., 0] for i in range(first - 1, min(len(p), index + SIDE))])
+    inside = p.within(*p.small(index).shape[:2])
+    some = range(first - 1, min(len(p), index + SIDE))
+    pictures = np.stack([p.small(i)[..., 0][inside] for i in some])
     steps = np.abs(np.diff(pictures, axis=0))
     height, width = (side // 4 * 4 for side in steps.shape[1:])
     cells = steps[:, :height, :width].reshape(len(steps), height // 4, 4, width // 4, 4)
@@ -223,7 +226,7 @@ def _uneven(found: Array, moves: Array) -> float:
 # --- gradual changes ---
 
 HALVES_S = (0.15, 0.25, 0.4, 0.65, 1.0)  # half lengths at which dissolves are looked for
-LEAST = 8.0  # least difference, in levels (root mean square), of the pictures either side
+LEAST = 6.0  # least difference, in levels (root mean square), of the pictures either side
 
 
 @dataclass(frozen=True)
@@ -421,10 +424,10 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
             return None
         inside = (some >= one) & (some <= two)
         bend = np.sqrt(np.mean((blend.share - shape.at(times))[inside] ** 2))
-        good = blend.residual[inside].mean() <= 0.22 and bend <= 0.05
-        good &= shape.high - shape.low > 0.6
+        rise, left = shape.high - shape.low, float(blend.residual[inside].mean())
+        good = left <= 0.22 and bend <= 0.05 and rise > 0.6
+        good |= left <= 0.32 and bend <= 0.025 and rise > 0.85  # things move, evenly mixed
         seen = blend.overlap[inside].min() >= 0.2 and blend.contrast[inside].mean() >= LEAST
-        left = float(blend.residual[inside].mean())
         fitted = Ramp(start, end, one, two, left) if good and seen else None
         near = 0.1 + 0.15 * (end - start)
         outer = _around(p, start - near, end + near, first, last)
@@ -495,6 +498,7 @@ def same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
     speeds = motions(p, *ends, first, last)
     for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
         picture, known = carried(p, end, speed, to)
+        known &= p.between(*known.shape)
         one, two = picture[..., 0][known], p.small(to)[..., 0][known]
         enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
         if enough and np.corrcoef(one, two)[0, 1] > 0.6:

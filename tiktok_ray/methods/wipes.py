@@ -172,12 +172,9 @@ def _slid(
     if not len(some):
         return
     high = p.cells // p.columns
-    top, bottom, left, right = (
-        round(edge * side)
-        for edge, side in zip(p.box, (high, high, p.columns, p.columns), strict=True)
-    )
+    part = (slice(None), *p.within(high, p.columns))
     a, b, m = (
-        p.coarse[index, : p.cells].reshape(-1, high, p.columns)[:, top:bottom, left:right]
+        p.coarse[index, : p.cells].reshape(-1, high, p.columns)[part]
         for index in (before, after, some)
     )
     contrast = np.abs(a - b).mean((1, 2))
@@ -354,11 +351,7 @@ def _seen(
     """Pictures as parts of the first and the last of them, these carried on with the motion that
     either has ``within`` its shot; as they are where nothing is given."""
     before, after = int(some[0]), int(some[-1])
-    height, width = p.small(before).shape[:2]
-    top, bottom, left, right = (
-        round(edge * side) for edge, side in zip(p.box, (height, height, width, width), strict=True)
-    )
-    part = (slice(top, bottom), slice(left, right))
+    part = p.within(*p.small(before).shape[:2])
     rest_still = (np.zeros((2, 3)), np.zeros((2, 3)))
     speeds = motions(p, before, after, *within) if within else rest_still
     rows: list[tuple[float, float, float]] = []
