@@ -868,10 +868,58 @@ def test_half_a_file_is_known_as_such_or_not_known(
     heard = wav(tmp_path / "s.wav", sine(4.0)[None])
     film(path, pictures, codec=codec, sound=heard, sound_codec=sound, extra=more)
     assert decode(path, {"thumbs", "audio"}, settings).video.truncated is (cut_off and False)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert probe(path, settings).truncated is (cut_off and False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2 // 188 * 188])
     video = decode(path, {"thumbs", "audio"}, settings).video
     assert 30 < (video.frames or 0) < 80
     assert video.truncated is cut_off
+    assert probe(path, settings).truncated is cut_off
+
+
+def test_a_transport_stream_that_ends_within_a_packet_was_cut_off(tmp_path, settings):
+    path = film(tmp_path / "x.ts", [scene(k // 20) for k in range(50)])
+    path.write_bytes(path.read_bytes()[:-100])
+    assert decode(path, {"thumbs"}, settings).video.truncated
+
+
+def test_how_long_all_fragments_are_is_not_known(tmp_path, settings):
+    fragments = ["-movflags", "frag_keyframe+empty_moov+default_base_moof", "-g", 25]
+    path = film(tmp_path / "x.mp4", [scene(k // 20) for k in range(75)], extra=fragments)
+    video = decode(path, {"thumbs"}, settings).video
+    assert (video.frames, video.truncated) == (75, None)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rfind(b"moof") - 4])  # whole fragments are missing
+    assert decode(path, {"thumbs"}, settings).video.truncated is None
+    path.write_bytes(data[: data.rfind(b"mdat") + 200])
+    assert decode(path, {"thumbs"}, settings).video.truncated is True
+
+
+def test_times_below_zero_that_matroska_cannot_hold(tmp_path, settings):
+    early = ["-output_ts_offset", -1, "-avoid_negative_ts", "disabled"]
+    path = film(tmp_path / "x.mkv", [scene(1 + k // 25) for k in range(75)], extra=early)
+    decoded = decode(path, {"thumbs"}, settings)
+    np.testing.assert_allclose(decoded.tracks["thumbs"].times, np.arange(75) / 25, atol=1e-3)
+    assert [(r.kind, r.count) for r in decoded.video.repairs] == [("missing_times", 25)]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "size", "shown"),
+    [
+        ("x.dv", ("dvvideo",), (720, 576), (768, 576)),
+        ("x.y4m", ("rawvideo",), (96, 64), (96, 64)),
+        ("x.3gp", ("h263",), (176, 144), (192, 144)),
+    ],
+)
+def test_what_cameras_and_tools_write(tmp_path, settings, name, codec, size, shown):
+    pictures = [scene(1 + k // 25, size[1], size[0]) for k in range(50)]
+    aspect = ["-aspect", "4:3"] if size != shown else []
+    decoded = decode(
+        film(tmp_path / name, pictures, codec=codec, extra=aspect), {"thumbs"}, settings
+    )
+    assert (decoded.video.width, decoded.video.height) == shown
+    assert decoded.video.frames == 50
+    assert CutAnalysis().analyze(decoded.tracks["thumbs"]).times == pytest.approx([1.0])
 
 
 def test_pictures_that_say_only_that_the_last_one_stays(tmp_path, settings):

@@ -87,7 +87,13 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "length",
         f"{found['duration_s']:.2f} s, {found['size_bytes']} bytes, {found['container']}",
     )
-    turns = [f"turned by {found['rotation']} degrees"] if found["rotation"] else []
+    if found["truncated"] is not False:
+        unknown = "not known: nothing in it says how long it is"
+        cut = "the file ends before its header says it does"
+        yield "cut off", cut if found["truncated"] else unknown
+    turns = (
+        [f"turned by {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
+    )
     turns += ["mirrored"] if found["mirrored"] else []
     turns += ["interlaced"] if found["interlaced"] else []
     turns += [f"transparent, over {found['alpha_over']}"] if found["alpha_over"] else []

@@ -53,7 +53,8 @@ class Schedule:
     """How the times of a file are read.
 
     ``stamps``: times of the n-th displayed picture from zero, where its own stamp does not tell
-    them, with ``zero`` on the file's clock; else None.
+    them, with ``zero`` on the file's clock; else None, and ``zero`` is the time of the first picture
+    if it has none of its own.
     ``counted``: whether those stamps are a count of pictures, so that each lasts ``usual_s``.
     ``sound_stands``: whether the clock of the sound does not run, so that it has to be counted.
     ``content_s``: from the first packet to the end of the last, over all analyzed streams.
@@ -262,7 +263,8 @@ def _stamps(
     ):
         times = video.dts
     else:
-        return None, None, []
+        first = int(np.argmax(timed))  # Matroska's clock has no times below zero: they are missing
+        return None, float(video.pts[first]) - first * usual, []
     ordered: NDArray[np.float64] = np.sort(times[np.isfinite(times)])
     zero = float(ordered[0])
     ordered = ordered - zero
@@ -296,7 +298,8 @@ class Clock:
         stamps = self.plan.stamps
         self._shown += 1
         if self.zero is None:
-            self.zero = (stamp if stamps is None else self.plan.zero) or 0.0
+            own = stamp if stamps is None else None
+            self.zero = own if own is not None else self.plan.zero or 0.0
         if self.plan.counted:
             length = self.plan.usual_s
         if stamps is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media.facts import InputError, too_large
-from tiktok_ray.media.headers import Track, tracks_of
+from tiktok_ray.media.headers import Track, is_fragmented, tracks_of
 from tiktok_ray.report import StreamInfo
 from tiktok_ray.settings import Settings
 from tiktok_ray.spans import Span
@@ -26,7 +26,7 @@ from tiktok_ray.spans import Span
 #: Containers that are opened. Playlists and anything that names other files are left out.
 FORMATS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,gif,apng,flv,ogg,mp3,wav,flac,aac,asf,ivf,h264,hevc,m4v,"
-    "mxf"
+    "mxf,dv,obu,yuv4mpegpipe"
 )
 
 
@@ -101,14 +101,19 @@ def _refused(path: Path, error: BaseException) -> InputError:
     )
 
 
+#: Formats whose packets count as corrupt for other reasons than that they are cut off.
+LOSSY = ("mpegts", "mpeg")
+
+
 class Demuxed:
     """Packets of some streams (of all, if none are named) in file order, the last ones empty.
 
-    ``ended_early``: whether the file broke off.
+    ``ended_early``: whether the file broke off, between two packets or within the last one.
     """
 
     def __init__(self, container: Any, streams: Sequence[Any] = ()) -> None:
         self._packets = container.demux(*streams)
+        self._marks_damage = container.format.name in LOSSY
         self.ended_early = False
 
     def __iter__(self) -> Iterator[Any]:
@@ -122,6 +127,8 @@ class Demuxed:
             except av.error.FFmpegError:
                 self.ended_early = True
                 return
+            if packet.size and not self._marks_damage:
+                self.ended_early = packet.is_corrupt  # of the last one: its bytes are not all there
             yield packet
 
 
@@ -226,6 +233,7 @@ def contents(path: Path, settings: Settings) -> Contents:
     with opened(path, settings) as container:
         packets, ended_early = _scan(container)
         tracks = tracks_of(path, container.format.name, [s.id for s in container.streams])
+        told = not is_fragmented(path, container.format.name)
         named = {s.index: _name(s, tracks) for s in container.streams}
         video, why = _film(container, packets, named, path, settings)
         audio, reasons = _sound(container, packets, path, settings)
@@ -246,7 +254,9 @@ def contents(path: Path, settings: Settings) -> Contents:
         heard = container.streams[audio].codec_context if audio is not None else None
         return Contents(
             container.format.name,
-            _promised(container, [i for i in (video, audio) if i is not None], packets),
+            _promised(container, [i for i in (video, audio) if i is not None], packets)
+            if told
+            else None,
             packets,
             ended_early,
             streams,
@@ -279,7 +289,13 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
                 packet.is_discard,
             )
         )
-    return {index: _packets(row) for index, row in rows.items()}, packets.ended_early
+    broken = packets.ended_early or _breaks_off(container)
+    return {index: _packets(row) for index, row in rows.items()}, broken
+
+
+def _breaks_off(container: Any) -> bool:
+    """Whether an MPEG transport stream ends within one of its packets, of 188, 192 or 204 bytes."""
+    return container.format.name == "mpegts" and all(container.size % n for n in (188, 192, 204))
 
 
 def _packets(rows: Sequence[tuple[float, float, float, bool]]) -> Packets:
@@ -288,7 +304,11 @@ def _packets(rows: Sequence[tuple[float, float, float, bool]]) -> Packets:
 
 
 #: Formats without a header that says how long they are: FFmpeg looks at their end.
-UNTOLD = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "ogg", "gif", "ivf", "mp3", "aac")
+UNTOLD = (
+    "mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu", "ogg", "gif", "apng", "ivf", "dv",
+    "yuv4mpegpipe",
+    "mp3", "aac",
+)  # fmt: skip
 
 
 def _promised(

@@ -452,6 +452,7 @@ class _Pass:
             audio_rate=held.audio_rate,
             container=held.format,
             size_bytes=self.path.stat().st_size,
+            truncated=self._truncated(plan.content_s),
             mirrored=view.turn.mirrored,
             size_changes=self.size_changes,
             clean_aperture=aperture,

@@ -44,6 +44,18 @@ def tracks_of(path: Path, format: str, ids: Sequence[int]) -> dict[int, Track]:
         return dict(enumerate(_matroska(_tracks(file)))) if "matroska" in format else {}
 
 
+def is_fragmented(path: Path, format: str) -> bool:
+    """Whether an MP4 file is in fragments and does not say how long they are together.
+
+    FFmpeg then adds up those that are there.
+    """
+    if "mov" not in format:
+        return False
+    with path.open("rb") as file:
+        extends = dict(_boxes(_moov(file))).get(b"mvex")
+    return extends is not None and not any(kind == b"mehd" for kind, _ in _boxes(extends))
+
+
 # --- MP4 --------------------------------------------------------------------------------------
 
 
