@@ -22,8 +22,8 @@ STRONG, APART_S, EVERY_S = 0.3, 0.75, 5.0
 SPEECH, SILENCE = 0.25, 0.5
 #: A share of the picture's height from which a text counts as large, and a rise in LU as loud.
 LARGE_TEXT, LOUD_LU, RISE_LU = 0.1, 20.0, 10.0
-#: The rise of the loudness is that over its highest in the second before.
-AFTER_S, BEFORE_S = 0.2, 1.0
+#: The rise of the loudness, in half a second, is that over its highest in the second before.
+AFTER_S, BEFORE_S = 0.5, 1.0
 
 
 class Moment(Timed):
@@ -168,11 +168,19 @@ def rises(times: Sequence[float], levels: Sequence[float | None]) -> list[tuple[
         rise = max(peaks) - max(known)
         if rise < RISE_LU:
             continue
-        if not found or t - found[-1][0] > BEFORE_S:
-            found.append((t, rise))
+        at = _steepest(times, levels, k)
+        if not found or at - found[-1][0] > BEFORE_S:
+            found.append((at, rise))
         elif rise > found[-1][1]:
-            found[-1] = (t, rise)
+            found[-1] = (at, rise)
     return found
+
+
+def _steepest(times: Sequence[float], levels: Sequence[float | None], k: int) -> float:
+    """Time of the largest step up within ``AFTER_S`` from index ``k`` on."""
+    last = [j for j in range(k, len(times)) if times[j] <= times[k] + AFTER_S]
+    steps = {j: (levels[j] or -100.0) - (levels[j - 1] or -100.0) for j in last if j > 0}
+    return times[max(steps, key=lambda j: steps[j])]
 
 
 def together(found: Sequence[Change]) -> list[list[Change]]:
