@@ -191,8 +191,8 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
     fast = cuts_at([2.0, 3.0, 4.0], 9.0)
     other = {
         "video": video(9.0),
-        "thumbs": thumbs(picture(), picture("coffee"), 9.0),
-        "audio": None,
+        "thumbs": clip_of(*AWAY),
+        "audio": sounding(440, 440),
         "speech": Speech((Span(2.1, 8.0),)),
         "cut_analysis": fast,
         "camera_analysis": moved(fast, ("tilt up", 5.0, 8.0), speed=0.2),
