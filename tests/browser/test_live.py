@@ -104,6 +104,7 @@ def test_lanes_fill_as_analyzers_end(home: Watched, service: FakeService) -> Non
 def test_a_broken_stream_is_taken_up_where_it_ended(home: Watched, service: FakeService) -> None:
     service.break_after = 2
     send_link(home)
+    home.page.wait_for_selector(".live")
     service.tell("job", {"state": "running", "attempt": 1})
     until(home.page, "document.querySelector('.live .badge')?.textContent === 'running'")
     service.tell("analyzer", {"name": "body_pose", "state": "skipped", "reason": "no body"})

@@ -186,11 +186,12 @@ async function watchJob(id) {
 async function showResult(id, at = 0) {
   const report = await askJson(`/results/${id}`);
   const file = files.get(id);
-  const video = file ? URL.createObjectURL(file) : await keptVideo(id, report.video.sha256);
+  const here = await kept(id, report.video.sha256);
+  const video = file ? URL.createObjectURL(file) : here?.has_video ? `/results/${id}/video` : null;
   const place = el("div");
   host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file")), place);
   const away = el("p", {}, captionLinks(id, report), exportLinks(id));
-  const poster = await hasPoster(id, report.video.sha256) ? `/results/${id}/poster` : null;
+  const poster = here?.has_poster ? `/results/${id}/poster` : null;
   redraw = mountReport(place, report, { hints, video, poster, away, at });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }
@@ -217,15 +218,7 @@ function exportLinks(id) {
   return [el("br"), "For other tools: ", EXPORTS.flatMap(([title, to], k) => [k ? ", " : "", el("a", { href: `/results/${id}/export?to=${to}`, download: "" }, title)])];
 }
 
-/** Where the service has the video of a result, or null if it kept none. */
-async function keptVideo(id, sha256) {
-  return (await kept(id, sha256))?.has_video ? `/results/${id}/video` : null;
-}
-
-async function hasPoster(id, sha256) {
-  return Boolean((await kept(id, sha256))?.has_poster);
-}
-
+/** What the service has of a result besides the report: `has_video`, `has_poster`. */
 async function kept(id, sha256) {
   const { results } = await askJson(`/results?${new URLSearchParams({ sha256, limit: "200" })}`);
   return results.find((result) => result.id === id);
