@@ -1,49 +1,43 @@
-"""The nineteen analyzers, one a module. ``import actors`` loads none of them.
+"""The analyzers, one a module, found by being here. ``import actors`` loads none of them.
 
-A worker's process so imports the one that it runs, and what that one leads to.
+The module ``cut_analysis`` is an analyzer since its class ``CutAnalysis`` is one; modules without such
+a class are parts of analyzers. A worker's process imports the one that it runs, and what that leads to.
 """
 
+import re
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiktok_ray.analyzer import Analyzer
 
     #: The class of each; the graph is read from their signatures.
     ANALYZERS: tuple[type[Analyzer], ...]
-
-#: Their names, which are those of their modules too.
-NAMES = (
-    "qwen2_vl_temporal",
-    "object_detection",
-    "text_overlay",
-    "speech_transcription",
-    "body_pose",
-    "background_segmentation",
-    "camera_analysis",
-    "scene_segmentation",
-    "color_analysis",
-    "content_quality",
-    "cut_analysis",
-    "age_estimation",
-    "eye_tracking",
-    "audio_analysis",
-    "audio_environment",
-    "speech_emotion",
-    "speech_flow",
-    "temporal_flow",
-    "cross_analyzer_intelligence",
-)
+    #: Their names, which are those of their modules too.
+    NAMES: tuple[str, ...]
 
 
-def __getattr__(name: str) -> "tuple[type[Analyzer], ...]":
+def __getattr__(name: str) -> Any:
+    if name == "NAMES":
+        return _names()
     if name == "ANALYZERS":
-        return tuple(_analyzer(module) for module in sorted(NAMES))
-    raise AttributeError(name)
+        return tuple(getattr(import_module(f"actors.{one}"), _class(one)) for one in _names())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _analyzer(name: str) -> "type[Analyzer]":
-    """``cut_analysis`` is ``CutAnalysis`` in its module."""
-    words = (word.capitalize() for word in name.split("_"))
-    found: type[Analyzer] = getattr(import_module(f"actors.{name}"), "".join(words))
-    return found
+@cache
+def _names() -> tuple[str, ...]:
+    """Modules here with a class of their own name, without importing any."""
+    return tuple(
+        file.stem
+        for file in sorted(Path(__file__).parent.glob("[a-z]*.py"))
+        if re.search(
+            rf"^class {_class(file.stem)}\(", file.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
+
+
+def _class(module: str) -> str:
+    return "".join(word.capitalize() for word in module.split("_"))

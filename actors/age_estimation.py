@@ -177,6 +177,8 @@ class AgeEstimation(Analyzer):
     """Face tracks with estimated age and sex (InsightFace)."""
 
     name = "age_estimation"
+    card_priority = 2
+    biometric = True
     needs = Needs(threads=1, timeout_s=120, cost=3.0)
     imports = ("cv2", "onnxruntime", "scipy.optimize", "insightface.model_zoo")
     options_type = AgeOptions

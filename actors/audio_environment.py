@@ -143,6 +143,7 @@ class AudioEnvironment(Analyzer):
     """AudioSet tags over time, sound events, and the cleanness of the speech."""
 
     name = NAME
+    card_priority = 4
     needs = Needs(threads=1, timeout_s=180, cost=0.5)
     imports = ("scipy.fft", "scipy.ndimage")
     variants = (

@@ -103,6 +103,7 @@ class BackgroundSegmentation(Analyzer):
     """What the picture consists of, and whether it plays indoors, in a street or in nature."""
 
     name = "background_segmentation"
+    card_priority = 6
     needs = Needs(threads=1, timeout_s=300, cost=15)
     imports = ("cv2", "torch", "transformers")
     variants = (

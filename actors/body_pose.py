@@ -141,6 +141,7 @@ class BodyPose(Analyzer):
     """How people stand and sit, what their hands do, and how lively they are."""
 
     name = "body_pose"
+    card_priority = 7
     needs = Needs(threads=1, timeout_s=180, cost=16)
     imports = ("cv2", "scipy.optimize")
     variants = (

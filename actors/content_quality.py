@@ -207,6 +207,7 @@ class ContentQuality(Analyzer):
     """Sharpness, exposure, noise, blocking, bars and true detail; looks and vectors by CLIP."""
 
     name = NAME
+    card_priority = 3
     needs = Needs(threads=1, timeout_s=180, cost=9)
     imports = ("cv2",)
     variants = (

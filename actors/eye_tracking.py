@@ -190,6 +190,7 @@ class EyeTracking(Analyzer):
     """Gaze, blinks and mouth opening of every face (MediaPipe FaceLandmarker)."""
 
     name = "eye_tracking"
+    biometric = True
     needs = Needs(threads=1, timeout_s=180, cost=5.0)
     imports = ("cv2", "scipy.signal", "scipy.optimize", "mediapipe")
     options_type = EyeOptions

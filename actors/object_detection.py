@@ -183,6 +183,7 @@ class ObjectDetection(Analyzer):
     """What is on screen, where, and from when to when."""
 
     name = "object_detection"
+    card_priority = 8
     needs = Needs(threads=1, timeout_s=180, cost=15)
     imports = ("cv2", "scipy.optimize")
     variants = tuple(variant for family in DETECTORS.values() for variant in family)

@@ -187,6 +187,7 @@ class Qwen2VlTemporal(Analyzer):
     """What the video shows, in words: a description per window, and of the whole."""
 
     name = NAME
+    card_priority = 10
     needs = Needs(threads=2, timeout_s=600, cost=120)
     imports = ("cv2",)
     variants = (*(own for family in DESCRIBERS.values() for own in family.variants), SERVER)

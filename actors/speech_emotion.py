@@ -178,6 +178,7 @@ class SpeechEmotion(Analyzer):
     """Emotion of the speech by wav2vec2; pitch and energy measured."""
 
     name = NAME
+    card_priority = 5
     needs = Needs(threads=1, timeout_s=240, cost=12.0)
     imports = ("scipy.fft", "scipy.signal", "scipy.special")
     variants = (

@@ -301,6 +301,7 @@ class SpeechTranscription(Analyzer):
     """Words with their times, and the language they are in."""
 
     name = NAME
+    card_priority = 9
     needs = Needs(threads=2, timeout_s=600, cost=8)
     variants = (
         *map(_automatic, (ON_A_CARD, *ON_THE_CPU)),

@@ -178,6 +178,7 @@ class TextOverlay(Analyzer):
     """Captions, watermarks and writing in the scene, each once, with its time and place."""
 
     name = NAME
+    card_priority = 1
     needs = Needs(threads=1, timeout_s=180, cost=12)
     imports = ("cv2", "scipy.optimize")
     variants = (

@@ -6,12 +6,17 @@ import types
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
 
 from tiktok_ray.clips import write_clip
 from tiktok_ray.settings import Settings
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def _folder(variable: str) -> Path:

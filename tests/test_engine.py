@@ -330,6 +330,43 @@ def test_who_took_more_than_planned_is_named():
     assert over_plan(memory) == ["over", "card_over"]
 
 
+class Likeness(fakes.Plain):
+    """It knows people again."""
+
+    name = "likeness"
+    biometric = True
+
+
+async def test_biometrics_off_neither_starts_nor_loads_what_needs_them(clip, settings):
+    off = settings.model_copy(update={"biometrics": False})
+    engine = engine_for([fakes.Plain, Likeness], off)
+    started = []
+    start = engine.workers.start
+
+    async def noted(names):
+        started.extend(names)
+        await start(names)
+
+    engine.workers.start = noted
+    report = await engine.analyze(Source(clip, "clip.mp4"))
+    section = report.analyzers["likeness"]
+    assert (section.status, section.reason) == ("skipped", "biometrics are switched off")
+    assert report.analyzers["plain"].status == "ok"
+    assert started == ["plain"]
+    assert "likeness" not in report.run.load_s
+    usual = await analyze(clip, [fakes.Plain, Likeness], settings)
+    assert usual.analyzers["likeness"].status == "ok"
+
+
+def test_those_that_look_at_faces_are_biometric(settings):
+    from actors import ANALYZERS
+
+    made = plan(ANALYZERS, settings.model_copy(update={"biometrics": False}), cards=())
+    assert set(made.switched_off) == {"age_estimation", "eye_tracking"}
+    assert not set(made.switched_off) & {*made.assignments, *made.unavailable}
+    assert made.why_not("eye_tracking") == "biometrics are switched off"
+
+
 class Broken(fakes.Plain):
     """Its output cannot say what it is."""
 

@@ -31,6 +31,13 @@ class Vram(NamedTuple):
     activations: float
 
 
+class Lane(NamedTuple):
+    """How an analyzer's lane of the viewer's timeline looks: its title, and its hue in degrees."""
+
+    title: str
+    hue: int
+
+
 @dataclass(frozen=True)
 class Needs:
     """What one call costs.
@@ -81,7 +88,7 @@ class Partial(NamedTuple):
 
 
 class Analyzer(ABC):
-    """Base class of the nineteen.
+    """Base class of all analyzers, also of those that other packages bring.
 
     Class attributes: ``name`` is the key in the report; ``variants`` are all there are, best first
     (``variants_for`` says which of them some options choose among); ``imports`` are the libraries
@@ -89,6 +96,10 @@ class Analyzer(ABC):
     first to import one, since others of the process may import too; ``batch`` is how many samples
     go through a model at once (halved by the worker after the device ran out of memory).
     ``options`` are the settings it was made with.
+
+    ``card_priority``: where a card is short of room, who has less leaves it first. ``biometric``: it
+    looks at who somebody is, so that it neither starts nor loads where biometrics are switched off.
+    ``lane``: its lane of the viewer's timeline; without one, the lane is called as the analyzer is.
     """
 
     name: ClassVar[str]
@@ -96,6 +107,9 @@ class Analyzer(ABC):
     variants: ClassVar[tuple[Variant, ...]] = (Variant("cpu"),)
     options_type: ClassVar[type[Options]] = Options
     imports: ClassVar[tuple[str, ...]] = ()
+    card_priority: ClassVar[int] = 0
+    biometric: ClassVar[bool] = False
+    lane: ClassVar[Lane | None] = None
     batch: int = 8
 
     def __init__(self, options: Options | None = None) -> None:

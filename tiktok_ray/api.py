@@ -1333,7 +1333,7 @@ def described(service: Service) -> list[dict[str, Any]]:
                 "finds": about[0] if about else "",
                 "reads": [{"from": e.source, "soft": e.soft} for e in graph.edges[name]],
                 "available": place is not None,
-                "reason": plan.unavailable.get(name),
+                "reason": plan.why_not(name),
                 "variant": place.variant.name if place else None,
                 "device": place.device if place else None,
                 "lacks": list(place.variant.lacks) if place else [],

@@ -1,12 +1,51 @@
-"""Which analyzers there are."""
+"""Which analyzers there are: those of the folder ``actors``, and those that installed packages bring.
+
+A package brings one by an entry point of the group ``tiktok_ray.analyzers`` that names its class::
+
+    [project.entry-points."tiktok_ray.analyzers"]
+    stillness = "tiktok_ray_stillness:Stillness"
+"""
 
 from __future__ import annotations
 
-from tiktok_ray.graph import Graph
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+
+from tiktok_ray.analyzer import Analyzer
+from tiktok_ray.graph import Graph, GraphError
+
+GROUP = "tiktok_ray.analyzers"
 
 
 def make_graph() -> Graph:
     """The graph of all analyzers that there are. Raises ``GraphError`` where they do not fit."""
     from actors import ANALYZERS
 
-    return Graph(ANALYZERS)
+    classes = {analyzer.name: analyzer for analyzer in ANALYZERS}
+    for entry, analyzer in plug_ins():
+        if analyzer.name in classes:
+            raise GraphError(f"{_told(entry)}: there is an analyzer {analyzer.name} already")
+        classes[analyzer.name] = analyzer
+    return Graph(classes.values())
+
+
+def plug_ins() -> Iterator[tuple[EntryPoint, type[Analyzer]]]:
+    """Analyzers of installed packages. Raises ``GraphError`` for one that cannot be had: what was
+    installed to be part of reports is never left out in silence.
+    """
+    for entry in entry_points(group=GROUP):
+        try:
+            found = entry.load()
+        except Exception as error:
+            words = f"{_told(entry)} cannot be imported: {type(error).__name__}: {error}"
+            raise GraphError(words) from error
+        if not (isinstance(found, type) and issubclass(found, Analyzer)):
+            raise GraphError(f"{_told(entry)} is no analyzer")
+        if getattr(found, "name", None) != entry.name:
+            raise GraphError(f"{_told(entry)}: the entry and its analyzer must have one name")
+        yield entry, found
+
+
+def _told(entry: EntryPoint) -> str:
+    package = entry.dist.name if entry.dist else "an installed package"
+    return f"the analyzer {entry.name} of {package} ({entry.value})"

@@ -282,7 +282,7 @@ def analyzers(
         place = made.assignments.get(name)
         about = (graph.analyzers[name].__doc__ or "").strip().splitlines()[0]
         reads = [e.source + ("?" if e.soft else "") for e in graph.edges[name]]
-        here = f"{place.variant.name} on {place.device}" if place else made.unavailable[name]
+        here = f"{place.variant.name} on {place.device}" if place else made.why_not(name)
         rows.append({"analyzer": name, "finds": about, "reads": ", ".join(reads), "here": here})
     _show(rows, as_json)
 

@@ -101,9 +101,9 @@ def names_of(given: str | Sequence[str] | None) -> list[str]:
     for text in texts:
         found = [name.strip() for name in text.split(",") if name.strip()]
         if not found:
-            from actors import NAMES
+            from tiktok_ray.catalog import make_graph
 
-            there = ", ".join(sorted(NAMES))
+            there = ", ".join(sorted(make_graph().analyzers))
             raise typer.BadParameter(f"name at least one analyzer; there are: {there}")
         names += found
     return list(dict.fromkeys(names))

@@ -315,11 +315,13 @@ class Engine:
         await self.workers.start([n for n in names if n in self.workers.plan.assignments])
 
     def _settle_the_rest(self, job: _Job) -> None:
-        """Sections that need no work: not selected, or unavailable."""
+        """Sections that need no work: not selected, switched off, or unavailable."""
         plan = self.workers.plan
         for name in self.graph.order:
             if name not in job.names:
                 job.end(name, Section(status="skipped", reason=NOT_SELECTED))
+            elif name in plan.switched_off:
+                job.end(name, Section(status="skipped", reason=plan.switched_off[name]))
             elif name in plan.unavailable:
                 job.end(name, Section(status="unavailable", reason=plan.unavailable[name]))
 
@@ -658,12 +660,5 @@ def model_used(assignment: Assignment, runtime: str | None = None) -> ModelUsed 
 
 
 def options_for(name: str, graph: Graph, settings: Settings) -> Options:
-    """The options of one analyzer. Raises ``pydantic.ValidationError`` for what does not fit.
-
-    The setting ``biometrics`` switches off every analyzer that has an option ``enabled``.
-    """
-    kind = graph.analyzers[name].options_type
-    given = dict(settings.options.get(name, {}))
-    if "enabled" in kind.model_fields and not settings.biometrics:
-        given["enabled"] = False
-    return kind.model_validate(given)
+    """The options of one analyzer. Raises ``pydantic.ValidationError`` for what does not fit."""
+    return graph.analyzers[name].options_type.model_validate(settings.options.get(name, {}))

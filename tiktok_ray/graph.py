@@ -6,6 +6,7 @@ import ast
 import difflib
 import hashlib
 import inspect
+import itertools
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping
@@ -164,27 +165,42 @@ def code_digest(file: Path) -> str:
 
 
 def _sources(file: Path) -> set[Path]:
-    """A module's file and the files of all modules of this project that it leads to."""
+    """A module's file and the files that it leads to: of this project, and of its own package where
+    another brings it.
+    """
     found: set[Path] = set()
-    waiting = [file]
+    waiting, package = [file], _package(file)
     while waiting:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            waiting += _imports(file)
+            waiting += _imports(file, package)
     return found
 
 
+def _package(file: Path) -> Path | None:
+    """The outermost package that a module lies in; None for one that stands alone."""
+    folders = itertools.takewhile(lambda folder: (folder / "__init__.py").is_file(), file.parents)
+    return max(folders, key=lambda folder: -len(folder.parts), default=None)
+
+
 @lru_cache(maxsize=512)
-def _imports(file: Path) -> tuple[Path, ...]:
-    """Files of this project that a module imports, at its top or inside functions."""
+def _imports(file: Path, package: Path | None) -> tuple[Path, ...]:
+    """Files of this project, and of a package, that a module imports, also inside functions."""
     names: set[str] = set()
+    places: list[Path] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            places += [base, *(base / alias.name for alias in node.names)]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    places = [ROOT / name.replace(".", "/") for name in names]
+    for name in names:
+        places.append(ROOT / name.replace(".", "/"))
+        if package is not None and name.partition(".")[0] == package.name:
+            places.append(package.parent / name.replace(".", "/"))
     files = (p for place in places for p in (place.with_suffix(".py"), place / "__init__.py"))
     return tuple(sorted(p for p in files if p.is_file()))
 

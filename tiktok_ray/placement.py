@@ -2,8 +2,9 @@
 
 Needs are declared in GiB and turned into Ray's GPU fractions against the card that is there. The
 planner keeps everything resident: it begins with the best variant of everything on the cards, and
-while that does not fit, the analyzer that stands first in ``LEAVES_FIRST`` takes its next smaller
-step, down to the CPU. What is free in the end goes back to who stands last and can use it.
+while that does not fit, the analyzer of the least ``card_priority`` takes its next smaller step, down
+to the CPU. What is free in the end goes back to those of the highest that can use it: what is slow on
+a CPU stays on the card.
 """
 
 from __future__ import annotations
@@ -27,21 +28,6 @@ CONTEXT_GIB = 0.45
 ALIKE_GIB = 0.25
 #: Ray's granularity of fractional GPUs.
 GRAIN = 1e-4
-
-#: Who gives up memory on the card first: what is quick on a CPU before what is slow there. Names
-#: that are not here go before all of them.
-LEAVES_FIRST = (
-    "text_overlay",
-    "age_estimation",
-    "content_quality",
-    "audio_environment",
-    "speech_emotion",
-    "background_segmentation",
-    "body_pose",
-    "object_detection",
-    "speech_transcription",
-    "qwen2_vl_temporal",
-)
 
 
 class DoesNotFit(Exception):
@@ -83,12 +69,20 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Plan:
-    """Assignments by name, the reason for every analyzer that has none, and the cards."""
+    """Assignments by name, the reason for every analyzer that has none, and the cards.
+
+    ``unavailable`` lack something; those ``switched_off`` are not wanted by the settings.
+    """
 
     assignments: Mapping[str, Assignment]
     unavailable: Mapping[str, str]
     cards: tuple[Card, ...] = ()
     at_hand: Mapping[str, bool] = field(default_factory=dict)
+    switched_off: Mapping[str, str] = field(default_factory=dict)
+
+    def why_not(self, name: str) -> str | None:
+        """Why an analyzer is not planned to run; None where it is."""
+        return self.unavailable.get(name) or self.switched_off.get(name)
 
     def table(self, names: Iterable[str]) -> list[dict[str, Any]]:
         """What is planned for the named analyzers, as rows of plain values."""
@@ -180,7 +174,11 @@ def plan(
     variants: dict[str, tuple[Variant, ...]] = {}
     by_name = {a.name: a for a in analyzers}
     wanted = {} if assume_weights else _with_all_weights(by_name, settings, cards)
+    off: dict[str, str] = {}
     for name, analyzer in by_name.items():
+        if analyzer.biometric and not settings.biometrics:
+            off[name] = "biometrics are switched off"
+            continue
         variants[name] = variants_of(analyzer, settings)
         steps = _steps(variants[name], settings.models, bool(cards), assume_weights)
         if not steps:
@@ -194,7 +192,7 @@ def plan(
                 f" and it cannot run on the CPU; leave it out: --without {name}"
             )
         chosen[name] = fitting
-    steps_taken, where = _fit(chosen, cards)
+    steps_taken, where = _fit(chosen, cards, {n: by_name[n].card_priority for n in chosen})
     assignments = {
         name: _assignment(
             by_name[name],
@@ -207,7 +205,7 @@ def plan(
         for name, step in steps_taken.items()
     }
     here = {n: all(p.exists() for p in a.files.values()) for n, a in assignments.items()}
-    return Plan(assignments, unavailable, cards, here)
+    return Plan(assignments, unavailable, cards, here, off)
 
 
 def variants_of(analyzer: type[Analyzer], settings: Settings) -> tuple[Variant, ...]:
@@ -238,7 +236,7 @@ def _steps(
 
 
 def _fit(
-    chosen: Mapping[str, Sequence[_Step]], cards: Sequence[Card]
+    chosen: Mapping[str, Sequence[_Step]], cards: Sequence[Card], staying: Mapping[str, int]
 ) -> tuple[dict[str, _Step], dict[str, int]]:
     """The step of each analyzer so that all fits, and the card of each that has one.
 
@@ -259,17 +257,13 @@ def _fit(
                 f"{stuck} do not fit together into {room:.2f} GiB usable and "
                 "cannot run on the CPU; leave one out with --without"
             )
-        level[min(movable, key=_staying)] += 1
-    for name in sorted(level, key=_staying, reverse=True):
+        level[min(movable, key=staying.__getitem__)] += 1
+    for name in sorted(level, key=staying.__getitem__, reverse=True):
         for better in range(level[name]):
             if (found := packed(**{name: better})) is not None:
                 level[name], where = better, found
                 break
     return {name: chosen[name][k] for name, k in level.items()}, where
-
-
-def _staying(name: str) -> int:
-    return LEAVES_FIRST.index(name) if name in LEAVES_FIRST else -1
 
 
 def _pack(needs: Mapping[str, float], cards: Sequence[Card]) -> dict[str, int] | None:

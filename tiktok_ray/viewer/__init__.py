@@ -18,7 +18,7 @@ from typing import Any
 
 from tiktok_ray.files import sha256_of
 from tiktok_ray.viewer.bundle import bundle
-from tiktok_ray.viewer.hints import hints
+from tiktok_ray.viewer.hints import hints, lanes
 
 HERE = Path(__file__).parent
 #: Longest video that is put into a page: as base64 it must fit into one string of a browser.
@@ -54,6 +54,7 @@ def page(report: dict[str, Any], video: Path | None = None, *, video_url: str | 
     """
     blocks = [_block("report", "application/json", as_json(report))]
     blocks.append(_block("hints", "application/json", as_json(hints())))
+    blocks.append(_block("lanes", "application/json", as_json(lanes(report["analyzers"]))))
     if video is not None:
         check(report, video)
         data = video.read_bytes()
@@ -74,6 +75,7 @@ def page(report: dict[str, Any], video: Path | None = None, *, video_url: str | 
 def index() -> str:
     """The page of the service: upload or link, live progress, results, search."""
     data = _block("hints", "application/json", as_json(hints()))
+    data += _block("lanes", "application/json", as_json(lanes()))
     return _document("live", "tiktok-ray", data, connect="'self'", media="'self' blob:")
 
 

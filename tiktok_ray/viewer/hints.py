@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 from pydantic import BaseModel
+
+from tiktok_ray.analyzer import Lane
 
 Hint = dict[str, str]
 
@@ -18,6 +21,23 @@ def hints() -> dict[str, dict[str, Hint]]:
 
     outputs = make_graph().outputs
     return {name: dict(_fields(output)) for name, output in outputs.items()}
+
+
+def lanes(names: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Lanes of the timeline beside those that the viewer draws in its own way: of installed analyzers
+    and of those with these names, each with title and hue.
+    """
+    from tiktok_ray.catalog import make_graph
+
+    analyzers = make_graph().analyzers
+    made = {}
+    for name in (*analyzers, *names):
+        lane = analyzers[name].lane if name in analyzers else None
+        if lane is None:
+            title = name.replace("_", " ").capitalize()
+            lane = Lane(title, int(sha256(name.encode()).hexdigest(), 16) % 360)
+        made[name] = {"analyzer": name, "title": lane.title, "hue": lane.hue}
+    return list(made.values())
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Hint]]:

@@ -1,6 +1,7 @@
 // What each analyzer puts into its lane: bars, marks, a curve, a strip of colours.
 
 import { number, percent } from "./dom.js";
+import { embedded } from "./embedded.js";
 
 const ROWS_MAX = 8;
 
@@ -26,6 +27,8 @@ export const LANES = [
   { analyzer: "temporal_flow", title: "Key moments and pace", hue: 15, make: flow },
   { analyzer: "cross_analyzer_intelligence", title: "Insights", hue: 235, make: insights },
 ];
+// Those of analyzers that other packages bring, drawn from their events.
+for (const lane of embedded("lanes") ?? []) if (!LANES.some((known) => known.analyzer === lane.analyzer)) LANES.push(lane);
 
 /** `{rows, marks, curve, strip}` of a lane; `events` are the analyzer's entries of the timeline. */
 export function contents(lane, output, events, leftOut = []) {
