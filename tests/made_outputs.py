@@ -234,7 +234,7 @@ def eyes(*tracks: tuple[float, float, float], located_by: str = "age_estimation"
     made = [eye_track(k, *track) for k, track in enumerate(tracks)]
     return Eyes.model_construct(
         tracks=made, located_by=located_by, into_camera_share=0.8, blinks=len(made), unread=[],
-        tolerance_yaw=10.0, tolerance_pitch=15.0,
+        tolerance_yaw=10.0, tolerance_pitch=15.0, sampling_hz=10.0,
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from actors.text_overlay import TextOverlay
 from tests import made_outputs as made
 from tests.conftest import scene
 from tests.sounds import clicks, read
+from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.clips import write_clip
 from tiktok_ray.media import AUDIO_RATE, Frames, Speech, decode
@@ -134,8 +135,8 @@ def faces_of(speakers: str, *tracks: tuple[float, float, float]) -> list[Speaker
 
 def test_a_voice_comes_from_the_face_whose_mouth_moves_over_all_its_turns():
     first, second = faces_of("AAB", (0.0, 6.0, 0.1), (0.0, 6.0, 0.005), (14.0, 17.0, 0.1))
-    assert (first.speaker, first.track) == ("A", 0)
-    assert (second.speaker, second.track) == ("B", 2)
+    assert (first.speaker, first.tracks) == ("A", [0])
+    assert (second.speaker, second.tracks) == ("B", [2])
     assert first.movement == pytest.approx(0.1, abs=0.02)
     assert first.certainty is not None
     assert {each.analyzer for each in first.evidence} == {"speech_transcription", "eye_tracking"}
@@ -143,12 +144,67 @@ def test_a_voice_comes_from_the_face_whose_mouth_moves_over_all_its_turns():
 
 def test_what_cannot_be_told_of_a_voice_is_said():
     still, unseen = faces_of("AAB", (0.0, 6.0, 0.005))
-    assert (still.track, unseen.track) == (None, None)
+    assert (still.tracks, unseen.tracks) == ([], [])
     assert "keeps still" in still.why
     assert "no face" in unseen.why
     (both, _) = faces_of("AAB", (0.0, 6.0, 0.1), (0.0, 6.0, 0.1))
-    assert both.track is None
+    assert both.tracks == []
     assert "about as much" in both.why
+
+
+def test_a_face_that_is_not_read_during_the_turns_is_not_named():
+    """Its track goes on while it is turned away: only readings count as seen."""
+    track = made.eye_track(0, 0.0, 6.0, 0.1)
+    kept = [k for k, t in enumerate(track.times) if not 1.6 < t < 5.2]
+    away = track.model_copy(
+        update={"times": [track.times[k] for k in kept], "mouth": [track.mouth[k] for k in kept]}
+    )
+    out, _ = run(
+        speech_transcription=made.transcript(speakers="AAB"),
+        eye_tracking=made.eyes().model_copy(update={"tracks": [away]}),
+    )
+    assert out.speaker_faces is not None
+    first, second = out.speaker_faces
+    assert (first.tracks, first.seen, first.certainty) == ([], None, None)
+    assert "seen for half" in first.why
+    assert second.tracks == []
+
+
+def test_a_mouth_that_moves_while_the_voice_is_silent_too_is_not_its_mouth():
+    """Somebody chews under a voice-over: less while it is heard than else."""
+    track = made.eye_track(0, 0.0, 20.0, 0.1)
+    said = [(a - 0.3, b + 0.3) for _, a, b in made.SAID]
+    mouth = [
+        0.2 + (value - 0.2) * (0.5 if spans.covers(said, t) else 1.0)
+        for t, value in zip(track.times, track.mouth, strict=True)
+    ]
+    out, _ = run(
+        speech_transcription=made.transcript(speakers="AAA"),
+        eye_tracking=made.eyes().model_copy(
+            update={"tracks": [track.model_copy(update={"mouth": mouth})]}
+        ),
+    )
+    assert out.speaker_faces is not None
+    (chewing,) = out.speaker_faces
+    assert chewing.tracks == []
+    assert "while this voice is silent" in chewing.why
+
+
+def test_one_person_in_several_shots_is_one_face_of_a_voice():
+    tracks = ((0.0, 3.0, 0.1), (3.0, 6.0, 0.1), (14.0, 17.0, 0.1))
+    given = {
+        "speech_transcription": made.transcript(speakers="AAA"), "eye_tracking": made.eyes(*tracks),
+    }  # fmt: skip
+    faces = made.faces(*[(a, b) for a, b, _ in tracks])
+    known = [face.model_copy(update={"person": 0}) for face in faces.faces]
+    out, _ = run(**given, age_estimation=faces.model_copy(update={"faces": known}))
+    assert out.speaker_faces is not None
+    (one,) = out.speaker_faces
+    assert one.tracks == [0, 1, 2]
+    assert one.seen == pytest.approx(1.0, abs=0.1)
+    apart, _ = run(**given)
+    assert apart.speaker_faces is not None
+    assert apart.speaker_faces[0].tracks == []
 
 
 def test_voices_not_told_apart_have_no_faces():

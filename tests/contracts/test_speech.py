@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,60 @@ def test_windows_past_the_end_of_the_sound_are_an_assertion_about_a_timestamp(mo
     window = [{"start": 0.0, "end": end + 0.5}]
     with pytest.raises(AssertionError, match="non-negative timestamp"):
         batched.transcribe(speech, clip_timestamps=window)
+
+
+PRIVATE = {
+    "_split_segments_by_timestamps": (
+        "self", "tokenizer", "tokens", "time_offset", "segment_size", "segment_duration", "seek"
+    ),
+    "generate_with_fallback": ("self", "encoder_output", "prompt", "tokenizer", "options"),
+    "get_prompt": (
+        "self", "tokenizer", "previous_tokens", "without_timestamps", "prefix", "hotwords"
+    ),
+}  # fmt: skip
+
+
+def test_what_we_override_takes_what_it_took():
+    """``Model`` in ``methods/whisper.py`` overrides these to tell the language of a window, to keep
+    to the allowance, and to move on where it is spent."""
+    from faster_whisper import WhisperModel
+    from faster_whisper.transcribe import TranscriptionOptions
+
+    for name, parameters in PRIVATE.items():
+        assert tuple(inspect.signature(getattr(WhisperModel, name)).parameters) == parameters, name
+    assert {"temperatures", "max_new_tokens"} <= {f.name for f in fields(TranscriptionOptions)}
+
+
+def test_where_a_window_ends_is_where_the_next_one_begins(model, speech):
+    """The seek that the private method returns is followed, when it says that the end is single;
+    it is called once a window, with names, after the reading."""
+    from faster_whisper import WhisperModel
+
+    calls: list[dict[str, Any]] = []
+    order: list[str] = []
+
+    class Moving(WhisperModel):  # type: ignore[misc]
+        def generate_with_fallback(self, encoded, prompt, tokenizer, options):
+            order.append("read")
+            result = super().generate_with_fallback(encoded, prompt, tokenizer, options)
+            chosen, logprob, temperature, compression = result
+            assert chosen.sequences_ids[0]
+            assert temperature in options.temperatures
+            assert logprob <= 0 < compression
+            return result
+
+        def _split_segments_by_timestamps(self, **window):
+            order.append("split")
+            calls.append(window)
+            segments, seek, ended = super()._split_segments_by_timestamps(**window)
+            assert isinstance(ended, bool)
+            assert window["seek"] < seek <= window["seek"] + window["segment_size"]
+            return segments, window["seek"] + 400, True
+
+    moving = object.__new__(Moving)
+    moving.__dict__ = model.__dict__
+    heard(moving, speech[: 11 * 16_000])
+    assert [call["seek"] for call in calls] == [0, 400, 800]
+    assert order == ["read", "split"] * 3
+    assert model.frames_per_second == 100
+    assert model.max_length == 448
