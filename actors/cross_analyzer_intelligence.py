@@ -243,7 +243,8 @@ def missing(of: Sources, made: Findings) -> Iterator[Missing]:
         if part not in answered:
             yield from of.lacking(part, names)
     if any(text.said == "unknown" for text in made.texts or ()):
-        yield Missing(part=f"words in {TEXTS}", reason="speech_transcription knows no words")
+        why = "speech_transcription knows no words as they are said"
+        yield Missing(part=f"words in {TEXTS}", reason=why)
     yield from uncompared(of)
     yield from unheld(of)
     for name in OTHERS:

@@ -94,11 +94,13 @@ class Sources:
 
     @property
     def words(self) -> list[Word] | None:
-        """Words spoken; None where nobody knows them."""
+        """Words as they are spoken; None where nobody knows them."""
         if self.quiet:
             return []
         heard = self.speech_transcription
-        return None if heard is None or heard.segments is None else heard.words
+        if heard is None or heard.segments is None or heard.translated:
+            return None
+        return heard.words
 
     @property
     def captions(self) -> list[Overlay] | None:

@@ -133,7 +133,7 @@ class SpeechFlow(Analyzer):
         if not spoken:
             raise Skip("nobody speaks in this video")
         heard = speech_transcription
-        words = heard.words if heard else []
+        words = heard.words if heard and not heard.translated else []
         language = (heard.language if heard else None) or ""
         missing = tuple(_missing(heard, words, language))
         absent = {one.part for one in missing}
@@ -183,6 +183,8 @@ def _missing(heard: Transcript | None, words: Sequence[Word], language: str) -> 
         reason = "speech_transcription gave nothing"
     elif heard.segments is None:
         reason = "speech_transcription ran without a model, so there are no words"
+    elif heard.translated:
+        reason = "the words are a translation, not those that are said"
     else:
         reason = "no words were heard"
     yield Missing(part="emphasis", reason=reason)

@@ -60,6 +60,12 @@ ENGLISH_ONLY = (
 #: Why voices are not told apart.
 NO_VOICES = "the package resemblyzer, which holds the model of voices, is not installed"
 
+#: What is named as missing where there are several voices.
+NO_OVERLAP = (
+    "where two voices speak at once one of them is told: no model of overlapping speech can be had,"
+    " and what was tried without one is right in half of the cases, see docs/speech.md"
+)
+
 
 class Word(Timed):
     """One spoken word, from where it sets in to where it ends."""
@@ -142,6 +148,11 @@ class Transcript(Output):
         range="0..1",
     )
     text: str | None = estimated("All that is said; absent without a model")
+    text_language: str | None = derived(
+        "ISO 639-1 code of the language that the text and words are written in: en where they are"
+        " translated (`task`), else that of the speech; absent without a model",
+        default=None,
+    )
     segments: list[Segment] | None = estimated("Sentences in order of time; absent without a model")
     word_count: int | None = derived("Number of words; absent without a model")
     words_per_minute: float | None = derived(
@@ -184,6 +195,11 @@ class Transcript(Output):
         """All words in order of time; empty without a model."""
         return [word for segment in self.segments or () for word in segment.words]
 
+    @property
+    def translated(self) -> bool:
+        """Whether the words are a translation, and so not the ones that are said."""
+        return self.text_language not in (None, self.language)
+
     def headline(self) -> str:
         spoken = f"{self.speech_s:.1f} s of speech"
         if self.word_count is None:
@@ -191,7 +207,8 @@ class Transcript(Output):
         lost = spans.total(part.span for part in self.wordless or ())
         without = f", {lost:.1f} s of it without words" if lost else ""
         voices = f", {len(self.speakers)} voices" if self.speakers and self.speakers[1:] else ""
-        return f"{self.word_count} words ({self.language}), {spoken}{without}{voices}"
+        tongue = f"{self.language} in {self.text_language}" if self.translated else self.language
+        return f"{self.word_count} words ({tongue}), {spoken}{without}{voices}"
 
     def events(self) -> Iterator[Event]:
         """One event a segment, and one for every span of speech without words."""
@@ -347,6 +364,8 @@ class SpeechTranscription(Analyzer):
             told = turns(audio, heard_spans, self.encoder)
         elif self.options.speakers:
             missing.append(Missing(part="speakers", reason=NO_VOICES))
+        if told and len({turn.speaker for turn in told}) > 1:
+            missing.append(Missing(part="overlap", reason=NO_OVERLAP))
         made = transcript(heard, audio, heard_spans, self.options.wordless_s, told)
         before = said_before(reader, audio, speech.before, self.options)
         made = made.model_copy(update={"before": before})
@@ -393,7 +412,8 @@ def hear(
         again = asked._replace(language=heard.language, carry=False)
         more = recogniser.hear(audio, windows(lost, audio), again)
         words = joined(words, more.words, lost)
-    return heard._replace(words=settled(words, speech), outside=outside)
+    written_in = "en" if options.task == "translate" else None
+    return heard._replace(words=settled(words, speech), outside=outside, written_in=written_in)
 
 
 def transcript(
@@ -409,6 +429,7 @@ def transcript(
     parts = segments(kept, speech, told or ())
     return Transcript(
         language=heard.language if heard else None,
+        text_language=(heard.written_in or heard.language) if heard else None,
         language_probability=heard.language_probability if heard else None,
         text=" ".join(part.text for part in parts) if heard else None,
         segments=parts if heard else None,

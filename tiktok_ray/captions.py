@@ -130,8 +130,15 @@ def file_of(report: Mapping[str, Any], format: Format, source: Source = "speech"
 def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
     """JSON of every word (or text on the picture) with its times, in seconds."""
     plain = _plain(output)
+    written = plain.get("text_language") or plain.get("language")
+    translated = written != plain.get("language")
+
+    def tongue(part: Mapping[str, Any]) -> dict[str, Any]:
+        code = written if translated else part.get("language")
+        return {"language": code} if code else {}
+
     listed = [
-        {**word, **({"language": part["language"]} if part.get("language") else {})}
+        {**word, **tongue(part)}
         for part in plain.get("segments") or ()
         for word in part.get("words") or ()
     ] or [
@@ -139,8 +146,7 @@ def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
         for one in plain.get("overlays") or ()
         if one["kind"] == "caption"
     ]
-    whole = {"language": plain.get("language"), "words": listed}
-    return json_text(whole) + "\n"
+    return json_text({"language": written, "words": listed}) + "\n"
 
 
 def plain_text(cues: Iterable[Cue]) -> str:

@@ -1,9 +1,11 @@
 """Transcription: what is fed, what is kept, and how it is put together."""
 
+import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.cross_sources import Sources
+from actors.speech_flow import SpeechFlow
 from actors.speech_transcription import (
     CHECKPOINTS,
     WORDLESS_S,
@@ -22,11 +26,13 @@ from actors.speech_transcription import (
     segments,
     transcript,
 )
+from tests import made_outputs as made
 from tests.sounds import audio_of, noise
 from tests.spoken import Timbre, buzz, said, speech_of
 from tests.tiny_whisper import tiny_whisper
 from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
+from tiktok_ray.captions import words_json
 from tiktok_ray.media import Audio
 from tiktok_ray.methods.speakers import Turn, turns
 from tiktok_ray.methods.whisper import (
@@ -85,6 +91,13 @@ def _ready(ear: Ear | None, **options: Any) -> SpeechTranscription:
     analyzer.recogniser = ear
     analyzer.encoder = Timbre()
     return analyzer
+
+
+def _told(result: Any) -> Transcript:
+    """The transcript of a result, whole or in part."""
+    output = result.output if isinstance(result, Partial) else result
+    assert isinstance(output, Transcript)
+    return output
 
 
 def _bursts(*at: float, seconds: float = 10.0, hz: float = 150.0):
@@ -173,7 +186,7 @@ def test_what_lies_far_from_speech_is_not_read():
 def test_speech_without_words_is_read_again_on_its_own():
     ear = Ear(deaf=[(5.9, 6.6)])
     audio = audio_of(_bursts(1.0, 6.0))
-    out = _ready(ear).analyze(audio, speech_of((1.0, 1.5), (6.0, 6.5)))
+    out = _told(_ready(ear).analyze(audio, speech_of((1.0, 1.5), (6.0, 6.5))))
     (first, asked), (second, again) = ear.calls
     assert first == [(0.0, 10.0)]
     assert second == [pytest.approx((5.8, 6.7))]
@@ -190,11 +203,11 @@ def test_speech_with_words_is_read_once():
 
 def test_what_stays_without_words_is_named_with_its_times():
     sound = _bursts(1.0, 2.5)
-    out = _ready(Ear()).analyze(audio_of(sound), speech_of((0.9, 4.0), (5.0, 5.4)))
+    out = _told(_ready(Ear()).analyze(audio_of(sound), speech_of((0.9, 4.0), (5.0, 5.4))))
     assert [part.span for part in out.wordless] == [
         pytest.approx((1.5, 2.5), abs=0.1), pytest.approx((3.0, 4.0), abs=0.06), (5.0, 5.4)
     ]  # fmt: skip
-    short = _ready(Ear(), wordless_s=2.0).analyze(audio_of(sound), speech_of((0.9, 4.0)))
+    short = _told(_ready(Ear(), wordless_s=2.0).analyze(audio_of(sound), speech_of((0.9, 4.0))))
     assert short.wordless == []
     assert WORDLESS_S == 0.8
 
@@ -233,7 +246,7 @@ def test_windows_cover_all_speech_once_and_fit_the_model(pairs, seed):
 def test_options_reach_the_model():
     ear = Ear()
     analyzer = _ready(ear, language="de", beam_size=2)
-    out = analyzer.analyze(audio_of(_bursts(1.0)), speech_of((1.0, 1.5)))
+    out = _told(analyzer.analyze(audio_of(_bursts(1.0)), speech_of((1.0, 1.5))))
     assert ear.calls[0][1] == Asked(language="de", beam_size=2)
     assert (out.language, out.language_probability) == ("de", None)
     with pytest.raises(ValueError, match="language"):
@@ -243,8 +256,25 @@ def test_options_reach_the_model():
 def test_all_options_reach_the_model():
     ear = Ear()
     told = {"several_languages": True, "task": "translate", "prompt": "A", "hotwords": "B"}
-    _ready(ear, **told).analyze(audio_of(_bursts(1.0)), speech_of((1.0, 1.5)))
+    out = _told(_ready(ear, **told).analyze(audio_of(_bursts(1.0)), speech_of((1.0, 1.5))))
     assert ear.calls[0][1] == Asked(several=True, task="translate", prompt="A", hotwords="B")
+    assert (out.language, out.text_language, out.translated) == ("en", "en", False)
+
+
+def test_a_translation_is_told_from_what_is_said():
+    audio, speech = audio_of(_bursts(1.0)), speech_of((1.0, 1.5))
+    out = _told(_ready(Ear("de"), task="translate").analyze(audio, speech))
+    assert (out.language, out.text_language, out.translated) == ("de", "en", True)
+    assert out.segments[0].language == "de"
+    assert "de in en" in out.headline()
+    assert json.loads(words_json(out))["language"] == "en"
+    assert {word["language"] for word in json.loads(words_json(out))["words"]} == {"en"}
+    delivery = SpeechFlow().analyze(audio, speech, out)
+    assert delivery.output.counted == "syllables"
+    assert "translation" in delivery.missing[0].reason
+    assert Sources(video=made.video(), speech_transcription=out).words is None
+    as_said = _told(_ready(Ear("de")).analyze(audio, speech))
+    assert Sources(video=made.video(), speech_transcription=as_said).words
 
 
 def _names(**options: Any) -> list[str]:
@@ -297,7 +327,9 @@ def test_weights_that_turn_out_to_know_english_only_give_no_words_in_an_unknown_
 
 
 def test_words_where_nobody_speaks_are_left_out_and_counted():
-    out = _ready(Ear()).analyze(audio_of(_bursts(1.0, 2.5)), speech_of((0.9, 1.6), (3.3, 3.5)))
+    out = _told(
+        _ready(Ear()).analyze(audio_of(_bursts(1.0, 2.5)), speech_of((0.9, 1.6), (3.3, 3.5)))
+    )
     assert [word.start for word in out.words] == [pytest.approx(1.0, abs=0.06)]
     assert out.words_dropped == 1
 
@@ -347,7 +379,7 @@ def test_rates_and_shares_are_over_speech_and_sound():
 
 
 def test_events_cover_segments_and_the_speech_without_words():
-    out = _ready(Ear()).analyze(audio_of(_bursts(1.0)), speech_of((0.9, 1.6), (5.0, 6.0)))
+    out = _told(_ready(Ear()).analyze(audio_of(_bursts(1.0)), speech_of((0.9, 1.6), (5.0, 6.0))))
     said_event, empty = out.events()
     assert (said_event.kind, said_event.label) == ("speech", out.text)
     assert said_event.confidence == pytest.approx(out.words[0].probability)
@@ -355,7 +387,7 @@ def test_events_cover_segments_and_the_speech_without_words():
 
 
 def test_without_a_model_there_are_spans_and_pitch_and_no_words():
-    out = _ready(None).analyze(audio_of(_bursts(1.0, hz=180.0)), speech_of((1.0, 1.5)))
+    out = _told(_ready(None).analyze(audio_of(_bursts(1.0, hz=180.0)), speech_of((1.0, 1.5))))
     assert (out.text, out.segments, out.word_count, out.language) == (None, None, None, None)
     assert (out.words_per_minute, out.words_dropped, out.words) == (None, None, [])
     assert out.pitch is not None
@@ -373,7 +405,7 @@ def test_nobody_speaking_is_nothing_to_analyze():
 def test_speech_beyond_the_end_of_the_sound_is_no_speech():
     with pytest.raises(Skip):
         _ready(Ear()).analyze(audio_of(noise(3)), speech_of((3.5, 4.0)))
-    out = _ready(None).analyze(audio_of(noise(3)), speech_of((2.0, 9.0)))
+    out = _told(_ready(None).analyze(audio_of(noise(3)), speech_of((2.0, 9.0))))
     assert out.speech_s == pytest.approx(1.0)
 
 
@@ -420,6 +452,34 @@ def test_short_turns_are_told_apart_and_a_short_aside_makes_no_voice():
     aside = np.concatenate([buzz(5.0, 120.0), buzz(0.6, 320.0)])
     told = turns(audio_of(aside), [Span(0.0, 4.9), Span(5.0, 5.6)], Timbre())
     assert {turn.speaker for turn in told} == {0}
+
+
+@pytest.mark.parametrize("gain", [0.03, 0.3, 4.0])
+def test_a_louder_sound_has_the_same_voices(gain):
+    """The encoder hears how loud a voice is: it is handed the same whatever the sound's level."""
+
+    class Noting(Timbre):
+        def __init__(self):
+            self.given = []
+
+        def embed(self, pieces):
+            self.given.append(np.stack(pieces))
+            return super().embed(pieces)
+
+    first, second = Noting(), Noting()
+    speech = [Span(0.5, 4.0), Span(4.2, 9.0)]
+    for level, noting in ((0.2, first), (0.2 * gain, second)):
+        turns(audio_of(level * _dialogue()), speech, noting)
+    for one, other in zip(first.given, second.given, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_that_overlap_is_not_measured_is_named_where_there_are_several_voices():
+    result = _ready(Ear()).analyze(audio_of(_dialogue()), speech_of((0.0, 9.0)))
+    assert isinstance(result, Partial)
+    assert [one.part for one in result.missing] == ["overlap"]
+    alone = _ready(Ear()).analyze(audio_of(buzz(6.0, 150.0)), speech_of((0.5, 5.5)))
+    assert isinstance(alone, Transcript)
 
 
 def test_there_are_no_more_than_six_voices():
@@ -533,7 +593,7 @@ def test_a_reading_may_be_as_long_as_its_sound_allows():
 
 def test_what_the_model_doubts_is_told():
     audio = audio_of(np.concatenate([_bursts(1.0, seconds=3.0), 0.5 * _bursts(1.0, seconds=3.0)]))
-    out = _ready(Ear()).analyze(audio, speech_of((0.9, 1.6), (3.9, 4.6)))
+    out = _told(_ready(Ear()).analyze(audio, speech_of((0.9, 1.6), (3.9, 4.6))))
     assert [part.doubtful for part in out.segments] == [False, True]
 
 
@@ -592,9 +652,9 @@ def transcriber(whisper_folder) -> SpeechTranscription:
 def test_a_converted_model_gives_its_words_language_and_times(transcriber):
     sound, words = said([(0.0, "Schöne Grüße aus Köln. Ähm, 25 Hunde!")], 6.0, "de")
     sound = sound[: round(words[-1].end * 16_000)]
-    out = transcriber.analyze(audio_of(sound), speech_of((0.0, words[-1].end)))
+    out = _told(transcriber.analyze(audio_of(sound), speech_of((0.0, words[-1].end))))
     assert out.language == "de"
-    assert out.language_probability > 0.99
+    assert (out.language_probability or 0) > 0.99
     assert [word.text for word in out.words] == SPOKEN
     assert out.segments[0].text == "Schöne Grüße aus Köln."
     assert out.segments[1].text == "Ähm, 25 Hunde!"
@@ -630,6 +690,70 @@ def test_a_told_language_is_kept_and_the_model_says_the_same_each_time(transcrib
     assert told == transcriber.recogniser.hear(audio, cut, Asked(language="en"))
 
 
+class Prompts:
+    """A decoder that notes what it is given before each reading, as text, and tells the languages
+    of windows as it is told to."""
+
+    def __init__(self, whisper: Whisper, languages: Sequence[str] = ()) -> None:
+        self.decoder, self.whisper, self.languages = whisper.model.model.model, whisper, languages
+        self.seen: list[str] = []
+        whisper.model.model.model = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.decoder, name)
+
+    def generate(self, encoded: Any, prompts: Sequence[list[int]], **options: Any) -> Any:
+        tokenizer = self.whisper.model.hf_tokenizer
+        self.seen += [tokenizer.decode(p, skip_special_tokens=False) for p in prompts]
+        return self.decoder.generate(encoded, prompts, **options)
+
+    def detect_language(self, encoded: Any) -> Any:
+        found = self.decoder.detect_language(encoded)
+        if not self.languages:
+            return found
+        told, *self.languages = self.languages
+        return [[(f"<|{told}|>", 0.9), *found[0]]]
+
+
+@pytest.fixture
+def own_whisper(whisper_folder) -> Whisper:
+    return Whisper(whisper_folder, "cpu", 1)
+
+
+@pytest.mark.slow
+def test_what_is_asked_stands_before_each_reading(own_whisper):
+    """Text as if said before, names, language and task, as the model's own tokens."""
+    noted = Prompts(own_whisper)
+    analyzer = _ready(None, task="translate", prompt="Guten Tag", hotwords="Köln")
+    analyzer.recogniser = own_whisper
+    sound, words = said([(0.5, "Schöne Grüße aus Köln")], 4.0, "de")
+    out = _told(analyzer.analyze(audio_of(sound), speech_of((0.5, words[-1].end))))
+    assert (out.language, out.text_language) == ("de", "en")
+    assert noted.seen
+    for prompt in noted.seen:
+        assert prompt.startswith("<|startofprev|>")
+        assert " Köln" in prompt
+        assert prompt.endswith("<|startoftranscript|><|de|><|translate|>")
+    assert "Guten Tag" in noted.seen[0]
+    noted.seen.clear()
+    plain = _ready(None, language="fr")
+    plain.recogniser = own_whisper
+    assert plain.analyze(audio_of(sound), speech_of((0.5, words[-1].end))).language == "fr"
+    assert noted.seen[0] == "<|startoftranscript|><|fr|><|transcribe|>"
+
+
+@pytest.mark.slow
+def test_each_word_has_the_language_that_its_window_was_read_in(own_whisper):
+    noted = Prompts(own_whisper, ["de", "fr"] * 20)
+    sound, _ = said([(t, "Schöne Grüße aus Köln, 25 Hunde") for t in (1.0, 32.0, 63.0)], 70.0, "de")
+    heard = own_whisper.hear(audio_of(sound), [Span(0.0, 70.0)], Asked(several=True, carry=False))
+    windows_in = [re.search(r"<\|([a-z]{2})\|>", prompt).group(1) for prompt in noted.seen]
+    told = [language for language, _ in groupby(windows_in)]
+    labels = [language for language, _ in groupby(word.language for word in heard.words)]
+    assert labels == told[: len(labels)]  # the last window may hold no word
+    assert set(labels) == {"de", "fr"}
+
+
 @pytest.mark.slow
 def test_a_repetitive_reading_is_doubtful_and_in_video_time(tmp_path):
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -650,7 +774,7 @@ def test_the_composite_has_words_only_where_its_truth_has_speech(real_media, tra
     path = real_media / "video" / "short_vertical_composite.mp4"
     truth = json.loads(path.with_suffix(".truth.json").read_text())
     tracks = decode(path, {"audio", "speech"}, Settings()).tracks
-    out = transcriber.analyze(tracks["audio"], tracks["speech"])
+    out = _told(transcriber.analyze(tracks["audio"], tracks["speech"]))
     spoken = [part.span for part in out.speech]
     for start, end in truth["spoken_spans_s"]:
         assert spans.total(spans.subtract([(start, end)], spoken)) <= 0.05
@@ -697,7 +821,7 @@ def test_words_stand_where_they_are_spoken_whatever_the_container(tmp_path, seco
     up = resample_poly(sound, rate // 100, 160).astype(np.float32)
     video = tmp_path / ("clip.mp4" if start >= 0 else "clip.mkv")
     tracks, facts = _decoded(video, seconds, up, rate, start)
-    out = _ready(Ear("de")).analyze(tracks["audio"], tracks["speech"])
+    out = _told(_ready(Ear("de")).analyze(tracks["audio"], tracks["speech"]))
     heard_until = min(facts.duration_s, tracks["audio"].duration_s)
     truth = [(w.start + start, w.end + start) for w in words if w.start + start < heard_until]
     spoken = [part.span for part in out.speech]
@@ -747,12 +871,12 @@ def test_real_sounds_are_told_from_speech(real_media, tmp_path, name, speaks):
     tracks, _ = _decoded(tmp_path / "clip.mp4", len(sound) / 48_000, sound, 48_000)
     assert bool(tracks["speech"].spans) == speaks
     if speaks:
-        out = _ready(None).analyze(tracks["audio"], tracks["speech"])
+        out = _told(_ready(None).analyze(tracks["audio"], tracks["speech"]))
         assert out.speech_share > 0.5
 
 
 def test_a_second_of_sound_with_a_word_in_it():
-    out = _ready(Ear()).analyze(audio_of(_bursts(0.3, seconds=1.0)), speech_of((0.25, 0.85)))
+    out = _told(_ready(Ear()).analyze(audio_of(_bursts(0.3, seconds=1.0)), speech_of((0.25, 0.85))))
     assert out.word_count == 1
     assert 0 <= out.words[0].start <= out.words[0].end <= 1.0
 

@@ -29,6 +29,9 @@ VOICES = Bundled(
 )
 #: Its features: windows of 25 ms every 10 ms, 40 mel bands, at the level it was trained at.
 FFT, HOP, MELS, LEVEL_DB = 400, 160, 40, -30.0
+#: Level that all speech of a sound is brought to first, of full scale, at which the thresholds below
+#: were set: the encoder hears a loud voice and the same one quieter as two.
+SPEECH_DB = -23.0
 
 #: Length and step of the pieces that are embedded.
 PIECE_S, STEP_S = 0.8, 0.2
@@ -80,8 +83,9 @@ def turns(audio: Audio, speech: Iterable[tuple[float, float]], encoder: Encoder)
     spoken = spans.union(speech)
     if not spoken:
         return []
+    gain = _gain(np.concatenate([audio.cut(*span) for span in spoken]), SPEECH_DB)
     pieces = [[Span(*piece) for piece in _pieces(span)] for span in spoken]
-    voices = [encoder.embed([_levelled(audio, piece) for piece in each]) for each in pieces]
+    voices = [encoder.embed([_levelled(audio, piece, gain) for piece in each]) for each in pieces]
     stretches = [stretch for each in voices for stretch in _unchanged(each)]
     centres = _centres(stretches)
     made = [
@@ -101,15 +105,20 @@ def _pieces(span: Span) -> Iterator[tuple[float, float]]:
     yield last, span.end
 
 
-def _levelled(audio: Audio, piece: Span) -> Floats:
-    """The sound of a stretch, as loud as the encoder is used to; short ones said again."""
+def _levelled(audio: Audio, piece: Span, gain: float) -> Floats:
+    """The sound of a stretch times ``gain``, and no quieter than the encoder is used to; short ones
+    said again."""
     size = round(PIECE_S * audio.rate)
     sound = audio.cut(*piece)
     if not len(sound):
         return np.zeros(size, np.float32)
-    level = float(np.sqrt(np.mean(np.square(sound, dtype=float)))) + 1e-9
-    gain = max(1.0, 10 ** (LEVEL_DB / 20) / level)
-    return np.resize(sound * np.float32(gain), size)
+    return np.resize(sound * np.float32(max(gain, _gain(sound, LEVEL_DB))), size)
+
+
+def _gain(sound: Floats, level_db: float) -> float:
+    """What brings sound to a root mean square, in dB of full scale."""
+    power = float(np.mean(np.square(sound, dtype=float))) if len(sound) else 0.0
+    return float(10 ** (level_db / 20) / (np.sqrt(power) + 1e-9))
 
 
 def _unchanged(voices: Floats) -> list[Floats]:

@@ -72,12 +72,14 @@ class HeardWord(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a recogniser heard, in order of time; ``outside`` counts words left out of it."""
+    """What a recogniser heard, in order of time; ``outside`` counts words left out of it, and
+    ``written_in`` is the language of its words where they are translated."""
 
     language: str
     language_probability: float | None
     words: list[HeardWord]
     outside: int = 0
+    written_in: str | None = None
 
 
 class Asked(NamedTuple):

@@ -8,9 +8,9 @@ import { reasonOf } from "./status.js";
 export function makeTranscript(model, clock) {
   const section = model.section("speech_transcription");
   const segments = section.output?.segments ?? [];
-  const language = section.output?.language;
+  const { language, text_language: written = language } = section.output ?? {};
   const node = el("section", { class: "card", "aria-labelledby": "said-title" },
-    el("h2", { id: "said-title" }, "Transcript", language ? el("span", { class: "badge" }, language) : null));
+    el("h2", { id: "said-title" }, "Transcript", language ? el("span", { class: "badge" }, written && written !== language ? `${language} → ${written}` : language) : null));
   const reason = reasonOf(section);
   if (!segments.length) {
     node.append(said("p", reason || (section.status === "ok" ? "Nobody speaks." : section.status), { class: "note" }));
@@ -22,7 +22,7 @@ export function makeTranscript(model, clock) {
   const several = new Set((section.output?.speakers ?? []).map((one) => one.name)).size > 1;
   let speaker = null;
   const spans = [];
-  const box = el("div", { class: "transcript", tabindex: "0", role: "group", "aria-label": "Transcript", lang: language },
+  const box = el("div", { class: "transcript", tabindex: "0", role: "group", "aria-label": "Transcript", lang: written ?? language },
     segments.map((segment) => el("p", { dir: "auto" },
       el("button", { type: "button", class: "link", on: { click: () => clock.seek(segment.start) } }, clockTime(segment.start)), " ",
       named(segment), segment.doubtful ? el("span", { class: "badge" }, "doubtful") : null,
