@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from tiktok_ray.compose import make_service
-from tiktok_ray.doors import close_doors, close_token
+from tiktok_ray.net.telemetry_block import block_telemetry, close_token
 from tiktok_ray.settings import Settings
 
 NAME = "tiktok_ray"
@@ -35,8 +35,8 @@ def application(
     """
 
     def build() -> FastAPI:
-        from tiktok_ray.api import create_app
-        from tiktok_ray.listener import listening
+        from tiktok_ray.serve.api import create_app
+        from tiktok_ray.serve.listener import listening
 
         @asynccontextmanager
         async def beside(app: FastAPI) -> AsyncIterator[None]:
@@ -75,6 +75,6 @@ def application(
 if not ray.is_initialized():
     # Ray's own processes inherit this: one of them would ask where it runs.
     close_token()
-    close_doors(ray.util.get_node_ip_address())
+    block_telemetry(ray.util.get_node_ip_address())
 _settings = Settings()
 app = application(_settings, listens="port" in _settings.model_fields_set)

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from actors.cut_analysis import Cuts
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant, Vram
-from tiktok_ray.media import Frames
-from tiktok_ray.methods.face_tracks import (
+from tiktok_ray.media import Frames, spans
+from tiktok_ray.methods.vision.box_tracks import Followed, believed, track
+from tiktok_ray.methods.vision.face_tracks import (
     Sighting,
     best_moment,
     largest,
@@ -22,10 +22,9 @@ from tiktok_ray.methods.face_tracks import (
     pick,
     sighting,
 )
-from tiktok_ray.methods.faces import DETECTED, Array, FaceModel, Guess, InsightFace, Sex
-from tiktok_ray.methods.sampling import holds, look
+from tiktok_ray.methods.vision.faces import DETECTED, Array, FaceModel, Guess, InsightFace, Sex
+from tiktok_ray.methods.vision.sampling import holds, look
 from tiktok_ray.report import Event, Missing, Model, Output, Timed, estimated, measured, setting
-from tiktok_ray.tracks import Followed, believed, track
 from tiktok_ray.weights import Asset
 
 Box = tuple[float, float, float, float]

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
-from tiktok_ray.media import LEVEL_STEP_S, Audio, Speech
-from tiktok_ray.methods import rhythm
-from tiktok_ray.methods.loudness import (
+from tiktok_ray.media import LEVEL_STEP_S, Audio, Speech, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio import rhythm
+from tiktok_ray.methods.audio.loudness import (
     fitted,
     integrated,
     loudness_range,
@@ -26,9 +26,14 @@ from tiktok_ray.methods.loudness import (
     silent_spans,
     windowed,
 )
-from tiktok_ray.methods.spectra import ShortFrames, frame_times, magnitudes, short_frames, within
+from tiktok_ray.methods.audio.spectra import (
+    ShortFrames,
+    frame_times,
+    magnitudes,
+    short_frames,
+    within,
+)
 from tiktok_ray.report import Event, Model, Output, Timed, derived, measured, setting
-from tiktok_ray.spans import Span
 
 Array = NDArray[Any]
 

@@ -12,15 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
-from tiktok_ray.media import AUDIO_RATE, Audio, Speech
-from tiktok_ray.methods import rhythm
-from tiktok_ray.methods.audio_tags import BROAD, DETAILED, Spectrogrammer, Tagger, under, yamnet
-from tiktok_ray.methods.loudness import fitted, silent_spans
-from tiktok_ray.methods.spectra import frame_times, short_frames, within
+from tiktok_ray.media import AUDIO_RATE, Audio, Speech, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio import rhythm
+from tiktok_ray.methods.audio.audio_tags import (
+    BROAD,
+    DETAILED,
+    Spectrogrammer,
+    Tagger,
+    under,
+    yamnet,
+)
+from tiktok_ray.methods.audio.loudness import fitted, silent_spans
+from tiktok_ray.methods.audio.spectra import frame_times, short_frames, within
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured, setting
-from tiktok_ray.spans import Span
 from tiktok_ray.weights import Asset, Hub
 
 Array = NDArray[Any]

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from actors.cut_analysis import Cuts
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
-from tiktok_ray.media import Frames
-from tiktok_ray.methods.places import SPEAKS_FOR, Environment, environment_of
-from tiktok_ray.methods.sampling import holds, thin
+from tiktok_ray.media import Frames, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.vision.sampling import holds, thin
+from tiktok_ray.methods.vision.scene_classes import SPEAKS_FOR, Environment, environment_of
 from tiktok_ray.report import Model, Output, Timed, derived, estimated, measured
-from tiktok_ray.spans import Span
 from tiktok_ray.weights import Hub
 
 PERSON = "person"

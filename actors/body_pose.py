@@ -10,16 +10,15 @@ import numpy as np
 from pydantic import Field
 
 from actors.cut_analysis import Cuts
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
-from tiktok_ray.media import Frames
-from tiktok_ray.methods import poses
-from tiktok_ray.methods.poses import GestureKind, Points, Posture, Seen, Side
-from tiktok_ray.methods.sampling import holds, look, thin
-from tiktok_ray.methods.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
+from tiktok_ray.media import Frames, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.vision import poses
+from tiktok_ray.methods.vision.box_tracks import Followed, believed, track
+from tiktok_ray.methods.vision.poses import GestureKind, Points, Posture, Seen, Side
+from tiktok_ray.methods.vision.sampling import holds, look, thin
+from tiktok_ray.methods.vision.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
-from tiktok_ray.spans import Span
-from tiktok_ray.tracks import Followed, believed, track
 
 Box = tuple[float, float, float, float]
 
@@ -34,7 +33,7 @@ class PostureSpan(Timed):
     """A stretch in which one person keeps one posture."""
 
     posture: Posture = derived(
-        "Posture by angles between keypoints; see `tiktok_ray.methods.poses`"
+        "Posture by angles between keypoints; see `tiktok_ray.methods.vision.poses`"
     )
 
 
@@ -42,7 +41,7 @@ class Gesture(Timed):
     """A gesture of one person."""
 
     gesture: GestureKind = derived(
-        "Gesture by the place of keypoints; see `tiktok_ray.methods.poses`"
+        "Gesture by the place of keypoints; see `tiktok_ray.methods.vision.poses`"
     )
     side: Side = derived("The person's own side")
 

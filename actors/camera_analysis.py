@@ -1,6 +1,6 @@
 """Movement of the camera: pan, tilt, zoom, roll and handheld shake, shot by shot and over time.
 
-How the camera moves from picture to picture comes from ``tiktok_ray.methods.camera_motion``; here it becomes
+How the camera moves from picture to picture comes from ``tiktok_ray.methods.vision.camera_motion``; here it becomes
 movements with an extent. Where nothing could be measured (black, flat or blurred pictures, a
 dissolve, a subject in front of nothing), nothing is said.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from actors.cut_analysis import Cuts
 from tiktok_ray.analyzer import Analyzer, Needs, Skip
 from tiktok_ray.media import Frames
-from tiktok_ray.methods.camera_motion import Flags, Floats, Steps, measure
+from tiktok_ray.methods.vision.camera_motion import Flags, Floats, Steps, measure
 from tiktok_ray.report import Event, Output, Timed, derived, measured
 
 Axis = Literal["pan", "tilt", "zoom", "roll"]

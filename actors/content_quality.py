@@ -13,7 +13,7 @@ from pydantic import Field
 
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
 from tiktok_ray.media import LEVEL_STEP_S, Audio, Frames
-from tiktok_ray.methods.picture_quality import (
+from tiktok_ray.methods.vision.picture_quality import (
     BLACK,
     WHITE,
     active_box,

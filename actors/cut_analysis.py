@@ -10,8 +10,8 @@ import numpy as np
 
 from tiktok_ray.analyzer import Analyzer, Needs
 from tiktok_ray.media import Frames
-from tiktok_ray.methods.likeness import BLACK, WHITE, Array, Pictures
-from tiktok_ray.methods.shot_changes import (
+from tiktok_ray.methods.vision.picture_similarity import BLACK, WHITE, Array, Pictures
+from tiktok_ray.methods.vision.shot_changes import (
     Insert,
     Instant,
     Ramp,
@@ -19,7 +19,7 @@ from tiktok_ray.methods.shot_changes import (
     find_instants,
     find_ramps,
 )
-from tiktok_ray.methods.wipes import Passage, find_passages
+from tiktok_ray.methods.vision.wipes import Passage, find_passages
 from tiktok_ray.report import Event, Output, Timed, derived, measured
 
 Kind = Literal["hard", "jump", "flash", "dissolve", "fade", "wipe", "slide"]

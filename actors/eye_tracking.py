@@ -13,10 +13,10 @@ from pydantic import Field
 
 from actors.age_estimation import Faces
 from actors.cut_analysis import Cuts
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
-from tiktok_ray.media import Frames
-from tiktok_ray.methods.eyes import (
+from tiktok_ray.media import Frames, spans
+from tiktok_ray.methods.vision.box_tracks import area, follow
+from tiktok_ray.methods.vision.eyes import (
     MOST_YAW,
     SHUT,
     Reading,
@@ -26,11 +26,10 @@ from tiktok_ray.methods.eyes import (
     matching,
     measure,
 )
-from tiktok_ray.methods.face_tracks import pick
-from tiktok_ray.methods.faces import Array, Landmarker, face_landmarker
-from tiktok_ray.methods.sampling import holds
+from tiktok_ray.methods.vision.face_tracks import pick
+from tiktok_ray.methods.vision.faces import Array, Landmarker, face_landmarker
+from tiktok_ray.methods.vision.sampling import holds
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
-from tiktok_ray.tracks import area, follow
 from tiktok_ray.weights import Asset
 
 LEAST_PX = 32

@@ -11,16 +11,15 @@ import numpy as np
 from pydantic import Field
 
 from actors.cut_analysis import Cuts
-from tiktok_ray import spans, tracks
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
-from tiktok_ray.media import Frames
-from tiktok_ray.methods import detr, yolo
-from tiktok_ray.methods.detr import Detr
-from tiktok_ray.methods.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
-from tiktok_ray.methods.sampling import holds, look, thin
-from tiktok_ray.methods.yolo import Eyes, Yolo
+from tiktok_ray.media import Frames, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.vision import box_tracks, detr, yolo
+from tiktok_ray.methods.vision.detr import Detr
+from tiktok_ray.methods.vision.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
+from tiktok_ray.methods.vision.sampling import holds, look, thin
+from tiktok_ray.methods.vision.yolo import Eyes, Yolo
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
-from tiktok_ray.spans import Span
 
 Box = tuple[float, float, float, float]
 
@@ -292,5 +291,5 @@ def track_of(
         times=[held[i].start for i, _ in path],
         boxes=[tuple(box) for box in boxes.tolist()],
         confidences=confidences,
-        area=float(tracks.area(boxes).mean()),
+        area=float(box_tracks.area(boxes).mean()),
     )

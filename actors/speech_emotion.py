@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.speech_transcription import Transcript
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Skip, Variant, Vram
-from tiktok_ray.media import AUDIO_RATE, Audio, Speech
-from tiktok_ray.methods.pitch import pitch_track
-from tiktok_ray.methods.spectra import resampled, within
+from tiktok_ray.media import AUDIO_RATE, Audio, Speech, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.pitch import pitch_track
+from tiktok_ray.methods.audio.spectra import resampled, within
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured, setting
-from tiktok_ray.spans import Span
 from tiktok_ray.weights import Hub
 
 Array = NDArray[Any]

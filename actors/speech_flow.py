@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.speech_transcription import Transcript, Word
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant
-from tiktok_ray.media import AUDIO_RATE, Audio, Speech
-from tiktok_ray.methods.emphasis import BASELINE_WORDS, EmphasisedWord, emphasised
-from tiktok_ray.methods.fillers import HESITATIONS, Filler, find_fillers, is_hesitation
-from tiktok_ray.methods.pauses import (
+from tiktok_ray.media import AUDIO_RATE, Audio, Speech, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.emphasis import BASELINE_WORDS, EmphasisedWord, emphasised
+from tiktok_ray.methods.audio.pauses import (
     QUIET_DB,
     STEP_S,
     Floats,
@@ -25,9 +24,9 @@ from tiktok_ray.methods.pauses import (
     levels,
     levels_in,
 )
-from tiktok_ray.methods.pitch import harmonicity
+from tiktok_ray.methods.audio.pitch import harmonicity
+from tiktok_ray.methods.text.fillers import HESITATIONS, Filler, find_fillers, is_hesitation
 from tiktok_ray.report import Event, Missing, Model, Output, derived, measured, setting
-from tiktok_ray.spans import Span
 
 NAME = "speech_flow"
 

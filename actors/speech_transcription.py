@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant, Vram
-from tiktok_ray.media import Audio, Speech
-from tiktok_ray.methods.pitch import HOP_S, pitch_track
-from tiktok_ray.methods.speakers import VOICES, Encoder, Turn, VoiceEncoder, turns
-from tiktok_ray.methods.spoken_words import joined, settled, within, wordless
-from tiktok_ray.methods.whisper import (
+from tiktok_ray.media import Audio, Speech, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.pitch import HOP_S, pitch_track
+from tiktok_ray.methods.audio.speakers import VOICES, Encoder, Turn, VoiceEncoder, turns
+from tiktok_ray.methods.audio.spoken_words import joined, settled, within, wordless
+from tiktok_ray.methods.audio.whisper import (
     Asked,
     Heard,
     HeardWord,
@@ -32,7 +32,6 @@ from tiktok_ray.methods.whisper import (
     windows,
 )
 from tiktok_ray.report import Event, Missing, Model, Output, Timed, derived, estimated, measured
-from tiktok_ray.spans import Span
 
 NAME = "speech_transcription"
 

@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant, Vram
-from tiktok_ray.media import Frames
-from tiktok_ray.methods.sampling import unchanged
-from tiktok_ray.methods.text_lines import (
+from tiktok_ray.media import Frames, spans
+from tiktok_ray.methods.text.text_lines import (
     CHANGED,
     DRAWN,
     STILL,
@@ -42,7 +40,8 @@ from tiktok_ray.methods.text_lines import (
     tilt,
     unread,
 )
-from tiktok_ray.methods.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
+from tiktok_ray.methods.text.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
+from tiktok_ray.methods.vision.sampling import unchanged
 from tiktok_ray.report import (
     Event,
     Missing,

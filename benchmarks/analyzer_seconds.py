@@ -13,10 +13,10 @@ from typing import Any
 
 from tiktok_ray import media
 from tiktok_ray.compose import make_graph
-from tiktok_ray.engine import options_for
-from tiktok_ray.placement import plan
+from tiktok_ray.run.engine import options_for
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.worker import Worker, limit_threads
 from tiktok_ray.settings import Settings
-from tiktok_ray.worker import Worker, limit_threads
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ import numpy as np
 import psutil
 
 from tiktok_ray import media
-from tiktok_ray.batch import Batch, OwnFleet
-from tiktok_ray.clips import write_clip
+from tiktok_ray.batch.dataset import Destination
+from tiktok_ray.batch.manifest import entries
+from tiktok_ray.batch.runner import Batch, OwnFleet
 from tiktok_ray.compose import make_graph, make_workers
-from tiktok_ray.dataset import Destination
-from tiktok_ray.engine import Engine, Source
-from tiktok_ray.manifest import entries
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.run.engine import Engine, Source
 from tiktok_ray.settings import Settings
 
 ONLY = ["cut_analysis", "audio_analysis", "camera_analysis"]

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.demo.speech_synthesis import SpokenWord, utter
 from tiktok_ray.media import AUDIO_RATE
-from tiktok_ray.voice import SpokenWord, utter
 
 Samples = NDArray[np.float32]
 

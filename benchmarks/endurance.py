@@ -25,11 +25,11 @@ import numpy as np
 import psutil
 from scipy import stats
 
-from tiktok_ray.clips import write_clip
 from tiktok_ray.compose import make_graph
-from tiktok_ray.engine import Engine, Source
-from tiktok_ray.fleet import Fleet
-from tiktok_ray.placement import plan
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.run.engine import Engine, Source
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.ray_actors import Fleet
 from tiktok_ray.settings import Settings
 
 ONLY = ("cut_analysis", "audio_analysis", "scene_segmentation")

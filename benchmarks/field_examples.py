@@ -2,7 +2,7 @@
 
 Takes the first value that each field has in the reports, shortens long ones, and keeps the example
 that a field has already where the reports have none; where there is none either, takes what the
-analyzer says of the inputs that its own test makes. Writes ``tiktok_ray/field_examples.json``; says
+analyzer says of the inputs that its own test makes. Writes ``tiktok_ray/reporting/field_examples.json``; says
 which fields have no example yet, and exits 1 then. Afterwards make the page again:
 ``tiktok-ray schema --markdown > docs/fields.md``.
 """
@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tiktok_ray import schema
 from tiktok_ray.analyzer import Partial
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.json_text import json_text
 from tiktok_ray.report import rounded
+from tiktok_ray.reporting import schema
 
 #: Most items of a list, of one within it (a box has four), and letters of a text in an example.
 ITEMS, INNER, LETTERS = 3, 4, 60

@@ -31,13 +31,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import random_models as models
-from tiktok_ray import nvml
 from tiktok_ray.analyzer import Analyzer, Variant
 from tiktok_ray.media import Audio, Frames, Levels, Speech
-from tiktok_ray.placement import CONTEXT_GIB, Assignment, Card, gpu_share, plan
+from tiktok_ray.media.spans import Span
 from tiktok_ray.report import rounded, said
+from tiktok_ray.run import nvml
+from tiktok_ray.run.placement import CONTEXT_GIB, Assignment, Card, gpu_share, plan
 from tiktok_ray.settings import Settings
-from tiktok_ray.spans import Span
 
 CAP_GIB = 16.0
 CLIP_S, SHOT_S, SPOKEN_S = 20.0, 4.0, 10.0
@@ -170,11 +170,11 @@ class Measured:
 
     def __init__(self, job: Job, assignment: Assignment, threads: int) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        from tiktok_ray.worker import limit_threads
+        from tiktok_ray.run.worker import limit_threads
 
         limit_threads(threads)
         import actors
-        from tiktok_ray.worker import Worker
+        from tiktok_ray.run.worker import Worker
 
         kind = {a.name: a for a in actors.ANALYZERS}[job.analyzer]
         options: Any = None
@@ -216,7 +216,7 @@ class Measured:
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_initialized():
             return {}
-        from tiktok_ray.worker import memory_now
+        from tiktok_ray.run.worker import memory_now
 
         taken, reserved = (
             memory_now(on_card=True, torch=True).vram_gib,

@@ -25,13 +25,13 @@ import uvicorn
 
 from actors.audio_analysis import AudioAnalysis
 from actors.cut_analysis import CutAnalysis
-from tiktok_ray.api import create_app
-from tiktok_ray.clips import write_clip
-from tiktok_ray.engine import Engine, Source
 from tiktok_ray.graph import Graph
-from tiktok_ray.local import LocalWorkers
-from tiktok_ray.placement import plan
-from tiktok_ray.service import Service
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.run.engine import Engine, Source
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.threads import LocalWorkers
+from tiktok_ray.serve.api import create_app
+from tiktok_ray.serve.service import Service
 from tiktok_ray.settings import Settings
 
 GOAL_MS = 150.0

@@ -24,8 +24,8 @@ from actors.speech_transcription import SpeechTranscription, Transcript, Transcr
 from benchmarks.accuracy import Absent, Bench
 from benchmarks.accuracy.speech_transcription import WORDS, distance, normalised
 from tiktok_ray.analyzer import Partial, Skip
-from tiktok_ray.clips import write_clip
 from tiktok_ray.media import AUDIO_RATE, Audio, Speech, detect_speech
+from tiktok_ray.media.writer import write_clip
 
 Samples = NDArray[np.float32]
 RATE = 48_000

@@ -33,12 +33,12 @@ import psutil
 from benchmarks import noop
 from tiktok_ray import media
 from tiktok_ray.compose import make_graph, make_workers
-from tiktok_ray.engine import Engine, Source, Tracks, options_for
 from tiktok_ray.files import sha256_of
 from tiktok_ray.graph import Graph
-from tiktok_ray.placement import Plan, plan
+from tiktok_ray.run.engine import Engine, Source, Tracks, options_for
+from tiktok_ray.run.placement import Plan, plan
+from tiktok_ray.run.worker import Worker, limit_threads, memory_now
 from tiktok_ray.settings import Settings
-from tiktok_ray.worker import Worker, limit_threads, memory_now
 
 RUNS = 5
 #: Picture tracks: every how many pictures of 30 a second, and their short side.
@@ -182,7 +182,7 @@ async def measure_b(settings: Settings) -> None:
     """The engine's own cost a video, against bare calls to the same number of actors."""
     import ray
 
-    from tiktok_ray.fleet import Fleet
+    from tiktok_ray.run.ray_actors import Fleet
 
     graph = Graph(noop.ANALYZERS)
     fleet = Fleet(graph, plan(graph.analyzers.values(), settings), settings)
@@ -390,7 +390,7 @@ async def measure_cd(settings: Settings, which: str) -> None:
 
 def long_clip(folder: Path, minutes: int) -> Path:
     """Moving noise, 270 x 480 at 30 fps with a tone, encoded quickly."""
-    from tiktok_ray.clips import write_clip
+    from tiktok_ray.media.writer import write_clip
 
     rng = np.random.default_rng(minutes)
     ground = rng.integers(0, 256, (60, 40, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
@@ -410,7 +410,7 @@ def decoder_memory(path: Path) -> tuple[float, float]:
     """Peak PSS of a fresh process that decodes all tracks, and the tracks' bytes, in GiB."""
     code = (
         "import sys, json; from pathlib import Path; from tiktok_ray import media;"
-        "from tiktok_ray.settings import Settings; from tiktok_ray.worker import _MemoryWatch, memory_now\n"
+        "from tiktok_ray.settings import Settings; from tiktok_ray.run.worker import _MemoryWatch, memory_now\n"
         "with _MemoryWatch(memory_now) as watch:\n"
         "    d = media.decode(Path(sys.argv[1]), {'frames','dense','thumbs','stills','audio'}, Settings())\n"
         "size = sum(t.i420.nbytes for t in d.tracks.values() if isinstance(t, media.Frames))\n"

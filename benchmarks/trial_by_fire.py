@@ -40,10 +40,11 @@ import httpx
 import numpy as np
 import psutil
 
-from tiktok_ray import upkeep, watch
-from tiktok_ray.clips import write_clip
-from tiktok_ray.jobs import ENDED, discard
-from tiktok_ray.records import set_aside
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.ops import monitoring
+from tiktok_ray.serve import service_home
+from tiktok_ray.serve.database import set_aside
+from tiktok_ray.serve.jobs import ENDED, discard
 from tiktok_ray.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -231,7 +232,7 @@ class Arena:
         threading.Thread(target=guard, daemon=True).start()
 
     def answers(self) -> bool:
-        return watch.pulse(self.settings) is not None
+        return monitoring.pulse(self.settings) is not None
 
     def wait_up(self, limit_s: float = START_S) -> bool:
         end = time.monotonic() + limit_s
@@ -244,7 +245,7 @@ class Arena:
     def processes(self, title: str = "") -> list[psutil.Process]:
         """Processes that this service started, whose title begins so."""
         found = []
-        for process, _ in upkeep.marked(self.settings):
+        for process, _ in service_home.marked(self.settings):
             with contextlib.suppress(psutil.NoSuchProcess):
                 if " ".join(process.cmdline()).startswith(title):
                     found.append(process)
@@ -335,7 +336,7 @@ class Crowd:
         calls, weights = zip(*ways, strict=True)
         while not self.stop.is_set():
             [call] = rng.choices(calls, weights)
-            with watch.client(self.arena.settings, 30.0) as line:
+            with monitoring.client(self.arena.settings, 30.0) as line:
                 try:
                     call(rng, line)
                 except httpx.HTTPError as error:
@@ -637,7 +638,7 @@ class Fire:
             self._wrong(
                 f"retention on a full disk ends with {done.returncode}: {done.stderr[-300:]}"
             )
-        with contextlib.suppress(httpx.HTTPError), watch.client(self.arena.settings) as line:
+        with contextlib.suppress(httpx.HTTPError), monitoring.client(self.arena.settings) as line:
             for result in line.get("/results", params={"limit": 1}).json().get("results", []):
                 self.record.deleted.add(result["id"])
                 code = line.delete(f"/results/{result['id']}").status_code
@@ -671,7 +672,7 @@ class Fire:
             stranger = home / "results" / f"{self.rng.getrandbits(96):024x}"
             stranger.mkdir()
             (stranger / "report.json").write_text('{"broken": ')
-            with (home / upkeep.STARTS).open("a") as file:
+            with (home / service_home.STARTS).open("a") as file:
                 file.write("{ broken\n")
             for entry in itertools.islice((home / "cache").glob("*.json"), 3):
                 entry.write_text("junk")
@@ -688,7 +689,7 @@ class Fire:
             files = {"file": ("large.mp4", bytes(size))}
             with (
                 contextlib.suppress(httpx.HTTPError),
-                watch.client(self.arena.settings, 60.0) as line,
+                monitoring.client(self.arena.settings, 60.0) as line,
             ):
                 line.post("/analyze", files=files)
 
@@ -710,7 +711,10 @@ class Fire:
 
     def check_health(self) -> None:
         begin = time.monotonic()
-        with contextlib.suppress(httpx.HTTPError), watch.client(self.arena.settings, 60.0) as line:
+        with (
+            contextlib.suppress(httpx.HTTPError),
+            monitoring.client(self.arena.settings, 60.0) as line,
+        ):
             line.get("/health")
         took = time.monotonic() - begin
         self.record.health_s.append(took)
@@ -719,7 +723,7 @@ class Fire:
 
     def flood_streams(self) -> bool:
         """More streams of events than there may be: the rest is served."""
-        with watch.client(self.arena.settings) as line:
+        with monitoring.client(self.arena.settings) as line:
             jobs = line.get("/jobs", params={"limit": 1}).json()["jobs"]
         if not jobs:
             return False
@@ -770,13 +774,13 @@ def settle(arena: Arena, limit_s: float) -> list[str]:
     open_jobs: list[str] = ["unknown"]
     while time.monotonic() < end:
         with (
-            contextlib.suppress(watch.NoAnswer, httpx.HTTPError),
-            watch.client(arena.settings) as line,
+            contextlib.suppress(monitoring.NoAnswer, httpx.HTTPError),
+            monitoring.client(arena.settings) as line,
         ):
             found = [
                 job["id"]
                 for state in ("queued", "running")
-                for job in watch.ask(line, "/jobs", state=state, limit=500).json()["jobs"]
+                for job in monitoring.ask(line, "/jobs", state=state, limit=500).json()["jobs"]
             ]
             open_jobs = found
             if not found:
@@ -875,8 +879,8 @@ def leaks_while_up(arena: Arena) -> list[str]:
         names = Counter(
             " ".join(p.cmdline()).split(".")[0] for p in arena.processes("ray::") if p.is_running()
         )
-        with watch.client(arena.settings) as line:
-            planned = watch.ask(line, "/health").json()["fleet"]["planned"]
+        with monitoring.client(arena.settings) as line:
+            planned = monitoring.ask(line, "/health").json()["fleet"]["planned"]
         for title, most in (("ray::AnalyzerActor", planned), ("ray::DecoderActor", 1)):
             if (n := sum(c for name, c in names.items() if name.startswith(title))) > most:
                 found.append(f"{n} processes of {title}, planned are {most}")
@@ -934,7 +938,7 @@ def held_by_nobody(name: str) -> bool:
 
 def clean_run(arena: Arena, clip: Clip) -> str:
     """A good clip through the service after the fire; what is wrong, or an empty text."""
-    with watch.client(arena.settings, 180.0) as line:
+    with monitoring.client(arena.settings, 180.0) as line:
         try:
             answer = line.post(
                 "/analyze?wait=true",
@@ -1033,7 +1037,7 @@ def _verdict(
     healthy = "no answer"
     leaked: list[str] = []
     if up:
-        ill = [v.found for v in watch.judge(arena.settings) if v.state == "bad"]
+        ill = [v.found for v in monitoring.judge(arena.settings) if v.state == "bad"]
         trouble = clean_run(arena, clips[1])
         healthy = "; ".join([*ill, trouble] if trouble else ill) or "yes"
         leaked = leaks_while_up(arena)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tiktok_ray.clips import write_clip
+from tiktok_ray.media.writer import write_clip
 from tiktok_ray.settings import Settings
 
 # How long an example takes depends on what else the machine does.

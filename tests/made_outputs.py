@@ -17,9 +17,6 @@ from actors.color_analysis import Colors, Filter, Swatch
 from actors.content_quality import Bars, Quality, Technical
 from actors.cut_analysis import Cuts, Shot, Transition
 from actors.eye_tracking import Blink, Eyes, EyeTrack
-from actors.flow_moments import Moment
-from actors.flow_pacing import Pacing
-from actors.flow_sources import Element, cite
 from actors.object_detection import ObjectClass, Objects, ObjectTrack
 from actors.qwen2_vl_temporal import Description, WindowDescription
 from actors.scene_segmentation import Scene, Scenes, Setting
@@ -27,14 +24,16 @@ from actors.speech_emotion import Emotion, Prosody, SpokenStretch, VoiceEmotion
 from actors.speech_flow import Delivery
 from actors.speech_transcription import Segment, SpeakerTurn, Transcript, Word
 from actors.temporal_flow import CallToAction, Flow, Hook, Loop
+from actors.temporal_flow.moments import Moment
+from actors.temporal_flow.pacing import Pacing
+from actors.temporal_flow.sources import Element, cite
 from actors.text_overlay import Overlay, Overlays
-from tiktok_ray import spans
-from tiktok_ray.media import Speech, Video
-from tiktok_ray.methods.emphasis import EmphasisedWord
-from tiktok_ray.methods.fillers import Filler
-from tiktok_ray.methods.pauses import Pause
+from tiktok_ray.media import Speech, Video, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.emphasis import EmphasisedWord
+from tiktok_ray.methods.audio.pauses import Pause
+from tiktok_ray.methods.text.fillers import Filler
 from tiktok_ray.report import Run, Timed
-from tiktok_ray.spans import Span
 
 END = 20.0
 CUTS = (3.0, 6.0, 9.0, 14.0, 17.0)

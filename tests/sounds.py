@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 
 from tiktok_ray.media import AUDIO_RATE, LEVEL_STEP_S, Audio, Levels
-from tiktok_ray.spans import Span
+from tiktok_ray.media.spans import Span
 
 Samples = NDArray[Any]
 

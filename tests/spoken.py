@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tiktok_ray.demo.speech_synthesis import SpokenWord, utter
 from tiktok_ray.media import AUDIO_RATE, Speech
-from tiktok_ray.spans import Span
-from tiktok_ray.voice import SpokenWord, utter
+from tiktok_ray.media.spans import Span
 
 Samples = NDArray[np.float32]
 

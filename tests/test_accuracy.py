@@ -131,7 +131,7 @@ def test_peers_on_measures_say_what_they_say_of_the_pictures(tmp_path: Path, nam
     import av
     import scenedetect
 
-    from tiktok_ray.clips import write_clip
+    from tiktok_ray.media.writer import write_clip
 
     rng = np.random.default_rng(0)
     shots = [np.kron(rng.integers(0, 256, (8, 6, 3)), np.ones((8, 8, 1))) for _ in range(4)]

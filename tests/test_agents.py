@@ -20,13 +20,13 @@ from pydantic import SecretStr
 
 from tests import fakes, viewer_reports
 from tests.test_serve import changed_report, result_of, served
-from tiktok_ray.agents import Late, allowed, make_server
-from tiktok_ray.api import create_app
 from tiktok_ray.exports.text import text as packed
 from tiktok_ray.graph import Graph
-from tiktok_ray.local import LocalWorkers
-from tiktok_ray.placement import plan
-from tiktok_ray.service import Service
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.threads import LocalWorkers
+from tiktok_ray.serve.api import create_app
+from tiktok_ray.serve.mcp_server import Late, allowed, make_server
+from tiktok_ray.serve.service import Service
 
 TOKEN = "a token of forty characters or so, for a test"
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from actors.cross_analyzer_intelligence.agreement import confirmed, of_one_voice, settled
 from actors.speech_transcription import SpeakerTurn
 from tests import made_outputs as made
-from tiktok_ray.agreement import confirmed, of_one_voice, settled
 from tiktok_ray.report import Section
-from tiktok_ray.timeline import merge
+from tiktok_ray.reporting.timeline import merge
 
 
 def sections(**outputs: Any) -> dict[str, Section]:

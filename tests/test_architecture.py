@@ -89,10 +89,10 @@ def test_whoever_wants_workers_or_a_service_gets_them_from_one_place():
         and ast.unparse(node.func) in ("Engine", "Fleet", "ProcessWorkers", "Service", "DiskCache")
     }
     assert makers - {"tiktok_ray.compose"} == {
-        "tiktok_ray.cache",  # which opens itself
-        "tiktok_ray.cluster",
-        "tiktok_ray.service",  # its engine, over the workers that it is given
-        "tiktok_ray.upkeep",  # empties a cache
+        "tiktok_ray.run.cache",  # which opens itself
+        "tiktok_ray.batch.cluster",
+        "tiktok_ray.serve.service",  # its engine, over the workers that it is given
+        "tiktok_ray.serve.service_home",  # empties a cache
     }
 
 

@@ -23,16 +23,24 @@ from tests import fakes
 from tests.conftest import scene
 from tests.test_dataset import read
 from tests.test_serve import served
-from tiktok_ray.batch import Batch, OwnFleet, Tally, alone_at, exit_code, run_batch, status_of
-from tiktok_ray.clips import write_clip
-from tiktok_ray.dataset import Destination
-from tiktok_ray.engine import CapacityError, Engine
+from tiktok_ray.batch.dataset import Destination
+from tiktok_ray.batch.manifest import Entry, entries, item_of
+from tiktok_ray.batch.runner import (
+    Batch,
+    OwnFleet,
+    Tally,
+    alone_at,
+    exit_code,
+    run_batch,
+    status_of,
+)
 from tiktok_ray.graph import Graph
-from tiktok_ray.local import LocalWorkers
-from tiktok_ray.manifest import Entry, entries, item_of
 from tiktok_ray.media import InputError
-from tiktok_ray.placement import plan
-from tiktok_ray.through import Through, service_here
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.run.engine import CapacityError, Engine
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.threads import LocalWorkers
+from tiktok_ray.serve.client import Through, service_here
 
 ROOT = Path(__file__).parent.parent
 
@@ -345,14 +353,14 @@ async def test_stopping_loses_nothing(clips, out, settings, number, ended):
 
 def test_one_batch_at_a_destination(out):
     program = (
-        "import sys, time; from tiktok_ray.batch import alone_at; "
-        "from tiktok_ray.dataset import Destination\n"
+        "import sys, time; from tiktok_ray.batch.runner import alone_at; "
+        "from tiktok_ray.batch.dataset import Destination\n"
         f"with alone_at(Destination({out.name!r})): print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT)
     try:
         assert other.stdout.readline() == b"held\n"
-        from tiktok_ray.batch import Busy
+        from tiktok_ray.batch.runner import Busy
 
         with pytest.raises(Busy, match="another batch"), alone_at(out):
             pass

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import Count, Sum
-from tiktok_ray.cache import DiskCache
+from tiktok_ray.run.cache import DiskCache
 
 
 def key(number, name="plain"):

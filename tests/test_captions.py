@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.speech_transcription import segments, transcript
 from actors.text_overlay import Overlay, Overlays
 from tests.sounds import audio_of, noise
-from tiktok_ray.captions import (
+from tiktok_ray.exports.captions import (
     GAP_S,
     JOINER,
     LINE_CHARS,
@@ -28,8 +28,8 @@ from tiktok_ray.captions import (
     srt,
     vtt,
 )
-from tiktok_ray.methods.whisper import Heard, HeardWord
-from tiktok_ray.spans import Span
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.whisper import Heard, HeardWord
 
 HOSTILE = [
     "a --> b",

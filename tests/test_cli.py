@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tiktok_ray import placement
 from tiktok_ray.cli import app
 from tiktok_ray.compose import make_graph, make_workers
-from tiktok_ray.local import LocalWorkers
+from tiktok_ray.run import placement
+from tiktok_ray.run.threads import LocalWorkers
 from tiktok_ray.settings import Settings, UnknownSetting
 
 ONLY = ["--workers", "threads", "--only", "cut_analysis,audio_analysis"]
@@ -132,7 +132,7 @@ def test_bad_usage_exits_2_before_any_work(run, clip, monkeypatch, words, said):
     def refuse(*_, **__):
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr("tiktok_ray.processes._spawn", refuse)
+    monkeypatch.setattr("tiktok_ray.run.processes._spawn", refuse)
     done = run(*(word.replace("CLIP", str(clip)) for word in words))
     assert done.exit_code == 2
     within_its_frame = done.stderr.lower().replace("│", " ")

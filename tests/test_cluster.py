@@ -19,7 +19,7 @@ from tests import fakes
 from tests.test_batch import make_clips
 from tests.test_dataset import read
 from tiktok_ray.analyzer import Variant, Vram
-from tiktok_ray.placement import Assignment, Card, Plan
+from tiktok_ray.run.placement import Assignment, Card, Plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +43,7 @@ def planned(cards=1, **places):
 @pytest.fixture(scope="module")
 def cluster_module():
     pytest.importorskip("ray")
-    from tiktok_ray import cluster
+    from tiktok_ray.batch import cluster
 
     return cluster
 
@@ -147,10 +147,10 @@ async def test_a_raylet_is_killed_and_every_video_ends_once(
 ):
     import ray
 
-    from tiktok_ray.batch import Batch
-    from tiktok_ray.dataset import Destination
+    from tiktok_ray.batch.dataset import Destination
+    from tiktok_ray.batch.manifest import entries
+    from tiktok_ray.batch.runner import Batch
     from tiktok_ray.graph import Graph
-    from tiktok_ray.manifest import entries
 
     made, nodes = raylets
     monkeypatch.setenv("RAY_ADDRESS", made.address)
@@ -315,7 +315,7 @@ def test_ray_job_submit(tmp_path, jobs):
     assert "failed: nowhere.mp4: not_found" in told
     assert re.search(r"ended: 5 of 5, 4 reports, 1 failed", told), told
     assert "exit code 3" in told, told
-    from tiktok_ray.dataset import Destination
+    from tiktok_ray.batch.dataset import Destination
 
     assert {r["source"] for r in read(Destination(out), "videos")} == {str(p) for p in clips}
     manifest.write_text("\n".join(map(str, clips)) + "\n")
@@ -349,7 +349,7 @@ def test_ray_job_stop(tmp_path, jobs):
     after = {path.name: path.stat().st_mtime_ns for path in (out / "reports").glob("*.json")}
     assert len(after) == 40
     assert before.items() <= after.items(), "what was done was done again"
-    from tiktok_ray.dataset import Destination
+    from tiktok_ray.batch.dataset import Destination
 
     sources = sorted(row["source"] for row in read(Destination(out), "videos"))
     assert sources == sorted(map(str, clips.iterdir()))

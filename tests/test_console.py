@@ -8,8 +8,8 @@ from rich.console import Console
 from tests.made_outputs import run
 from tests.test_summary import info
 from tiktok_ray.console import Display, headline, summary, told
-from tiktok_ray.engine import Progress
 from tiktok_ray.report import Missing, Section, Summary, VideoReport
+from tiktok_ray.run.engine import Progress
 
 LONG = "weights not on this machine: nvidia/segformer-b0; get them: tiktok-ray models pull x"
 UNREAD = "the reader knows no such script: name it in text_overlay.languages, with `tiktok-ray models pull`"

@@ -20,7 +20,7 @@ from tiktok_ray.analyzer import Analyzer, Partial, Skip
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import Audio, Frames
 from tiktok_ray.report import Output, rounded, undeclared
-from tiktok_ray.schema import analyzer_schema
+from tiktok_ray.reporting.schema import analyzer_schema
 
 GRAPH = Graph(ANALYZERS)
 EVERY = pytest.mark.parametrize("analyzer", ANALYZERS, ids=lambda a: a.name)
@@ -114,7 +114,7 @@ def test_tracks_without_content_do_not_crash(analyzer):
 
 def silence() -> Audio:
     from tiktok_ray.media import Levels
-    from tiktok_ray.spans import Span
+    from tiktok_ray.media.spans import Span
 
     zero = np.zeros(10)
     samples = np.zeros(16_000, np.float32)

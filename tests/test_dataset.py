@@ -15,8 +15,8 @@ from actors.content_quality import Embeddings
 from actors.object_detection import ObjectTrack
 from actors.speech_transcription import Segment, Transcript
 from actors.text_overlay import Overlay
-from tiktok_ray import dataset
-from tiktok_ray.dataset import IN_PARTS, SCHEMAS, Dataset, Destination, figures, rows, table
+from tiktok_ray.batch import dataset
+from tiktok_ray.batch.dataset import IN_PARTS, SCHEMAS, Dataset, Destination, figures, rows, table
 from tiktok_ray.report import Event, VideoInfo
 
 ROOT = Path(__file__).parent.parent

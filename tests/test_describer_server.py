@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from actors.describers import Answer, DescriberFailed, Prompt
-from actors.describers.answers import WHOLE, WINDOW
-from actors.describers.server import SERVER, Server
 from actors.qwen2_vl_temporal import Description, DescriptionOptions, Qwen2VlTemporal
+from actors.qwen2_vl_temporal.describers import Answer, DescriberFailed, Prompt
+from actors.qwen2_vl_temporal.describers.answers import WHOLE, WINDOW
+from actors.qwen2_vl_temporal.describers.server import SERVER, Server
 from tests.made_outputs import cuts
 from tiktok_ray.analyzer import Partial
 from tiktok_ray.media import Frames
-from tiktok_ray.placement import plan
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.worker import Worker
 from tiktok_ray.settings import Settings
-from tiktok_ray.worker import Worker
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 

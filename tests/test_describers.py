@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.cut_analysis import Cuts, Shot
-from actors.describers import Answer, Prompt, answer_of, bits_of
-from actors.describers.answers import QUESTIONS
-from actors.describers.auroracap import AuroraCap, NotAuroraCap, check
-from actors.describers.blip2 import Blip2, joined
-from actors.describers.qwen_vl import QwenVl, clock, size_within
-from actors.describers.small_vl import SmolVlm, conversation
 from actors.qwen2_vl_temporal import DESCRIBERS, Description, DescriptionOptions, Qwen2VlTemporal
+from actors.qwen2_vl_temporal.describers import Answer, Prompt, answer_of, bits_of
+from actors.qwen2_vl_temporal.describers.answers import QUESTIONS
+from actors.qwen2_vl_temporal.describers.auroracap import AuroraCap, NotAuroraCap, check
+from actors.qwen2_vl_temporal.describers.blip2 import Blip2, joined
+from actors.qwen2_vl_temporal.describers.qwen_vl import QwenVl, clock, size_within
+from actors.qwen2_vl_temporal.describers.small_vl import SmolVlm, conversation
 from tests import tiny_describers as tiny
 from tiktok_ray.analyzer import Partial
 from tiktok_ray.media import Frames
@@ -292,7 +292,7 @@ def test_without_merging_auroracap_sees_what_clip_sees(folders: Any):
     import torch
     from transformers import CLIPVisionModel
 
-    from actors.describers.auroracap import merged_tokens, normalised
+    from actors.qwen2_vl_temporal.describers.auroracap import merged_tokens, normalised
 
     eyes = CLIPVisionModel.from_pretrained(folders("auroracap") / "visual_encoder").eval()
     pixels = normalised(noise(3, 2), 56)
@@ -309,7 +309,7 @@ def test_without_merging_auroracap_sees_what_clip_sees(folders: Any):
 def test_merging_joins_the_most_alike_and_keeps_the_sum():
     import torch
 
-    from actors.describers.auroracap import merge
+    from actors.qwen2_vl_temporal.describers.auroracap import merge
 
     keys = torch.tensor([[[1.0, 0], [0, 1], [0.0, 1.0], [1, 0.1], [-1, 0.2], [0.3, 1]]])
     hidden = torch.arange(6.0).reshape(1, 6, 1)
@@ -326,7 +326,7 @@ def test_merging_joins_the_most_alike_and_keeps_the_sum():
 
 @pytest.mark.slow
 def test_pixels_are_normalised_as_clip_was_trained():
-    from actors.describers.auroracap import normalised
+    from actors.qwen2_vl_temporal.describers.auroracap import normalised
 
     orange = np.full((100, 60, 3), (255, 128, 0), np.uint8)
     pixels = normalised([orange], 28)

@@ -10,7 +10,7 @@ import pytest
 
 from actors.object_detection import DETECTORS, ObjectDetection, ObjectOptions
 from tiktok_ray.media import Frames
-from tiktok_ray.methods.detr import Detr, rows_of
+from tiktok_ray.methods.vision.detr import Detr, rows_of
 
 LABELS = {0: "person", 1: "bicycle", 2: "car", 3: "motorbike"}
 

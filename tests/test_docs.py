@@ -9,10 +9,11 @@ import typer
 import typer.core
 from starlette.routing import Match
 
-from tiktok_ray import placement, systemd
-from tiktok_ray.api import create_app
 from tiktok_ray.cli import app
 from tiktok_ray.compose import make_graph
+from tiktok_ray.ops import systemd
+from tiktok_ray.run import placement
+from tiktok_ray.serve.api import create_app
 from tiktok_ray.settings import Settings
 
 ROOT = Path(__file__).parents[1]

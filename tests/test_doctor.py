@@ -4,11 +4,13 @@ import socket
 
 import pytest
 
-from tiktok_ray import doctor, exporting, inference, placement
 from tiktok_ray.compose import make_graph
-from tiktok_ray.doors import close_token
-from tiktok_ray.jobs import Ledger
-from tiktok_ray.store import Store
+from tiktok_ray.methods import inference, onnx_export
+from tiktok_ray.net.telemetry_block import close_token
+from tiktok_ray.ops import doctor
+from tiktok_ray.run import placement
+from tiktok_ray.serve.jobs import Ledger
+from tiktok_ray.serve.store import Store
 
 
 def found(check, iterator):
@@ -65,7 +67,7 @@ def test_checkpoints_that_wait_for_their_export_are_named(settings, monkeypatch)
     assert waits.state == "note"
     assert "once: ultralytics/yolov8n.pt" in waits.found
     assert "models pull" in waits.advice
-    monkeypatch.setattr(exporting, "at_hand", lambda *_: True)
+    monkeypatch.setattr(onnx_export, "at_hand", lambda *_: True)
     assert found("networks", doctor._networks(graph, settings)).state == "ok"
     monkeypatch.setattr(inference, "_installed", lambda _: False)
     asked = settings.model_copy(update={"runtime": "openvino"})

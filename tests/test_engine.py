@@ -7,13 +7,13 @@ import pytest
 
 from tests import fakes
 from tiktok_ray.analyzer import Variant
-from tiktok_ray.engine import Cores, Engine, Source, Tracks, WorkerDied
 from tiktok_ray.graph import Graph
-from tiktok_ray.local import LocalWorkers
 from tiktok_ray.media import Frames, InputError
-from tiktok_ray.placement import Assignment, plan
 from tiktok_ray.report import MemoryUse, Missing, VideoReport, readable
-from tiktok_ray.worker import Reply, Worker
+from tiktok_ray.run.engine import Cores, Engine, Source, Tracks, WorkerDied
+from tiktok_ray.run.placement import Assignment, plan
+from tiktok_ray.run.threads import LocalWorkers
+from tiktok_ray.run.worker import Reply, Worker
 
 
 class Speechless(fakes.Count):
@@ -160,7 +160,7 @@ async def test_selection(clip, settings):
 
 async def test_no_sound_is_skipped_with_its_reason(tmp_path, settings):
     from tests.conftest import scene
-    from tiktok_ray.clips import write_clip
+    from tiktok_ray.media.writer import write_clip
 
     mute = write_clip(tmp_path / "mute.mp4", [scene(1)] * 5)
     report = await analyze(mute, [fakes.Listener], settings)
@@ -288,7 +288,7 @@ async def test_who_waits_for_a_busy_worker_holds_no_core():
 
 async def test_several_videos_in_flight_do_not_mix(settings, tmp_path):
     from tests.conftest import scene
-    from tiktok_ray.clips import write_clip
+    from tiktok_ray.media.writer import write_clip
 
     lengths = [5, 11, 17, 23]
     clips = [write_clip(tmp_path / f"{n}.mp4", [scene(n)] * n) for n in lengths]
@@ -317,7 +317,7 @@ async def test_cancelling_ends_soon(clip, settings):
 
 
 def test_who_took_more_than_planned_is_named():
-    from tiktok_ray.engine import over_plan
+    from tiktok_ray.run.engine import over_plan
 
     memory = {
         "within": MemoryUse(planned_gib=0.5, peak_gib=0.4),
@@ -403,7 +403,7 @@ async def test_a_summary_that_fails_loses_no_report(clip, settings, monkeypatch)
     def broken(*_):
         raise LookupError("a summary's fault")
 
-    monkeypatch.setattr("tiktok_ray.summary.summarize", broken)
+    monkeypatch.setattr("tiktok_ray.reporting.summary.summarize", broken)
     report = await analyze(clip, [fakes.Plain], settings)
     assert report.analyzers["plain"].status == "ok"
     assert report.summary is None
@@ -445,7 +445,7 @@ def test_bookkeeping_that_fails_fails_no_section(monkeypatch):
         raise RuntimeError("half a module")
 
     for name in ("limit_loaded", "cap_device_memory"):
-        monkeypatch.setattr(f"tiktok_ray.worker.{name}", broken)
+        monkeypatch.setattr(f"tiktok_ray.run.worker.{name}", broken)
     broken.__name__ = "limit"
     monkeypatch.setattr("psutil.Process.memory_full_info", broken)
     monkeypatch.setattr("threading.Thread.start", broken)

@@ -21,7 +21,7 @@ from actors import NAMES
 from benchmarks import cold_runs, random_models
 from tests import tiny_describers
 from tiktok_ray.compose import make_graph, make_workers
-from tiktok_ray.engine import Engine, Source
+from tiktok_ray.run.engine import Engine, Source
 from tiktok_ray.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -104,8 +104,8 @@ async def test_every_mode_says_the_same(reference, all_models, clip_of_all, tmp_
 def inputs(all_models: Path, clip_of_all: Path, tmp_path_factory) -> Path:
     """Tracks and outputs of the clip, pickled for the processes of the test below."""
     from tiktok_ray import media
-    from tiktok_ray.local import LocalWorkers
-    from tiktok_ray.placement import plan
+    from tiktok_ray.run.placement import plan
+    from tiktok_ray.run.threads import LocalWorkers
 
     folder = tmp_path_factory.mktemp("inputs")
     settings, graph = settings_for(all_models, folder), make_graph()
@@ -128,9 +128,9 @@ def test_analyze_is_never_the_first_to_import_a_library(inputs, name):
     code = f"""
 import pickle, sys
 from tiktok_ray.compose import make_graph
-from tiktok_ray.engine import options_for
-from tiktok_ray.placement import plan
-from tiktok_ray.worker import Worker
+from tiktok_ray.run.engine import options_for
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.worker import Worker
 settings, tracks, outputs = pickle.loads(open({str(inputs)!r}, "rb").read())
 graph, name = make_graph(), {name!r}
 assigned = plan(graph.analyzers.values(), settings).assignments[name]

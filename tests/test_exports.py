@@ -20,14 +20,14 @@ from actors.cut_analysis import CutAnalysis
 from tests import viewer_reports as made
 from tests.files import film, slide
 from tiktok_ray.cli import app
-from tiktok_ray.engine import Engine, Source
 from tiktok_ray.exports import FORMATS, CannotExport, file_of, line_of
 from tiktok_ray.exports.boxes import COCO_IDS
 from tiktok_ray.exports.raster import raster_of
 from tiktok_ray.files import sha256_of
 from tiktok_ray.graph import Graph
-from tiktok_ray.local import LocalWorkers
-from tiktok_ray.placement import plan
+from tiktok_ray.run.engine import Engine, Source
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.threads import LocalWorkers
 
 NTSC = Fraction(30_000, 1001)
 HOSTILE = (made.hostile, lambda: made.report(title="\n", source="-->=,;#\\ \x00.mp4"))

@@ -10,11 +10,11 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from tests import fakes  # noqa: E402
-from tiktok_ray.engine import CapacityError, Engine, Source  # noqa: E402
-from tiktok_ray.fleet import Fleet, open_ray  # noqa: E402
 from tiktok_ray.graph import Graph  # noqa: E402
 from tiktok_ray.media import InputError  # noqa: E402
-from tiktok_ray.placement import Card, plan  # noqa: E402
+from tiktok_ray.run.engine import CapacityError, Engine, Source  # noqa: E402
+from tiktok_ray.run.placement import Card, plan  # noqa: E402
+from tiktok_ray.run.ray_actors import Fleet, open_ray  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]

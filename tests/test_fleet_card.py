@@ -8,10 +8,10 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from actors import ANALYZERS  # noqa: E402
-from tiktok_ray.engine import DECODER, CapacityError  # noqa: E402
-from tiktok_ray.fleet import Fleet, open_ray  # noqa: E402
 from tiktok_ray.graph import Graph  # noqa: E402
-from tiktok_ray.placement import Card, plan  # noqa: E402
+from tiktok_ray.run.engine import DECODER, CapacityError  # noqa: E402
+from tiktok_ray.run.placement import Card, plan  # noqa: E402
+from tiktok_ray.run.ray_actors import Fleet, open_ray  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]

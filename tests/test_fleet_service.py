@@ -9,18 +9,18 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from tests import fakes  # noqa: E402
-from tiktok_ray.engine import Engine, Source  # noqa: E402
-from tiktok_ray.fleet import (  # noqa: E402
+from tiktok_ray.graph import Graph  # noqa: E402
+from tiktok_ray.run.engine import Engine, Source  # noqa: E402
+from tiktok_ray.run.placement import plan  # noqa: E402
+from tiktok_ray.run.ray_actors import (  # noqa: E402
     NAMESPACE,
     RESTARTS,
     Fleet,
     open_ray,
     remove_actors,
 )
-from tiktok_ray.graph import Graph  # noqa: E402
-from tiktok_ray.placement import plan  # noqa: E402
+from tiktok_ray.run.worker import limit_memory  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
-from tiktok_ray.worker import limit_memory  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -9,7 +9,7 @@ import pytest
 import actors
 from benchmarks import gpu_budget as budget
 from tiktok_ray.graph import Graph
-from tiktok_ray.placement import Card, plan
+from tiktok_ray.run.placement import Card, plan
 from tiktok_ray.settings import Settings
 
 

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tiktok_ray import inference
-from tiktok_ray.inference import Choice, choose, noted, open_session
+from tiktok_ray.methods import inference
+from tiktok_ray.methods.inference import Choice, choose, noted, open_session
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tiktok_ray.jobs import (
+from tiktok_ray.serve.database import NewerRecords, set_aside, trouble
+from tiktok_ray.serve.jobs import (
     ENDED,
     POISON,
     RETRIES_S,
@@ -25,7 +26,6 @@ from tiktok_ray.jobs import (
     QueueFull,
     Request,
 )
-from tiktok_ray.records import NewerRecords, set_aside, trouble
 
 
 class Clock:
@@ -244,7 +244,7 @@ def test_what_was_accepted_survives_a_kill(tmp_path):
     code = f"""
         import os, signal
         from pathlib import Path
-        from tiktok_ray.jobs import Ledger, Request
+        from tiktok_ray.serve.jobs import Ledger, Request
         ledger = Ledger(Path({str(tmp_path / "jobs.sqlite")!r}))
         ledger.accept("a", Request(url="u"), digest="1")
         ledger.claim(alone=True)
@@ -263,7 +263,7 @@ def test_one_process_has_the_lease_until_it_dies(tmp_path):
     code = f"""
         import sys, time
         from pathlib import Path
-        from tiktok_ray.jobs import Lease
+        from tiktok_ray.serve.jobs import Lease
         lease = Lease(Path({str(path)!r}))
         print(lease.acquire(), flush=True)
         time.sleep(60)

@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_said_before_any_work(clip, quick, monkeypatch, mor
     def refuse(*_, **__):
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr("tiktok_ray.processes._spawn", refuse)
+    monkeypatch.setattr("tiktok_ray.run.processes._spawn", refuse)
     with pytest.raises(error, match=words):
         analyze(clip, settings=quick, **more)
     with pytest.raises(error, match=words):
@@ -143,7 +143,7 @@ def test_an_address_leads_to_that_ray(settings, monkeypatch):
     import ray
 
     from tiktok_ray.compose import make_graph, make_workers
-    from tiktok_ray.fleet import open_ray
+    from tiktok_ray.run.ray_actors import open_ray
 
     asked = []
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

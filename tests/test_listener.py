@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from tests.test_serve import form
-from tiktok_ray import listener, uploads
-from tiktok_ray.listener import DIRECT, listening
+from tiktok_ray.serve import listener, uploads
+from tiktok_ray.serve.listener import DIRECT, listening
 
 
 @contextlib.asynccontextmanager

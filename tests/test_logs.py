@@ -29,7 +29,7 @@ def path(tmp_path):
 
 
 def test_a_line_is_json_with_the_identifier_and_what_was_given(path):
-    log = logging.getLogger("tiktok_ray.service")
+    log = logging.getLogger("tiktok_ray.serve.service")
     with logs.correlated("abc123"):
         log.info("took %s s", 3, extra={"analyzer": "cut_analysis", "seconds": 3.0})
     log.warning("alone")

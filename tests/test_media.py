@@ -6,8 +6,8 @@ from PIL import Image
 
 from tests.conftest import scene
 from tiktok_ray import media
-from tiktok_ray.clips import write_clip
 from tiktok_ray.media import InputError, decode, decord_objections, probe
+from tiktok_ray.media.writer import write_clip
 from tiktok_ray.settings import Settings, TrackSettings
 
 ALL = {"frames", "dense", "thumbs", "stills", "audio", "speech"}
@@ -311,7 +311,7 @@ def test_rotated_files_are_upright(real_media, settings):
 
 @pytest.mark.slow
 def test_speech_of_the_composite_is_where_it_is(real_media, settings):
-    from tiktok_ray import spans
+    from tiktok_ray.media import spans
 
     path = real_media / "video/short_vertical_composite.mp4"
     found = decode(path, {"speech"}, settings).tracks["speech"].spans

@@ -11,8 +11,7 @@ import pytest
 
 from actors.cut_analysis import CutAnalysis
 from tests.test_media_kinds import rms
-from tiktok_ray import spans
-from tiktok_ray.media import Decoded, InputError, decode
+from tiktok_ray.media import Decoded, InputError, decode, spans
 
 MAKER = Path(__file__).resolve().parents[2] / "shared" / "cases" / "make_cases.py"
 pytestmark = pytest.mark.slow

@@ -25,13 +25,13 @@ from tests.files import (
     with_matrix,
     with_standing_clock,
 )
-from tiktok_ray.clips import write_clip
-from tiktok_ray.intake import kind_of
 from tiktok_ray.media import InputError, decode, probe
 from tiktok_ray.media import clock as clocks
 from tiktok_ray.media.colour import WHITE_NITS, Coding, _to_709
 from tiktok_ray.media.container import Contents, Packets
 from tiktok_ray.media.sound import Sound, fold, mixed
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.net.fetch import kind_of
 from tiktok_ray.settings import TrackSettings
 
 RATE = 48_000
@@ -981,7 +981,7 @@ def test_a_still_picture_is_called_so(tmp_path, settings, name):
 
 
 def test_the_sound_of_a_photo_post_may_change_its_channels(tmp_path):
-    from tiktok_ray.slideshow import sound_of
+    from tiktok_ray.media.slideshow import sound_of
 
     path = tmp_path / "s.ts"
     parts = b""

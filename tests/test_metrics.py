@@ -16,11 +16,11 @@ from tests import fakes, promql
 from tests.test_batch import make_clips, runner_of
 from tests.test_dataset import report
 from tests.test_serve import form, served
-from tiktok_ray.batch import Batch, PortTaken, counted
-from tiktok_ray.dataset import Destination
-from tiktok_ray.manifest import entries
-from tiktok_ray.metrics import Metrics, RayMirror
-from tiktok_ray.through import Through
+from tiktok_ray.batch.dataset import Destination
+from tiktok_ray.batch.manifest import entries
+from tiktok_ray.batch.runner import Batch, PortTaken, counted
+from tiktok_ray.run.metrics import Metrics, RayMirror
+from tiktok_ray.serve.client import Through
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 

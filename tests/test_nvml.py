@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tiktok_ray import doctor, placement, watch, worker
-from tiktok_ray.nvml import CardNow, NoDriver, NvmlError, cards, taken_by_process
+from tiktok_ray.ops import doctor, monitoring
+from tiktok_ray.run import placement, worker
+from tiktok_ray.run.nvml import CardNow, NoDriver, NvmlError, cards, taken_by_process
 from tiktok_ray.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,7 @@ def test_those_who_ask(nvml, monkeypatch):
     monkeypatch.setattr("os.getpid", lambda: 2)
     assert worker._vram_gib(by_torch=False) == 7.0
     planned = [{"index": 2, "planned_gib": 1.0}]
-    assert watch._cards(planned) == [{"index": 2, "planned_gib": 1.0, "used_gib": 2.0}]
+    assert monitoring._cards(planned) == [{"index": 2, "planned_gib": 1.0, "used_gib": 2.0}]
     found = [f.found for f in doctor._card()]
     assert "0: card 0, 6.0 of 24.0 GiB used, driver 570.1" in found
     assert nvml.opened == 0
@@ -39,7 +40,7 @@ def test_without_a_driver_there_is_no_card(nvml, monkeypatch):
         cards()
     assert taken_by_process() == {}
     assert placement.cards_here(Settings()) == ()
-    assert watch._cards([{"index": 0}]) == [{"index": 0, "used_gib": None}]
+    assert monitoring._cards([{"index": 0}]) == [{"index": 0, "used_gib": None}]
     assert [f.state for f in doctor._card()] == ["note"]
 
 
@@ -49,7 +50,7 @@ def test_a_card_that_fails_is_told_and_nvml_is_closed(nvml, monkeypatch):
     with pytest.raises(NvmlError, match="fell off the bus"):
         placement.cards_here(Settings())
     assert taken_by_process() == {}
-    assert watch._cards([{"index": 0}]) == [{"index": 0, "used_gib": None}]
+    assert monitoring._cards([{"index": 0}]) == [{"index": 0, "used_gib": None}]
     assert nvml.opened == 0
 
 

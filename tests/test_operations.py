@@ -24,9 +24,11 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.made_outputs import run as made_run
-from tiktok_ray import jobs, logs, operations, systemd, upkeep, watch
+from tiktok_ray import logs
 from tiktok_ray.cli import app
-from tiktok_ray.jobs import Ledger
+from tiktok_ray.ops import monitoring, service_commands, systemd
+from tiktok_ray.serve import jobs, service_home
+from tiktok_ray.serve.jobs import Ledger
 from tiktok_ray.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -202,16 +204,16 @@ def report_text(source="clip"):
 @pytest.fixture
 def lived_in(settings):
     """A home with three jobs, two of them done with results."""
-    from tiktok_ray.store import Store
+    from tiktok_ray.serve.store import Store
 
-    ledger = Ledger(settings.home / upkeep.LEDGER)
-    store = Store(settings.home / upkeep.RESULTS)
+    ledger = Ledger(settings.home / service_home.LEDGER)
+    store = Store(settings.home / service_home.RESULTS)
     for n in range(3):
         ledger.accept(f"{n:024x}", jobs.Request(upload=f"clip{n}.mp4"), digest=str(n))
     for n in range(2):
         job = ledger.claim(alone=True)
         store.publish(job.id, report_text(f"clip{n}"))
-        (settings.home / upkeep.RESULTS / job.id / "video").write_bytes(b"v" * 1000)
+        (settings.home / service_home.RESULTS / job.id / "video").write_bytes(b"v" * 1000)
         ledger.finish(job.id, "done", result=job.id)
     yield settings
     ledger.close()
@@ -232,8 +234,8 @@ def test_a_backup_comes_back_whole(lived_in, run, tmp_path):
     assert str(file) in done.stdout
     assert file.stat().st_mode & 0o077 == 0
     other = lived_in.model_copy(update={"home": tmp_path / "elsewhere"})
-    assert upkeep.restore(other, file) == {"jobs": 3, "results": 2}
-    assert tables(other.home / upkeep.LEDGER) == tables(lived_in.home / upkeep.LEDGER)
+    assert service_home.restore(other, file) == {"jobs": 3, "results": 2}
+    assert tables(other.home / service_home.LEDGER) == tables(lived_in.home / service_home.LEDGER)
     for n in range(2):
         name = f"results/{n:024x}/report.json"
         assert (other.home / name).read_bytes() == (lived_in.home / name).read_bytes()
@@ -242,7 +244,7 @@ def test_a_backup_comes_back_whole(lived_in, run, tmp_path):
 
 
 def test_videos_are_in_the_backup_when_asked_for(lived_in, tmp_path):
-    file = upkeep.back_up(lived_in, tmp_path / "b", videos=True)
+    file = service_home.back_up(lived_in, tmp_path / "b", videos=True)
     with tarfile.open(file) as tar:
         assert sum(name.endswith("/video") for name in tar.getnames()) == 2
 
@@ -251,7 +253,7 @@ def test_a_backup_is_whole_while_jobs_are_accepted(lived_in, tmp_path):
     stop = threading.Event()
 
     def write():
-        ledger, n = Ledger(lived_in.home / upkeep.LEDGER), 100
+        ledger, n = Ledger(lived_in.home / service_home.LEDGER), 100
         while not stop.is_set():
             ledger.accept(f"{n:024x}", jobs.Request(upload="x"), digest=str(n))
             n += 1
@@ -262,7 +264,7 @@ def test_a_backup_is_whole_while_jobs_are_accepted(lived_in, tmp_path):
     try:
         for n in range(3):
             copy = tmp_path / f"{n}.sqlite"
-            upkeep.copy_database(lived_in.home / upkeep.LEDGER, copy)
+            service_home.copy_database(lived_in.home / service_home.LEDGER, copy)
             found = tables(copy)
             assert len(found["jobs"]) + 4 == len(found["events"])
     finally:
@@ -278,24 +280,24 @@ def test_old_backups_make_room(lived_in, tmp_path):
         path.touch()
     other = folder / "mine.tar.gz"
     other.touch()
-    made = upkeep.back_up(lived_in, folder, keep=2)
+    made = service_home.back_up(lived_in, folder, keep=2)
     assert set(folder.iterdir()) == {old[2], made, other}
 
 
 def test_a_backup_that_does_not_fit_is_refused(lived_in, tmp_path):
     full = lived_in.model_copy(update={"disk_reserve_gib": 1e9})
-    with pytest.raises(upkeep.CannotKeep, match="--into"):
-        upkeep.back_up(full, tmp_path)
+    with pytest.raises(service_home.CannotKeep, match="--into"):
+        service_home.back_up(full, tmp_path)
     assert list(tmp_path.glob("tiktok-ray-*")) == []
 
 
 def test_nothing_is_restored_over_what_is_there(lived_in, run, tmp_path):
-    file = upkeep.back_up(lived_in, tmp_path)
-    before = tables(lived_in.home / upkeep.LEDGER)
+    file = service_home.back_up(lived_in, tmp_path)
+    before = tables(lived_in.home / service_home.LEDGER)
     done = run("maintain", "restore", file)
     assert done.exit_code == 1
     assert "is there" in done.stderr
-    assert tables(lived_in.home / upkeep.LEDGER) == before
+    assert tables(lived_in.home / service_home.LEDGER) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
@@ -306,8 +308,8 @@ def test_what_is_no_backup_is_not_restored(settings, tmp_path, content):
             tar.add(__file__, "other.py")
     else:
         file.write_bytes(content)
-    with pytest.raises(upkeep.CannotKeep):
-        upkeep.restore(settings, file)
+    with pytest.raises(service_home.CannotKeep):
+        service_home.restore(settings, file)
     assert list(settings.home.iterdir()) == []
 
 
@@ -315,32 +317,37 @@ def test_a_backup_that_climbs_out_is_refused(settings, tmp_path):
     file = tmp_path / "evil.tar.gz"
     with tarfile.open(file, "w:gz") as tar:
         tar.add(__file__, "../../escaped.py")
-    with pytest.raises(upkeep.CannotKeep):
-        upkeep.restore(settings, file)
+    with pytest.raises(service_home.CannotKeep):
+        service_home.restore(settings, file)
     assert not (tmp_path / "escaped.py").exists()
 
 
 def test_retention_removes_what_is_old(lived_in, run):
-    assert upkeep.retain(lived_in) == dict.fromkeys(("results", "jobs", "leftovers", "logs"), 0)
-    with sqlite3.connect(lived_in.home / upkeep.LEDGER) as db:
+    assert service_home.retain(lived_in) == dict.fromkeys(
+        ("results", "jobs", "leftovers", "logs"), 0
+    )
+    with sqlite3.connect(lived_in.home / service_home.LEDGER) as db:
         db.execute("UPDATE jobs SET ended = ended - 31 * 86400")
-    for report in (lived_in.home / upkeep.RESULTS).glob("*/report.json"):
+    for report in (lived_in.home / service_home.RESULTS).glob("*/report.json"):
         os.utime(report, (time.time() - 31 * 86400,) * 2)
     packed = lived_in.home / "logs" / "service-1.jsonl.gz"
     packed.parent.mkdir()
     packed.touch()
     os.utime(packed, (1, 1))
     for name, age in (("a" * 24, 7200), ("b" * 24, 60), (f"{2:024x}", 7200)):
-        folder = lived_in.home / upkeep.WORK / name
+        folder = lived_in.home / service_home.WORK / name
         folder.mkdir(parents=True)
         os.utime(folder, (time.time() - age,) * 2)
-    picture = lived_in.home / upkeep.WORK / f"{'c' * 24}.jpg"
+    picture = lived_in.home / service_home.WORK / f"{'c' * 24}.jpg"
     picture.touch()
     os.utime(picture, (1, 1))
     assert "2 results, 2 jobs, 2 leftovers, 1 logs" in run("maintain", "retention").stdout
     # What still arrives stays, and so does the upload of a job that waits.
-    assert {p.name for p in (lived_in.home / upkeep.WORK).iterdir()} == {"b" * 24, f"{2:024x}"}
-    assert Ledger(lived_in.home / upkeep.LEDGER).counts()["queued"] == 1
+    assert {p.name for p in (lived_in.home / service_home.WORK).iterdir()} == {
+        "b" * 24,
+        f"{2:024x}",
+    }
+    assert Ledger(lived_in.home / service_home.LEDGER).counts()["queued"] == 1
 
 
 def test_logs_are_rotated_by_command(run, settings):
@@ -364,7 +371,7 @@ def child(mark):
     """A process with that mark, once it runs."""
     made = subprocess.Popen(
         [sys.executable, "-c", IDLE],
-        env={**os.environ, upkeep.MARK: mark},
+        env={**os.environ, service_home.MARK: mark},
         stdout=subprocess.PIPE,
     )
     assert made.stdout is not None
@@ -382,9 +389,9 @@ def orphans(settings):
     gone.wait()
     me = psutil.Process()
     marks = {
-        "stale": upkeep.Owner(gone.pid, time.time() - 5, home).mark(),
-        "living": upkeep.Owner(me.pid, me.create_time(), home).mark(),
-        "elsewhere": upkeep.Owner(gone.pid, time.time() - 5, home + "2").mark(),
+        "stale": service_home.Owner(gone.pid, time.time() - 5, home).mark(),
+        "living": service_home.Owner(me.pid, me.create_time(), home).mark(),
+        "elsewhere": service_home.Owner(gone.pid, time.time() - 5, home + "2").mark(),
         "nobody": "",
     }
     made = {name: child(mark) for name, mark in marks.items()}
@@ -399,22 +406,22 @@ def test_only_what_is_truly_stale_is_ended(orphans, settings, run):
     assert "would end: 1 processes" in looked.stdout
     assert str(orphans["stale"].pid) in looked.stdout
     assert orphans["stale"].poll() is None
-    assert [v.state for v in watch._left(settings)] == ["bad"]
+    assert [v.state for v in monitoring._left(settings)] == ["bad"]
     assert "ended: 1 processes" in run("maintain", "cleanup").stdout
     assert orphans["stale"].poll() is not None
     assert {n for n, p in orphans.items() if p.poll() is None} == {"living", "elsewhere", "nobody"}
-    assert upkeep.clean(settings).processes == []
+    assert service_home.clean(settings).processes == []
 
 
 def test_a_number_that_another_process_got_is_no_owner():
     me = psutil.Process()
-    assert upkeep.Owner(me.pid, me.create_time(), "x").alive()
-    assert not upkeep.Owner(me.pid, me.create_time() - 100, "x").alive()
-    assert upkeep.process_of(me.pid, me.create_time()) == me
-    assert upkeep.process_of(2**22 + 1, me.create_time()) is None
-    owner = upkeep.Owner(12, 34.5, "/a:b/c")
-    assert upkeep.Owner.of(owner.mark()) == owner
-    assert upkeep.Owner.of("") is None
+    assert service_home.Owner(me.pid, me.create_time(), "x").alive()
+    assert not service_home.Owner(me.pid, me.create_time() - 100, "x").alive()
+    assert service_home.process_of(me.pid, me.create_time()) == me
+    assert service_home.process_of(2**22 + 1, me.create_time()) is None
+    owner = service_home.Owner(12, 34.5, "/a:b/c")
+    assert service_home.Owner.of(owner.mark()) == owner
+    assert service_home.Owner.of("") is None
 
 
 def test_semaphores_that_nobody_has_are_removed(tmp_path):
@@ -426,9 +433,9 @@ def test_semaphores_that_nobody_has_are_removed(tmp_path):
         if name != "sem.mp-young":
             os.utime(path, (1, 1))
     with (tmp_path / "sem.mp-held").open("r+b") as file, mmap.mmap(file.fileno(), 32):
-        assert upkeep.abandoned_semaphores(tmp_path) == [tmp_path / "sem.mp-dead"]
+        assert service_home.abandoned_semaphores(tmp_path) == [tmp_path / "sem.mp-dead"]
     both = [tmp_path / "sem.mp-dead", tmp_path / "sem.mp-held"]
-    assert upkeep.abandoned_semaphores(tmp_path) == both
+    assert service_home.abandoned_semaphores(tmp_path) == both
 
 
 def test_sessions_of_dead_services_are_removed_and_no_others(settings, tmp_path, monkeypatch):
@@ -437,10 +444,10 @@ def test_sessions_of_dead_services_are_removed_and_no_others(settings, tmp_path,
     monkeypatch.setattr("tempfile.tempdir", None)
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
-    monkeypatch.setenv(upkeep.MARK, "")
-    upkeep.own(settings)
+    monkeypatch.setenv(service_home.MARK, "")
+    service_home.own(settings)
     now = time.time()
-    with (settings.home / upkeep.STARTS).open("a") as file:
+    with (settings.home / service_home.STARTS).open("a") as file:
         file.write(json.dumps({"pid": gone.pid, "started": now - 30}) + "\n")
 
     def session(at, pid):
@@ -453,11 +460,11 @@ def test_sessions_of_dead_services_are_removed_and_no_others(settings, tmp_path,
     others = [session(now - 20, os.getpid()), session(now - 20, gone.pid + 1)]
     others.append(session(now - 86_400, gone.pid))
     (tmp_path / "ray" / "session_latest").symlink_to(ours)
-    assert upkeep.dead_sessions(settings) == [ours]
+    assert service_home.dead_sessions(settings) == [ours]
     mine = Path(os.environ["TMPDIR"])
     dead = mine.with_name(f"{gone.pid}-{now - 30:.2f}")
     dead.mkdir()
-    upkeep.clean(settings)
+    service_home.clean(settings)
     assert not ours.exists()
     assert not dead.exists()
     assert mine.is_dir()
@@ -583,7 +590,7 @@ def test_monitor_says_when_nobody_answers(run, monkeypatch, settings):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         monkeypatch.setenv("TIKTOK_RAY_PORT", str(unused.getsockname()[1]))
     done = run("monitor", "--once", "--log")
-    assert done.exit_code == operations.ILL
+    assert done.exit_code == service_commands.ILL
     assert "refused" in done.stderr
     assert "down" in (settings.home / "logs" / "monitor.jsonl").read_text()
 
@@ -592,7 +599,7 @@ def test_the_token_is_shown_to_the_service_and_to_nobody_else(service, run, monk
     service.token = "hunter2hunter2"
     done = run("health", "--fix")
     # A service that answers is not restarted because this command lacks the token.
-    assert done.exit_code == operations.ATTENTION
+    assert done.exit_code == service_commands.ATTENTION
     assert "restart" not in done.stdout
     assert "TIKTOK_RAY_TOKEN" in done.stdout.replace("\n", "")
     monkeypatch.setenv("TIKTOK_RAY_TOKEN", "hunter2hunter2")
@@ -623,13 +630,13 @@ def test_health_by_exit_code(service, run, change, code, check):
 
 def test_a_service_that_starts_is_waited_for(service, run, settings):
     del service.answers["/health"]
-    assert run("health").exit_code == operations.ILL
+    assert run("health").exit_code == service_commands.ILL
     me = psutil.Process()
     here = settings.model_copy(update={"port": service.server_address[1]})
-    part = child(upkeep.Owner(me.pid, me.create_time(), str(settings.home.resolve())).mark())
+    part = child(service_home.Owner(me.pid, me.create_time(), str(settings.home.resolve())).mark())
     try:
-        young = watch.judge(here, now=me.create_time() + 30)
-        old = watch.judge(here, now=me.create_time() + 2 * watch.STARTING_S)
+        young = monitoring.judge(here, now=me.create_time() + 30)
+        old = monitoring.judge(here, now=me.create_time() + 2 * monitoring.STARTING_S)
     finally:
         part.kill()
         part.wait()
@@ -641,13 +648,13 @@ def test_a_job_that_never_ends_is_told(service, run):
     old = job("2" * 24, "running", started=time.time() - 4000)
     service.answers["/jobs?state=running&limit=100"] = {"jobs": [old]}
     done = run("health")
-    assert done.exit_code == operations.ATTENTION
+    assert done.exit_code == service_commands.ATTENTION
     assert "2" * 24 in done.stdout.replace("\n", "")
 
 
 @pytest.mark.usefixtures("service")
 def test_fix_ends_leftovers_and_says_so(orphans, run):
-    assert run("health").exit_code == operations.ATTENTION
+    assert run("health").exit_code == service_commands.ATTENTION
     done = run("health", "--fix")
     assert done.exit_code == 0, done.output
     assert "ended 1 processes" in done.stdout
@@ -657,7 +664,7 @@ def test_fix_ends_leftovers_and_says_so(orphans, run):
 def test_fix_restarts_the_installed_unit_and_waits(service, run, settings, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(settings.home.parent / "config"))
     answers = service.answers.pop("/health")
-    ill = watch.judge(settings.model_copy(update={"port": service.server_address[1]}))
+    ill = monitoring.judge(settings.model_copy(update={"port": service.server_address[1]}))
     asked = []
 
     def restart(form):
@@ -666,12 +673,12 @@ def test_fix_restarts_the_installed_unit_and_waits(service, run, settings, monke
         return ""
 
     here = settings.model_copy(update={"port": service.server_address[1]})
-    assert "nothing restarted" in operations.mend(here, ill, restart)[0]
+    assert "nothing restarted" in service_commands.mend(here, ill, restart)[0]
     run("install-service", "--user", "--program", PROGRAM)
-    [said] = operations.mend(here, ill, restart)
+    [said] = service_commands.mend(here, ill, restart)
     assert asked == ["user"]
     assert "it answers after" in said
-    [said] = operations.mend(here, ill, lambda _: "no such bus")
+    [said] = service_commands.mend(here, ill, lambda _: "no such bus")
     assert said == "could not restart the user unit: no such bus"
 
 
@@ -722,12 +729,12 @@ class TestWhatStopsAStart:
 
     @pytest.fixture
     def refused(self, settings):
-        from tiktok_ray import serving
+        from tiktok_ray.ops import lifecycle
 
         def refused(**changes):
             said = []
-            with pytest.raises(serving.CannotServe) as caught:
-                serving._open_home(settings.model_copy(update=changes), said.append)
+            with pytest.raises(lifecycle.CannotServe) as caught:
+                lifecycle._open_home(settings.model_copy(update=changes), said.append)
             return str(caught.value)
 
         return refused
@@ -736,8 +743,8 @@ class TestWhatStopsAStart:
         assert "did you mean cut_analysis" in refused(options={"cut_analyses": {}})
 
     def test_a_newer_ledger(self, refused, settings):
-        Ledger(settings.home / upkeep.LEDGER).close()
-        with sqlite3.connect(settings.home / upkeep.LEDGER) as db:
+        Ledger(settings.home / service_home.LEDGER).close()
+        with sqlite3.connect(settings.home / service_home.LEDGER) as db:
             db.execute("PRAGMA user_version = 7")
         assert "newer version" in refused()
 
@@ -749,18 +756,18 @@ class TestWhatStopsAStart:
         def refuse(*_, **__):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr("tiktok_ray.serving.Store", refuse)
+        monkeypatch.setattr("tiktok_ray.ops.lifecycle.Store", refuse)
         assert "maintain retention" in refused()
 
     def test_what_is_set_aside_is_named(self, settings):
-        from tiktok_ray import serving
+        from tiktok_ray.ops import lifecycle
 
         settings.home.mkdir()
-        (settings.home / upkeep.LEDGER).write_text("no database" * 500)
+        (settings.home / service_home.LEDGER).write_text("no database" * 500)
         said = []
-        serving._open_home(settings, said.append)
+        lifecycle._open_home(settings, said.append)
         assert len(said) == 1
-        assert upkeep.LEDGER in said[0]
+        assert service_home.LEDGER in said[0]
 
 
 class TestRayIsWatched:
@@ -768,11 +775,11 @@ class TestRayIsWatched:
 
     @pytest.fixture
     def watched(self, monkeypatch):
-        from tiktok_ray import serving
+        from tiktok_ray.ops import lifecycle
 
-        monkeypatch.setattr(serving, "LOOK_S", 0.02)
-        monkeypatch.setattr(serving, "OWE_S", 0.5)
-        made = serving._Ray()
+        monkeypatch.setattr(lifecycle, "LOOK_S", 0.02)
+        monkeypatch.setattr(lifecycle, "OWE_S", 0.5)
+        made = lifecycle._Ray()
         yield made
         made.leave()
 
@@ -823,20 +830,20 @@ class TestRayIsWatched:
 
 def test_broken_lines_of_starts_stop_nothing(settings):
     settings.home.mkdir()
-    (settings.home / upkeep.STARTS).write_bytes(b'{"pid": 1}\n[]\n\xff\xfe{\n"x"\n')
-    assert upkeep.dead_sessions(settings) == []
-    upkeep._remember(settings.home / upkeep.STARTS, upkeep.Owner(7, 8.0, ""))
-    assert upkeep._starts(settings.home / upkeep.STARTS) == [(7, 8.0)]
-    (settings.home / upkeep.STARTS).unlink()
-    (settings.home / upkeep.STARTS).mkdir()
-    upkeep._remember(settings.home / upkeep.STARTS, upkeep.Owner(7, 8.0, ""))
+    (settings.home / service_home.STARTS).write_bytes(b'{"pid": 1}\n[]\n\xff\xfe{\n"x"\n')
+    assert service_home.dead_sessions(settings) == []
+    service_home._remember(settings.home / service_home.STARTS, service_home.Owner(7, 8.0, ""))
+    assert service_home._starts(settings.home / service_home.STARTS) == [(7, 8.0)]
+    (settings.home / service_home.STARTS).unlink()
+    (settings.home / service_home.STARTS).mkdir()
+    service_home._remember(settings.home / service_home.STARTS, service_home.Owner(7, 8.0, ""))
 
 
 def test_retention_frees_a_disk_that_is_full(lived_in, monkeypatch):
     """Files go although nothing can be written about it, and the cache goes too."""
-    for report in (lived_in.home / upkeep.RESULTS).glob("*/report.json"):
+    for report in (lived_in.home / service_home.RESULTS).glob("*/report.json"):
         os.utime(report, (time.time() - 31 * 86400,) * 2)
-    cache = lived_in.home / upkeep.CACHE
+    cache = lived_in.home / service_home.CACHE
     cache.mkdir(exist_ok=True)
     (cache / f"plain-{1:032x}.json").write_text("x" * 1000)
 
@@ -845,12 +852,12 @@ def test_retention_frees_a_disk_that_is_full(lived_in, monkeypatch):
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
 
-    monkeypatch.setattr("tiktok_ray.store.Store", refuse)
+    monkeypatch.setattr("tiktok_ray.serve.store.Store", refuse)
     greedy = lived_in.model_copy(update={"disk_reserve_gib": 1e6})
-    gone = upkeep.retain(greedy)
+    gone = service_home.retain(greedy)
     assert (gone["results"], gone["cached_bytes"]) == (2, 1000)
     assert "full" in gone["left undone"]
-    assert list((lived_in.home / upkeep.RESULTS).glob("*/report.json")) == []
+    assert list((lived_in.home / service_home.RESULTS).glob("*/report.json")) == []
     assert list(cache.iterdir()) == []
 
 
@@ -895,7 +902,7 @@ def test_the_containers_health_check_shows_the_token(monkeypatch, capsys):
         for token, code in (("s3cret", 0), ("wrong", 1)):
             monkeypatch.setenv("TIKTOK_RAY_TOKEN", token)
             with pytest.raises(SystemExit) as ended:
-                watch.main()
+                monitoring.main()
             assert ended.value.code == code
     finally:
         server.shutdown()
@@ -905,10 +912,12 @@ def test_the_containers_health_check_shows_the_token(monkeypatch, capsys):
 
 def test_a_home_with_a_long_path_has_its_sockets_elsewhere(settings, tmp_path):
     short = settings.model_copy(update={"home": Path("/tmp/h")})
-    assert upkeep.temporaries(short) == Path("/tmp/h/tmp")
+    assert service_home.temporaries(short) == Path("/tmp/h/tmp")
     long = settings.model_copy(update={"home": tmp_path / ("x" * 60)})
-    place = upkeep.temporaries(long)
+    place = service_home.temporaries(long)
     socket_below = place / "1234567-1234567890.12" / "pymp-12345678" / "listener-12345678"
     assert len(str(socket_below)) <= 107
-    assert place == upkeep.temporaries(long)
-    assert place != upkeep.temporaries(long.model_copy(update={"home": tmp_path / ("y" * 60)}))
+    assert place == service_home.temporaries(long)
+    assert place != service_home.temporaries(
+        long.model_copy(update={"home": tmp_path / ("y" * 60)})
+    )

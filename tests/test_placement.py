@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from actors import ANALYZERS
 from tiktok_ray.analyzer import Analyzer, Variant, Vram
-from tiktok_ray.placement import (
+from tiktok_ray.report import Output
+from tiktok_ray.run.placement import (
     CONTEXT_GIB,
     RESERVED_GIB,
     Card,
@@ -17,7 +18,6 @@ from tiktok_ray.placement import (
     gpu_share,
     plan,
 )
-from tiktok_ray.report import Output
 from tiktok_ray.settings import Settings
 
 
@@ -143,7 +143,7 @@ def test_in_ray_its_count_of_cards_holds(monkeypatch):
     """Ray empties CUDA_VISIBLE_DEVICES for processes that asked for no card."""
     import ray
 
-    from tiktok_ray.fleet import cards_of_node
+    from tiktok_ray.run.ray_actors import cards_of_node
 
     nodes = [
         {"NodeID": "there", "Resources": {"GPU": 3.0}},

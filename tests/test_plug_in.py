@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import scene
 from tiktok_ray import catalog
 from tiktok_ray.analyzer import Analyzer
-from tiktok_ray.clips import write_clip
 from tiktok_ray.graph import GraphError
+from tiktok_ray.media.writer import write_clip
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "examples" / "plug_in"

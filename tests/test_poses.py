@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktok_ray.methods import poses
+from tiktok_ray.methods.vision import poses
 
 #: A person upright, seen from the front, arms hanging; lengths in metres, y downwards. The
 #: person's left is on the right of the picture.

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.files import film, quarters, with_codec
-from tiktok_ray import cli, media, probing
-from tiktok_ray.media import InputError
+from tiktok_ray import cli, media
+from tiktok_ray.media import InputError, probing
 
 
 def test_a_probe_says_all_that_is_known(clip, settings):

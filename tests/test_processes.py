@@ -12,13 +12,12 @@ import psutil
 import pytest
 
 from tests import fakes
-from tiktok_ray import track_files
-from tiktok_ray.engine import Engine, Source
+from tiktok_ray.first_imports import alone, leave_behind
 from tiktok_ray.graph import Graph
-from tiktok_ray.imports import alone, leave_behind
-from tiktok_ray.media import Frames, InputError
-from tiktok_ray.placement import plan
-from tiktok_ray.processes import SHARED, ProcessWorkers, how_it_ended
+from tiktok_ray.media import Frames, InputError, track_files
+from tiktok_ray.run.engine import Engine, Source
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.processes import SHARED, ProcessWorkers, how_it_ended
 
 MODES = pytest.mark.parametrize("mode", ["threads", "processes"])
 INNOCENT = (fakes.Plain, fakes.Softly, fakes.Needy, fakes.Listener)
@@ -37,7 +36,7 @@ def engine_for(analyzers, settings, mode):
     graph = Graph(analyzers)
     made = plan(graph.analyzers.values(), settings)
     if mode == "ray":
-        from tiktok_ray.fleet import Fleet
+        from tiktok_ray.run.ray_actors import Fleet
 
         return Engine(graph, Fleet(graph, made, settings), settings)
     workers = ProcessWorkers(graph, made, settings, shared=mode == "threads")
@@ -177,7 +176,7 @@ DECODERS = {
 def in_children(folder, code):
     """Have our child processes run that before all else: Python imports this module as it starts."""
     (folder / "sitecustomize.py").write_text(
-        f"import sys\nif 'tiktok_ray.child' in sys.orig_argv:\n{textwrap.indent(code, '    ')}\n"
+        f"import sys\nif 'tiktok_ray.run.child' in sys.orig_argv:\n{textwrap.indent(code, '    ')}\n"
     )
 
 

@@ -5,8 +5,14 @@ import pytest
 
 from tests.sounds import noise, silence, tone, voice
 from tiktok_ray.media import AUDIO_RATE
-from tiktok_ray.methods.pyin import between, candidates, most_likely, normalised_difference, pyin
-from tiktok_ray.methods.pyin import threshold_chances as prior
+from tiktok_ray.methods.audio.pyin import (
+    between,
+    candidates,
+    most_likely,
+    normalised_difference,
+    pyin,
+)
+from tiktok_ray.methods.audio.pyin import threshold_chances as prior
 
 
 def track(samples):

@@ -53,8 +53,8 @@ def test_the_watch_sees_a_name_lookup():
 def test_native_code_meets_a_closed_door_and_python_keeps_its_proxy():
     code = """
 import ctypes, os
-from tiktok_ray.doors import close_native_door
-close_native_door()
+from tiktok_ray.net.telemetry_block import block_native_telemetry
+block_native_telemetry()
 native = ctypes.CDLL(None).getenv
 native.restype = ctypes.c_char_p
 print(os.environ["https_proxy"], native(b"https_proxy").decode(), native(b"no_proxy").decode())

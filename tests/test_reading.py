@@ -11,8 +11,8 @@ import pytest
 from actors.cut_analysis import Cuts
 from actors.speech_transcription import Transcript
 from tests.viewer_reports import every_status, report
-from tiktok_ray.reading import NoReport, Report
 from tiktok_ray.report import SCHEMA_VERSION, Output
+from tiktok_ray.reporting.reading import NoReport, Report
 
 HERE = Path(__file__).parent
 OLD = sorted((HERE / "reports").glob("*.json"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tiktok_ray.report import said
-from tiktok_ray.worker import failure
+from tiktok_ray.run.worker import failure
 
 ROOT = Path(__file__).parent.parent
 

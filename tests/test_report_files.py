@@ -7,7 +7,7 @@ import pytest
 from tests.made_outputs import run as made_run
 from tests.test_summary import info
 from tiktok_ray.report import Section, VideoReport
-from tiktok_ray.report_files import CannotWrite, check_folder, write_report
+from tiktok_ray.reporting.files import CannotWrite, check_folder, write_report
 
 
 def report(*names):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktok_ray.methods.sampling import holds, thin
+from tiktok_ray.methods.vision.sampling import holds, thin
 
 
 def test_every_second_sample_of_ten_a_second_remains_at_five():

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from benchmarks.field_examples import collected, paths
 from tests.made_outputs import run as made_run
 from tests.viewer_reports import every_status, report
-from tiktok_ray import schema
-from tiktok_ray.api import create_app
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.cli import app
 from tiktok_ray.json_text import WIDTH, json_text
 from tiktok_ray.report import SCHEMA_VERSION, VideoReport, undeclared
+from tiktok_ray.reporting import schema
+from tiktok_ray.serve.api import create_app
 
 GRAPH = make_graph()
 WHOLE = Draft202012Validator(schema.report_schema())

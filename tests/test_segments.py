@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.test_serve import changed_report, is_problem, result_of, served
 from tiktok_ray.cli import app
-from tiktok_ray.segments import BadDefinition, Definition, SchemaMismatch, segments_of
+from tiktok_ray.reporting.segments import BadDefinition, Definition, SchemaMismatch, segments_of
 
 
 def event(kind, label, start, end, analyzer, confidence=None):

@@ -19,15 +19,15 @@ import pytest
 from pydantic import SecretStr
 
 from tests import fakes
-from tiktok_ray import intake
-from tiktok_ray.api import create_app
 from tiktok_ray.graph import Graph
-from tiktok_ray.jobs import Ledger
-from tiktok_ray.listener import marked
-from tiktok_ray.local import LocalWorkers
-from tiktok_ray.outbound import Door
-from tiktok_ray.placement import plan
-from tiktok_ray.service import Arriving, Service
+from tiktok_ray.net import fetch
+from tiktok_ray.net.egress_proxy import Door
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.threads import LocalWorkers
+from tiktok_ray.serve.api import create_app
+from tiktok_ray.serve.jobs import Ledger
+from tiktok_ray.serve.listener import marked
+from tiktok_ray.serve.service import Arriving, Service
 
 HANG = {"plain": {"how": "hang"}}
 
@@ -341,7 +341,7 @@ async def test_what_a_dead_process_left_runs_again_and_is_published_once(clip, s
 
 async def test_what_the_disk_does_not_take_is_kept_until_it_does(clip, settings, monkeypatch):
     """The disk is full when the report is written, then when the ledger is: both come later."""
-    monkeypatch.setattr("tiktok_ray.service.FULL_S", 0.05)
+    monkeypatch.setattr("tiktok_ray.serve.service.FULL_S", 0.05)
     fulls = {
         "publish": OSError(errno.ENOSPC, "no space"),
         "finish": sqlite3.OperationalError("full"),
@@ -643,7 +643,7 @@ async def test_a_redirect_to_a_private_address_is_refused(settings, site, monkey
 
         return Door(resolve=resolve, dial=dial, budget=budget)
 
-    monkeypatch.setattr(intake, "opened", opened)
+    monkeypatch.setattr(fetch, "opened", opened)
     settings = settings.model_copy(update={"allowed_hosts": ("*",)})
     async with served(settings) as client:
         answer = await client.post(
@@ -1049,7 +1049,7 @@ async def test_a_waiting_job_is_cancelled_on_a_full_disk(clip, settings, monkeyp
 async def test_a_download_waits_for_the_disk(clip, settings, monkeypatch):
     tries = []
 
-    async def fetch(url, _, folder, *__, **___):
+    async def taking(url, _, folder, *__, **___):
         tries.append(url)
         if len(tries) == 1:
             client.service.free_gib = lambda: 0.0
@@ -1059,10 +1059,10 @@ async def test_a_download_waits_for_the_disk(clip, settings, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         target = folder / "video"
         target.write_bytes(clip.read_bytes())
-        return intake.Taken(target, url)
+        return fetch.Taken(target, url)
 
-    monkeypatch.setattr("tiktok_ray.service.take", fetch)
-    monkeypatch.setattr("tiktok_ray.service.FULL_S", 0.05)
+    monkeypatch.setattr("tiktok_ray.serve.service.take", taking)
+    monkeypatch.setattr("tiktok_ray.serve.service.FULL_S", 0.05)
     async with served(settings) as client:
         url = "https://www.tiktok.com/@a/video/1"
         id = (await client.post("/analyze", json={"url": url})).json()["id"]
@@ -1129,7 +1129,7 @@ async def test_what_nobody_wants_kept_goes(clip, settings, monkeypatch):
         kept = (await client.post("/analyze?wait=true", **form(clip))).headers["location"]
         await client.service._sweep()
         assert (await client.get(f"/results/{id}")).status_code == 200, "its sender has an hour"
-        monkeypatch.setattr("tiktok_ray.service.UNKEPT_S", -1.0)
+        monkeypatch.setattr("tiktok_ray.serve.service.UNKEPT_S", -1.0)
         await client.service._sweep()
         assert (await client.get(f"/results/{id}")).status_code == 404
         assert (await client.get(kept)).status_code == 200

@@ -14,17 +14,17 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from tests import fakes  # noqa: E402
-from tiktok_ray.fleet import open_ray, remove_actors  # noqa: E402
+from tiktok_ray.run.ray_actors import open_ray, remove_actors  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 def make_service(settings):
-    from tiktok_ray.fleet import Fleet
     from tiktok_ray.graph import Graph
-    from tiktok_ray.placement import plan
-    from tiktok_ray.service import Service
+    from tiktok_ray.run.placement import plan
+    from tiktok_ray.run.ray_actors import Fleet
+    from tiktok_ray.serve.service import Service
 
     graph = Graph([fakes.Plain, fakes.Tracked])
     made = plan(graph.analyzers.values(), settings)

@@ -17,11 +17,11 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 )
 
 from tests import fakes  # noqa: E402
-from tiktok_ray.api import create_app  # noqa: E402
 from tiktok_ray.graph import Graph  # noqa: E402
-from tiktok_ray.local import LocalWorkers  # noqa: E402
-from tiktok_ray.placement import plan  # noqa: E402
-from tiktok_ray.service import Service  # noqa: E402
+from tiktok_ray.run.placement import plan  # noqa: E402
+from tiktok_ray.run.threads import LocalWorkers  # noqa: E402
+from tiktok_ray.serve.api import create_app  # noqa: E402
+from tiktok_ray.serve.service import Service  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]

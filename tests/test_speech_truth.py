@@ -18,8 +18,8 @@ from benchmarks.dialogues import dialogue, diarization_error, without_speech
 from tests import spoken
 from tests.sounds import read
 from tiktok_ray.media import detect_speech
-from tiktok_ray.methods.speakers import VOICES, VoiceEncoder, turns
-from tiktok_ray.methods.whisper import READING_TOKENS, TOKENS_PER_S, WINDOW_S
+from tiktok_ray.methods.audio.speakers import VOICES, VoiceEncoder, turns
+from tiktok_ray.methods.audio.whisper import READING_TOKENS, TOKENS_PER_S, WINDOW_S
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiktok_ray import spans
-from tiktok_ray.methods.spoken_words import LATE_S, TOLERANCE_S, joined, settled, within, wordless
-from tiktok_ray.methods.whisper import HeardWord
-from tiktok_ray.spans import Span
+from tiktok_ray.media import spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.spoken_words import (
+    LATE_S,
+    TOLERANCE_S,
+    joined,
+    settled,
+    within,
+    wordless,
+)
+from tiktok_ray.methods.audio.whisper import HeardWord
 
 
 def word(text: str, start: float, end: float, doubtful: bool = False) -> HeardWord:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.files import film
 from tiktok_ray.media import InputError, pictures_at
-from tiktok_ray.stills import stills
+from tiktok_ray.media.stills import stills
 
 LEVELS = [20, 60, 100, 140, 180, 220]
 

@@ -14,10 +14,10 @@ import pytest
 
 from tests import fakes
 from tests.made_outputs import run as made_run
-from tiktok_ray import store as store_module
-from tiktok_ray.records import set_aside
 from tiktok_ray.report import Section, VideoInfo, VideoReport
-from tiktok_ray.store import Store
+from tiktok_ray.serve import store as store_module
+from tiktok_ray.serve.database import set_aside
+from tiktok_ray.serve.store import Store
 
 
 class Clock:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from actors.cross_analyzer_intelligence import findings
-from actors.cross_sources import Sources
+from actors.cross_analyzer_intelligence.sources import Sources
 from actors.speech_transcription import Before
 from actors.text_overlay import Unread
 from tests import made_outputs as made
-from tiktok_ray import summary as module
 from tiktok_ray.report import Missing, Output, Section, StreamInfo, VideoInfo, measured
-from tiktok_ray.summary import SAID, TOPICS, counted, listed, quoted, sentence
+from tiktok_ray.reporting import summary as module
+from tiktok_ray.reporting.summary import SAID, TOPICS, counted, listed, quoted, sentence
 
 
 def summarize(*given: Any) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def test_a_topic_that_cannot_be_told_is_named_and_the_others_are_told(monkeypatc
         yield
 
     topics = tuple(t._replace(tell=broken) if t.about == "pace" else t for t in TOPICS)
-    monkeypatch.setattr("tiktok_ray.summary.TOPICS", topics)
+    monkeypatch.setattr("tiktok_ray.reporting.summary.TOPICS", topics)
     lost = []
     told = {s["about"] for s in summarize(info(), world(), lost)["statements"]}
     assert told == {t.about for t in TOPICS} - {"pace"}

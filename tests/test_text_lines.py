@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tiktok_ray.media import Frames
-from tiktok_ray.methods.sampling import unchanged
-from tiktok_ray.methods.text_lines import (
+from tiktok_ray.methods.text.text_lines import (
     CHANGED,
     DRAWN,
     Line,
@@ -38,6 +37,7 @@ from tiktok_ray.methods.text_lines import (
     unread,
     vote,
 )
+from tiktok_ray.methods.vision.sampling import unchanged
 
 WIDTH, HEIGHT = 320, 192
 FONT = cv2.FontFace("sans")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tiktok_ray.methods.text_readers import (
+from tiktok_ray.methods.text.text_readers import (
     EASY_DEFAULT,
     EASY_OCR,
     PP_OCR,

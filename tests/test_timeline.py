@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actors.cut_analysis import Cuts, Shot, Transition
 from tests import made_outputs as made
 from tiktok_ray.report import Event, Kind, Output, Section, measured
-from tiktok_ray.timeline import merge
+from tiktok_ray.reporting.timeline import merge
 
 
 class Anything(Output):

@@ -14,8 +14,8 @@ from actors import ANALYZERS
 from tests import viewer_reports
 from tiktok_ray import viewer
 from tiktok_ray.cli import app, write_page
-from tiktok_ray.reading import Report
 from tiktok_ray.report import VideoReport
+from tiktok_ray.reporting.reading import Report
 from tiktok_ray.viewer.bundle import bundle
 from tiktok_ray.viewer.hints import hints
 

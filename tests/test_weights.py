@@ -28,11 +28,11 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.test_outbound import Server
-from tiktok_ray import pull as pulling
+from tests.test_egress_proxy import Server
 from tiktok_ray import weights as kept
 from tiktok_ray.analyzer import Analyzer, Variant
-from tiktok_ray.pull import PullError, pull, unpack
+from tiktok_ray.net import pull_weights as pulling
+from tiktok_ray.net.pull_weights import PullError, pull, unpack
 from tiktok_ray.report import Output
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import (

@@ -9,8 +9,8 @@ import time
 import pytest
 from jsonschema import Draft202012Validator
 
-from tiktok_ray import schema
-from tiktok_ray.reading import Report
+from tiktok_ray.reporting import schema
+from tiktok_ray.reporting.reading import Report
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1500)]
 
@@ -50,8 +50,8 @@ def leftovers():
 
 async def test_every_odd_file_ends_in_a_report_or_a_typed_error(real_media, real_models, tmp_path):
     from tiktok_ray.compose import make_graph, make_workers
-    from tiktok_ray.engine import Engine, Source
     from tiktok_ray.media import InputError
+    from tiktok_ray.run.engine import Engine, Source
     from tiktok_ray.settings import Settings
 
     settings = Settings(models=real_models, home=tmp_path)

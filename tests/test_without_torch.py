@@ -11,8 +11,8 @@ import pytest
 from actors.body_pose import BodyPose
 from actors.object_detection import ObjectDetection
 from tiktok_ray.analyzer import Variant
-from tiktok_ray.exporting import exported
-from tiktok_ray.methods.speakers import VOICES
+from tiktok_ray.methods.audio.speakers import VOICES
+from tiktok_ray.methods.onnx_export import exported
 
 #: What Python runs first in each process of the command: torch is noted and refused.
 REFUSED = """

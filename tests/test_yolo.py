@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktok_ray.exporting import ExportFailed
-from tiktok_ray.inference import Choice, choose
-from tiktok_ray.methods.yolo import GREY, InTorch, Yolo, checkpoint, pack, suppress, unpack
+from tiktok_ray.methods.inference import Choice, choose
+from tiktok_ray.methods.onnx_export import ExportFailed
+from tiktok_ray.methods.vision.yolo import GREY, InTorch, Yolo, checkpoint, pack, suppress, unpack
 
 
 def grey(height: int, width: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from tiktok_ray.report import (
     VideoInfo,
     VideoReport,
 )
-from tiktok_ray.timeline import merge
+from tiktok_ray.reporting.timeline import merge
 
 GRAPH = Graph(ANALYZERS)
 HOSTILE = (

@@ -38,16 +38,16 @@ for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
 
 if TYPE_CHECKING:
-    from tiktok_ray.engine import CapacityError as CapacityError
-    from tiktok_ray.engine import Progress as Progress
     from tiktok_ray.graph import GraphError as GraphError
     from tiktok_ray.library import Analyzed as Analyzed
     from tiktok_ray.library import aanalyze as aanalyze
     from tiktok_ray.library import analyze as analyze
     from tiktok_ray.library import analyze_many as analyze_many
     from tiktok_ray.media import InputError as InputError
-    from tiktok_ray.reading import NoReport as NoReport
-    from tiktok_ray.reading import Report as Report
+    from tiktok_ray.reporting.reading import NoReport as NoReport
+    from tiktok_ray.reporting.reading import Report as Report
+    from tiktok_ray.run.engine import CapacityError as CapacityError
+    from tiktok_ray.run.engine import Progress as Progress
     from tiktok_ray.settings import Settings as Settings
 
 #: What there is to import from here, and the module that has it: imported when first asked for.

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tiktok_ray import __version__, captions, exports, find, logs, operations
-from tiktok_ray.batch import app as batch_app
+from tiktok_ray import __version__, exports, logs
+from tiktok_ray.batch.runner import app as batch_app
 from tiktok_ray.commands import (
     Exit,
     explained,
@@ -39,11 +39,14 @@ from tiktok_ray.console import (
     table_of,
     told,
 )
+from tiktok_ray.exports import captions
 from tiktok_ray.files import write_whole
 from tiktok_ray.graph import Graph
 from tiktok_ray.json_text import json_text
+from tiktok_ray.ops import service_commands
 from tiktok_ray.report import VideoReport
-from tiktok_ray.report_files import Written, check_folder, file_name, write_report
+from tiktok_ray.reporting.files import Written, check_folder, file_name, write_report
+from tiktok_ray.serve import search_index
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import Weights
 
@@ -87,7 +90,7 @@ def options_of_all(
 
 models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
 app.add_typer(models_app, name="models", no_args_is_help=True)
-operations.register(app)
+service_commands.register(app)
 app.add_typer(batch_app, name="batch", no_args_is_help=True)
 
 
@@ -185,7 +188,7 @@ def probe(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
 ) -> None:
     """Show what is known of a file without analyzing it: streams, clocks, colours, sound."""
-    from tiktok_ray import probing
+    from tiktok_ray.media import probing
 
     with explained():
         found = probing.probed(file, open_settings())
@@ -270,7 +273,7 @@ def analyzers(
     ] = False,
 ) -> None:
     """List the analyzers: what each reads, and how it would run here; or their options."""
-    from tiktok_ray.placement import plan
+    from tiktok_ray.run.placement import plan
 
     graph = make_graph()
     if options:
@@ -325,7 +328,7 @@ def schema(
     ] = False,
 ) -> None:
     """Print the form of reports, or of an analyzer's output, as JSON Schema."""
-    from tiktok_ray import schema as forms
+    from tiktok_ray.reporting import schema as forms
 
     if markdown and name:
         raise typer.BadParameter("--markdown is of the whole report: leave out the name")
@@ -357,7 +360,7 @@ def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
 
 def _wanted_weights(names: list[str], settings: Settings, everything: bool) -> list[Weights]:
     """Weights of the named analyzers or with the named ids; all that this machine's plan wants."""
-    from tiktok_ray.placement import plan as make_plan
+    from tiktok_ray.run.placement import plan as make_plan
 
     graph = make_graph()
     known = {
@@ -383,7 +386,7 @@ def _pull(wanted: list[Weights], settings: Settings) -> list[str]:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from tiktok_ray.pull import PullError, Pulling, pull
+    from tiktok_ray.net.pull_weights import PullError, Pulling, pull
     from tiktok_ray.weights import Bundled
 
     failed = []
@@ -416,7 +419,7 @@ def _pull(wanted: list[Weights], settings: Settings) -> list[str]:
 
 def _export(weights: Weights, settings: Settings) -> list[str]:
     """Export weights for the CPU where that is done and has not been; the id if it failed."""
-    from tiktok_ray.exporting import ExportFailed, at_hand, exported
+    from tiktok_ray.methods.onnx_export import ExportFailed, at_hand, exported
 
     place = weights.locate(settings.models)
     if weights.recipe is None or place is None or at_hand(place, weights.recipe):
@@ -476,7 +479,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Show where each analyzer would run, in which variant, with all weights at hand."""
-    from tiktok_ray import placement
+    from tiktok_ray.run import placement
 
     settings = open_settings()
     cards: tuple[placement.Card, ...] | None = None
@@ -518,7 +521,7 @@ def plan(
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Check this machine; exit 1 if something must be mended."""
-    from tiktok_ray.doctor import examine
+    from tiktok_ray.ops.doctor import examine
 
     findings = examine(make_graph(), open_settings())
     _show([finding.__dict__ for finding in findings], as_json)
@@ -535,12 +538,12 @@ def serve(
     if "RAY_ADDRESS" not in os.environ:
         # Read when Ray is imported: a Ray of one machine then listens on loopback alone.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from tiktok_ray.serving import CannotServe, Died, run
+    from tiktok_ray.ops.lifecycle import CannotServe, Died, run
 
     with explained():
         settings = open_settings(host=host, port=port)
         try:
-            with operations.serving(settings):
+            with service_commands.serving(settings):
                 run(settings, console.print)
         except CannotServe as error:
             problem(str(error))
@@ -552,10 +555,10 @@ def serve(
 @app.command()
 def down() -> None:
     """End the service, and remove the actors that it left on a Ray that runs."""
-    from tiktok_ray import serving
+    from tiktok_ray.ops import lifecycle
 
     with explained():
-        if not serving.down(open_settings(), console.print):
+        if not lifecycle.down(open_settings(), console.print):
             console.print("nothing serves here")
 
 
@@ -564,7 +567,7 @@ def search(
     words: Annotated[list[str], typer.Argument(help='Words, "a phrase", begin*')],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="Joined by commas: " + ", ".join(find.KINDS)),
+        typer.Option("--kind", help="Joined by commas: " + ", ".join(search_index.KINDS)),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 20,
     as_json: Annotated[bool, typer.Option("--json")] = False,
@@ -574,13 +577,13 @@ def search(
         folder = open_settings().home / "results"
         query = " ".join(words)
         try:
-            kinds = find.kinds_of(kind)
-            find.matching(query)
+            kinds = search_index.kinds_of(kind)
+            search_index.matching(query)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-        hits: list[find.Hit] = []
+        hits: list[search_index.Hit] = []
         if folder.is_dir():
-            with contextlib.closing(find.Finder(folder)) as finder:
+            with contextlib.closing(search_index.Finder(folder)) as finder:
                 hits, _ = finder.search(query, kinds=kinds, limit=limit)
     rows = [hit.model_dump(exclude_none=True) for hit in hits]
     if as_json:
@@ -604,9 +607,9 @@ def mcp_server(
 
     Through the service that runs, or else through one of its own. Over HTTP: /mcp of the service.
     """
-    from tiktok_ray.agents import serve_stdio
-    from tiktok_ray.api import create_app
     from tiktok_ray.compose import make_own_service
+    from tiktok_ray.serve.api import create_app
+    from tiktok_ray.serve.mcp_server import serve_stdio
 
     with explained(answering=True):
         settings = open_settings()
@@ -689,7 +692,7 @@ def export_file(
 def _times_of(report: dict[str, Any], to: exports.To, video: Path | None) -> list[float] | None:
     """Times of the frames of the report's video, where they tell more than the report."""
     from tiktok_ray.files import sha256_of
-    from tiktok_ray.stills import frame_times
+    from tiktok_ray.media.stills import frame_times
 
     if video is None or not exports.wants_times(report, to):
         return None
@@ -705,7 +708,7 @@ def find_segments(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
 ) -> None:
     """Find stretches of a video by a definition of your own; see docs/segments.md. Prints JSON."""
-    from tiktok_ray import segments
+    from tiktok_ray.reporting import segments
 
     report = _read(result).plain()
     try:
@@ -732,7 +735,7 @@ def _deliver(text: str, out: Path | None, what: str) -> None:
 
 
 def _read(result: Path) -> VideoReport:
-    from tiktok_ray.reading import NoReport, Report
+    from tiktok_ray.reporting.reading import NoReport, Report
 
     try:
         return Report.load(result)

@@ -18,12 +18,12 @@ import typer
 
 from tiktok_ray import logs
 from tiktok_ray.console import problem
-from tiktok_ray.engine import CapacityError
 from tiktok_ray.graph import GraphError
 from tiktok_ray.media import InputError
-from tiktok_ray.placement import DoesNotFit
 from tiktok_ray.report import said
-from tiktok_ray.report_files import CannotWrite
+from tiktok_ray.reporting.files import CannotWrite
+from tiktok_ray.run.engine import CapacityError
+from tiktok_ray.run.placement import DoesNotFit
 from tiktok_ray.settings import Settings, UnknownSetting
 
 log = logging.getLogger("tiktok_ray.commands")

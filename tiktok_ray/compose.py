@@ -13,15 +13,15 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiktok_ray.cache import open_cache
 from tiktok_ray.catalog import make_graph
-from tiktok_ray.engine import Cache, Engine, Listener, Source, Workers
 from tiktok_ray.graph import Graph
 from tiktok_ray.report import VideoReport
+from tiktok_ray.run.cache import open_cache
+from tiktok_ray.run.engine import Cache, Engine, Listener, Source, Workers
 from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
-    from tiktok_ray.service import Service
+    from tiktok_ray.serve.service import Service
 
 __all__ = [
     "analyze_source",
@@ -41,17 +41,17 @@ REFUSED_S = 0.3
 
 def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> Workers:
     """Workers as the settings say, for many videos or a single one. Nothing is started yet."""
-    from tiktok_ray.placement import plan
+    from tiktok_ray.run.placement import plan
 
     graph.check_options(settings.options)
     made = plan(graph.analyzers.values(), settings)
     auto = "threads" if single and not made.cards and not ray_address(settings) else "ray"
     kind = auto if settings.workers == "auto" else settings.workers
     if kind != "ray":
-        from tiktok_ray.processes import ProcessWorkers
+        from tiktok_ray.run.processes import ProcessWorkers
 
         return ProcessWorkers(graph, made, settings, shared=kind == "threads")
-    from tiktok_ray.fleet import Fleet
+    from tiktok_ray.run.ray_actors import Fleet
 
     return Fleet(graph, made, settings)
 
@@ -78,9 +78,9 @@ def make_engine(settings: Settings, *, single: bool = False, cached: bool = True
 def make_service(settings: Settings) -> Service:
     """The service over a detached fleet, on the node where this is called."""
     from tiktok_ray import logs
-    from tiktok_ray.fleet import Fleet, cards_of_node
-    from tiktok_ray.placement import plan
-    from tiktok_ray.service import Service
+    from tiktok_ray.run.placement import plan
+    from tiktok_ray.run.ray_actors import Fleet, cards_of_node
+    from tiktok_ray.serve.service import Service
 
     logs.write_to(logs.log_file(settings.home))
     graph = make_graph()
@@ -90,7 +90,7 @@ def make_service(settings: Settings) -> Service:
 
 def make_own_service(settings: Settings) -> Service:
     """A service over workers of this process, which end with it."""
-    from tiktok_ray.service import Service
+    from tiktok_ray.serve.service import Service
 
     graph = make_graph()
     return Service(graph, make_workers(graph, settings, single=True), settings)
@@ -111,7 +111,7 @@ async def analyze_source(
     ``keep`` is called with the report and the video's file, which may be gone afterwards. Raises
     ``InputError``, ``GraphError`` and ``CapacityError``.
     """
-    from tiktok_ray.intake import take
+    from tiktok_ray.net.fetch import take
 
     make_graph().select(only, without)
     engine = make_engine(settings, single=True, cached=cached)

@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from tiktok_ray.engine import Progress
 from tiktok_ray.report import NOT_SELECTED, Section, StreamInfo, VideoReport
+from tiktok_ray.run.engine import Progress
 
 WIDTH_WHEN_PIPED = 160
 #: Most sentences, and most shots, that are listed.

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from tiktok_ray.compose import analyze_source, make_engine, make_graph
-from tiktok_ray.engine import Engine, Listener, Source
 from tiktok_ray.media import InputError
-from tiktok_ray.reading import Report
+from tiktok_ray.reporting.reading import Report
+from tiktok_ray.run.engine import Engine, Listener, Source
 from tiktok_ray.settings import Settings
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ async def _all(
 async def _report(
     engine: Engine, source: str, only: Collection[str], without: Collection[str]
 ) -> Report:
-    from tiktok_ray.intake import take
+    from tiktok_ray.net.fetch import take
 
     with tempfile.TemporaryDirectory(prefix="tiktok-ray-", ignore_cleanup_errors=True) as folder:
         taken = await take(source, engine.settings, Path(folder))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from tiktok_ray.exporting import Recipe
+    from tiktok_ray.methods.onnx_export import Recipe
 
 from tiktok_ray.files import sha256_of
 

@@ -139,7 +139,7 @@ class Bench:
         """A picture of the media folder as a static video at 30 fps."""
         import cv2
 
-        from tiktok_ray.clips import write_clip
+        from tiktok_ray.media.writer import write_clip
 
         clip = Path(self._scratch.name) / f"{Path(name).name}-{seconds:g}s.mp4"
         if not clip.is_file():

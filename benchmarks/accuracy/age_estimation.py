@@ -8,8 +8,8 @@ from pathlib import Path
 
 from actors.age_estimation import Faces
 from benchmarks.accuracy import Bench, Row
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Skip
+from tiktok_ray.media import spans
 
 COMPOSITE = "video/short_vertical_composite.mp4"
 #: Most faces at once, by eye.

@@ -9,8 +9,8 @@ import numpy as np
 
 from actors.object_detection import Objects, ObjectTrack
 from benchmarks.accuracy import Bench, Row
-from tiktok_ray.spans import share
-from tiktok_ray.tracks import iou
+from tiktok_ray.media.spans import share
+from tiktok_ray.methods.vision.box_tracks import iou
 
 COMPOSITE = "video/short_vertical_composite.mp4"
 EDGES = (0.0, 3.0, 6.0, 9.0, 14.0, 17.0, 20.0)

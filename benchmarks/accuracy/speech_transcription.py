@@ -31,13 +31,12 @@ from benchmarks.dialogues import (
     diarization_error,
     without_speech,
 )
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Partial, Skip
-from tiktok_ray.media import Audio, Levels, detect_speech
-from tiktok_ray.methods.speakers import turns
-from tiktok_ray.methods.whisper import Whisper
+from tiktok_ray.demo.speech_synthesis import SpokenWord
+from tiktok_ray.media import Audio, Levels, detect_speech, spans
+from tiktok_ray.methods.audio.speakers import turns
+from tiktok_ray.methods.audio.whisper import Whisper
 from tiktok_ray.report import Output
-from tiktok_ray.voice import SpokenWord
 
 COMPOSITE = "video/short_vertical_composite.mp4"
 SPOKEN = ((1.0, 2.1), (3.6, 5.3), (14.6, 16.7))
@@ -299,7 +298,7 @@ def playable(path: Path, folder: Path) -> Path:
     """The file itself if it has pictures, else its sound under a black one."""
     import av
 
-    from tiktok_ray.clips import write_clip
+    from tiktok_ray.media.writer import write_clip
 
     with av.open(str(path)) as container:
         attached = av.stream.Disposition.attached_pic

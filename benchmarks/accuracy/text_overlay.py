@@ -12,7 +12,7 @@ import numpy as np
 
 from actors.text_overlay import Overlay, Overlays
 from benchmarks.accuracy import Bench, Row
-from tiktok_ray.clips import write_clip
+from tiktok_ray.media.writer import write_clip
 
 COMPOSITE = "video/short_vertical_composite.mp4"
 SLIDE = (

@@ -23,7 +23,7 @@ from benchmarks.factory._pictures import (
     photograph,
 )
 from benchmarks.factory._scenes import Effect, Shot, Size, actor, shaken, shot
-from tiktok_ray.clips import write_clip
+from tiktok_ray.media.writer import write_clip
 
 VERSION = 2
 

@@ -22,11 +22,11 @@ from actors.age_estimation import (
     distribution,
 )
 from actors.cut_analysis import Cuts, Shot
-from tiktok_ray import inference
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
-from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
-from tiktok_ray.methods.face_tracks import (
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods import inference
+from tiktok_ray.methods.vision.face_tracks import (
     Sighting,
     best_moment,
     frontality,
@@ -35,7 +35,7 @@ from tiktok_ray.methods.face_tracks import (
     persons,
     pick,
 )
-from tiktok_ray.methods.faces import Detections, Guess, InsightFace, input_size
+from tiktok_ray.methods.vision.faces import Detections, Guess, InsightFace, input_size
 from tiktok_ray.settings import Settings
 
 SIZE = (160, 96)

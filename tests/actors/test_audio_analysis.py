@@ -41,9 +41,9 @@ from tests.sounds import (
 )
 from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import AUDIO_RATE, Speech
-from tiktok_ray.methods import loudness, rhythm, spectra
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio import loudness, rhythm, spectra
 from tiktok_ray.report import undeclared
-from tiktok_ray.spans import Span
 
 
 def heard(samples: Any, **more: Any) -> Any:
@@ -476,8 +476,8 @@ def test_music_has_a_pulse_and_a_key(real_media):
 @pytest.mark.slow
 def test_loudness_at_the_rate_of_the_file(tmp_path):
     """A stereo tone at 48 kHz through the encoder and the decoder: within 0.5 LU and 0.1 s."""
-    from tiktok_ray.clips import write_clip
     from tiktok_ray.media import decode
+    from tiktok_ray.media.writer import write_clip
     from tiktok_ray.settings import Settings
 
     t = np.arange(48_000 * 8) / 48_000

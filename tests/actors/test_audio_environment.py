@@ -28,14 +28,13 @@ from actors.audio_environment import (
 )
 from tests.sounds import audio_of, noise, read, silence, tone, voice
 from tests.spoken import speech_of
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Skip
-from tiktok_ray.clips import write_clip
-from tiktok_ray.media import AUDIO_RATE, decode
-from tiktok_ray.methods.audio_tags import BROAD, DETAILED, Spectrogrammer, under
+from tiktok_ray.media import AUDIO_RATE, decode, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.audio.audio_tags import BROAD, DETAILED, Spectrogrammer, under
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
-from tiktok_ray.spans import Span
 
 NAMES = ("Speech", "Animal", "Dog", "Whale vocalization", "Music", "Scary music", "Silence")
 

@@ -27,8 +27,8 @@ from actors.background_segmentation import (
 from actors.cut_analysis import Cuts, Shot
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.media import Frames
-from tiktok_ray.methods.places import SPEAKS_FOR, environment_of
-from tiktok_ray.methods.sampling import holds
+from tiktok_ray.methods.vision.sampling import holds
+from tiktok_ray.methods.vision.scene_classes import SPEAKS_FOR, environment_of
 from tiktok_ray.report import undeclared
 
 LABELS = ["wall", "building", "sky", "floor", "tree", "road", "person", "sea", "plant"]

@@ -15,12 +15,12 @@ from actors.body_pose import BodyPose, PoseOptions, Poses, held_gestures, postur
 from actors.cut_analysis import Cuts, Shot
 from tests.test_poses import CHIN_R, STANDING, UP_L, UP_R, moved
 from tiktok_ray.analyzer import Analyzer, Skip
-from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
-from tiktok_ray.methods.sampling import holds
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.vision.box_tracks import iou
+from tiktok_ray.methods.vision.sampling import holds
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
-from tiktok_ray.tracks import iou
 
 HEIGHT, WIDTH = 192, 128
 #: What a figure's colour says that it does.

@@ -21,7 +21,7 @@ from actors.camera_analysis import (
 from tests.cameras import HEIGHT, WIDTH, cuts_at, filmed, photo, tracks
 from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import Frames
-from tiktok_ray.methods.camera_motion import Steps, active, fit, similarity, spread, weights
+from tiktok_ray.methods.vision.camera_motion import Steps, active, fit, similarity, spread, weights
 
 X, Y = 600.0, 600.0
 STILL = (X, Y, 1.0, 0.0)
@@ -419,8 +419,8 @@ def test_runs_cover_what_is_true(flags: list[bool]) -> None:
 
 @pytest.mark.slow
 def test_a_decoded_file_moves_as_it_was_filmed(tmp_path: Path) -> None:
-    from tiktok_ray.clips import write_clip
     from tiktok_ray.media import decode
+    from tiktok_ray.media.writer import write_clip
     from tiktok_ray.settings import Settings
 
     path = lambda t: (X - 60 + 0.15 * WIDTH * t, Y, 2 ** (0.1 * t), 0.0)  # noqa: E731

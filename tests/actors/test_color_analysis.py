@@ -6,9 +6,9 @@ import pytest
 from actors import color_analysis as ca
 from actors.color_analysis import ColorAnalysis
 from tiktok_ray.analyzer import Analyzer
-from tiktok_ray.clips import write_clip
 from tiktok_ray.demo import photo
 from tiktok_ray.media import Frames, decode
+from tiktok_ray.media.writer import write_clip
 
 SIZE = (64, 48)
 

@@ -20,14 +20,14 @@ from actors.cross_analyzer_intelligence import (
     Findings,
     findings,
 )
-from actors.cross_captions import CaptionAudit, CaptionOptions, caption_audit
-from actors.cross_contradictions import Contradiction
-from actors.cross_findings import beat_match, pieces, text_matches, voices
-from actors.cross_insights import Insight
-from actors.cross_sources import CITED, Sources, cite, collected
-from actors.cross_speakers import SpeakerFace
-from actors.cross_subjects import mentioned
-from actors.cross_tags import Tag
+from actors.cross_analyzer_intelligence.captions import CaptionAudit, CaptionOptions, caption_audit
+from actors.cross_analyzer_intelligence.contradictions import Contradiction
+from actors.cross_analyzer_intelligence.findings import beat_match, pieces, text_matches, voices
+from actors.cross_analyzer_intelligence.insights import Insight
+from actors.cross_analyzer_intelligence.sources import CITED, Sources, cite, collected
+from actors.cross_analyzer_intelligence.speakers import SpeakerFace
+from actors.cross_analyzer_intelligence.subjects import mentioned
+from actors.cross_analyzer_intelligence.tags import Tag
 from actors.cut_analysis import CutAnalysis
 from actors.eye_tracking import EyeTracking
 from actors.object_detection import ObjectDetection
@@ -36,16 +36,15 @@ from actors.text_overlay import TextOverlay
 from tests import made_outputs as made
 from tests.conftest import scene
 from tests.sounds import clicks, read
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
-from tiktok_ray.clips import write_clip
-from tiktok_ray.media import AUDIO_RATE, Frames, Speech, decode
-from tiktok_ray.methods.alignment import aligned, paired, tokens
-from tiktok_ray.methods.coincidence import coincidence
-from tiktok_ray.methods.contrast import contrast_ratio
+from tiktok_ray.media import AUDIO_RATE, Frames, Speech, decode, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.audio.coincidence import coincidence
+from tiktok_ray.methods.text.alignment import aligned, paired, tokens
+from tiktok_ray.methods.vision.contrast import contrast_ratio
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
-from tiktok_ray.spans import Span
 
 NOTHING: dict[str, Any] = dict.fromkeys(OTHERS)
 

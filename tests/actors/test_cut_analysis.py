@@ -13,11 +13,11 @@ from PIL import Image
 
 from actors.cut_analysis import CutAnalysis, Cuts
 from tiktok_ray.analyzer import Analyzer
-from tiktok_ray.clips import write_clip
 from tiktok_ray.demo import photo
 from tiktok_ray.media import Frames, InputError, decode
-from tiktok_ray.methods.likeness import Pictures, isolation, turns
-from tiktok_ray.methods.shot_changes import blending, shape_of
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.vision.picture_similarity import Pictures, isolation, turns
+from tiktok_ray.methods.vision.shot_changes import blending, shape_of
 
 FPS = 30
 SIZE = (36, 64)

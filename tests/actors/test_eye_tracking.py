@@ -22,7 +22,7 @@ from tests.actors.test_age_estimation import analyzer as age_analyzer
 from tests.actors.test_age_estimation import cuts, faces_of, still, video
 from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import Frames, decode
-from tiktok_ray.methods.eyes import (
+from tiktok_ray.methods.vision.eyes import (
     EYES,
     IRIS_HEIGHT,
     IRIS_RADIUS,
@@ -40,7 +40,7 @@ from tiktok_ray.methods.eyes import (
     measure,
     true_runs,
 )
-from tiktok_ray.methods.faces import (
+from tiktok_ray.methods.vision.faces import (
     Landmarker,
     Landmarks,
     face_landmarker,

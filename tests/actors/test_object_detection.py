@@ -16,10 +16,10 @@ from scipy import ndimage
 from actors.cut_analysis import Cuts, Shot
 from actors.object_detection import ObjectDetection, ObjectOptions, Objects, describe
 from tiktok_ray.analyzer import Analyzer
-from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
-from tiktok_ray.methods.object_tracks import GROUPS, Seen, covered, join
-from tiktok_ray.methods.sampling import holds
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.vision.object_tracks import GROUPS, Seen, covered, join
+from tiktok_ray.methods.vision.sampling import holds
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
 

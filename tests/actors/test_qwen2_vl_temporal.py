@@ -15,10 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.cut_analysis import Cuts, Shot
-from actors.describers import Answer, Prompt
-from actors.describers.answers import WHOLE, WINDOW, Fault, Parsed, foreign, loops, parse, tags_of
-from actors.describers.server import SERVER
-from actors.describers.small_vl import evenly
 from actors.qwen2_vl_temporal import (
     DESCRIBERS,
     Description,
@@ -26,12 +22,25 @@ from actors.qwen2_vl_temporal import (
     Qwen2VlTemporal,
     windows,
 )
+from actors.qwen2_vl_temporal.describers import Answer, Prompt
+from actors.qwen2_vl_temporal.describers.answers import (
+    WHOLE,
+    WINDOW,
+    Fault,
+    Parsed,
+    foreign,
+    loops,
+    parse,
+    tags_of,
+)
+from actors.qwen2_vl_temporal.describers.server import SERVER
+from actors.qwen2_vl_temporal.describers.small_vl import evenly
 from actors.speech_transcription import Transcript
 from tiktok_ray.analyzer import Analyzer, Partial
-from tiktok_ray.engine import model_used
 from tiktok_ray.media import Frames
-from tiktok_ray.placement import CONTEXT_GIB, Card, plan, variants_of
 from tiktok_ray.report import undeclared
+from tiktok_ray.run.engine import model_used
+from tiktok_ray.run.placement import CONTEXT_GIB, Card, plan, variants_of
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import rows
 
@@ -410,7 +419,7 @@ def test_forms_of_bad_answers(text: str, values: dict[str, str], faults: list[Fa
 
 
 def test_the_form_itself_is_no_answer():
-    from actors.describers.answers import window_prompt
+    from actors.qwen2_vl_temporal.describers.answers import window_prompt
 
     values, faults = read(window_prompt(0, 4, "en"))
     assert values == {}

@@ -31,11 +31,10 @@ from actors.speech_emotion import (
 from actors.speech_transcription import Segment, Transcript, Word
 from tests.sounds import audio_of, noise, silence, voice
 from tests.spoken import speech_of
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Skip
-from tiktok_ray.media import AUDIO_RATE
+from tiktok_ray.media import AUDIO_RATE, spans
+from tiktok_ray.media.spans import Span
 from tiktok_ray.report import Timed, undeclared
-from tiktok_ray.spans import Span
 
 
 class Ear:

@@ -12,16 +12,15 @@ from actors.speech_flow import Delivery, SpeechFlow, rates, syllable_nuclei
 from actors.speech_transcription import Transcript, Word, transcript
 from tests.sounds import audio_of, noise
 from tests.spoken import buzz, said, speech_of
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
-from tiktok_ray.media import AUDIO_RATE, detect_speech
-from tiktok_ray.methods.emphasis import robust_z
-from tiktok_ray.methods.fillers import find_fillers, is_hesitation, syllables_of
-from tiktok_ray.methods.pauses import find_talk, levels
-from tiktok_ray.methods.pitch import harmonicity
-from tiktok_ray.methods.whisper import Heard, HeardWord
+from tiktok_ray.media import AUDIO_RATE, detect_speech, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.emphasis import robust_z
+from tiktok_ray.methods.audio.pauses import find_talk, levels
+from tiktok_ray.methods.audio.pitch import harmonicity
+from tiktok_ray.methods.audio.whisper import Heard, HeardWord
+from tiktok_ray.methods.text.fillers import find_fillers, is_hesitation, syllables_of
 from tiktok_ray.report import undeclared
-from tiktok_ray.spans import Span
 
 
 def syllable(seconds: float = 0.14, hz: float = 140.0, level: float = 0.1):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.cross_sources import Sources
+from actors.cross_analyzer_intelligence.sources import Sources
 from actors.speech_flow import SpeechFlow
 from actors.speech_transcription import (
     CHECKPOINTS,
@@ -30,12 +30,12 @@ from tests import made_outputs as made
 from tests.sounds import audio_of, noise
 from tests.spoken import Timbre, buzz, said, speech_of
 from tests.tiny_whisper import tiny_whisper
-from tiktok_ray import spans
 from tiktok_ray.analyzer import Analyzer, Partial, Skip
-from tiktok_ray.captions import words_json
-from tiktok_ray.media import Audio
-from tiktok_ray.methods.speakers import Turn, turns
-from tiktok_ray.methods.whisper import (
+from tiktok_ray.exports.captions import words_json
+from tiktok_ray.media import Audio, spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.speakers import Turn, turns
+from tiktok_ray.methods.audio.whisper import (
     ENCODING_TOKENS,
     READING_TOKENS,
     TOKENS_PER_S,
@@ -51,7 +51,6 @@ from tiktok_ray.methods.whisper import (
     windows,
 )
 from tiktok_ray.report import undeclared
-from tiktok_ray.spans import Span
 
 
 class Ear:
@@ -789,8 +788,8 @@ def test_the_composite_has_words_only_where_its_truth_has_speech(real_media, tra
 
 def _decoded(path: Path, seconds: float, sound, rate: int, start: float = 0.0):
     """The tracks of a clip of grey pictures with this sound, and how long the video is."""
-    from tiktok_ray.clips import write_clip
     from tiktok_ray.media import decode
+    from tiktok_ray.media.writer import write_clip
     from tiktok_ray.settings import Settings
 
     grey = np.full((64, 64, 3), 128, np.uint8)

@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 from actors.audio_analysis import AudioAnalysis, LoudnessCurve, Silence, Sound, SoundSection
 from actors.camera_analysis import Camera, Move, ShotCamera
 from actors.cut_analysis import CutAnalysis, Cuts
-from actors.flow_moments import Change, changes, moments, segments, together
-from actors.flow_pacing import pacing
-from actors.flow_sources import Sources, cite, happenings, quoted
 from actors.object_detection import Objects, ObjectTrack
 from actors.qwen2_vl_temporal import Description, WindowDescription
 from actors.speech_emotion import Emotion, SpokenStretch, VoiceEmotion
 from actors.speech_transcription import Segment as Sentence
 from actors.speech_transcription import Transcript, Word
 from actors.temporal_flow import Flow, TemporalFlow, calls_to_action, feelings, loop, motion
+from actors.temporal_flow.moments import Change, changes, moments, segments, together
+from actors.temporal_flow.pacing import pacing
+from actors.temporal_flow.sources import Sources, cite, happenings, quoted
 from actors.text_overlay import Overlay, Overlays
 from tests.cameras import cuts_at, photo
 from tiktok_ray.analyzer import Analyzer, Partial
 from tiktok_ray.media import Audio, Frames, Levels, Speech, Video, decode
+from tiktok_ray.media.spans import Span
 from tiktok_ray.report import Timed
 from tiktok_ray.settings import Settings
-from tiktok_ray.spans import Span
 
 SOFT = {
     "camera_analysis",

@@ -27,8 +27,8 @@ from actors.text_overlay import (
 )
 from tests.test_text_lines import stay
 from tiktok_ray.analyzer import Analyzer, Partial
-from tiktok_ray.clips import write_clip
 from tiktok_ray.media import Frames, decode
+from tiktok_ray.media.writer import write_clip
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
 

@@ -12,10 +12,10 @@ import pyloudnorm
 import pytest
 
 from tests.files import film, quarters, wav
-from tiktok_ray.clips import write_clip
 from tiktok_ray.media import decode
 from tiktok_ray.media.colour import Coding
 from tiktok_ray.media.sound import samples_of
+from tiktok_ray.media.writer import write_clip
 from tiktok_ray.settings import Settings
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from actors.describers import Prompt
-from actors.describers.qwen_vl import QwenVl, clock
-from actors.describers.small_vl import SmolVlm
+from actors.qwen2_vl_temporal.describers import Prompt
+from actors.qwen2_vl_temporal.describers.qwen_vl import QwenVl, clock
+from actors.qwen2_vl_temporal.describers.small_vl import SmolVlm
 from tests import tiny_describers as tiny
-from tiktok_ray.worker import _is_out_of_memory
+from tiktok_ray.run.worker import _is_out_of_memory
 
 PICTURES = [np.full((64, 64, 3), 8 * k, np.uint8) for k in range(30)]
 

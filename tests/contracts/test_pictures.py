@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tiktok_ray.methods.faces import InsightFace
-from tiktok_ray.methods.yolo import Yolo, pack
+from tiktok_ray.methods.vision.faces import InsightFace
+from tiktok_ray.methods.vision.yolo import Yolo, pack
 
 
 def written(*lines: tuple[str, int, int]) -> np.ndarray:

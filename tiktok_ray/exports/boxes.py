@@ -17,7 +17,7 @@ from tiktok_ray import __version__
 from tiktok_ray.exports import CannotExport, Report, line_of, media_name
 from tiktok_ray.exports.editing import url_of
 from tiktok_ray.exports.raster import Raster, raster_of
-from tiktok_ray.methods.object_tracks import GROUPS
+from tiktok_ray.methods.vision.object_tracks import GROUPS
 
 Box = Sequence[float]
 Times = Sequence[float] | None

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tiktok_ray.media.container import SHORTEST_S, Contents, Packets
 from tiktok_ray.media.facts import InputError, too_long
+from tiktok_ray.media.spans import Span
 from tiktok_ray.report import Repair
-from tiktok_ray.spans import Span
 
 #: A clock that goes back by more than this has started again. Decode times never go back; where
 #: there are none, times of display do, by reordering.

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from tiktok_ray.media.facts import InputError, too_large
 from tiktok_ray.media.headers import Track, is_fragmented, tracks_of
+from tiktok_ray.media.spans import Span
 from tiktok_ray.report import StreamInfo
 from tiktok_ray.settings import Settings
-from tiktok_ray.spans import Span
 
 #: Containers that are opened. Playlists and anything that names other files are left out.
 FORMATS = (

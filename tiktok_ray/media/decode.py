@@ -30,11 +30,11 @@ from tiktok_ray.media.interlace import Deinterlacer
 from tiktok_ray.media.picture import Crop, View
 from tiktok_ray.media.sampling import Sampler, samplers
 from tiktok_ray.media.sound import AUDIO_GAP_S, Sound, lasting
+from tiktok_ray.media.spans import Span
 from tiktok_ray.media.speech import detect_speech
 from tiktok_ray.media.tracks import Audio, Decoded, Frames, Speech, fixed
 from tiktok_ray.report import Repair, StreamInfo, Subtitle
 from tiktok_ray.settings import Settings
-from tiktok_ray.spans import Span
 
 #: How much longer than the pictures sound must be before the video lasts as long as it.
 PADDING_S = 0.1

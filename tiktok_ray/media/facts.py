@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tiktok_ray.media.spans import Span
 from tiktok_ray.report import Chapter, Color, Hdr, Repair, StreamInfo, Subtitle
-from tiktok_ray.spans import Span
 
 
 class InputError(Exception):

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tiktok_ray.spans import Span
+from tiktok_ray.media.spans import Span
 
 #: Headers beyond this size are not read.
 HEADER_BYTES = 64 * 1024**2

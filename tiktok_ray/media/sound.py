@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray import spans
+from tiktok_ray.media import spans
+from tiktok_ray.media.spans import Span
 from tiktok_ray.media.tracks import AUDIO_RATE, LEVEL_STEP_S, Audio, Levels, fixed
-from tiktok_ray.spans import Span
 
 Samples = NDArray[np.float32]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray import spans
+from tiktok_ray.media import spans
+from tiktok_ray.media.spans import Span
 from tiktok_ray.media.tracks import Audio, Speech
-from tiktok_ray.spans import Span
 
 
 def detect_speech(audio: Audio) -> Speech:

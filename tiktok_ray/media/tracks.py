@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray import spans
+from tiktok_ray.media import spans
 from tiktok_ray.media.facts import Video
+from tiktok_ray.media.spans import Span
 from tiktok_ray.report import Coverage
-from tiktok_ray.spans import Span
 
 AUDIO_RATE = 16_000
 LEVEL_STEP_S = 0.1

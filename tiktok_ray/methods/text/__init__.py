@@ -1,0 +1,1 @@
+"""Methods over text, and over text on pictures."""

@@ -1,0 +1,522 @@
+"""Where the shots of a video change: flashes, instant cuts, and gradual transitions.
+
+Everything is found by comparing pictures; indices count them, times are theirs, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiktok_ray.methods.vision.picture_similarity import (
+    ALIKE,
+    MOTION_S,
+    SIDE,
+    SURE,
+    Array,
+    Picture,
+    Pictures,
+    motion,
+    shifted,
+)
+
+APART = 1.8  # isolation from which a change stands out from those around it
+ALONE = 10.0  # isolation of a change between pictures that rest
+SPARSE_S = 0.45  # pictures so far apart may each begin a shot: what is around says nothing
+
+# --- flashes ---
+
+FLASH_S = 0.21  # longest flash at full strength
+DAZZLE_S = 0.14  # longest that may show anything, if it is brighter
+DECAY_S = 0.7  # longest flash that dies away
+FLASH = 20.0  # levels of mean luma by which it differs from both sides
+
+
+@dataclass(frozen=True)
+class Insert:
+    """Pictures ``first`` .. ``after - 1``, brighter or darker than either side of them.
+
+    ``cut``: whether the pictures either side show different things.
+    """
+
+    first: int
+    after: int
+    cut: bool
+
+
+def find_flashes(p: Pictures) -> list[Insert]:
+    """Short runs of pictures that are brighter, or darker, than both sides from their first on.
+
+    They are blank or nearly so, or show what the picture before shows: an inserted picture of
+    something else is no flash.
+    """
+    found: list[Insert] = []
+    sudden = (np.diff(p.plain.astype(int)) > 0).any(0) & (p.isolation[1:] >= APART)
+    begins = (np.abs(np.diff(p.luma)) >= FLASH) | sudden
+    for first in (np.flatnonzero(begins) + 1).tolist():
+        if found and first <= found[-1].after:
+            continue
+        after = _flash_end(p, first)
+        if after is None:
+            continue
+        cut, length = p.differ(first - 1, after), p.times[after] - p.times[first]
+        peak = first + int(np.argmax(np.abs(p.luma[first:after] - p.luma[first - 1])))
+        contrast = [float(p.small(i)[..., 0].std()) for i in (first - 1, peak, after)]
+        faint = contrast[1] < min(8.0, 0.3 * contrast[0], 0.3 * contrast[2])
+        faint &= p.off[:, peak].min() < 50
+        dazzled = length <= DAZZLE_S and p.luma[peak] > p.luma[first - 1]
+        plain = faint or bool(p.plain[:, peak].any())
+        if cut and plain and length <= FLASH_S:
+            found.append(Insert(first, after, True))
+        elif not cut and (plain or dazzled or not p.differ(first - 1, peak)):
+            found.append(Insert(first, after, False))
+    return found
+
+
+def _flash_end(p: Pictures, first: int) -> int | None:
+    """First picture after a flash that begins at ``first``; None if none does."""
+    base = p.luma[first - 1]
+    sign = np.sign(p.luma[first] - base)
+    for after in range(first + 1, len(p)):
+        inside, length = (p.luma[first:after] - base) * sign, p.times[after] - p.times[first]
+        left = (p.luma[after] - base) * sign
+        if length > DECAY_S or inside.min() <= 0:
+            break
+        plain = (p.plain[:, first:after].all(1) & ~p.plain[:, [first - 1, after]].any(1)).any()
+        plain &= p.isolation[after] >= APART
+        if length <= FLASH_S and (plain or inside.min() - max(0, left) >= FLASH):
+            return after
+        falling = (np.diff(inside[int(np.argmax(inside)) :]) < 1).all()
+        if sign > 0 and falling and abs(left) <= 0.25 * inside.max():
+            return after
+    return None
+
+
+# --- changes from one picture to the next ---
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A new shot begins with picture ``index``.
+
+    ``alone``: the change takes but one step; if not, it may be the end of a gradual one.
+    """
+
+    index: int
+    kind: Literal["hard", "jump"]
+    alone: bool
+
+
+def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
+    """Hard and jump cuts.
+
+    A change is looked at if it stands out from those around it, and is a hard cut if the pictures
+    either side share few of their blocks while their neighbours do share theirs. Of pictures that
+    are sparse, each stands for itself: two that are unlike are two shots.
+    """
+    apart, change = p.isolation >= APART, p.change
+    around = np.pad(change, 1)
+    peak = (change >= around[:-2]) & (change >= around[2:])
+    sparse = np.diff(p.times, prepend=p.times[:1]) >= SPARSE_S
+    spikes = ((change >= 3) & apart) | ((change >= 15) & (peak | sparse))
+    flashing = {i for insert in inserts for i in range(insert.first, insert.after + 1)}
+    found: list[Instant] = []
+    for index in np.flatnonzero(spikes).tolist():
+        near = found and index <= found[-1].index + 1 - sparse[index]
+        if index in flashing or near:
+            continue
+        if sparse[index] and not apart[index]:
+            if p.differ(index - 1, index) and p.correlation(index - 1, index) < 0.3:
+                found.append(Instant(index, "hard", True))
+            continue
+        new = _hard(p, index, bool(apart[index]))
+        if new is not None and not shifted(p, index - 1, new):
+            beside = np.delete(change[max(0, new - 2) : new + 3], min(new, 2))
+            found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
+        elif p.isolation[index] >= 2.5 and _jumps(p, index):
+            found.append(Instant(index, "jump", True))
+    return found
+
+
+def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
+    """First picture of the new shot if one begins at or, blended, just after ``index``."""
+    last, change = len(p) - 1, p.change
+    shared = p.shared(index - 1, index)
+    if shared is None:
+        return index if isolated and p.differ(index - 1, index) else None
+    if p.isolation[index] >= ALONE and p.unlike(index - 1, index):
+        return index
+    if p.differ(index - 1, index):
+        sides = [p.shared(i, i + 1) for i in (index - 2, index) if 0 <= i < last]
+        known = [side for side in sides if side is not None] or [1.0]
+        steady = min(known) >= 0.5 and shared < 0.6 * min(known)
+        peak = change[index] >= change[min(index + 1, last)]
+        return index if steady or (isolated and peak and shared < 0.6 * max(known)) else None
+    if not isolated or index == last or change[index + 1] < 0.3 * change[index]:
+        return None
+    around = change[[index - 1, min(index + 2, last)]].max() if index + 2 <= last else 0
+    if around > 0.5 * change[index] or not p.differ(index - 1, index + 1):
+        return None
+    return index if change[index] > change[index + 1] else index + 1
+
+
+def _jumps(p: Pictures, index: int) -> bool:
+    """Whether things leap within one setting, some of them further than the rest.
+
+    A leap of the whole picture is a jolt of the camera, a change without motion is light or a
+    caption, and a late picture may only look like a leap.
+    """
+    last = len(p) - 1
+    if index < 2 or index >= last:
+        return False
+    steps = np.diff(p.times[max(0, index - SIDE) : index + SIDE])
+    late = bool(p.times[index] - p.times[index - 1] > 1.7 * np.median(steps))
+    back, spread = p.distance(index - 1, min(last, index + 3)), _spread(p, index)
+    if back < 0.6 * p.change[index] or spread < 0.2:
+        return False
+    whole = shifted(p, index - 1, index)
+    around = [p.matches(i, i + 1) for i in (index - 2, index - 1, index)]
+    uneven = _peak([_uneven(*one) for one in around])
+    if uneven >= 0.2 and spread >= 0.25 and not whole and not late:
+        return True
+    clear = p.isolation[index] >= (5 if whole or late else 3.5)
+    leap = _peak([_displaced(*one) for one in around]) >= 0.17
+    return bool(clear and leap and (uneven >= 0.15 or not whole))
+
+
+def _peak(around: list[float]) -> float:
+    """By how much the middle one of three exceeds both others."""
+    return around[1] - max(around[0], around[2])
+
+
+def _displaced(found: Array, moves: Array) -> float:
+    """Share of the blocks that are found again in another place."""
+    if not len(found):
+        return 0.0
+    return float(((found >= ALIKE) & (np.abs(moves).max(1) >= 1)).mean())
+
+
+def _spread(p: Pictures, index: int) -> float:
+    """Share of the picture in which the change at ``index`` stands out from those around it."""
+    first = max(1, index - SIDE + 1)
+    inside = p.within(*p.small(index).shape[:2])
+    some = range(first - 1, min(len(p), index + SIDE))
+    pictures = np.stack([p.small(i)[..., 0][inside] for i in some])
+    steps = np.abs(np.diff(pictures, axis=0))
+    height, width = (side // 4 * 4 for side in steps.shape[1:])
+    cells = steps[:, :height, :width].reshape(len(steps), height // 4, 4, width // 4, 4)
+    change = cells.mean((2, 4))
+    others = np.delete(change, index - first, 0).max(0)
+    return float((change[index - first] > 2 * (others + 0.7)).mean())
+
+
+def _uneven(found: Array, moves: Array) -> float:
+    """Share of the blocks found again that moved unlike the median block."""
+    moves = moves[found >= SURE]
+    if len(moves) < 6:
+        return 0.0
+    unlike = np.abs(moves - np.median(moves, 0)).max(1, initial=0) >= 1
+    return float(unlike.mean()) if unlike.sum() >= 6 else 0.0
+
+
+# --- gradual changes ---
+
+HALVES_S = (0.15, 0.25, 0.4, 0.65, 1.0)  # half lengths at which dissolves are looked for
+LEAST = 6.0  # least difference, in levels (root mean square), of the pictures either side
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A linear blend from picture ``before`` to picture ``after``; ``start``, ``end`` in seconds.
+
+    ``residual``: what a blend leaves unexplained, as a share of the difference of both.
+    """
+
+    start: float
+    end: float
+    before: int
+    after: int
+    residual: float = 0.0
+
+
+def blending(times: Array, coarse: Picture, half: float) -> tuple[Array, Array]:
+    """How much each picture looks like a blend of those ``half`` seconds before and after.
+
+    Returns a score [n], 0 where it does not, and the residual of the blend over the difference of
+    the two [n]: 0 in a dissolve or fade, 0.5 and more in a cut, a wipe, or where things move.
+    """
+    last = len(times) - 1
+    before = np.clip(np.searchsorted(times, times - half - 1e-6), 0, last)
+    after = np.clip(np.searchsorted(times, times + half + 1e-6, side="right") - 1, 0, last)
+    score, residual = np.zeros(len(times)), np.ones(len(times))
+    for block in np.array_split(np.arange(len(times)), 1 + len(times) // 4096):
+        a, b = coarse[before[block]], coarse[after[block]]
+        way, gone = b - a, coarse[block] - a
+        length = np.einsum("ij,ij->i", way, way) + 1e-6
+        share = np.einsum("ij,ij->i", gone, way) / length
+        rest = np.einsum("ij,ij->i", gone, gone) - share**2 * length
+        residual[block] = np.sqrt(np.maximum(rest, 0) / length)
+        contrast = np.sqrt(length / coarse.shape[1])
+        good = (contrast >= LEAST) & (share > 0.2) & (share < 0.8)
+        score[block] = np.where(good, contrast * np.maximum(0, 1 - residual[block] / 0.45), 0)
+    score[after - before < 3] = 0
+    return score, residual
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A change from level ``low`` until ``start`` to level ``high`` from ``end`` on.
+
+    Straight, or eased in and out by the cubic 3 x^2 - 2 x^3.
+    """
+
+    start: float
+    end: float
+    low: float
+    high: float
+    eased: bool
+
+    def at(self, times: Array) -> Array:
+        share = _ramps(times, np.array([self.start]), np.array([self.end]), self.eased)[0]
+        level: Array = self.low + (self.high - self.low) * share
+        return level
+
+
+def shape_of(times: Array, values: Array) -> Shape:
+    """The shape that fits best, by least squares, with knots at the samples and half-way between.
+
+    Knots are searched coarse to fine, first for a straight change.
+    """
+    knots = np.sort(np.concatenate([times, (times[1:] + times[:-1]) / 2]))
+    step = max(1, len(knots) // 24)
+    start, end, _ = _best(times, values, knots[::step], knots[::step], False)
+    fits: list[tuple[float, Shape]] = []
+    for eased in (False, True):
+        widen = 0.1 * (end - start) if eased else 0.0
+        i, j = np.searchsorted(knots, (start - widen, end + widen)).tolist()
+        near = [knots[max(0, k - step) : k + step + 1] for k in (i, j)]
+        one, two, error = _best(times, values, near[0], near[1], eased)
+        share = _ramps(times, np.array([one]), np.array([two]), eased)[0]
+        slope, level = np.polyfit(share, values, 1).tolist()
+        fits.append((error, Shape(one, two, level, level + slope, eased)))
+        start, end = one, two
+    (straight, line), (curved, curve) = fits
+    return curve if curved < 0.4 * straight else line
+
+
+def _ramps(times: Array, starts: Array, ends: Array, eased: bool) -> Array:
+    """Rises from 0 to 1 between each start and end [k], at all times [n]: [k, n]."""
+    share = np.clip((times - starts[:, None]) / (ends - starts)[:, None], 0, 1)
+    curve: Array = share**2 * (3 - 2 * share) if eased else share
+    return curve
+
+
+def _best(
+    times: Array, values: Array, starts: Array, ends: Array, eased: bool
+) -> tuple[float, float, float]:
+    """Start, end and squared error of the rise, between any levels, that fits best."""
+    begin, stop = (grid.ravel() for grid in np.meshgrid(starts, ends, indexing="ij"))
+    begin, stop = begin[stop - begin > 1e-6], stop[stop - begin > 1e-6]
+    shapes = _ramps(times, begin, stop, eased)
+    shapes -= shapes.mean(1, keepdims=True)
+    rest = values - values.mean()
+    explained = (shapes @ rest) ** 2 / np.maximum((shapes**2).sum(1), 1e-9)
+    best = int(np.argmax(explained))
+    return float(begin[best]), float(stop[best]), float(rest @ rest - explained[best])
+
+
+def find_ramps(
+    p: Pictures, instants: Sequence[Instant] = (), inserts: Sequence[Insert] = ()
+) -> list[Ramp]:
+    """Dissolves and fades, without overlap, ordered by start.
+
+    Candidates are the pictures that look like a blend of earlier and later ones (the linearity of
+    dissolves). Each is fitted with the motion of either shot carried on into the blend, so that
+    a moving camera neither hides a dissolve nor looks like one.
+    """
+    stops = sorted(i.index for i in instants if i.alone)
+    candidates: list[tuple[float, int, float]] = []
+    for half in HALVES_S:
+        score, _ = blending(p.times, p.coarse, half)
+        hits = np.flatnonzero(score)
+        for run in np.split(hits, np.flatnonzero(np.diff(hits) > 1) + 1):
+            if len(run):
+                best = int(run[np.argmax(score[run])])
+                candidates.append((float(score[best]), best, half))
+    found: list[Ramp] = []
+    refused: list[tuple[float, float]] = []
+    for _, centre, half in sorted(candidates, reverse=True):
+        t = p.times[centre]
+        if any(ramp.start <= t <= ramp.end for ramp in found):
+            continue
+        if sum(start <= t <= end for start, end in refused) >= 2:
+            continue
+        first = max((stop for stop in stops if stop <= centre), default=0)
+        last = min((stop for stop in stops if stop > centre), default=len(p)) - 1
+        first, last = max(first, _blank_end(p, centre, -1)), min(last, _blank_end(p, centre, 1))
+        ramp = _fit(p, t - half, t + half, first, last)
+        if ramp is None or any(_overlap(ramp, other) for other in found):
+            refused.append((t - half, t + half))
+            continue
+        if not any(
+            p.times[i.first] <= ramp.end and p.times[i.after] >= ramp.start for i in inserts
+        ):
+            found.append(ramp)
+    return sorted(found, key=lambda ramp: ramp.start)
+
+
+def _overlap(one: Ramp, two: Ramp) -> bool:
+    """Whether two ramps are rather one; two fades may meet in a blank picture."""
+    shared = min(one.end, two.end) - max(one.start, two.start)
+    return shared > 0.2 * min(one.end - one.start, two.end - two.start)
+
+
+def _blank_end(p: Pictures, index: int, step: Literal[-1, 1]) -> int:
+    """Far end of the first blank run met from ``index`` on: another blend may follow there."""
+    ahead = p.blank[:, index::step]
+    ends: list[int] = []
+    for one in ahead:
+        inside = np.flatnonzero(one)
+        if len(inside):
+            gaps = np.flatnonzero(np.diff(inside) > 1)
+            ends.append(int(inside[gaps[0]] if len(gaps) else inside[-1]))
+    return index + step * min(ends, default=ahead.shape[1] - 1)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Pictures [n] as blends of two: share of the second, residual over their contrast (root mean
+    square, in levels), and share of the picture in which both can be known."""
+
+    share: Array
+    residual: Array
+    contrast: Array
+    overlap: Array
+
+
+def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp | None:
+    """The blend near ``start`` .. ``end`` within pictures ``first`` .. ``last``, if there is one.
+
+    Fits in turn the shares of the pictures either side, and where these lie.
+    """
+    before, after = _around(p, start, end, first, last)
+    faint = (p.off[:, [before, after]].min(1) < 0.35 * p.off[:, [before, after]].max(1)).any()
+    if not faint and not p.differ(before, after, 12):
+        return None
+    ramp: Ramp | None = None
+    for _ in range(4):
+        margin = 0.2 + 0.3 * (end - start)
+        low, high = np.searchsorted(p.times, (start - margin, end + margin)).tolist()
+        low, high = max(first, low), min(last, high)
+        some = np.arange(low, high + 1)[:: 1 + (high - low) // 40]
+        blend = _mix(p, before, after, some, first, last)
+        if len(some) < 5 or blend.residual.mean() > 0.6:
+            return None
+        times = p.times[some]
+        shape = shape_of(times, blend.share)
+        start, end = shape.start, shape.end
+        one, two = _around(p, start, end, first, last)
+        if two - one < 3 or end - start < 0.1:
+            return None
+        inside = (some >= one) & (some <= two)
+        bend = np.sqrt(np.mean((blend.share - shape.at(times))[inside] ** 2))
+        rise, left = shape.high - shape.low, float(blend.residual[inside].mean())
+        good = left <= 0.22 and bend <= 0.05 and rise > 0.6
+        good |= left <= 0.32 and bend <= 0.025 and rise > 0.85  # things move, evenly mixed
+        seen = blend.overlap[inside].min() >= 0.2 and blend.contrast[inside].mean() >= LEAST
+        fitted = Ramp(start, end, one, two, left) if good and seen else None
+        near = 0.1 + 0.15 * (end - start)
+        outer = _around(p, start - near, end + near, first, last)
+        ramp, settled = fitted, fitted is not None and ramp is not None and outer == (before, after)
+        if settled:
+            break
+        before, after = outer
+    if ramp is None:
+        return None
+    ramp = _to_blank(p, ramp, first, last)
+    if p.color(ramp.before) or p.color(ramp.after):
+        return ramp
+    alike = not p.differ(ramp.before, ramp.after, 12) or same_thing(p, ramp, first, last)
+    return None if alike else ramp
+
+
+def _around(p: Pictures, start: float, end: float, first: int, last: int) -> tuple[int, int]:
+    """Last picture until ``start`` and first from ``end`` on, within ``first`` .. ``last``."""
+    before = int(np.searchsorted(p.times, start + 1e-6, side="right")) - 1
+    after = int(np.searchsorted(p.times, end - 1e-6))
+    return max(first, before), min(last, after)
+
+
+def _mix(
+    p: Pictures, before: int, after: int, some: NDArray[np.intp], first: int, last: int
+) -> Blend:
+    """Pictures ``some`` as blends of two, each carried on with the motion of its own shot."""
+    speeds = motions(p, before, after, first, last)
+    rows: list[tuple[float, float, float, float]] = []
+    for index in some.tolist():
+        (one, seen), (two, also) = (
+            carried(p, end, speed, index)
+            for end, speed in zip((before, after), speeds, strict=True)
+        )
+        mask = (seen & also)[..., None]
+        way, gone = (two - one) * mask, (p.small(index) - one) * mask
+        length = float(np.vdot(way, way)) + 1e-6
+        share = float(np.vdot(gone, way)) / length
+        rest = max(0.0, float(np.vdot(gone, gone)) - share**2 * length)
+        contrast = np.sqrt(length / (1 + 3 * int(mask.sum())))
+        rows.append((share, np.sqrt(rest / length), contrast, float(mask.mean())))
+    return Blend(*np.array(rows, float).reshape(-1, 4).T)
+
+
+def motions(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
+    """Motion of the shot that ends with ``before``, and of that which begins with ``after``."""
+    edges = (p.times[before] - MOTION_S, p.times[after] + MOTION_S)
+    start, stop = np.searchsorted(p.times, edges).tolist()
+    return motion(p, max(first, start), before), motion(p, after, min(last, stop))
+
+
+def carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
+    """A small picture as it would look at another's time, and where that is known [h, w]."""
+    import cv2
+
+    picture = p.small(index)
+    height, width = picture.shape[:2]
+    if not speed.any():
+        return picture, np.ones((height, width), bool)
+    move = np.eye(2, 3) + speed * (p.times[to] - p.times[index])
+    known = cv2.warpAffine(np.ones((height, width), np.float32), move, (width, height))
+    return np.asarray(cv2.warpAffine(picture, move, (width, height))), known > 0.99
+
+
+def same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
+    """Whether one side of a ramp, moved on, shows the other in another light."""
+    ends = (ramp.before, ramp.after)
+    speeds = motions(p, *ends, first, last)
+    for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
+        picture, known = carried(p, end, speed, to)
+        known &= p.between(*known.shape)
+        one, two = picture[..., 0][known], p.small(to)[..., 0][known]
+        enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
+        if enough and np.corrcoef(one, two)[0, 1] > 0.6:
+            return True
+    return False
+
+
+def _to_blank(p: Pictures, ramp: Ramp, first: int, last: int) -> Ramp:
+    """Carry a fade on to where it becomes blank: editors ease it in and out."""
+    reach = 0.6 * (ramp.end - ramp.start)
+    for off in p.off:
+        before, after = ramp.before, ramp.after
+        while before > first and off[before - 1] < off[before] - 0.05:
+            before -= 1
+        while after < last and off[after + 1] < off[after] - 0.05:
+            after += 1
+        if p.color(before) and ramp.start - p.times[before] <= reach:
+            ramp = replace(ramp, start=min(ramp.start, p.times[before]), before=before)
+        if p.color(after) and p.times[after] - ramp.end <= reach:
+            ramp = replace(ramp, end=max(ramp.end, p.times[after]), after=after)
+    return ramp

@@ -1,0 +1,444 @@
+"""Wipes and slides: transitions in which a border goes over the picture.
+
+On one side of it is the old shot, on the other the new one: each in its place (wipe), or pushed
+out and in, covered or revealed (slide). Indices count pictures, times are in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiktok_ray.methods.vision.picture_similarity import SOME, Array, Picture, Pictures
+from tiktok_ray.methods.vision.shot_changes import (
+    HALVES_S,
+    Insert,
+    Instant,
+    Ramp,
+    carried,
+    motions,
+    same_thing,
+)
+
+Way = Literal["left", "right", "up", "down"]
+Style = Literal["push", "cover", "reveal"]
+WAYS: tuple[Way, ...] = ("left", "right", "up", "down")
+STYLES: tuple[Style, ...] = ("push", "cover", "reveal")
+
+PIXELS = 0.14  # share of the difference of both shots that a wipe may leave unexplained
+ODD = 0.08  # that one may without a way, which much else looks like
+REST = 0.28  # that a slide may, of whose pixels none may be a little off
+FAINT = 3.0  # least mean difference, in levels, of the pictures either side
+TRIES = 3  # candidates looked at closely about one time
+BUSY = 2.5  # levels by which pictures change at least while something slides
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A border's way over the picture, from ``start`` to ``end`` in seconds.
+
+    ``before``, ``after``: the pictures either side. ``way``: where the border goes; None for an
+    iris, a clock, doors. ``style``: how the shots of a slide move; None for a wipe. ``residual``:
+    share of their difference that is left unexplained, 0..1.
+    """
+
+    start: float
+    end: float
+    before: int
+    after: int
+    way: Way | None
+    style: Style | None
+    residual: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    score: float
+    centre: int
+    half: float
+    way: Way | None = None
+    style: Style | None = None
+
+
+def find_passages(
+    p: Pictures, instants: Sequence[Instant] = (), inserts: Sequence[Insert] = ()
+) -> list[Passage]:
+    """Wipes and slides, without overlap, ordered by start.
+
+    Candidates are pictures whose cells are, each, like those of a picture some time before or of
+    one as long after, in their places or shifted; each is then fitted picture by picture.
+    """
+    found: list[Passage] = []
+    tried: list[tuple[float, float]] = []
+    stops = np.array([instant.index for instant in instants if instant.alone], int)
+    for one in sorted(_candidates(p, stops), key=lambda c: -c.score):
+        t = float(p.times[one.centre])
+        if any(passage.start <= t <= passage.end for passage in found):
+            continue
+        if sum(start <= t <= end for start, end in tried) >= TRIES:
+            continue
+        passage = _fit(p, one, stops)
+        if passage is None or any(_meet(passage, other) for other in found):
+            tried.append((t - one.half / 2, t + one.half / 2))
+        elif not any(_lit(p, passage, insert) for insert in inserts):
+            found.append(passage)
+    return sorted(found, key=lambda passage: passage.start)
+
+
+def _meet(one: Passage, two: Passage) -> bool:
+    return one.start < two.end and two.start < one.end
+
+
+def _lit(p: Pictures, passage: Passage, insert: Insert) -> bool:
+    return bool(p.times[insert.first] <= passage.end and p.times[insert.after] >= passage.start)
+
+
+# --- candidates ---
+
+
+def _candidates(p: Pictures, stops: NDArray[np.intp]) -> Iterator[Candidate]:
+    last = len(p) - 1
+    busy = np.minimum(p.change, np.append(p.change[1:], 0)) >= BUSY
+    passed = np.searchsorted(stops, np.arange(len(p)), side="right")
+    for half in HALVES_S:
+        before = np.clip(np.searchsorted(p.times, p.times - half - 1e-6), 0, last)
+        after = np.clip(np.searchsorted(p.times, p.times + half + 1e-6, side="right") - 1, 0, last)
+        whole = (after - before >= 3) & (passed[after] == passed[before])
+        some = np.flatnonzero(whole)
+        some = some[_unlike(p, before[some], after[some])]
+        if not len(some):
+            continue
+        score = np.zeros(len(p))
+        score[some] = _wiped(p, some, before[some], after[some])
+        yield from _best_of_runs(score, half, None, None)
+        some = some[busy[some]]
+        for way, style, found in _slid(p, some, before[some], after[some]):
+            score = np.zeros(len(p))
+            score[some] = found
+            yield from _best_of_runs(score, half, way, style)
+
+
+def _unlike(p: Pictures, before: NDArray[np.intp], after: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which pairs of pictures may be of two shots, by their cells of luma."""
+    one, two = (p.coarse[index, : p.cells] for index in (before, after))
+    one, two = (x - x.mean(1, keepdims=True) for x in (one, two))
+    spread = np.sqrt((one**2).sum(1) * (two**2).sum(1)) + 1e-6
+    unlike: NDArray[np.bool_] = (one * two).sum(1) / spread < 0.75
+    return unlike
+
+
+def _best_of_runs(
+    score: Array, half: float, way: Way | None, style: Style | None
+) -> Iterator[Candidate]:
+    hits = np.flatnonzero(score)
+    for run in np.split(hits, np.flatnonzero(np.diff(hits) > 1) + 1):
+        if len(run):
+            best = int(run[np.argmax(score[run])])
+            yield Candidate(float(score[best]), best, half, way, style)
+
+
+def _score(rest: Array, contrast: Array) -> Array:
+    """Of a residual and the difference it is left of; 0 where nothing is to be seen."""
+    good = contrast >= FAINT
+    share = rest / np.maximum(contrast, 1e-6)
+    score: Array = np.where(good, contrast * np.maximum(0, 1 - share / 0.45), 0)
+    return score
+
+
+def _wiped(
+    p: Pictures, some: NDArray[np.intp], before: NDArray[np.intp], after: NDArray[np.intp]
+) -> Array:
+    """How much some pictures look like parts of two others, cell by cell in its place [k]."""
+    a, b, m = p.coarse[before], p.coarse[after], p.coarse[some]
+    old, new, apart = np.abs(m - a), np.abs(m - b), np.abs(a - b)
+    contrast = apart.mean(1) + 1e-6
+    share = (apart * (new < old)).mean(1) / contrast
+    even = (share > 0.25) & (share < 0.75)
+    mix = np.clip((m - a) * (b - a) / ((b - a) ** 2 + 1e-6), 0, 1)
+    mean = (apart * mix).mean(1) / contrast
+    spread = (apart * (mix - mean[:, None]) ** 2).mean(1) / contrast
+    even &= spread >= 0.35 * mean * (1 - mean)
+    return np.asarray(_score(np.minimum(old, new).mean(1), contrast) * even)
+
+
+def _slid(
+    p: Pictures, some: NDArray[np.intp], before: NDArray[np.intp], after: NDArray[np.intp]
+) -> Iterator[tuple[Way, Style, Array]]:
+    """How much some pictures look as if two others were half way slid over each other [k]."""
+    if not len(some):
+        return
+    high = p.cells // p.columns
+    part = (slice(None), *p.within(high, p.columns))
+    a, b, m = (
+        p.coarse[index, : p.cells].reshape(-1, high, p.columns)[part]
+        for index in (before, after, some)
+    )
+    contrast = np.abs(a - b).mean((1, 2))
+    for way in WAYS:
+        old, new, seen = (turned(x, way) for x in (a, b, m))
+        side = seen.shape[1]
+        middle = range(round(0.4 * side), round(0.6 * side) + 1)
+        for style in STYLES:
+            rest = np.min([_apart(old, new, seen, by, style) for by in middle], 0)
+            yield way, style, _score(rest, contrast)
+
+
+def turned(pictures: Picture, way: Way) -> Picture:
+    """Pictures [n, h, w, …] so turned that what goes ``way`` goes to higher positions of axis 1."""
+    if way in ("left", "right"):
+        pictures = np.swapaxes(pictures, 1, 2)
+    return pictures[:, ::-1] if way in ("left", "up") else pictures
+
+
+def _apart(old: Picture, new: Picture, seen: Picture, by: int, style: Style) -> Array:
+    """Mean difference of pictures [n, side, other, …] from two, slid by so many rows [n]."""
+    side = seen.shape[1]
+    kept = old[:, by:] if style == "cover" else old[:, : side - by]
+    come = new[:, :by] if style == "reveal" else new[:, side - by :]
+    axes = tuple(range(1, seen.ndim))
+    apart = np.abs(seen[:, by:] - kept).sum(axes) + np.abs(seen[:, :by] - come).sum(axes)
+    mean: Array = apart / float(np.prod(seen.shape[1:]))
+    return mean
+
+
+# --- fitting ---
+
+EDGE = 0.02  # share from which on a border is in the picture
+FEW, MANY = 8, 30  # pictures looked at first, and then
+MARGIN_S = 0.12  # time for which either shot must be seen alone
+LONGEST_S = 3.0
+
+
+def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None:
+    """The passage around a candidate, if picture after picture it is one.
+
+    Widens or narrows the time looked at until either shot is seen alone for a moment.
+    """
+    least = int(stops[stops <= one.centre].max(initial=0))
+    most = int(stops[stops > one.centre].min(initial=len(p))) - 1
+    start, end = float(p.times[one.centre]) - one.half, float(p.times[one.centre]) + one.half
+    for turn in range(6):
+        before = max(least, int(np.searchsorted(p.times, start + 1e-6, side="right")) - 1)
+        after = min(most, int(np.searchsorted(p.times, end - 1e-6)))
+        if after - before < 3 or end - start > LONGEST_S:
+            return None
+        count = FEW if turn == 0 else MANY
+        some = np.unique(np.append(np.arange(before, after, 1 + (after - before) // count), after))
+        seen = _seen(p, one, some, (least, most) if turn else None)
+        inside = np.flatnonzero((seen.share > EDGE) & (seen.share < 1 - EDGE))
+        if len(inside) < 2 - (turn == 0) or not _likely(seen, inside, one):
+            return None
+        first, final = int(inside[0]) - 1, int(inside[-1]) + 1
+        longer = 0.3 * (end - start) + 0.05
+        times = p.times[some]
+        low = start - longer if first < 0 else float(times[first]) - MARGIN_S
+        high = end + longer if final >= len(times) else float(times[final]) + MARGIN_S
+        if turn and abs(low - start) + abs(high - end) < 0.1:
+            break
+        start, end = low, high
+    first, final = max(0, first), min(len(times) - 1, final)
+    way = one.way or _way(seen)
+    most_rest = REST if one.way else PIXELS if way else ODD
+    if final - first < 3 or not _passes(seen, first, final, most_rest):
+        return None
+    if not _other(p, before, after):
+        return None
+    ramp = Ramp(float(times[first]), float(times[final]), int(some[first]), int(some[final]))
+    if p.blank[:, ramp.before + 1 : ramp.after].any() or _smeared(p, ramp, one.way):
+        return None
+    if not _rests(p, ramp, least, most) or same_thing(p, ramp, least, most):
+        return None
+    if one.way and _swept(p, ramp, one.way, (least, most)):
+        return None
+    residual = float(seen.rest[first : final + 1].mean())
+    return Passage(ramp.start, ramp.end, ramp.before, ramp.after, way, one.style, residual)
+
+
+def _likely(seen: Seen, inside: NDArray[np.intp], one: Candidate) -> bool:
+    """Whether it is worth while to look on."""
+    limit = 1.5 * (REST if one.way else PIXELS)
+    return bool(np.median(seen.rest[inside]) <= limit and seen.parted[inside].mean() >= 0.45)
+
+
+def _other(p: Pictures, before: int, after: int) -> bool:
+    """Whether two pictures may be of two shots: bars around both may be the same."""
+    shared = p.shared(before, after)
+    return p.differ(before, after, 12) if shared is None else shared < SOME
+
+
+def _rests(p: Pictures, ramp: Ramp, least: int, most: int) -> bool:
+    """Whether either shot, where it is seen alone, is so for a moment: what passes before the
+    camera is not."""
+    ends = (ramp.before, ramp.after)
+    early = int(np.searchsorted(p.times, ramp.start - MARGIN_S + 1e-6, side="right")) - 1
+    beside = (early, int(np.searchsorted(p.times, ramp.end + MARGIN_S - 1e-6)))
+    apart = float(off(p.small(ends[0]), p.small(ends[1])).mean()) + 1e-6
+    for index, near in zip(ends, beside, strict=True):
+        near = min(most, max(least, near))
+        if (
+            abs(p.times[near] - p.times[index]) < 0.6 * MARGIN_S
+            or float(off(p.small(near), p.small(index)).mean()) > 0.35 * apart
+        ):
+            return False
+    return True
+
+
+def _swept(p: Pictures, ramp: Ramp, way: Way, within: tuple[int, int]) -> bool:
+    """Whether either shot moves along a slide's way by itself, as fast as a third of it."""
+    axis = 0 if way in ("left", "right") else 1
+    side = p.small(ramp.before).shape[1 - axis]
+    speeds = motions(p, ramp.before, ramp.after, *within)
+    return bool(
+        max(abs(float(one[axis, 2])) for one in speeds) > side / (ramp.end - ramp.start) / 3
+    )
+
+
+def _smeared(p: Pictures, ramp: Ramp, way: Way | None) -> bool:
+    """Whether what is in between is blurred along its way, as what a camera is swept past is."""
+    if way is None:
+        return False
+    axis = 1 if way in ("left", "right") else 0
+    edges = [
+        float(np.abs(np.diff(p.small(i)[..., 0], axis=axis)).mean())
+        for i in range(ramp.before, ramp.after + 1)
+    ]
+    middle = edges[1 + len(edges) // 4 : -1 - len(edges) // 4] or edges[1:-1]
+    return float(np.median(middle)) < 0.82 * (edges[0] + edges[-1]) / 2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures [n] as parts of two.
+
+    Share of the new one, what is left unexplained of their difference, and how far from a blend of
+    both each picture is, 0..1 (0.5 where nothing can be said); where the new one is in the middle
+    picture [h, w], and the share of pixels that are of the old one again after the new one.
+    """
+
+    share: Array
+    rest: Array
+    parted: Array
+    mask: Array
+    back: float
+
+
+def _passes(seen: Seen, first: int, final: int, most: float) -> bool:
+    """Whether a border goes over the picture once, and the two shots explain all of it."""
+    rise = np.diff(seen.share)
+    falls = float(-rise[rise < 0].sum())
+    return bool(
+        seen.share[first] <= 0.06
+        and seen.share[final] >= 0.94
+        and falls <= 0.12
+        and rise.max() <= 0.6
+        and seen.rest[first : final + 1].mean() <= most
+        and seen.rest.max() <= 2 * most
+        and seen.back <= 0.2
+        and seen.parted[first + 1 : final].mean() >= PARTED
+    )
+
+
+PARTED = 0.6  # least part that pixels of either shot, and of no blend, have in a wipe
+
+
+def _seen(
+    p: Pictures, one: Candidate, some: NDArray[np.intp], within: tuple[int, int] | None
+) -> Seen:
+    """Pictures as parts of the first and the last of them, these carried on with the motion that
+    either has ``within`` its shot; as they are where nothing is given."""
+    before, after = int(some[0]), int(some[-1])
+    part = p.within(*p.small(before).shape[:2])
+    rest_still = (np.zeros((2, 3)), np.zeros((2, 3)))
+    speeds = motions(p, before, after, *within) if within else rest_still
+    rows: list[tuple[float, float, float]] = []
+    masks: list[Array] = []
+    for index in some.tolist():
+        (old, known), (new, also) = (
+            carried(p, end, speed, index)
+            for end, speed in zip((before, after), speeds, strict=True)
+        )
+        if one.way is None:
+            row, mask = _parts(p.small(index), old, new, known & also)
+            masks.append(mask)
+        else:
+            views = (p.small(index)[part], old[part], new[part])
+            row = (*_offset(*views, one.way, one.style or "push"), 1.0)
+        rows.append(row)
+    share, rest, parted = np.array(rows).T
+    back, middle = 0.0, np.zeros((0, 0))
+    if masks:
+        stack = np.stack(masks)
+        back = float(((stack[:-1] - stack[1:]) > 0.5).any(0).mean())
+        middle = masks[int(np.argmin(np.abs(share - 0.5)))]
+    return Seen(share, rest, parted, middle, back)
+
+
+def _parts(
+    picture: Picture, old: Picture, new: Picture, known: NDArray[np.bool_]
+) -> tuple[tuple[float, float, float], Array]:
+    """A picture in which each pixel is of one of two, in its place.
+
+    Returns the share of the new one, what is left unexplained of their difference, how far from a
+    blend it is, 0..1; and where the new one is [h, w]: 1, and 0.5 where both look the same.
+    """
+    to_old, to_new = off(picture, old), off(picture, new)
+    apart = np.minimum(off(old, new), off(new, old))
+    weight = np.minimum(apart, 60) * known
+    total = float(weight.sum()) + 1e-6
+    is_new = to_new < to_old
+    share = float((weight * is_new).sum()) / total
+    rest = float((np.minimum(to_old, to_new) * known).sum()) / (float((apart * known).sum()) + 1e-6)
+    way = new - old
+    mix = ((picture - old) * way).sum(2) / ((way**2).sum(2) + 1e-6)
+    mix = np.clip(mix, 0, 1)
+    mean = float((weight * mix).sum()) / total
+    spread = float((weight * (mix - mean) ** 2).sum()) / total
+    parted = spread / (mean * (1 - mean)) if 0.1 < mean < 0.9 else 0.5
+    unsure = (np.abs(to_new - to_old) < 8) | ~known
+    return (share, rest, parted), np.where(unsure, 0.5, is_new)
+
+
+def off(one: Picture, two: Picture) -> Picture:
+    """By how much each pixel differs from all those around it in another picture [h, w]."""
+    import cv2
+
+    near = np.ones((3, 3), np.uint8)
+    apart = np.maximum(one - cv2.dilate(two, near), cv2.erode(two, near) - one)
+    out: Picture = np.maximum(apart, 0).sum(2)
+    return out
+
+
+def _offset(
+    picture: Picture, old: Picture, new: Picture, way: Way, style: Style
+) -> tuple[float, float]:
+    """How far one shot has slid over or after another, and what that leaves unexplained."""
+    seen, one, two = (turned(x[None], way) for x in (picture, old, new))
+    side = seen.shape[1]
+    apart = float(np.abs(one - two).mean()) + 1e-6
+    left: dict[int, float] = {}
+    for near in (range(0, side + 1, 4), range(-3, 4)):
+        best = min(left, key=left.__getitem__) if left else 0
+        for by in near:
+            by = min(side, max(0, best + by))
+            if by not in left:
+                left[by] = float(_apart(one, two, seen, by, style)[0])
+    by = min(left, key=left.__getitem__)
+    return by / side, left[by] / apart
+
+
+def _way(seen: Seen) -> Way | None:
+    """Where a border goes, from where the new shot is when it has half of the picture."""
+    new = seen.mask - seen.mask.mean()
+    height, width = new.shape
+    y, x = np.mgrid[:height, :width]
+    across = float((new * (x - (width - 1) / 2)).mean()) / width
+    down = float((new * (y - (height - 1) / 2)).mean()) / height
+    if max(abs(across), abs(down)) < 0.06 or min(abs(across), abs(down)) > 0.05:
+        return None
+    if abs(across) > abs(down):
+        return "right" if across < 0 else "left"
+    return "down" if down < 0 else "up"

@@ -1,0 +1,67 @@
+"""Doors closed to libraries that report home and offer no switch: a proxy that nobody answers.
+
+What this project itself fetches goes through ``outbound.Door``, which asks no environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+#: Where a library that ignores every other setting sends its statistics: nowhere.
+CLOSED_DOOR = "http://127.0.0.1:9"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def block_telemetry(own_address: str = "") -> None:
+    """Send every proxy-aware library of this process to a closed door; local addresses stay open.
+
+    For processes that are this project's own: actors, Ray's helpers, replicas.
+    """
+    local = ",".join((*_LOCAL, own_address)).rstrip(",")
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ[name] = os.environ[name.upper()] = CLOSED_DOOR
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = local
+
+
+@contextmanager
+def telemetry_blocked(own_address: str = "") -> Iterator[None]:
+    """``block_telemetry`` for the processes that are started inside the block."""
+    before = dict(os.environ)
+    block_telemetry(own_address)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def token_file() -> Path:
+    """Where Ray's token lies, or would."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+
+
+def close_token() -> None:
+    """Let Ray's token file be for its owner alone. Another account's stays as it is.
+
+    Ray 2.60.0 writes it readable for everybody.
+    """
+    with suppress(OSError):
+        if token_file().stat().st_mode & 0o077:
+            token_file().chmod(0o600)
+
+
+def block_native_telemetry() -> None:
+    """The same for native code alone, in a process that may be someone else's; for good.
+
+    MediaPipe posts statistics from a thread of its own, a minute after a task was made, when it
+    is closed or later: there is no moment at which the door could be opened again. Its libcurl
+    reads the C environment, which ``os.putenv`` sets; Python code goes by ``os.environ``, which
+    keeps the user's proxies.
+    """
+    os.putenv("https_proxy", CLOSED_DOOR)
+    os.putenv("no_proxy", ",".join(_LOCAL))

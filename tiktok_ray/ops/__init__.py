@@ -1,0 +1,1 @@
+"""Operating a service: starting and ending it, systemd, monitoring, upkeep, checks of the machine."""

@@ -1,0 +1,359 @@
+"""Segments by the caller's definition: stretches of a video in which conditions over its timeline hold.
+
+A definition is JSON: named segments, each a condition of events (``event``, ``all``, ``any``,
+``not``), fields to fill in, and a JSON Schema that the list must satisfy. Where an analyzer that a
+condition asks was not at work, its segment is not measured, which is not the same as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tiktok_ray.media import spans
+from tiktok_ray.media.spans import Span
+from tiktok_ray.report import Kind
+
+#: How deep conditions may stand in one another, and events that are cited of one segment.
+DEEPEST, CITED = 12, 20
+#: Who finds events of a kind. Those of the file itself are always known.
+FINDERS: dict[str, str] = {
+    "shot": "cut_analysis", "cut": "cut_analysis", "transition": "cut_analysis",
+    "scene": "scene_segmentation", "text": "text_overlay", "speech": "speech_transcription",
+    "object": "object_detection", "person": "object_detection", "face": "age_estimation",
+    "blink": "eye_tracking", "gesture": "body_pose", "camera": "camera_analysis",
+    "sound": "audio_environment", "silence": "audio_analysis", "beat": "audio_analysis",
+    "pause": "speech_flow", "emotion": "speech_emotion", "description": "qwen2_vl_temporal",
+    "moment": "temporal_flow", "insight": "cross_analyzer_intelligence",
+    "color": "color_analysis",
+}  # fmt: skip
+#: Keywords of schemas whose patterns could keep a process busy for ever, or lead elsewhere.
+REFUSED = ("pattern", "patternProperties")
+
+
+class BadDefinition(ValueError):
+    """A definition that cannot be used; the message says where and why."""
+
+
+class SchemaMismatch(ValueError):
+    """What was found does not satisfy the caller's schema; the message says where."""
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Where(_Closed):
+    """Which events are meant. All that is given must hold; words are compared whatever their case."""
+
+    kind: Kind
+    label: str | None = Field(None, max_length=500, description="The whole label")
+    contains: str | None = Field(None, min_length=1, max_length=500, description="Part of it")
+    analyzer: str | None = Field(None, max_length=100, description="Who found it; else any")
+    confidence: float | None = Field(
+        None, ge=0, le=1, description="At least; none counts as too low"
+    )
+    before_s: float = Field(0.0, ge=0, description="It holds so long before such an event already")
+    after_s: float = Field(0.0, ge=0, description="And so long after it still")
+
+    @property
+    def finder(self) -> str | None:
+        """The analyzer without which nothing can be said; None for what the file itself tells."""
+        return self.analyzer or FINDERS.get(self.kind)
+
+    def meets(self, event: Mapping[str, Any]) -> bool:
+        label = event["label"].casefold()
+        return (
+            event["kind"] == self.kind
+            and (self.label is None or label == self.label.casefold())
+            and (self.contains is None or self.contains.casefold() in label)
+            and self.analyzer in (None, event["analyzer"])
+            and (self.confidence is None or (event.get("confidence") or 0) >= self.confidence)
+        )
+
+
+class Condition(_Closed):
+    """One of: ``event``, ``all`` of some conditions, ``any`` of them, ``not`` one of them."""
+
+    event: Where | None = None
+    all: list[Condition] | None = Field(None, min_length=1, max_length=50)
+    any: list[Condition] | None = Field(None, min_length=1, max_length=50)
+    negated: Condition | None = Field(None, alias="not")
+
+    @model_validator(mode="after")
+    def _one(self) -> Condition:
+        given = (self.event, self.all, self.any, self.negated)
+        if sum(part is not None for part in given) != 1:
+            raise ValueError("a condition is exactly one of event, all, any, not")
+        return self
+
+    @property
+    def parts(self) -> Sequence[Condition]:
+        return self.all or self.any or ([self.negated] if self.negated else [])
+
+    def events(self, positive: bool = True) -> Iterator[tuple[Where, bool]]:
+        """Events it asks about, and whether their presence speaks for it."""
+        if self.event is not None:
+            yield self.event, positive
+        for part in self.parts:
+            yield from part.events(positive != (self.negated is not None))
+
+
+class Filling(_Closed):
+    """How a field is filled in, from the events of a segment: how many there are, their labels
+    (each once, by time), the first of these, all of them as one text, or the seconds they cover."""
+
+    value: Literal["count", "labels", "first_label", "text", "seconds"]
+    of: Where
+
+
+class SegmentDefinition(_Closed):
+    """A kind of segment: what must hold, for how long at least, and which gaps are bridged."""
+
+    name: str = Field(min_length=1, max_length=200)
+    when: Condition
+    at_least_s: float = Field(0.0, ge=0, description="Shorter ones are dropped")
+    join_s: float = Field(0.0, ge=0, description="Interruptions of at most so long are bridged")
+    fields: dict[str, Filling] = Field(default_factory=dict, max_length=50)
+
+
+class Definition(_Closed):
+    """What a caller wants found."""
+
+    segments: list[SegmentDefinition] = Field(min_length=1, max_length=100)
+    list_schema: dict[str, Any] | None = Field(
+        None, alias="schema", description="JSON Schema (2020-12) that the list must satisfy"
+    )
+
+    @classmethod
+    def read(cls, text: str | bytes) -> Definition:
+        """A definition from JSON. Raises ``BadDefinition``."""
+        try:
+            made = cls.model_validate_json(text)
+        except ValidationError as error:
+            told = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3]]
+            raise BadDefinition("; ".join(told)) from None
+        for one in made.segments:
+            if _depth(one.when) > DEEPEST:
+                raise BadDefinition(f"{one.name}: conditions stand over {DEEPEST} deep")
+        if made.list_schema is not None:
+            _check_schema(made.list_schema)
+        return made
+
+
+class Cited(_Closed):
+    """An event that speaks for a segment."""
+
+    analyzer: str
+    kind: str
+    start: float
+    end: float
+    what: str
+    confidence: float | None = None
+
+
+class Segment(_Closed):
+    """A stretch in which a definition holds, with what speaks for it (the first 20 events)."""
+
+    name: str
+    start: float
+    end: float
+    fields: dict[str, Any]
+    evidence: list[Cited]
+
+
+class NotMeasured(_Closed):
+    """A definition that nothing can be said about, and why."""
+
+    name: str
+    reason: str
+
+
+class Segments(_Closed):
+    """The answer: segments by time; definitions that were not measured, and those of which only a
+    part was, since an analyzer that they ask says that it lacks something."""
+
+    segments: list[Segment]
+    not_measured: list[NotMeasured]
+    partly_measured: list[NotMeasured]
+
+
+def segments_of(report: Mapping[str, Any], definition: Definition) -> Segments:
+    """Find segments in a loaded report. Raises ``SchemaMismatch``."""
+    found: list[Segment] = []
+    lost: list[NotMeasured] = []
+    partly: list[NotMeasured] = []
+    for one in definition.segments:
+        if reason := next(_unknown(report, one), None):
+            lost.append(NotMeasured(name=one.name, reason=reason))
+            continue
+        found += _found(report, one)
+        partly += [NotMeasured(name=one.name, reason=reason) for reason in _lacking(report, one)]
+    found.sort(key=lambda s: (s.start, s.end))
+    made = Segments(segments=found, not_measured=lost, partly_measured=partly)
+    if definition.list_schema is not None:
+        _satisfy(
+            definition.list_schema, made.model_dump(mode="json", exclude_none=True)["segments"]
+        )
+    return made
+
+
+def _asked(one: SegmentDefinition) -> list[Where]:
+    return [where for where, _ in one.when.events()] + [field.of for field in one.fields.values()]
+
+
+def _unknown(report: Mapping[str, Any], one: SegmentDefinition) -> Iterator[str]:
+    """Why nothing can be said about a definition."""
+    for where in _asked(one):
+        if where.finder is None or where.finder == "video":
+            continue
+        section = report["analyzers"].get(where.finder, {"status": "not in the report"})
+        output = section.get("output")
+        if output is None:
+            reason = section.get("reason") or "no reason given"
+            yield f"{where.finder} is {section['status']}: {reason}"
+        elif (
+            where.kind == "speech"
+            and (where.label or where.contains)
+            and output.get("segments") is None
+        ):
+            yield f"{where.finder} knows when somebody speaks, and not what is said"
+
+
+def _lacking(report: Mapping[str, Any], one: SegmentDefinition) -> list[str]:
+    """What the analyzers that a definition asks say that they lack."""
+    names = dict.fromkeys(where.finder for where in _asked(one))
+    return [
+        f"{name}, {part['part']}: {part['reason']}"
+        for name in names
+        for part in report["analyzers"].get(name, {}).get("missing") or ()
+    ]
+
+
+def _found(report: Mapping[str, Any], one: SegmentDefinition) -> Iterator[Segment]:
+    whole = (0.0, report["video"]["duration_s"])
+    held = spans.intersect(spans.union(_holds(report, one.when), one.join_s), [whole])
+    speaking = [where for where, positive in one.when.events() if positive]
+    near = [e for e in report["timeline"] if any(where.meets(e) for where in speaking)]
+    for start, end in spans.longer(held, one.at_least_s):
+        cited = [e for e in near if _touches(e, speaking, start, end)]
+        yield Segment(
+            name=one.name,
+            start=round(start, 4),
+            end=round(end, 4),
+            fields={
+                name: _filled(report, field, Span(start, end)) for name, field in one.fields.items()
+            },
+            evidence=[_cite(event) for event in cited[:CITED]],
+        )
+
+
+def _holds(report: Mapping[str, Any], condition: Condition) -> list[Span]:
+    """When a condition holds."""
+    if condition.event is not None:
+        return spans.union(
+            _extent(report, event, condition.event)
+            for event in report["timeline"]
+            if condition.event.meets(event)
+        )
+    parts = [_holds(report, part) for part in condition.parts]
+    if condition.any is not None:
+        return spans.union(span for part in parts for span in part)
+    if condition.negated is not None:
+        return spans.invert(parts[0], (0.0, report["video"]["duration_s"]))
+    both = parts[0]
+    for part in parts[1:]:
+        both = spans.intersect(both, part)
+    return both
+
+
+def _extent(report: Mapping[str, Any], event: Mapping[str, Any], where: Where) -> Span:
+    """How long an event counts: an instant for a frame at least."""
+    frame = 1 / (report["video"]["fps"] or 25.0)
+    end = max(event["end"], event["start"] + frame)
+    return Span(event["start"] - where.before_s, end + where.after_s)
+
+
+def _touches(event: Mapping[str, Any], asked: Sequence[Where], start: float, end: float) -> bool:
+    return any(
+        where.meets(event)
+        and event["start"] - where.before_s < end
+        and max(event["end"], event["start"]) + where.after_s >= start
+        for where in asked
+    )
+
+
+def _filled(report: Mapping[str, Any], field: Filling, span: Span) -> Any:
+    inside = [
+        event
+        for event in report["timeline"]
+        if field.of.meets(event) and _touches(event, [field.of], span.start, span.end)
+    ]
+    labels = list(dict.fromkeys(event["label"] for event in inside))
+    if field.value == "seconds":
+        extents = [_extent(report, event, field.of) for event in inside]
+        return round(spans.overlap(extents, [span]), 4)
+    return {
+        "count": len(inside),
+        "labels": labels,
+        "first_label": labels[0] if labels else None,
+        "text": " ".join(event["label"] for event in inside),
+    }[field.value]
+
+
+def _cite(event: Mapping[str, Any]) -> Cited:
+    names = ("analyzer", "kind", "start", "end")
+    facts = {name: event[name] for name in names}
+    return Cited(**facts, what=event["label"], confidence=event.get("confidence"))
+
+
+def _depth(condition: Condition) -> int:
+    return 1 + max((_depth(part) for part in condition.parts), default=0)
+
+
+# Schemas
+
+
+def _check_schema(schema: Any) -> None:
+    """Refuse what is no JSON Schema, and what it takes to be led elsewhere or kept busy."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    for key, value in _pairs(schema):
+        if key in REFUSED:
+            raise BadDefinition(f"schema: {key} is not taken")
+        if key in ("$ref", "$dynamicRef") and not str(value).startswith("#"):
+            raise BadDefinition(f"schema: {key} leads elsewhere; put it into the schema itself")
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise BadDefinition(f"schema: {error.message[:300]}") from None
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key, inner
+            yield from _pairs(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _pairs(inner)
+
+
+def _satisfy(schema: dict[str, Any], found: list[Any]) -> None:
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    validator = Draft202012Validator(schema, registry=Registry())
+    try:
+        wrong = next(validator.iter_errors(found), None)
+    except Unresolvable as error:
+        raise SchemaMismatch(f"the schema refers to what is not in it: {error}") from None
+    except RecursionError:
+        raise SchemaMismatch("the schema refers to itself without end") from None
+    if wrong is not None:
+        place = "/".join(map(str, wrong.absolute_path)) or "the list"
+        raise SchemaMismatch(f"{place}: {wrong.message[:300]}")

@@ -1,0 +1,1 @@
+"""Running analyzers: the engine, its kinds of workers, placement on cards, the cache."""

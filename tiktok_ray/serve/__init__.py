@@ -1,0 +1,1 @@
+"""The service: HTTP, jobs, results, search, tools for agents."""

@@ -1,0 +1,265 @@
+"""Full-text search over all results of a service: what is said, written, seen and heard, with time.
+
+An SQLite FTS5 index beside the results. The results are the truth: every search first takes in
+what came since the last one, and forgets what is gone. The first search over many results that
+were there before takes longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tiktok_ray.exports import line_of
+from tiktok_ray.serve.database import NewerRecords, Records, no_room, put_aside
+from tiktok_ray.serve.store import reports
+
+log = logging.getLogger("tiktok_ray.serve.search_index")
+
+INDEX = "search.sqlite"
+Kind = Literal["said", "written", "described", "seen", "heard", "colour", "tag", "finding", "about"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+#: Kinds of passages by the kind of the timeline's event.
+OF_EVENTS: dict[str, Kind] = {
+    "speech": "said", "subtitle": "said", "text": "written", "description": "described",
+    "object": "seen", "person": "seen", "face": "seen", "gesture": "seen", "sound": "heard",
+    "color": "colour", "moment": "finding", "insight": "finding", "chapter": "about",
+}  # fmt: skip
+#: Scripts that write words without spaces between them: each character counts as a word.
+SCRIPTS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+)
+BEGIN, END, WORDS = "[", "]", 14
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS indexed (
+  result TEXT PRIMARY KEY, written REAL NOT NULL, video_id TEXT NOT NULL, title TEXT
+);
+CREATE TABLE IF NOT EXISTS passages (
+  id INTEGER PRIMARY KEY, result TEXT NOT NULL, kind TEXT NOT NULL, analyzer TEXT NOT NULL,
+  start REAL, end REAL, words TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS passages_by_result ON passages (result);
+CREATE VIRTUAL TABLE IF NOT EXISTS found USING fts5(
+  words, content='passages', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER IF NOT EXISTS passage_in AFTER INSERT ON passages BEGIN
+  INSERT INTO found (rowid, words) VALUES (new.id, new.words);
+END;
+CREATE TRIGGER IF NOT EXISTS passage_out AFTER DELETE ON passages BEGIN
+  INSERT INTO found (found, rowid, words) VALUES ('delete', old.id, old.words);
+END;
+"""
+
+
+class NothingToFind(ValueError):
+    """A query without a word in it."""
+
+
+def kinds_of(names: str | None) -> tuple[Kind, ...]:
+    """Kinds joined by commas; all where none is named. Raises ``ValueError`` for any other."""
+    named = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if unknown := [name for name in named if name not in KINDS]:
+        raise ValueError(f"no kind {', '.join(unknown)}; there are: {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in named)
+
+
+class Hit(BaseModel):
+    """One passage that was found. Times are seconds, absent for what has none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    result: str = Field(description="Identifier of the result")
+    video_id: str
+    title: str | None = None
+    kind: Kind
+    analyzer: str = Field(description="Who found it; `video` for what the file or platform says")
+    start: float | None = None
+    end: float | None = None
+    snippet: str = Field(description="The passage around what was found, which stands in [ ]")
+    score: float = Field(description="BM25 of the passage; the higher, the better")
+
+
+class Passage(NamedTuple):
+    """Something in a report that can be found."""
+
+    kind: Kind
+    analyzer: str
+    start: float | None
+    end: float | None
+    text: str
+
+
+def forget_gone(folder: Path) -> None:
+    """Let the search index of a folder of results, if there is one, forget what is gone."""
+    if (folder / INDEX).is_file():
+        with contextlib.closing(Finder(folder)) as finder:
+            finder.forget_gone()
+
+
+class Finder(Records):
+    """The search index of a folder of results. Methods block: call them from a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._syncing = threading.Lock()
+        try:
+            super().__init__(folder / INDEX, SCHEMA, "NORMAL")
+        except NewerRecords:
+            put_aside(folder / INDEX)
+            super().__init__(folder / INDEX, SCHEMA, "NORMAL")
+
+    def search(
+        self, query: str, *, kinds: tuple[Kind, ...] = (), limit: int = 20, offset: int = 0
+    ) -> tuple[list[Hit], int | None]:
+        """Passages that hold all words of a query, the best first, and where the next page begins.
+
+        Words are found whatever their case and accents; ``"two words"`` stand so in a row, and
+        ``soup*`` begins so. Raises ``NothingToFind``.
+        """
+        match = matching(query)
+        self._sync()
+        some = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+        rows = self._rows(
+            "SELECT passages.*, video_id, title, bm25(found) AS rank,"
+            f" snippet(found, 0, '{BEGIN}', '{END}', '…', {WORDS}) AS snippet"
+            " FROM found JOIN passages ON passages.id = found.rowid"
+            " JOIN indexed ON indexed.result = passages.result"
+            f" WHERE found MATCH ?{some} ORDER BY rank, passages.id LIMIT ? OFFSET ?",
+            match, *kinds, limit + 1, offset,
+        )  # fmt: skip
+        return [_hit(row) for row in rows[:limit]], offset + limit if len(rows) > limit else None
+
+    def _sync(self) -> None:
+        """Take in results that came or were changed, and forget those that are gone."""
+        with self._syncing:
+            self._forget_gone()
+            known = {r["result"]: r["written"] for r in self._rows("SELECT * FROM indexed")}
+            for id, path in reports(self.folder).items():
+                with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                    written = path.stat().st_mtime
+                    if known.get(id) != written:
+                        self._take_in(id, path, written)
+
+    def forget_gone(self) -> None:
+        """Forget what results that are gone said. On a full disk it waits for the next time."""
+        try:
+            with self._syncing:
+                self._forget_gone()
+        except sqlite3.OperationalError as error:
+            if not no_room(error):
+                raise
+            log.warning("the disk is full: what was deleted stays in the search index for now")
+
+    def _forget_gone(self) -> None:
+        known = {row["result"] for row in self._rows("SELECT result FROM indexed")}
+        gone = known - reports(self.folder).keys()
+        if gone:
+            with self._change() as db:
+                for id in gone:
+                    _remove(db, id)
+
+    def _take_in(self, id: str, path: Path, written: float) -> None:
+        try:
+            report = json.loads(path.read_bytes())
+            found = list(passages(report))
+            facts = str(report["video"]["id"]), report["video"].get("title")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s cannot be searched: %s", id, error)
+            return
+        with self._change() as db:
+            _remove(db, id)
+            db.execute("INSERT INTO indexed VALUES (?, ?, ?, ?)", (id, written, *facts))
+            db.executemany(
+                "INSERT INTO passages (result, kind, analyzer, start, end, words)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                ((id, *one[:4], spaced(one.text)) for one in found),
+            )
+
+
+def _remove(db: sqlite3.Connection, id: str) -> None:
+    db.execute("DELETE FROM passages WHERE result = ?", (id,))
+    db.execute("DELETE FROM indexed WHERE result = ?", (id,))
+
+
+def _hit(row: sqlite3.Row) -> Hit:
+    names = ("result", "video_id", "title", "kind", "analyzer", "start", "end")
+    snippet = unspaced(row["snippet"])
+    return Hit(snippet=snippet, score=round(-row["rank"], 4), **{n: row[n] for n in names})
+
+
+def passages(report: Mapping[str, Any]) -> Iterator[Passage]:
+    """What can be found in a loaded report, each text once for each of its times."""
+    seen: set[Passage] = set()
+    for passage in _all(report):
+        line = passage._replace(text=line_of(passage.text))
+        if line.text and line not in seen:
+            seen.add(line)
+            yield line
+
+
+def _all(report: Mapping[str, Any]) -> Iterator[Passage]:
+    video = report["video"]
+    for name in ("title", "uploader", "source", "id"):
+        if video.get(name):
+            yield Passage("about", "video", None, None, str(video[name]))
+    for event in report["timeline"]:
+        kind = OF_EVENTS.get(event["kind"])
+        if kind is not None:
+            yield Passage(kind, event["analyzer"], event["start"], event["end"], event["label"])
+    yield from _beside_the_timeline(report["analyzers"])
+
+
+def _beside_the_timeline(sections: Mapping[str, Any]) -> Iterator[Passage]:
+    """What outputs tell of the whole, and descriptions in full."""
+    outputs = {name: section.get("output") or {} for name, section in sections.items()}
+    name = "qwen2_vl_temporal"
+    described = outputs.get(name, {})
+    for window in described.get("windows", ()):
+        for part in ("setting", "people", "action", "visible_text", "mood"):
+            if window.get(part):
+                yield Passage("described", name, window["start"], window["end"], window[part])
+    for part in ("title", "summary", "narrative"):
+        if described.get(part):
+            yield Passage("described", name, None, None, described[part])
+    for tag in described.get("tags") or ():
+        yield Passage("tag", name, None, None, tag)
+    name = "cross_analyzer_intelligence"
+    for tag in outputs.get(name, {}).get("tags", ()):
+        first = min((e["start"] for e in tag.get("evidence", ())), default=None)
+        yield Passage("tag", name, first, first, tag["tag"])
+    name = "color_analysis"
+    for swatch in outputs.get(name, {}).get("palette", ()):
+        yield Passage("colour", name, None, None, f"{swatch['name']} {swatch['hex']}")
+
+
+def matching(query: str) -> str:
+    """A query as FTS5's: every word quoted, so that none is an operator. Raises ``NothingToFind``."""
+    terms = []
+    for phrase, word in re.findall(r'"([^"]*)"?|([^\s"]+)', query):
+        text = phrase or word.rstrip("*")
+        if re.search(r"\w", text):
+            begins = "*" if word.endswith("*") else ""
+            terms.append('"' + spaced(line_of(text)) + '"' + begins)
+    if not terms:
+        raise NothingToFind("the query has no word in it")
+    return " ".join(terms)
+
+
+def spaced(text: str) -> str:
+    """A text in which each character of scripts without spaces is a word."""
+    return " ".join(re.sub(f"([{SCRIPTS}])", r" \1 ", text).split())
+
+
+def unspaced(text: str) -> str:
+    """The same without the spaces that ``spaced`` put there, marks of a snippet between or not."""
+    return re.sub(rf"(?<=[{SCRIPTS}\]]) (?=[{SCRIPTS}\[])", "", text)

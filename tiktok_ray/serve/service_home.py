@@ -1,0 +1,531 @@
+"""Upkeep of a service's home: backup, restoring, retention, and what its dead processes left.
+
+What belongs to a service is known by a mark in the environment, which its processes inherit: who
+started them, and for which home. A process is stale only when it carries the mark of this home, runs
+under this account, and the one that started it is dead. Nothing else is ever ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import stat
+import tarfile
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tiktok_ray import logs
+from tiktok_ray.files import owner_only, replacing, write_whole
+from tiktok_ray.run import nvml
+from tiktok_ray.run.cache import DiskCache
+from tiktok_ray.serve.database import no_room
+from tiktok_ray.settings import Settings
+
+log = logging.getLogger("tiktok_ray.serve.service_home")
+
+MARK = "TIKTOK_RAY_OWNER"
+LEDGER, RESULTS, BACKUPS = "jobs.sqlite", "results", "backups"
+TEMPORARY, WORK, CACHE = "tmp", "work", "cache"
+STARTS = "starts.jsonl"
+KEPT_BACKUPS = 8
+KEPT_STARTS = 200
+#: The kernel takes 107 characters of a socket's path; what is put below the home takes the rest.
+LONGEST_HOME = 107 - len("/tmp/1234567-1234567890.12/pymp-12345678/listener-12345678")
+#: So often what is left of a service is looked for and killed.
+ROUNDS = 5
+#: A session of Ray belongs to a start of ours when it began within so many seconds of it.
+SESSION_S = 600.0
+_SESSION = re.compile(r"session_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_\d+_(\d+)")
+
+
+class CannotKeep(Exception):
+    """A backup cannot be made or restored; the message says why, and what to do."""
+
+
+# Whose process is this
+
+
+def process_of(pid: int, started: float) -> psutil.Process | None:
+    """The living process of that number, if it is the one that started then (seconds since 1970)."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < 1
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who started a process: a process by number and start time, for a home."""
+
+    pid: int
+    started: float
+    home: str
+
+    @classmethod
+    def of(cls, text: str) -> Owner | None:
+        """An owner from its mark, or None when the text is none."""
+        pid, _, rest = text.partition(":")
+        started, _, home = rest.partition(":")
+        try:
+            return cls(int(pid), float(started), home)
+        except ValueError:
+            return None
+
+    def mark(self) -> str:
+        return f"{self.pid}:{self.started:.2f}:{self.home}"
+
+    def alive(self) -> bool:
+        return process_of(self.pid, self.started) is not None
+
+
+def note_path(settings: Settings) -> Path:
+    """Where the service says which process serves, at what address, and where its Ray is."""
+    return settings.home / "service.json"
+
+
+def service_note(settings: Settings) -> dict[str, Any]:
+    """What the service wrote there; empty where there is nothing that can be read."""
+    try:
+        note = json.loads(note_path(settings).read_text(errors="replace"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def serving(settings: Settings) -> psutil.Process | None:
+    """The process that serves, if it still is the one that the note means."""
+    note = service_note(settings)
+    try:
+        return process_of(note["pid"], note["started"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def private(home: Path) -> None:
+    """Make the home, and let it and all in it be for its owner alone, from now on too.
+
+    What another account owns stays as it is. Links are not followed.
+    """
+    os.umask(0o077)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder, folders, files in os.walk(home):
+        for name in (".", *folders, *files):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                mode = os.lstat(path).st_mode
+                if not stat.S_ISLNK(mode) and mode & 0o077:
+                    os.chmod(path, stat.S_IMODE(mode) & 0o700)
+
+
+def _home(settings: Settings) -> str:
+    return str(settings.home.resolve())
+
+
+def own(settings: Settings) -> Owner:
+    """Mark this process, and what it will start, as the service of this home.
+
+    Their temporary files lie in a folder of their own, which goes with them; Ray's stay where Ray
+    and its clients look for them.
+    """
+    process = psutil.Process()
+    owner = Owner(process.pid, process.create_time(), _home(settings))
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ[MARK] = owner.mark()
+    os.environ.setdefault("RAY_TMPDIR", str(ray_folder().parent))
+    temporary = temporaries(settings) / f"{owner.pid}-{owner.started:.2f}"
+    temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if temporary.parent.stat().st_uid != os.getuid():
+        raise PermissionError(f"{temporary.parent} belongs to another account")
+    os.environ["TMPDIR"] = str(temporary.resolve())
+    tempfile.tempdir = None
+    _remember(settings.home / STARTS, owner)
+    return owner
+
+
+def temporaries(settings: Settings) -> Path:
+    """Where the temporary files of this home's services lie: in the home, unless its path is so long
+    that the sockets of Python's processes would have no place below it.
+    """
+    home = settings.home.resolve()
+    if len(str(home)) <= LONGEST_HOME:
+        return home / TEMPORARY
+    mark = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    return Path("/tmp") / f"tiktok-ray-{os.getuid()}-{mark}"
+
+
+def _remember(starts: Path, owner: Owner) -> None:
+    """Note a start, by which dead Ray sessions are known as ours. A full disk does not stop it."""
+    known = [json.dumps({"pid": pid, "started": at}) for pid, at in _starts(starts)]
+    entry = json.dumps({"pid": owner.pid, "started": owner.started})
+    try:
+        write_whole(starts, "\n".join([*known[1 - KEPT_STARTS :], entry]) + "\n")
+    except OSError as error:
+        log.warning("this start is not noted in %s: %s", starts, error)
+
+
+def _starts(path: Path) -> list[tuple[int, float]]:
+    """Process and time of each start that is noted; lines that cannot be read are passed over."""
+    found = []
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            found.append((int(entry["pid"]), float(entry["started"])))
+    return found
+
+
+def marked(settings: Settings) -> Iterator[tuple[psutil.Process, Owner]]:
+    """Processes of this account that carry the mark of this home, each with its owner."""
+    home = _home(settings)
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            owner = Owner.of(process.environ().get(MARK, ""))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            continue  # it ended meanwhile, or is another's
+        if owner is not None and owner.home == home:
+            yield process, owner
+
+
+def stale(settings: Settings) -> list[psutil.Process]:
+    """Processes of this home's service whose owner is dead."""
+    found = [p for p, owner in marked(settings) if p.pid != os.getpid() and not owner.alive()]
+    return found + _agents(dead_sessions(settings), {p.pid for p in found})
+
+
+def _agents(sessions: list[Path], but: Collection[int]) -> list[psutil.Process]:
+    """Ray's agents of these sessions: their title hides their environment, their logs tell."""
+    found = []
+    for process in psutil.process_iter() if sessions else ():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid in but or process.uids().real != os.getuid():
+                continue
+            if " ".join(process.cmdline()[:1]).startswith("ray::"):
+                files = [Path(file.path) for file in process.open_files()]
+                if any(file.is_relative_to(s) for file in files for s in sessions):
+                    found.append(process)
+    return found
+
+
+def end_own(settings: Settings, known: Collection[psutil.Process] = ()) -> list[str]:
+    """Kill what this process started for its service, and what outlived its end; their titles.
+
+    ``known``: processes that it has as well, such as Ray's agents, which hide their mark.
+    """
+    own, titles = os.getpid(), []
+    # Until nothing is left: what is still alive may start another.
+    for _ in range(ROUNDS):
+        left = [p for p, owner in marked(settings) if owner.pid == own and p.pid != own]
+        left += [p for p in known if _runs(p)]
+        if not left:
+            break
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                titles.append(_title(process))
+                process.kill()
+        psutil.wait_procs(left, timeout=5)
+    return titles
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@dataclass
+class Cleaned:
+    """What a clean-up removed, or would remove."""
+
+    processes: list[str] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    temporary: list[str] = field(default_factory=list)
+    semaphores: list[str] = field(default_factory=list)
+    card: list[str] = field(default_factory=list)
+
+
+def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
+    """End stale processes, which frees their memory on the card, and remove dead Ray sessions."""
+    on_card = nvml.taken_by_process()
+    left = stale(settings)
+    made = Cleaned()
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words = f"{process.pid} {_title(process)}"
+            made.processes.append(words)
+            if process.pid in on_card:
+                made.card.append(f"{words}: {on_card[process.pid]:.2f} GiB of the card")
+    if not dry_run:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
+    for folder in dead_temporaries(settings):
+        made.temporary.append(folder.name)
+        if not dry_run:
+            shutil.rmtree(folder, ignore_errors=True)
+    for semaphore in abandoned_semaphores():
+        made.semaphores.append(semaphore.name)
+        if not dry_run:
+            semaphore.unlink(missing_ok=True)
+    for session in dead_sessions(settings):
+        made.sessions.append(str(session))
+        if not dry_run:
+            shutil.rmtree(session, ignore_errors=True)
+    return made
+
+
+def _title(process: psutil.Process) -> str:
+    words = " ".join(process.cmdline()) or process.name()
+    return words if len(words) <= 80 else words[:77] + "…"
+
+
+def dead_temporaries(settings: Settings) -> list[Path]:
+    """Folders of temporary files whose service is dead."""
+    dead = []
+    for folder in sorted(temporaries(settings).glob("*-*")):
+        pid, _, started = folder.name.partition("-")
+        with contextlib.suppress(ValueError):
+            if not Owner(int(pid), float(started), "").alive():
+                dead.append(folder)
+    return dead
+
+
+def abandoned_semaphores(folder: Path = Path("/dev/shm"), older_s: float = 3600.0) -> list[Path]:
+    """Semaphores that Python processes of this account left when they were killed.
+
+    The maker of such a semaphore has it mapped as long as it lives: one that nobody has is dead.
+    """
+    limit = time.time() - older_s
+    found = {
+        path
+        for path in folder.glob("sem.mp-*")
+        if path.stat().st_uid == os.getuid() and path.stat().st_mtime < limit
+    }
+    for process in psutil.process_iter() if found else ():
+        try:
+            maps = Path(f"/proc/{process.pid}/maps").read_text(errors="replace")
+        except FileNotFoundError:
+            continue
+        except OSError:
+            # Another account's process cannot hold what only this one may open.
+            continue
+        found = {path for path in found if str(path) not in maps}
+    return sorted(found)
+
+
+def ray_folder() -> Path:
+    """Where Ray keeps its sessions on this machine."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
+
+
+def dead_sessions(settings: Settings) -> list[Path]:
+    """Folders of Ray sessions that this home's service began, and whose process is dead."""
+    if not ray_folder().is_dir():
+        return []
+    begun: dict[int, list[float]] = {}
+    for pid, started in _starts(settings.home / STARTS):
+        begun.setdefault(pid, []).append(started)
+    dead = []
+    for folder in sorted(ray_folder().iterdir()):
+        found = _SESSION.fullmatch(folder.name)
+        if found is None or folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            continue
+        at = datetime.strptime(found[1], "%Y-%m-%d_%H-%M-%S").timestamp()
+        for started in begun.get(int(found[2]), []):
+            ours = -2 <= at - started <= SESSION_S
+            if ours and not Owner(int(found[2]), started, "").alive():
+                dead.append(folder)
+                break
+    return dead
+
+
+# Backup
+
+
+def back_up(
+    settings: Settings, into: Path | None = None, *, videos: bool = False, keep: int = KEPT_BACKUPS
+) -> Path:
+    """Write ``tiktok-ray-<time>.tar.gz`` with the ledger and all results; returns its path.
+
+    The ledger is copied by SQLite's online backup, so that the service goes on meanwhile. Of all
+    backups in the folder the newest ``keep`` stay. Raises ``CannotKeep``.
+    """
+    home = settings.home
+    if not (home / LEDGER).is_file():
+        raise CannotKeep(f"there is no ledger in {home}: nothing was ever served from there")
+    folder = into or home / BACKUPS
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    wanted = _size(home / RESULTS, videos) + 2 * (home / LEDGER).stat().st_size
+    free = shutil.disk_usage(folder).free - settings.disk_reserve_gib * 2**30
+    if wanted > free:
+        raise CannotKeep(
+            f"{folder} has {max(0.0, free) / 2**30:.1f} GiB beyond the reserve, the backup may take "
+            f"{wanted / 2**30:.1f}; choose another disk: --into DIR"
+        )
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = folder / f"tiktok-ray-{stamp}.tar.gz"
+    with replacing(target) as part:
+        with tempfile.TemporaryDirectory(prefix=".ledger-", dir=folder) as scratch:
+            copy = Path(scratch) / LEDGER
+            copy_database(home / LEDGER, copy)
+            with tarfile.open(part, "w:gz", compresslevel=3) as tar:
+                tar.add(copy, LEDGER)
+                for file in _result_files(home / RESULTS, videos):
+                    # A result that is deleted meanwhile is not in the backup.
+                    with contextlib.suppress(FileNotFoundError):
+                        tar.add(file, str(file.relative_to(home)))
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.chmod(0o600)
+    for old in sorted(folder.glob("tiktok-ray-*.tar.gz"))[:-keep]:
+        old.unlink()
+    return target
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database that is in use, whole as of one moment. Raises ``CannotKeep``."""
+    with (
+        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=60)) as old,
+        contextlib.closing(sqlite3.connect(target)) as new,
+    ):
+        old.backup(new)
+        verdict = new.execute("PRAGMA integrity_check").fetchone()[0]
+    if verdict != "ok":
+        raise CannotKeep(f"the copy of {source.name} is not whole: {verdict}")
+
+
+def _result_files(results: Path, videos: bool) -> Iterator[Path]:
+    for folder in sorted(p for p in results.glob("*") if p.is_dir() and p.name[0] != "."):
+        for name in ("report.json", "poster.jpg", *(["video"] if videos else [])):
+            if (folder / name).is_file():
+                yield folder / name
+
+
+def _size(results: Path, videos: bool) -> int:
+    total = 0
+    for file in _result_files(results, videos):
+        with contextlib.suppress(FileNotFoundError):
+            total += file.stat().st_size
+    return total
+
+
+def restore(settings: Settings, backup: Path) -> dict[str, int]:
+    """Put a backup into an empty home; returns how many jobs and results came. ``CannotKeep``."""
+    home = settings.home
+    for there in (LEDGER, RESULTS):
+        if (home / there).exists():
+            raise CannotKeep(
+                f"{home / there} is there; end the service and move it aside, "
+                "or restore elsewhere: TIKTOK_RAY_HOME"
+            )
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=home) as scratch:
+        try:
+            with tarfile.open(backup) as tar:
+                tar.extractall(scratch, filter="data")
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise CannotKeep(f"{backup} cannot be read: {error}") from None
+        ledger = Path(scratch) / LEDGER
+        if not ledger.is_file():
+            raise CannotKeep(f"{backup} is no backup of tiktok-ray: it holds no {LEDGER}")
+        with contextlib.closing(sqlite3.connect(ledger)) as db:
+            if (verdict := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+                raise CannotKeep(f"the ledger in {backup} is broken: {verdict}")
+            jobs = db.execute("SELECT count(*) FROM jobs").fetchone()[0]
+        results = Path(scratch) / RESULTS
+        results.mkdir(exist_ok=True)
+        count = sum(1 for _ in results.glob("*/report.json"))
+        results.rename(home / RESULTS)
+        ledger.rename(home / LEDGER)
+    return {"jobs": jobs, "results": count}
+
+
+# Retention
+
+
+def retain(settings: Settings) -> dict[str, Any]:
+    """Hold results, jobs, leftovers and logs to their age and size; what was removed.
+
+    The service does the same with all but logs by itself; this works without it too, and on a disk
+    that is full to the last byte: files go first, then what is known of them. While the disk is
+    short of its reserve, the cache goes too.
+    """
+    from tiktok_ray.serve import search_index, store
+    from tiktok_ray.serve.jobs import Ledger, discard, orphans
+
+    home, before = settings.home, time.time() - settings.keep_days * 86_400
+    gone: dict[str, Any] = {"results": 0, "jobs": 0, "leftovers": 0, "logs": 0}
+    if not home.is_dir():
+        return gone
+    gone["logs"] = len(logs.forget(home / logs.FOLDER, keep_days=settings.keep_days))
+    if (home / RESULTS).is_dir():
+        old = store.past(home / RESULTS, before, settings.keep_gib * 2**30)
+        gone["results"] = sum(store.remove(home / RESULTS / id) for id in old)
+    if shutil.disk_usage(home).free < settings.disk_reserve_gib * 2**30 and (home / CACHE).is_dir():
+        gone["cached_bytes"] = DiskCache(home / CACHE, 2**62).empty()
+    with unless_full(gone):
+        if (home / RESULTS).is_dir():
+            store.Store(home / RESULTS).close()  # which forgets what is gone
+            search_index.forget_gone(home / RESULTS)
+        if (home / LEDGER).is_file():
+            with contextlib.closing(Ledger(home / LEDGER)) as ledger:
+                lost = orphans(home / WORK, ledger)
+                for path in lost:
+                    discard(path)
+                gone["leftovers"] = len(lost)
+                gone["jobs"] = ledger.prune(before)
+    return gone
+
+
+@contextlib.contextmanager
+def unless_full(told: dict[str, Any]) -> Iterator[None]:
+    """Go on where the disk is full: ``told`` gets a word about it."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        if not no_room(error):
+            raise
+        told["left undone"] = f"the disk is full ({error})"
+
+
+def rotate_logs(settings: Settings) -> dict[str, Any]:
+    """Put today's logs aside, packed, and forget the old ones."""
+    folder = settings.home / logs.FOLDER
+    made: dict[str, Any] = {"packed": [], "removed": []}
+    gone = logs.forget(folder, keep_days=settings.keep_days)
+    made["removed"] = [path.name for path in gone]
+    with unless_full(made):
+        for path in sorted(folder.glob("*.jsonl")):
+            if not logs.is_aside(path) and (packed := logs.rotate(path)):
+                made["packed"].append(packed.name)
+    return made
+
+
+def append(settings: Settings, name: str, entry: dict[str, Any]) -> Path:
+    """Append one line to a log of that name."""
+    path = settings.home / logs.FOLDER / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(path, "a", encoding="utf-8", opener=owner_only) as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    return path
