@@ -1,7 +1,7 @@
-"""The analyzers, one a module, found by being here. ``import actors`` loads none of them.
+"""The analyzers, one a module or a folder, found by being here. ``import actors`` loads none of them.
 
-The module ``cut_analysis`` is an analyzer since its class ``CutAnalysis`` is one; modules without such
-a class are parts of analyzers. A worker's process imports the one that it runs, and what that leads to.
+The module ``cut_analysis`` is an analyzer since its class ``CutAnalysis`` is one; a large one is a folder
+whose ``__init__`` has the class. A worker's process imports the one that it runs, and what that leads to.
 """
 
 import re
@@ -29,14 +29,16 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _names() -> tuple[str, ...]:
-    """Modules here with a class of their own name, without importing any."""
-    return tuple(
-        file.stem
-        for file in sorted(Path(__file__).parent.glob("[a-z]*.py"))
-        if re.search(
-            rf"^class {_class(file.stem)}\(", file.read_text(encoding="utf-8"), re.MULTILINE
-        )
-    )
+    """Modules and folders here with a class of their own name, without importing any."""
+    here = Path(__file__).parent
+    files = {file.stem: file for file in here.glob("[a-z]*.py")}
+    files |= {file.parent.name: file for file in here.glob("[a-z]*/__init__.py")}
+    return tuple(sorted(name for name, file in files.items() if _has_class(name, file)))
+
+
+def _has_class(name: str, file: Path) -> bool:
+    pattern = rf"^class {_class(name)}\("
+    return re.search(pattern, file.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 def _class(module: str) -> str:

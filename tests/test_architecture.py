@@ -48,6 +48,35 @@ def imports(name: str, file: Path, known: dict[str, Path]) -> set[str]:
     return (found & set(known)) - {name}
 
 
+#: What may import what: each line knows those above it, and itself. Modules at the top of the package
+#: stand by their own names, folders for all that they hold.
+LAYERS = (
+    ("settings", "files", "logs", "first_imports", "json_text"),
+    ("report", "weights", "analyzer"),
+    ("media",),
+    ("net",),
+    ("methods",),
+    ("graph",),
+    ("actors",),
+    ("catalog",),
+    ("reporting",),
+    ("exports", "viewer"),
+    ("run",),
+    ("serve",),
+    ("compose", "console", "demo"),
+    ("library", "commands"),
+    ("batch", "ops"),
+    ("cli",),
+)
+
+
+def layer(name: str) -> int:
+    """Where a module stands in ``LAYERS``. Raises ``StopIteration`` for one without a place."""
+    parts = name.split(".")
+    folder = {"actors": "actors", "serve_app": "ops"}.get(parts[0]) or parts[1]
+    return next(level for level, names in enumerate(LAYERS) if folder in names)
+
+
 def circle(root: Path) -> list[str]:
     """Modules that import each other in a circle; none where there is none."""
     known = modules(root)
@@ -61,6 +90,27 @@ def circle(root: Path) -> list[str]:
 def test_no_modules_import_each_other_in_a_circle():
     assert len(modules(ROOT)) > 100
     assert circle(ROOT) == []
+
+
+def test_no_module_imports_upward():
+    known = modules(ROOT)
+    known.pop("tiktok_ray")  # the version, and the Python API when it is asked for
+    upward = {
+        (name, other)
+        for name, file in known.items()
+        for other in imports(name, file, known)
+        if layer(other) > layer(name)
+    }
+    assert upward == set()
+
+
+def test_actors_holds_the_analyzers_and_nothing_else():
+    from actors import NAMES
+
+    home = ROOT / "actors"
+    modules = {file.stem for file in home.glob("*.py")} - {"__init__"}
+    folders = {file.parent.name for file in home.glob("*/*.py")}
+    assert modules | folders == set(NAMES)
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ class Fleet:
             options = options_for(name, self.graph, self.settings)
             files = {key: str(path) for key, path in a.files.items()}
             made_of = [
-                _code("worker.py"),
+                _code("run/worker.py"),
                 self.graph.digests[name],
                 options.model_dump(mode="json"),
             ]
@@ -463,7 +463,7 @@ def _living(called: str) -> Any | None:
 def _code(module: str) -> str:
     """Hash of the code that an actor runs beside its analyzer: this file, and what ``module`` is."""
     own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    return own + code_digest(Path(__file__).parent / module)
+    return own + code_digest(Path(__file__).parents[1] / module)
 
 
 async def _within(seconds: float, ref: Any) -> Any:
