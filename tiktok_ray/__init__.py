@@ -53,12 +53,12 @@ if TYPE_CHECKING:
 #: What there is to import from here, and the module that has it: imported when first asked for.
 _PLACES = {
     "Analyzed": "library",
-    "CapacityError": "engine",
+    "CapacityError": "run.engine",
     "GraphError": "graph",
     "InputError": "media",
-    "NoReport": "reading",
-    "Progress": "engine",
-    "Report": "reading",
+    "NoReport": "reporting.reading",
+    "Progress": "run.engine",
+    "Report": "reporting.reading",
     "Settings": "settings",
     "aanalyze": "library",
     "analyze": "library",

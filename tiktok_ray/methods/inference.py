@@ -4,7 +4,7 @@ OpenVINO runs them on Intel's processors, ONNX Runtime on all others. On a Xeon 
 PP-OCR's detector takes 75 ms in OpenVINO and 250 ms in ONNX Runtime; on an AMD EPYC both take the
 same, and ONNX Runtime is ready in a quarter of the time. Both compute in 32 bits, on as many
 threads as they are told, and give the same numbers to 1e-5 of their range. What is no ONNX file is
-made one by ``exporting``.
+made one by ``onnx_export``.
 """
 
 from __future__ import annotations

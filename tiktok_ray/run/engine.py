@@ -99,8 +99,8 @@ Kind = Literal["ray", "threads", "processes"]
 
 
 class Workers(Protocol):
-    """Where analyzers run: Ray actors (``fleet``), child processes (``processes``), or threads of
-    this process (``local``)."""
+    """Where analyzers run: Ray actors (``ray_actors``), child processes (``processes``), or threads of
+    this process (``threads``)."""
 
     kind: Kind
     plan: Plan
