@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from tiktok_ray.compose import make_service
-from tiktok_ray.net.telemetry_block import block_telemetry, close_token
+from tiktok_ray.net.telemetry_block import block_telemetry, tighten_token
 from tiktok_ray.settings import Settings
 
 NAME = "tiktok_ray"
@@ -74,7 +74,7 @@ def application(
 
 if not ray.is_initialized():
     # Ray's own processes inherit this: one of them would ask where it runs.
-    close_token()
+    tighten_token()
     block_telemetry(ray.util.get_node_ip_address())
 _settings = Settings()
 app = application(_settings, listens="port" in _settings.model_fields_set)

@@ -198,7 +198,7 @@ def movements(steps: Steps) -> Iterator[Found]:
     """Pans, tilts, zooms and rolls in the steps of one shot.
 
     The intended speed keeps its sign and the least speed. The ends are trimmed to where it is half
-    of its median. What is too short or too little in all is no movement.
+    of its median. What is too short or too little in all is not a movement.
     """
     for axis, values in zip(AXES, steps.speed.T, strict=True):
         smooth = running(intended(values, steps), 3)
@@ -250,7 +250,7 @@ def rms(values: Floats) -> float | None:
 def shaking(steps: Steps, strays: Floats) -> Iterator[Found]:
     """Handheld shake in the steps of one shot, from how far the picture strays around each.
 
-    What moves but may as well stand still (a head in front of a wall) is no shake.
+    What moves but may as well stand still (a head in front of a wall) is not a shake.
     """
     moved = running((~steps.still).astype(float), _window(steps, PATH_S)) >= 0.5
     for first, stop in runs((np.nan_to_num(strays) >= LEAST_SHAKE) & moved):

@@ -32,7 +32,7 @@ TOKEN = "a token of forty characters or so, for a test"
 
 
 def words(result):
-    """The text of an answer that is no error."""
+    """The text of an answer that is not an error."""
     assert not result.is_error, result.content
     return result.content[0].text
 
@@ -246,7 +246,7 @@ async def test_over_http_the_token_of_the_service_is_wanted(listening):
             assert (await client.call_tool("health", {})).structured_content["status"]
             listed = json.loads(words(await client.call_tool("analyzers", {})))
             assert [one["name"] for one in listed] == ["plain"]
-            # Tools ask with the service's own token, and still not beyond its doors.
+            # Tools ask with the service's own token, and still get nothing that it refuses.
             refused = await client.call_tool("analyze", {"url": "http://127.0.0.1:9/a.mp4"})
             assert "refused" in complaint(refused)
             assert (await client.call_tool("analyze_file", {"path": "/etc/passwd"})).is_error

@@ -299,7 +299,7 @@ def test_a_worker_whose_server_fails_ends_as_failed(served: Served, settings: Se
 
 
 def test_proxies_of_the_environment_are_not_asked(served: Served, monkeypatch: pytest.MonkeyPatch):
-    """Those of workers lead to a closed door, and a user's would see the pictures."""
+    """Those of workers lead nowhere, and a user's would see the pictures."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
@@ -322,10 +322,10 @@ def test_an_address_that_is_none_is_refused(url: str):
         DescriptionOptions(describer="server", server_url=url)
 
 
-def test_the_door_closes_behind_each_batch(served: Served):
+def test_the_proxy_closes_behind_each_batch(served: Served):
     before = threading.active_count()
     Server(served.url).answer([prompt()], tokens=16, seconds=10)
     begin = time.monotonic()
     while threading.active_count() > before and time.monotonic() - begin < 5:
         time.sleep(0.01)
-    assert not [t for t in threading.enumerate() if t.name == "outbound-door"]
+    assert not [t for t in threading.enumerate() if t.name == "egress-proxy"]

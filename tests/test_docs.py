@@ -22,7 +22,7 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     *(p for p in sorted((ROOT / "docs").glob("**/*.md")) if not p.name.startswith("_")),
 ]
-#: Variables of the environment that are no settings, and where each is read.
+#: Variables of the environment that are not settings, and where each is read.
 VARIABLES = {
     "TIKTOK_RAY_EXTRA": "deploy/run",
     "TIKTOK_RAY_VENV": "deploy/run",

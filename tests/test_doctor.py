@@ -6,7 +6,7 @@ import pytest
 
 from tiktok_ray.compose import make_graph
 from tiktok_ray.methods import inference, onnx_export
-from tiktok_ray.net.telemetry_block import close_token
+from tiktok_ray.net.telemetry_block import tighten_token
 from tiktok_ray.ops import doctor
 from tiktok_ray.run import placement
 from tiktok_ray.serve.jobs import Ledger
@@ -31,16 +31,16 @@ def test_every_part_is_examined(settings, monkeypatch):
 
 
 def test_a_port_in_use_is_told(settings):
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        taken = settings.model_copy(update={"port": door.getsockname()[1]})
+    with socket.create_server(("127.0.0.1", 0)) as socket_:
+        taken = settings.model_copy(update={"port": socket_.getsockname()[1]})
         assert found("service port", doctor._ports(taken)).state == "note"
     assert found("service port", doctor._ports(taken)).state == "ok"
 
 
 def test_a_ray_that_does_not_answer_is_ill(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{door.getsockname()[1]}")
+    with socket.create_server(("127.0.0.1", 0)) as socket_:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{socket_.getsockname()[1]}")
         assert found("Ray", doctor._ray()).state == "ok"
     assert found("Ray", doctor._ray()).state == "bad"
     monkeypatch.setenv("RAY_ADDRESS", "auto")
@@ -135,6 +135,6 @@ def test_a_token_that_others_read_is_ill(monkeypatch, tmp_path):
     token.write_text("secret")
     token.chmod(0o644)
     assert found("token of Ray", doctor._token()).state == "bad"
-    close_token()
+    tighten_token()
     assert found("token of Ray", doctor._token()).state == "ok"
     assert token.stat().st_mode & 0o777 == 0o600

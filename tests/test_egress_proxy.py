@@ -1,4 +1,4 @@
-"""The guarded door: what it leads to, what it turns away, and what it says about it."""
+"""The guarded proxy: what it leads to, what it turns away, and what it says about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tiktok_ray.net.egress_proxy import (
     REFUSED_HEADER,
-    Door,
+    EgressProxy,
     OverBudget,
     Refused,
     Unreachable,
@@ -92,7 +92,7 @@ def canary() -> Iterator[tuple[type[Canary], int]]:
 
 
 def led_to(port: int, dialed: list[tuple[str, int]]) -> Any:
-    """A dial that notes where the door went and leads to a local port instead."""
+    """A dial that notes where the proxy went and leads to a local port instead."""
 
     async def dial(address: str, wanted: int) -> tuple[Any, Any]:
         dialed.append((address, wanted))
@@ -101,14 +101,14 @@ def led_to(port: int, dialed: list[tuple[str, int]]) -> Any:
     return dial
 
 
-def client(door: Door, **more: Any) -> httpx.Client:
-    return httpx.Client(proxy=door.url, trust_env=False, timeout=10, **more)
+def client(proxy: EgressProxy, **more: Any) -> httpx.Client:
+    return httpx.Client(proxy=proxy.url, trust_env=False, timeout=10, **more)
 
 
-def asked(door: Door, line: bytes) -> bytes:
-    """What the door answers to a request line, byte for byte."""
-    with socket.create_connection(("127.0.0.1", door._port), timeout=10) as raw:
-        raw.sendall(line + b"\r\nProxy-Authorization: " + door._basic + b"\r\n\r\n")
+def asked(proxy: EgressProxy, line: bytes) -> bytes:
+    """What the proxy answers to a request line, byte for byte."""
+    with socket.create_connection(("127.0.0.1", proxy._port), timeout=10) as raw:
+        raw.sendall(line + b"\r\nProxy-Authorization: " + proxy._basic + b"\r\n\r\n")
         return raw.recv(2000)
 
 
@@ -182,28 +182,28 @@ def test_every_spelling_of_this_machine_is_refused(
     host: str, canary: tuple[type[Canary], int]
 ) -> None:
     handler, port = canary
-    with Door() as door:
+    with EgressProxy() as proxy:
         for line in (f"GET http://{host}:{port}/ HTTP/1.1", f"CONNECT {host}:{port} HTTP/1.1"):
-            answer = asked(door, line.encode())
+            answer = asked(proxy, line.encode())
             assert answer.startswith(b"HTTP/1.1 403")
             assert REFUSED_HEADER.encode() in answer
-    assert isinstance(door.blame(), Refused)
-    assert len(door.errors) == 2
+    assert isinstance(proxy.blame(), Refused)
+    assert len(proxy.errors) == 2
     assert handler.seen == []
 
 
 def test_own_interface_addresses_are_refused() -> None:
-    with Door(resolve=lambda _: [PUBLIC]) as door, client(door) as http:
-        door._own = frozenset({PUBLIC})
+    with EgressProxy(resolve=lambda _: [PUBLIC]) as proxy, client(proxy) as http:
+        proxy._own = frozenset({PUBLIC})
         assert http.get("http://me.example/").status_code == 403
-    assert "this machine" in str(door.blame())
+    assert "this machine" in str(proxy.blame())
 
 
 def test_a_plain_request_goes_through_with_its_path_and_without_the_credential(
     canary: tuple[type[Canary], int],
 ) -> None:
     handler, port = canary
-    with Door(private_addresses=True) as door, client(door) as http:
+    with EgressProxy(private_addresses=True) as proxy, client(proxy) as http:
         first = http.get(f"http://127.0.0.1:{port}/a/b?c=d&e", headers={"X-Mine": "1"})
         second = http.get(f"http://127.0.0.1:{port}/bytes/300000")
         posted = http.post(f"http://127.0.0.1:{port}/", content=b"abc" * 50_000)
@@ -215,7 +215,7 @@ def test_a_plain_request_goes_through_with_its_path_and_without_the_credential(
     assert headers["Host"] == f"127.0.0.1:{port}"
     assert headers["X-Mine"] == "1"
     assert not [name for name in headers if name.lower().startswith("proxy")]
-    assert door.blame() is None
+    assert proxy.blame() is None
 
 
 def test_connect_tunnels_bytes_both_ways() -> None:
@@ -229,16 +229,16 @@ def test_connect_tunnels_bytes_both_ways() -> None:
                     peer.sendall(data.upper())
 
         threading.Thread(target=echo, daemon=True).start()
-        with Door(private_addresses=True) as door, _connected(door, port) as tunnel:
-            tunnel.sendall(b"through the door")
-            assert tunnel.recv(100) == b"THROUGH THE DOOR"
+        with EgressProxy(private_addresses=True) as proxy, _connected(proxy, port) as tunnel:
+            tunnel.sendall(b"through the proxy")
+            assert tunnel.recv(100) == b"THROUGH THE PROXY"
             tunnel.shutdown(socket.SHUT_WR)
             assert tunnel.recv(100) == b""
 
 
-def _connected(door: Door, port: int) -> socket.socket:
-    raw = socket.create_connection(("127.0.0.1", door._port), timeout=10)
-    credential = door._basic.decode()
+def _connected(proxy: EgressProxy, port: int) -> socket.socket:
+    raw = socket.create_connection(("127.0.0.1", proxy._port), timeout=10)
+    credential = proxy._basic.decode()
     raw.sendall(
         f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nProxy-Authorization: {credential}\r\n\r\n".encode()
     )
@@ -246,12 +246,12 @@ def _connected(door: Door, port: int) -> socket.socket:
     return raw
 
 
-def test_without_its_credential_the_door_does_nothing(canary: tuple[type[Canary], int]) -> None:
+def test_without_its_credential_the_proxy_does_nothing(canary: tuple[type[Canary], int]) -> None:
     handler, port = canary
-    with Door(private_addresses=True) as door, Door() as other:
-        assert door._secret != other._secret
-        bare = f"http://127.0.0.1:{door._port}"
-        wrong = f"http://door:{other._secret}@127.0.0.1:{door._port}"
+    with EgressProxy(private_addresses=True) as proxy, EgressProxy() as other:
+        assert proxy._secret != other._secret
+        bare = f"http://127.0.0.1:{proxy._port}"
+        wrong = f"http://proxy:{other._secret}@127.0.0.1:{proxy._port}"
         for proxy in (bare, wrong):
             with httpx.Client(proxy=proxy, trust_env=False) as http:
                 assert http.get(f"http://127.0.0.1:{port}/").status_code == 407
@@ -266,13 +266,13 @@ def test_a_redirect_inwards_is_refused(canary: tuple[type[Canary], int]) -> None
         return [PUBLIC] if host == "clips.example" else [host]
 
     with (
-        Door(resolve=resolve, dial=led_to(port, dialed)) as door,
-        client(door, follow_redirects=True) as http,
+        EgressProxy(resolve=resolve, dial=led_to(port, dialed)) as proxy,
+        client(proxy, follow_redirects=True) as http,
     ):
         answer = http.get("http://clips.example/away")
     assert answer.status_code == 403
     assert dialed == [(PUBLIC, 80)]
-    refusal = door.blame()
+    refusal = proxy.blame()
     assert isinstance(refusal, Refused)
     assert refusal.host == "10.0.0.7"
     assert "private" in refusal.reason
@@ -286,8 +286,8 @@ def test_a_name_that_changes_its_address_never_leads_inside(
     dialed: list[tuple[str, int]] = []
     answers = iter([[PUBLIC], ["127.0.0.1"], ["169.254.169.254", PUBLIC]])
     with (
-        Door(resolve=lambda _: next(answers), dial=led_to(port, dialed)) as door,
-        client(door) as http,
+        EgressProxy(resolve=lambda _: next(answers), dial=led_to(port, dialed)) as proxy,
+        client(proxy) as http,
     ):
         assert http.get(f"http://rebind.example:{port}/").text == "hello"
         assert http.get(f"http://rebind.example:{port}/").status_code == 403
@@ -307,21 +307,23 @@ def test_hosts_off_the_list_are_refused_unresolved(canary: tuple[type[Canary], i
         return [PUBLIC]
 
     with (
-        Door(resolve=resolve, dial=led_to(port, dialed), allowed_hosts=("tiktok.com",)) as door,
-        client(door) as http,
+        EgressProxy(
+            resolve=resolve, dial=led_to(port, dialed), allowed_hosts=("tiktok.com",)
+        ) as proxy,
+        client(proxy) as http,
     ):
         assert http.get("http://www.tiktok.com/").text == "hello"
         assert http.get("http://www.tiktok.com.evil.example/").status_code == 403
         assert http.get(f"http://{PUBLIC}/").status_code == 403
     assert asked == ["www.tiktok.com"]
-    assert "allowed hosts" in str(door.blame())
+    assert "allowed hosts" in str(proxy.blame())
 
 
 @pytest.mark.parametrize("port", [22, 25, 111])
 def test_ports_of_other_services_are_refused(port: int) -> None:
-    with Door(resolve=lambda _: [PUBLIC]) as door, client(door) as http:
+    with EgressProxy(resolve=lambda _: [PUBLIC]) as proxy, client(proxy) as http:
         assert http.get(f"http://mail.example:{port}/").status_code == 403
-    assert f"port {port}" in str(door.blame())
+    assert f"port {port}" in str(proxy.blame())
 
 
 @pytest.mark.parametrize(
@@ -333,10 +335,10 @@ def test_ports_of_other_services_are_refused(port: int) -> None:
         b"GET http://a%00b/ HTTP/1.1", b"CONNECT exa mple.org:443 HTTP/1.1", b"nonsense", b"",
     ],
 )  # fmt: skip
-def test_malformed_requests_get_an_error_and_the_door_stays_open(request_line: bytes) -> None:
-    with Door() as door:
-        assert int(asked(door, request_line).split()[1]) in (400, 403)
-        with client(door) as http:
+def test_malformed_requests_get_an_error_and_the_proxy_stays_open(request_line: bytes) -> None:
+    with EgressProxy() as proxy:
+        assert int(asked(proxy, request_line).split()[1]) in (400, 403)
+        with client(proxy) as http:
             assert http.get("http://127.0.0.1/").status_code == 403
 
 
@@ -345,28 +347,28 @@ def test_more_bytes_than_the_budget_break_the_connection(
     scheme: str, canary: tuple[type[Canary], int]
 ) -> None:
     _, port = canary
-    with Door(private_addresses=True, budget=100_000) as door:
+    with EgressProxy(private_addresses=True, budget=100_000) as proxy:
         if scheme == "GET":
-            with client(door) as http, pytest.raises(httpx.HTTPError):
+            with client(proxy) as http, pytest.raises(httpx.HTTPError):
                 http.get(f"http://127.0.0.1:{port}/bytes/5000000")
         else:
-            with _connected(door, port) as tunnel:
+            with _connected(proxy, port) as tunnel:
                 tunnel.sendall(b"GET /bytes/5000000 HTTP/1.1\r\nHost: a\r\n\r\n")
                 got, reset = drained(tunnel)
                 assert got <= 200_000
                 assert reset
-    assert isinstance(door.blame(), OverBudget)
+    assert isinstance(proxy.blame(), OverBudget)
 
 
 def test_no_such_name_is_unreachable_and_says_so() -> None:
     def resolve(_: str) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
-    with Door(resolve=resolve) as door, client(door) as http:
+    with EgressProxy(resolve=resolve) as proxy, client(proxy) as http:
         answer = http.get("http://nowhere.example/")
     assert answer.status_code == 502
-    assert isinstance(door.blame(), Unreachable)
-    assert "nowhere.example" in str(door.blame())
+    assert isinstance(proxy.blame(), Unreachable)
+    assert "nowhere.example" in str(proxy.blame())
 
 
 def test_a_resolver_or_host_that_hangs_is_given_up() -> None:
@@ -382,12 +384,15 @@ def test_a_resolver_or_host_that_hangs_is_given_up() -> None:
         raise AssertionError
 
     began = time.monotonic()
-    with Door(resolve=resolve, dial=dial, connect_timeout_s=0.3) as door, client(door) as http:
+    with (
+        EgressProxy(resolve=resolve, dial=dial, connect_timeout_s=0.3) as proxy,
+        client(proxy) as http,
+    ):
         for host in ("slow.example", "deaf.example"):
             assert http.get(f"http://{host}/").status_code == 502
     hang.set()
     assert time.monotonic() - began < 5
-    assert ["resolved" in str(e) or "answer" in str(e) for e in door.errors] == [True, True]
+    assert ["resolved" in str(e) or "answer" in str(e) for e in proxy.errors] == [True, True]
 
 
 def test_a_second_address_is_tried_when_the_first_is_dead(
@@ -403,8 +408,8 @@ def test_a_second_address_is_tried_when_the_first_is_dead(
         return await good(address, wanted)
 
     with (
-        Door(resolve=lambda _: [PUBLIC, "8.8.8.8"], dial=dial) as door,
-        client(door) as http,
+        EgressProxy(resolve=lambda _: [PUBLIC, "8.8.8.8"], dial=dial) as proxy,
+        client(proxy) as http,
     ):
         assert http.get("http://two.example/").text == "hello"
     assert dialed == [("8.8.8.8", 80)]
@@ -413,49 +418,52 @@ def test_a_second_address_is_tried_when_the_first_is_dead(
 def test_silence_ends_a_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with Door(private_addresses=True, idle_timeout_s=0.3) as door, client(door) as http:
+        with (
+            EgressProxy(private_addresses=True, idle_timeout_s=0.3) as proxy,
+            client(proxy) as http,
+        ):
             began = time.monotonic()
             assert http.get(f"http://127.0.0.1:{port}/").status_code == 502
-            with _connected(door, port) as tunnel:
+            with _connected(proxy, port) as tunnel:
                 assert drained(tunnel) == (0, True)
             assert time.monotonic() - began < 5
-    assert "silent" in str(door.blame())
+    assert "silent" in str(proxy.blame())
 
 
-def test_closing_the_door_breaks_what_goes_through_it_and_ends_its_thread() -> None:
+def test_closing_the_proxy_breaks_what_goes_through_it_and_ends_its_thread() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        door = Door(private_addresses=True).__enter__()
-        tunnel = _connected(door, listener.getsockname()[1])
+        proxy = EgressProxy(private_addresses=True).__enter__()
+        tunnel = _connected(proxy, listener.getsockname()[1])
         began = time.monotonic()
-        door.close()
-        door.close()
+        proxy.close()
+        proxy.close()
         with tunnel:
             try:
                 assert tunnel.recv(10) == b""
             except ConnectionResetError:
                 assert time.monotonic() - began < 5
-    assert "outbound-door" not in {thread.name for thread in threading.enumerate()}
+    assert "egress-proxy" not in {thread.name for thread in threading.enumerate()}
     with pytest.raises(RuntimeError, match="not open"):
-        _ = door.url
+        _ = proxy.url
 
 
-def test_a_door_that_has_to_carry_too_much_at_once_says_so() -> None:
+def test_a_proxy_that_has_to_carry_too_much_at_once_says_so() -> None:
     from tiktok_ray.net import egress_proxy
 
     with socket.create_server(("127.0.0.1", 0), backlog=200) as listener:
         port = listener.getsockname()[1]
-        with Door(private_addresses=True) as door:
-            tunnels = [_connected(door, port) for _ in range(egress_proxy.CONNECTIONS)]
-            with client(door) as http:
+        with EgressProxy(private_addresses=True) as proxy:
+            tunnels = [_connected(proxy, port) for _ in range(egress_proxy.CONNECTIONS)]
+            with client(proxy) as http:
                 assert http.get(f"http://127.0.0.1:{port}/").status_code == 503
             for tunnel in tunnels:
                 tunnel.close()
 
 
-def test_the_settings_make_the_door() -> None:
-    door = Door.of(
+def test_the_settings_make_the_proxy() -> None:
+    proxy = EgressProxy.of(
         Settings(private_addresses=True, allowed_hosts=("a.example",), fetch_silence_s=3), budget=7
     )
-    assert (door.private_addresses, door.allowed_hosts, door.budget) == (True, ("a.example",), 7)
-    assert (door.connect_timeout_s, door.idle_timeout_s) == (3, 3)
-    assert Door.of(Settings()).private_addresses is False
+    assert (proxy.private_addresses, proxy.allowed_hosts, proxy.budget) == (True, ("a.example",), 7)
+    assert (proxy.connect_timeout_s, proxy.idle_timeout_s) == (3, 3)
+    assert EgressProxy.of(Settings()).private_addresses is False

@@ -1,6 +1,6 @@
 """Sources into local files: paths, direct links, and yt-dlp's real TikTok extractor on made pages.
 
-One local server stands for every host, over plain HTTP and TLS: the door under test resolves each
+One local server stands for every host, over plain HTTP and TLS: the proxy under test resolves each
 name to a public address and is led to that server, so that all of yt-dlp, curl and httpx is real.
 """
 
@@ -33,7 +33,7 @@ from tests.test_egress_proxy import PUBLIC, Server
 from tiktok_ray.media import InputError
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.net import fetch
-from tiktok_ray.net.egress_proxy import Door
+from tiktok_ray.net.egress_proxy import EgressProxy
 from tiktok_ray.net.fetch import STATUS, IntakeError, Taken, kind_of, take, told, type_of
 from tiktok_ray.settings import Settings
 
@@ -97,17 +97,17 @@ class Site:
         host, _, path = url.partition("://")[2].partition("/")
         self.answers[(host, f"/{path}")] = answer
 
-    def door(self, settings: Settings, budget: int) -> Door:
-        """The door as the settings want it, led to this server."""
-        door = Door.of(settings, budget=budget)
+    def proxy(self, settings: Settings, budget: int) -> EgressProxy:
+        """The proxy as the settings want it, led to this server."""
+        proxy = EgressProxy.of(settings, budget=budget)
 
         async def dial(address: str, port: int) -> Any:
             self.dialed.append((address, port))
             return await asyncio.open_connection("127.0.0.1", self.ports[port])
 
-        door._resolve = lambda host: self.hosts.get(host, [PUBLIC])
-        door._dial = dial
-        return door
+        proxy._resolve = lambda host: self.hosts.get(host, [PUBLIC])
+        proxy._dial = dial
+        return proxy
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +190,7 @@ def site(monkeypatch: pytest.MonkeyPatch, authority: tuple[Path, Path]) -> Itera
             stack.callback(http.server_close)
             stack.callback(http.shutdown)
             made.ports[port] = http.server_address[1]
-        monkeypatch.setattr(fetch, "opened", made.door)
+        monkeypatch.setattr(fetch, "opened", made.proxy)
         yield made
 
 
@@ -417,12 +417,12 @@ def test_inward_addresses_are_refused(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dial(*_: object) -> Any:
-        raise AssertionError("the door connected")
+        raise AssertionError("the proxy connected")
 
-    def opened(settings: Settings, budget: int) -> Door:
-        door = Door.of(settings, budget=budget)
-        door._dial = dial
-        return door
+    def opened(settings: Settings, budget: int) -> EgressProxy:
+        proxy = EgressProxy.of(settings, budget=budget)
+        proxy._dial = dial
+        return proxy
 
     monkeypatch.setattr(fetch, "opened", opened)
     assert fails(address, tmp_path).type == "refused"
@@ -512,7 +512,7 @@ def test_a_playlist_of_segments_is_taken(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["", '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="http://in.example/k"\n'])
 @pytest.mark.parametrize("segment", ["http://in.example/1.ts", "file:///etc/hostname"])
 def test_a_playlist_cannot_lead_inside(segment: str, key: str, site: Site, tmp_path: Path) -> None:
-    """With a key that yt-dlp cannot use itself, ffmpeg fetches: through the same door."""
+    """With a key that yt-dlp cannot use itself, ffmpeg fetches: through the same proxy."""
     site.hosts["in.example"] = ["127.0.0.1"]
     site.serve("http://in.example/1.ts", b"G" * 188)
     _hls(site, segment, key)
@@ -618,7 +618,7 @@ def test_a_post_is_taken_with_what_tiktok_says_of_it(
         "hashtags": ["fyp", "Hüte"],
     }  # fmt: skip
     assert came[-1][0] == len(clip)
-    # The page was asked for as a browser would, through the door.
+    # The page was asked for as a browser would, through the proxy.
     asked = next(headers for host, _, headers in tiktok.seen if host == "www.tiktok.com")
     assert "Chrome/" in asked["User-Agent"] or "Safari/" in asked["User-Agent"]
     assert set(tiktok.dialed) == {(PUBLIC, 443)}
@@ -895,7 +895,7 @@ def test_cancelling_stops_the_fetch(tiktok: Site, tmp_path: Path) -> None:
 
     assert asyncio.run(cancelled()) < 5
     for thread in threading.enumerate():
-        if thread.name.startswith(("outbound-door", "intake")):
+        if thread.name.startswith(("egress-proxy", "intake")):
             thread.join(5)
             assert not thread.is_alive()
 

@@ -1,4 +1,4 @@
-"""The door to networks: both runtimes give the same, single-threaded, and say who they are."""
+"""Running networks: both runtimes give the same, single-threaded, and say who they are."""
 
 from pathlib import Path
 

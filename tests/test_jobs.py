@@ -297,7 +297,7 @@ def test_a_broken_ledger_is_set_aside_and_a_new_one_begun(tmp_path, damage):
         first.accept(f"{k:024x}", Request(url="http://x/"), digest="d")
     first.close()
     if damage == "junk":
-        path.write_bytes(b"this is no database" * 100)
+        path.write_bytes(b"this is not a database" * 100)
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     else:

@@ -150,7 +150,7 @@ def test_arrays_are_read_only(clip, settings):
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [(b"", "empty"), (b"this is no video" * 9, "not_video"), (None, "not_found")],
+    [(b"", "empty"), (b"this is not a video" * 9, "not_video"), (None, "not_found")],
 )
 def test_what_is_no_video_is_refused_by_type(tmp_path, settings, content, kind):
     path = tmp_path / "x.mp4"

@@ -35,7 +35,7 @@ def of_service(title):
 
 
 def unanswered(drawn, before, after):
-    """Titles of panels with a query that finds nothing, or only what is no number."""
+    """Titles of panels with a query that finds nothing, or only what is not a number."""
     before, after = promql.samples(before), promql.samples(after)
     bad = []
     for title, expression in drawn:

@@ -65,7 +65,7 @@ def test_a_strangers_file_is_not_overwritten(tmp_path, text):
     written = write_report(report("cut_analysis"), tmp_path)
     assert place.read_text() == text
     assert told(written.path) == {"cut_analysis"}
-    assert "something that is no report" in written.remark
+    assert "something that is not a report" in written.remark
 
 
 def test_a_report_that_cannot_be_written_where_it_should_is_kept_elsewhere(tmp_path, monkeypatch):

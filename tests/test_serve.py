@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from tests import fakes
 from tiktok_ray.graph import Graph
 from tiktok_ray.net import fetch
-from tiktok_ray.net.egress_proxy import Door
+from tiktok_ray.net.egress_proxy import EgressProxy
 from tiktok_ray.run.placement import plan
 from tiktok_ray.run.threads import LocalWorkers
 from tiktok_ray.serve.api import create_app
@@ -51,8 +51,8 @@ async def served(settings, analyzers=(fakes.Plain, fakes.Softly, fakes.Needy), *
     app = create_app(make)
     address = client.pop("address", ("127.0.0.1", 50_000))
     async with app.router.lifespan_context(app):
-        door = marked(app) if client.pop("direct", True) else app
-        transport = httpx.ASGITransport(door, client=address, raise_app_exceptions=False)
+        entry = marked(app) if client.pop("direct", True) else app
+        transport = httpx.ASGITransport(entry, client=address, raise_app_exceptions=False)
         options = {"base_url": "http://127.0.0.1:8000", "timeout": 60, **client}
         async with Client(transport=transport, **options) as made:
             made.service = app.state.service
@@ -641,7 +641,7 @@ async def test_a_redirect_to_a_private_address_is_refused(settings, site, monkey
         async def dial(*_):
             return await asyncio.open_connection("127.0.0.1", site.server_port)
 
-        return Door(resolve=resolve, dial=dial, budget=budget)
+        return EgressProxy(resolve=resolve, dial=dial, budget=budget)
 
     monkeypatch.setattr(fetch, "opened", opened)
     settings = settings.model_copy(update={"allowed_hosts": ("*",)})

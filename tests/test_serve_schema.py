@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 def no_fault_of_its_own(ctx, response, case):
-    """A platform that gives no video (502, 504) is no error of the service; 500 always is."""
+    """A platform that gives no video (502, 504) is not an error of the service; 500 always is."""
     if response.status_code not in (502, 504):
         not_a_server_error(ctx, response, case)
 

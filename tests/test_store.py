@@ -239,7 +239,7 @@ def test_an_index_that_cannot_be_read_is_made_again(tmp_path, damage):
     first.close()
     index = tmp_path / "index.sqlite"
     if damage == "junk":
-        index.write_bytes(b"this is no database" * 100)
+        index.write_bytes(b"this is not a database" * 100)
     elif damage == "middle":
         data = bytearray(index.read_bytes())
         data[4096:] = b"\xff" * len(data[4096:])

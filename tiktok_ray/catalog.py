@@ -40,7 +40,7 @@ def plug_ins() -> Iterator[tuple[EntryPoint, type[Analyzer]]]:
             words = f"{_told(entry)} cannot be imported: {type(error).__name__}: {error}"
             raise GraphError(words) from error
         if not (isinstance(found, type) and issubclass(found, Analyzer)):
-            raise GraphError(f"{_told(entry)} is no analyzer")
+            raise GraphError(f"{_told(entry)} is not an analyzer")
         if getattr(found, "name", None) != entry.name:
             raise GraphError(f"{_told(entry)}: the entry and its analyzer must have one name")
         yield entry, found

@@ -65,10 +65,10 @@ def explained(*, answering: bool = False) -> Iterator[None]:
         raise typer.Exit(Exit.USAGE) from None
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        problem("a setting does not fit: " + "; ".join(lines))
+        problem("invalid setting: " + "; ".join(lines))
         raise typer.Exit(Exit.USAGE) from None
     except SettingsError as error:
-        problem(f"a setting does not fit: {error} ({error.__cause__})", "its value must be JSON")
+        problem(f"invalid setting: {error} ({error.__cause__})", "its value must be JSON")
         raise typer.Exit(Exit.USAGE) from None
     except UnknownSetting as error:
         problem(str(error))

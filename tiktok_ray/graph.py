@@ -121,7 +121,7 @@ class Graph:
                 told = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
                 there = ", ".join(self.analyzers[name].options_type.model_fields) or "none"
                 raise GraphError(
-                    f"options of {name} do not fit: {'; '.join(told)}; its options: {there}"
+                    f"invalid options of {name}: {'; '.join(told)}; its options: {there}"
                 ) from None
 
     @cached_property

@@ -16,7 +16,7 @@ _SCALAR = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def json_text(value: Any) -> str:
-    """The value as JSON text, without a line end. Raises ``TypeError`` for what is no JSON value,
+    """The value as JSON text, without a line end. Raises ``TypeError`` for what is not a JSON value,
     and ``ValueError`` for NaN and infinity.
     """
     return _text(value, 0, 0)

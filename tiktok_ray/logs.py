@@ -280,7 +280,7 @@ def forget(folder: Path, *, keep_days: float, now: float | None = None) -> list[
 
 
 def read(path: Path, id: str = "") -> Iterator[dict[str, Any]]:
-    """Lines of a log, packed or not, with that identifier or all; what is no JSON is left out."""
+    """Lines of a log, packed or not, with that identifier or all; what is not JSON is left out."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as file:
         for line in file:

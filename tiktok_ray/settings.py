@@ -35,7 +35,7 @@ class TrackSettings(BaseModel):
 
 
 PREFIX = "TIKTOK_RAY_"
-#: Variables with our prefix that are no settings: what sets up, tests and starts processes.
+#: Variables with our prefix that are not settings: what sets up, tests and starts processes.
 NO_SETTINGS = ("EXTRA", "VENV", "TEST_MEDIA", "FACTORY", "OWNER")
 
 

@@ -57,7 +57,7 @@ class CaptionCheck(Timed, Finding):
     text: str = derived("What is written")
     offset_s: float | None = derived(
         "Start of the caption less the start of its first word in the voice: negative where it"
-        " comes first; null where it is no caption of the speech, or words are not known",
+        " comes first; null where it is not a caption of the speech, or words are not known",
         unit="s",
         method="a caption of the speech: at least half of its words stand, in order, among those"
         " spoken from 2 s before to 2 s after it (Needleman and Wunsch 1970, words alike by 0.75 of"

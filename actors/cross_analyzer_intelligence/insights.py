@@ -135,7 +135,7 @@ def _gaze(of: Sources, found: Found) -> Iterator[Draft]:
 
 
 def _texts(found: Found) -> Iterator[Draft]:
-    """Captions against the voice; where none is spoken, that is no insight."""
+    """Captions against the voice; where none is spoken, that is not an insight."""
     if not found.texts or all(text.said == "not spoken" for text in found.texts):
         return
     told = {
@@ -246,7 +246,7 @@ def _sounds_and_speech(of: Sources) -> Iterator[Draft]:
 
 
 def _sounds_and_cuts(of: Sources) -> Iterator[Draft]:
-    """Changes of the sound at cuts; that none is at one is no insight."""
+    """Changes of the sound at cuts; that none is at one is not an insight."""
     assert of.audio_analysis is not None
     assert of.cut_analysis is not None
     changes = [section.start for section in of.audio_analysis.sections[1:]]

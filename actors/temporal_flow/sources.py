@@ -62,7 +62,7 @@ class Sources:
 
     @property
     def overlays(self) -> list[Overlay] | None:
-        """Texts that are no watermarks."""
+        """Texts that are not watermarks."""
         if self.text is None:
             return None
         return [overlay for overlay in self.text.overlays if overlay.kind != "watermark"]

@@ -490,7 +490,7 @@ def test_one_thread_and_no_silent_change_of_device(pack, monkeypatch):
     made = InsightFace(pack, "cpu")
     for model in (made._detector, made._age, made._recognizer):
         assert model is not None
-        session = model.session._session  # ONNX Runtime's own, behind the door
+        session = model.session._session  # ONNX Runtime's own, behind ours
         assert session.get_session_options().intra_op_num_threads == 1
         assert session.get_providers() == ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():

@@ -102,7 +102,7 @@ def test_a_pan_has_the_extent_it_had() -> None:
     assert move.end == pytest.approx(2.0, abs=0.11)
     assert move.speed == pytest.approx(0.5, rel=0.1)
     assert made.shots[0].movements == ["static", "pan right"]
-    assert made.shots[0].shake == pytest.approx(0.0, abs=0.001), "a start is no shake"
+    assert made.shots[0].shake == pytest.approx(0.0, abs=0.001), "a start is not a shake"
 
 
 @pytest.mark.parametrize("amplitude", [0.006, 0.02])

@@ -762,7 +762,7 @@ def test_times_of_a_variable_rate_come_from_timestamps(real_media, settings):
 
 @pytest.mark.slow
 def test_an_animation(real_media, settings):
-    """It opens from black; a title that fades in and out over a still picture is no dissolve."""
+    """It opens from black; a title that fades in and out over a still picture is not a dissolve."""
     thumbs = decode(real_media / "video/bbb_0_30_vp8.webm", {"thumbs"}, settings).tracks["thumbs"]
     out = CutAnalysis().analyze(thumbs)
     assert [t.kind for t in out.transitions] == ["fade", "hard", "hard", "hard"]

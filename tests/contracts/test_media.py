@@ -143,7 +143,7 @@ def test_opencv_takes_every_yuv_for_bt601():
 
 
 def test_one_sample_that_is_no_number_takes_all_after_it_out_of_the_loudness():
-    """pyloudnorm's filters never recover and its gate drops what is no number: no word of it."""
+    """pyloudnorm's filters never recover and its gate drops what is not a number: no word of it."""
     rate = 48_000
     tone = np.sin(2 * np.pi * 1000 / rate * np.arange(6 * rate))
     tone *= np.where(np.arange(6 * rate) < 2 * rate, 0.01, 0.5)

@@ -270,7 +270,7 @@ class Cluster:
         self._watching: asyncio.Task[None] | None = None
 
     async def analyze(self, source: Source) -> dict[str, Any]:
-        """The report, from whichever node; a node that is lost meanwhile is no failure."""
+        """The report, from whichever node; a node that is lost meanwhile is not a failure."""
         for tried in range(1, NODES_TRIED + 1):
             cell = await self._take()
             trouble: Exception | None = None

@@ -585,7 +585,7 @@ def alone_at(where: Destination) -> Iterator[None]:
         lease.give_back()
 
 
-# The door
+# The command
 
 
 def make_runner(

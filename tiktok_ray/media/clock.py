@@ -2,7 +2,7 @@
 
 Two faults are put right before decoding, from what the packets say. *Jumps*: a clock that starts
 again or leaps ahead (recordings joined, live streams): what follows is moved to where the pictures
-before end, all streams alike. *Stamps that are no times of display* (AVI with B frames, raw
+before end, all streams alike. *Stamps that are not display times* (AVI with B frames, raw
 streams, muxers that write decode times): the n-th picture gets the n-th of the ordered stamps, or,
 without any or where they all are the same, n times the duration of one.
 """

@@ -39,7 +39,7 @@ def fitted(path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray
     """A picture, upright, scaled to fit on black; uint8 [height, width, 3].
 
     ``size`` None takes the canvas from the picture. Raises ``ValueError`` when it is too large,
-    ``OSError`` when it is no picture.
+    ``OSError`` when it is not a picture.
     """
     from PIL import Image, ImageOps
 
@@ -54,7 +54,7 @@ def fitted(path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray
 def sound_of(path: Path, seconds: float) -> NDArray[np.float32]:
     """The first ``seconds`` of a sound file, float32 [2, n] at 48 kHz.
 
-    Channels and rate may change on the way; what is no number is silent. Raises ``ValueError`` when
+    Channels and rate may change on the way; what is not a number is silent. Raises ``ValueError`` when
     there is no sound in it.
     """
     import av

@@ -22,7 +22,7 @@ from tiktok_ray.media.tracks import AUDIO_RATE, LEVEL_STEP_S, Audio, Levels, fix
 Samples = NDArray[np.float32]
 
 AUDIO_GAP_S = 0.05
-#: Samples beyond it (24 dB over full scale) are no sound but damage, as what is no number is.
+#: Samples beyond it (24 dB over full scale) are not sound but damage, as what is not a number is.
 WILDEST = 16.0
 CENTRE = math.sqrt(0.5)
 
@@ -237,7 +237,7 @@ class Sound:
         self._place(block, None if stamp is None else stamp - zero, heard=wild < raw.size)
 
     def _finite(self, block: Samples) -> tuple[Samples, int]:
-        """The samples, zero where they are no sound, and how many those are."""
+        """The samples, zero where they are not sound, and how many those are."""
         self.fed += block.size
         if block.max() <= WILDEST and block.min() >= -WILDEST:
             return block, 0

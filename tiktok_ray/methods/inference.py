@@ -1,4 +1,4 @@
-"""The one door to networks on the CPU: an ONNX file becomes a session that runs it.
+"""The one way networks run on the CPU: an ONNX file becomes a session that runs it.
 
 OpenVINO runs them on Intel's processors, ONNX Runtime on all others. On a Xeon with AVX-512
 PP-OCR's detector takes 75 ms in OpenVINO and 250 ms in ONNX Runtime; on an AMD EPYC both take the
@@ -102,7 +102,7 @@ def processor() -> str:
 def open_session(path: Path, *, threads: int = 1) -> Session:
     """The network of an ONNX file on so many threads of the CPU.
 
-    Raises ``FileNotFoundError``, and what the runtime raises for a file that is no network.
+    Raises ``FileNotFoundError``, and what the runtime raises for a file that is not a network.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no network at {path}")

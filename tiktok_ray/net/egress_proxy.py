@@ -1,17 +1,17 @@
-"""The one guarded door to the network.
+"""The one guarded way out to the network.
 
 yt-dlp, curl and HTTP clients each resolve names themselves, so checking an address before handing
-it to them proves nothing. ``Door`` is a forward proxy on loopback that they are all told to use:
+it to them proves nothing. ``EgressProxy`` is a forward proxy on loopback that they are all told to use:
 it resolves a name once, refuses what is not public, and connects to the very address it checked,
 again for every redirect. A random credential keeps other users of the machine out.
 
-    with Door.of(settings) as door:
-        httpx.Client(proxy=door.url, trust_env=False, verify=trust()).get(address)
+    with EgressProxy.of(settings) as proxy:
+        httpx.Client(proxy=proxy.url, trust_env=False, verify=trust()).get(address)
 
-What the door turned away, or could not reach, it remembers: ``door.blame()`` is the typed reason
+What the proxy turned away, or could not reach, it remembers: ``proxy.blame()`` is the typed reason
 behind a client's vague error.
 
-    DoorError
+    EgressError
     ├── Refused          the address, host or port may not be reached
     │   └── OverBudget   more bytes came than were allowed
     └── Unreachable      no such name, no answer, or silence
@@ -91,8 +91,8 @@ CLOSED_V6 = tuple(
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class DoorError(Exception):
-    """``host`` could not be reached through the door, for ``reason``."""
+class EgressError(Exception):
+    """``host`` could not be reached through the proxy, for ``reason``."""
 
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(reason if reason.startswith(host) else f"{host}: {reason}")
@@ -100,15 +100,15 @@ class DoorError(Exception):
         self.reason = reason
 
 
-class Refused(DoorError):
-    """The door does not lead there."""
+class Refused(EgressError):
+    """The proxy does not lead there."""
 
 
 class OverBudget(Refused):
     """More bytes came than were allowed."""
 
 
-class Unreachable(DoorError):
+class Unreachable(EgressError):
     """There is no such name, nobody answered, or the other side fell silent."""
 
 
@@ -149,7 +149,7 @@ async def _dial(address: str, port: int) -> tuple[Reader, Writer]:
     return await asyncio.open_connection(address, port, limit=HEAD_LIMIT)
 
 
-class Door:
+class EgressProxy:
     """A loopback forward proxy (absolute-form HTTP and CONNECT) that leads to public hosts only.
 
     ``allowed_hosts`` are names under which a host must lie (None: any). ``budget`` is the number
@@ -175,11 +175,11 @@ class Door:
         self.connect_timeout_s = connect_timeout_s
         self.idle_timeout_s = idle_timeout_s
         self.received = 0
-        self.errors: list[DoorError] = []
+        self.errors: list[EgressError] = []
         self._resolve = resolve
         self._dial = dial
         self._secret = secrets.token_urlsafe(24)
-        self._basic = b"Basic " + base64.b64encode(f"door:{self._secret}".encode())
+        self._basic = b"Basic " + base64.b64encode(f"proxy:{self._secret}".encode())
         self._port = 0
         self._own = frozenset() if private_addresses else _own_addresses()
         self._open: set[asyncio.Task[None]] = set()
@@ -187,8 +187,8 @@ class Door:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def of(cls, settings: Settings, *, budget: int | None = None) -> Door:
-        """The door as the settings want it."""
+    def of(cls, settings: Settings, *, budget: int | None = None) -> EgressProxy:
+        """The proxy as the settings want it."""
         return cls(
             private_addresses=settings.private_addresses,
             allowed_hosts=settings.allowed_hosts,
@@ -201,23 +201,23 @@ class Door:
     def url(self) -> str:
         """The proxy's address with its credential."""
         if self._thread is None:
-            raise RuntimeError("the door is not open; use it as a context manager")
-        return f"http://door:{self._secret}@127.0.0.1:{self._port}"
+            raise RuntimeError("the proxy is not open; use it as a context manager")
+        return f"http://proxy:{self._secret}@127.0.0.1:{self._port}"
 
-    def blame(self) -> DoorError | None:
-        """What the door itself turned away or could not reach; a refusal before the rest."""
-        for kind in (OverBudget, Refused, DoorError):
+    def blame(self) -> EgressError | None:
+        """What the proxy itself turned away or could not reach; a refusal before the rest."""
+        for kind in (OverBudget, Refused, EgressError):
             for error in self.errors:
                 if isinstance(error, kind):
                     return error
         return None
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> EgressProxy:
         listener = socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS)
         self._port = listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
-            target=self._run, args=(listener,), name="outbound-door", daemon=True
+            target=self._run, args=(listener,), name="egress-proxy", daemon=True
         )
         self._thread.start()
         return self
@@ -265,9 +265,9 @@ class Door:
             else:
                 await self._request(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            # The client went away, never finished its request, or the door is being shut.
+            # The client went away, never finished its request, or the proxy is being shut.
             _reset(writer)
-        except DoorError as error:
+        except EgressError as error:
             self._remember(error)
             status = "403 Refused" if isinstance(error, Refused) else "502 Unreachable"
             with suppress(OSError):
@@ -276,7 +276,7 @@ class Door:
             self._open.discard(task)
             writer.close()
 
-    def _remember(self, error: DoorError) -> None:
+    def _remember(self, error: EgressError) -> None:
         if len(self.errors) < REMEMBERED:
             self.errors.append(error)
 
@@ -306,7 +306,7 @@ class Door:
             ours.close()
 
     async def _connect(self, host: str, port: int) -> tuple[Reader, Writer]:
-        """A connection to an address of ``host`` that was checked, or a ``DoorError``."""
+        """A connection to an address of ``host`` that was checked, or a ``EgressError``."""
         if self.allowed_hosts is not None and not listed(host, self.allowed_hosts):
             raise Refused(host, "not on the list of allowed hosts")
         if not self.private_addresses and port < 1024 and port not in (80, 443):
@@ -334,7 +334,7 @@ class Door:
         raise Unreachable(host, failure or "it has no address")
 
     def _checked(self, host: str, addresses: list[str]) -> list[str]:
-        """Those of the addresses that the door leads to; ``Refused`` if none is left."""
+        """Those of the addresses that the proxy leads to; ``Refused`` if none is left."""
         if self.private_addresses:
             return addresses
         reasons = [
@@ -397,7 +397,7 @@ class Door:
             if not begun:
                 raise Unreachable(host, error.strerror or str(error)) from error
             _reset(down[1])
-        except DoorError as error:
+        except EgressError as error:
             if not begun:
                 raise
             self._remember(error)
@@ -470,7 +470,7 @@ async def _in_daemon(work: Resolve, host: str) -> list[str]:
             value = work(host)
         except (OSError, UnicodeError) as caught:
             error = caught
-        with suppress(RuntimeError):  # the door was closed meanwhile
+        with suppress(RuntimeError):  # the proxy was closed meanwhile
             loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=run, name="outbound-resolve", daemon=True).start()
@@ -499,10 +499,10 @@ def _destination(method: str, target: str) -> tuple[str, int, str]:
         raise ValueError(f"{parts.scheme or 'no'} scheme: only http and https lead outside")
     host = _plain(parts.hostname or "")
     if not re.fullmatch(r"[\w.:-]{1,253}", host, re.ASCII):
-        raise ValueError("no valid host name")
+        raise ValueError("not a valid host name")
     port = parts.port
     if port == 0 or (method == "CONNECT" and port is None):
-        raise ValueError("no valid port")
+        raise ValueError("not a valid port")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return host, port or 80, path
 
@@ -529,10 +529,10 @@ def _closing(head: bytes) -> bytes:
 
 
 async def _answer(writer: Writer, status: str, reason: str = "") -> None:
-    """The door's own answer. The reason stands in a header and in the body."""
+    """The proxy's own answer. The reason stands in a header and in the body."""
     text = re.sub(r"[^\x20-\x7e]", "?", reason)
     body = f"{text or status}\n"
-    challenge = 'Proxy-Authenticate: Basic realm="door"\r\n' if status.startswith("407") else ""
+    challenge = 'Proxy-Authenticate: Basic realm="proxy"\r\n' if status.startswith("407") else ""
     refused = f"{REFUSED_HEADER}: {text}\r\n" if text else ""
     writer.write(
         f"HTTP/1.1 {status}\r\n{challenge}{refused}Content-Type: text/plain\r\n"

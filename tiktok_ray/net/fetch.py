@@ -1,6 +1,6 @@
 """From a source to a local file: a path, a direct link, or a page that yt-dlp knows.
 
-``take`` is the only door in. What it fetches goes through ``outbound.Door``, under limits of size,
+``take`` is the only way in. What it fetches goes through ``egress_proxy.EgressProxy``, under limits of size,
 length, time and silence; what goes wrong is an ``IntakeError`` whose ``type`` is a stable word.
 """
 
@@ -27,7 +27,14 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from tiktok_ray.media import InputError
-from tiktok_ray.net.egress_proxy import REFUSED_HEADER, Door, DoorError, OverBudget, Refused, trust
+from tiktok_ray.net.egress_proxy import (
+    REFUSED_HEADER,
+    EgressError,
+    EgressProxy,
+    OverBudget,
+    Refused,
+    trust,
+)
 from tiktok_ray.settings import Settings
 
 T = TypeVar("T")
@@ -210,12 +217,12 @@ def checked(address: str) -> str:
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise IntakeError("unsupported", f"this is no address: {error}") from error
+        raise IntakeError("unsupported", f"this is not an address: {error}") from error
     if parts.scheme.lower() not in ("http", "https"):
         scheme = parts.scheme or "an address without a scheme"
         raise IntakeError("unsupported", f"{scheme} is not fetched", "give an http(s) address")
     if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", address):
-        raise IntakeError("unsupported", "this is no valid address")
+        raise IntakeError("unsupported", "this is not a valid address")
     if len(address) > ADDRESS_LIMIT:
         raise IntakeError("unsupported", f"the address is longer than {ADDRESS_LIMIT} characters")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -247,18 +254,18 @@ async def _fetched(
         tempfile.TemporaryDirectory(
             dir=folder, prefix="fetch-", ignore_cleanup_errors=True
         ) as name,
-        opened(settings, budget) as door,
+        opened(settings, budget) as proxy,
     ):
         work = Path(name)
         try:
             async with asyncio.timeout(settings.fetch_timeout_s):
                 path = None
                 if MEDIA_SUFFIX.search(urlsplit(url).path) or not await _known(url):
-                    path = await _direct(url, door, settings, work, report)
+                    path = await _direct(url, proxy, settings, work, report)
                 if path is not None:
                     taken = Taken(path, given)
                 else:
-                    taken = await _from_platform(url, door, settings, work, report)
+                    taken = await _from_platform(url, proxy, settings, work, report)
         except TimeoutError as error:
             waited = f"it was not fetched within {settings.fetch_timeout_s:g} s"
             raise IntakeError("timeout", waited) from error
@@ -267,9 +274,9 @@ async def _fetched(
         return replace(taken, path=place, source=given)
 
 
-def opened(settings: Settings, budget: int) -> Door:
-    """The door that a fetch goes through."""
-    return Door.of(settings, budget=budget)
+def opened(settings: Settings, budget: int) -> EgressProxy:
+    """The proxy that a fetch goes through."""
+    return EgressProxy.of(settings, budget=budget)
 
 
 async def _known(url: str) -> bool:
@@ -286,10 +293,10 @@ def _has_extractor(url: str) -> bool:
 # Direct links
 
 
-def _client(door: Door, settings: Settings) -> httpx.AsyncClient:
+def _client(proxy: EgressProxy, settings: Settings) -> httpx.AsyncClient:
     patience = httpx.Timeout(settings.fetch_silence_s, connect=settings.fetch_silence_s + 1)
     return httpx.AsyncClient(
-        proxy=door.url,
+        proxy=proxy.url,
         trust_env=False,
         verify=trust(),
         timeout=patience,
@@ -300,15 +307,15 @@ def _client(door: Door, settings: Settings) -> httpx.AsyncClient:
 
 
 async def _direct(
-    url: str, door: Door, settings: Settings, folder: Path, report: Progress
+    url: str, proxy: EgressProxy, settings: Settings, folder: Path, report: Progress
 ) -> Path | None:
     """Fetch a media file; None when there is a page or a playlist instead."""
     part = folder / "direct"
     try:
-        async with _client(door, settings) as client:
+        async with _client(proxy, settings) as client:
             head = await _download(client, url, part, settings.max_bytes, report)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _network_failure(error, door) from error
+        raise _network_failure(error, proxy) from error
     if kind_of(head) in ("page", "playlist"):
         return None
     return part.rename(part.with_suffix(_suffix(head)))
@@ -317,7 +324,7 @@ async def _direct(
 async def _download(
     client: httpx.AsyncClient, url: str, part: Path, limit: int, report: Progress
 ) -> bytes:
-    """Stream ``url`` into ``part``; returns its first bytes. Stops early where it is no media."""
+    """Stream ``url`` into ``part``; returns its first bytes. Stops early where it is not media."""
     async with client.stream("GET", url) as answer:
         _refuse_status(answer)
         length = answer.headers.get("Content-Length", "")
@@ -357,9 +364,9 @@ def _refuse_status(answer: httpx.Response) -> None:
     raise IntakeError(types.get(code, "unreachable"), words)
 
 
-def _network_failure(error: Exception, door: Door) -> IntakeError:
-    """What a client's error means, told by the door where the door knows better."""
-    blame = door.blame()
+def _network_failure(error: Exception, proxy: EgressProxy) -> IntakeError:
+    """What a client's error means, told by the proxy where the proxy knows better."""
+    blame = proxy.blame()
     if blame is not None:
         return _blamed(blame)
     if isinstance(error, httpx.TimeoutException):
@@ -367,13 +374,13 @@ def _network_failure(error: Exception, door: Door) -> IntakeError:
     if isinstance(error, httpx.UnsupportedProtocol):
         return IntakeError("refused", f"a redirect leads elsewhere than to http(s): {error}")
     if isinstance(error, httpx.InvalidURL):
-        return IntakeError("unreachable", f"a redirect leads to no valid address: {error}")
+        return IntakeError("unreachable", f"a redirect leads to an invalid address: {error}")
     if isinstance(error, httpx.TooManyRedirects):
         return IntakeError("unreachable", f"more than {REDIRECTS} redirects")
     return IntakeError("unreachable", f"the connection failed: {error or type(error).__name__}")
 
 
-def _blamed(blame: DoorError) -> IntakeError:
+def _blamed(blame: EgressError) -> IntakeError:
     if isinstance(blame, OverBudget):
         return IntakeError("too_large", str(blame))
     if isinstance(blame, Refused):
@@ -552,7 +559,7 @@ class _Watch:
 
 
 async def _from_platform(
-    url: str, door: Door, settings: Settings, folder: Path, report: Progress
+    url: str, proxy: EgressProxy, settings: Settings, folder: Path, report: Progress
 ) -> Taken:
     loop = asyncio.get_running_loop()
 
@@ -561,29 +568,29 @@ async def _from_platform(
             loop.call_soon_threadsafe(report, done, total)
 
     # Pages are read into memory: they get less than the media, which is written to disk.
-    budget, door.budget = door.budget, PAGES_BYTES
+    budget, proxy.budget = proxy.budget, PAGES_BYTES
 
     def begun() -> None:
-        door.budget = budget
+        proxy.budget = budget
 
     watch, post = _Watch(settings, relayed, begun), _Post()
 
     def stop() -> None:
         watch.stopped.set()
-        door.close()
+        proxy.close()
 
-    work = functools.partial(_extract, url, door.url, settings, folder, watch, post)
+    work = functools.partial(_extract, url, proxy.url, settings, folder, watch, post)
     try:
         path, info = await _in_thread(work, stop)
     except _Failed as failure:
         if _has_only_own_codec(post.info) and not post.pictures:
             raise _own_codec() from failure.cause
         if not (post.pictures and failure.soundless):
-            raise _platform_failure(failure.cause, url, door, watch) from failure.cause
+            raise _platform_failure(failure.cause, url, proxy, watch) from failure.cause
         path, info = None, post.info
-    door.budget = budget
+    proxy.budget = budget
     if post.pictures:
-        film, made = await _slideshow(post.pictures, path, door, settings, folder)
+        film, made = await _slideshow(post.pictures, path, proxy, settings, folder)
         return _described(film, url, info, post, made)
     if path is None:
         raise watch.verdict or _nothing_came(watch)
@@ -755,11 +762,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         ]
 
 
-def _platform_failure(error: Exception, url: str, door: Door, watch: _Watch) -> IntakeError:
+def _platform_failure(error: Exception, url: str, proxy: EgressProxy, watch: _Watch) -> IntakeError:
     if watch.verdict is not None:
         return watch.verdict
     failure = told(error, tiktok=TIKTOK.match(url) is not None)
-    blame = door.blame()
+    blame = proxy.blame()
     clear = failure.type in CLEAR and failure.type == type_of(str(failure))
     return failure if clear or blame is None else _blamed(blame)
 
@@ -855,7 +862,11 @@ def _described(
 
 
 async def _slideshow(
-    pictures: list[list[str]], sound: Path | None, door: Door, settings: Settings, folder: Path
+    pictures: list[list[str]],
+    sound: Path | None,
+    proxy: EgressProxy,
+    settings: Settings,
+    folder: Path,
 ) -> tuple[Path, dict[str, Any]]:
     """Fetch the pictures of a photo post and make a video of them and its sound."""
     from tiktok_ray.media.slideshow import SECONDS_PER_PICTURE
@@ -865,10 +876,10 @@ async def _slideshow(
         words = f"{len(pictures)} pictures would make {seconds:.0f} s"
         raise IntakeError("too_long", f"{words}, the limit is {settings.max_duration_s:g} s")
     files = []
-    async with _client(door, settings) as client:
+    async with _client(proxy, settings) as client:
         for number, urls in enumerate(pictures, 1):
             path = folder / f"picture-{number:03d}"
-            await _picture(client, urls, path, f"picture {number} of {len(pictures)}", door)
+            await _picture(client, urls, path, f"picture {number} of {len(pictures)}", proxy)
             files.append(path)
     target, spec = folder / "slideshow.mp4", folder / "slideshow.json"
     wanted = {
@@ -882,7 +893,7 @@ async def _slideshow(
 
 
 async def _picture(
-    client: httpx.AsyncClient, urls: list[str], path: Path, what: str, door: Door
+    client: httpx.AsyncClient, urls: list[str], path: Path, what: str, proxy: EgressProxy
 ) -> None:
     failure: Exception | None = None
     for url in urls:
@@ -904,7 +915,7 @@ async def _picture(
         if kind_of(head) == "picture" or _is_animated(head):
             return
         failure = IntakeError("not_video", "no picture came")
-    blame = door.blame()
+    blame = proxy.blame()
     if isinstance(blame, Refused):
         raise _blamed(blame) from failure
     raise IntakeError("photo_post", f"{what} could not be fetched: {failure}") from failure

@@ -1,6 +1,6 @@
 """Gets weights: from a model hub or a fixed address, resumable, checked, and bounded in silence.
 
-The hub is asked over its documented HTTP interface, by our own client through ``outbound.Door``:
+The hub is asked over its documented HTTP interface, by our own client through ``egress_proxy.EgressProxy``:
 ``huggingface_hub`` waits for minutes on a hub that does not answer, keeps nothing of a file that
 broke off, and compares no hashes. A revision is resolved to a commit first, so that everything
 comes from one state of the repository; every file is checked against what the hub says of it.
@@ -31,7 +31,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from tiktok_ray.files import digest_of, sha256_of, write_whole
-from tiktok_ray.net.egress_proxy import REFUSED_HEADER, Door, Refused, trust
+from tiktok_ray.net.egress_proxy import REFUSED_HEADER, EgressProxy, Refused, trust
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import (
     PICKLES,
@@ -194,7 +194,7 @@ class _Transfer:
         self.total: int | None = None
         self._progress = progress
         self._stop = stop
-        self._door = Door(
+        self._proxy = EgressProxy(
             private_addresses=settings.private_addresses,
             connect_timeout_s=min(10.0, self.silence_s),
             idle_timeout_s=self.silence_s + 1,
@@ -202,7 +202,7 @@ class _Transfer:
 
     def __enter__(self) -> _Transfer:
         self.client = httpx.Client(
-            proxy=self._door.__enter__().url,
+            proxy=self._proxy.__enter__().url,
             trust_env=False,
             verify=trust(),
             timeout=httpx.Timeout(self.silence_s, connect=self.silence_s + 1),
@@ -213,7 +213,7 @@ class _Transfer:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
-        self._door.close()
+        self._proxy.close()
 
     def step(self, file: str, size: int) -> None:
         """``size`` more bytes of ``file`` are there."""
@@ -224,9 +224,9 @@ class _Transfer:
             raise PullError("stopped", f"the pull of {self.id} was stopped")
 
     def explained(self, error: Exception, url: str) -> PullError:
-        """What a client's error means, told by the door where the door knows better."""
+        """What a client's error means, told by the proxy where the proxy knows better."""
         host = urlsplit(url).hostname
-        blame = self._door.blame()
+        blame = self._proxy.blame()
         if isinstance(blame, Refused):
             return PullError("refused", str(blame))
         if isinstance(error, httpx.TimeoutException):

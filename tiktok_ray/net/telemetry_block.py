@@ -1,6 +1,6 @@
-"""Doors closed to libraries that report home and offer no switch: a proxy that nobody answers.
+"""Keeps libraries that offer no switch from reporting home: they are given a proxy that nobody answers.
 
-What this project itself fetches goes through ``outbound.Door``, which asks no environment.
+What this project itself fetches goes through ``egress_proxy.EgressProxy``, which asks no environment.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: Where a library that ignores every other setting sends its statistics: nowhere.
-CLOSED_DOOR = "http://127.0.0.1:9"
+DEAD_PROXY = "http://127.0.0.1:9"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def block_telemetry(own_address: str = "") -> None:
-    """Send every proxy-aware library of this process to a closed door; local addresses stay open.
+    """Give every proxy-aware library of this process a proxy that nobody answers; local addresses stay open.
 
     For processes that are this project's own: actors, Ray's helpers, replicas.
     """
     local = ",".join((*_LOCAL, own_address)).rstrip(",")
     for name in ("http_proxy", "https_proxy", "all_proxy"):
-        os.environ[name] = os.environ[name.upper()] = CLOSED_DOOR
+        os.environ[name] = os.environ[name.upper()] = DEAD_PROXY
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = local
 
@@ -45,7 +45,7 @@ def token_file() -> Path:
     return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
 
 
-def close_token() -> None:
+def tighten_token() -> None:
     """Let Ray's token file be for its owner alone. Another account's stays as it is.
 
     Ray 2.60.0 writes it readable for everybody.
@@ -59,9 +59,9 @@ def block_native_telemetry() -> None:
     """The same for native code alone, in a process that may be someone else's; for good.
 
     MediaPipe posts statistics from a thread of its own, a minute after a task was made, when it
-    is closed or later: there is no moment at which the door could be opened again. Its libcurl
+    is closed or later: there is no moment at which the block could be lifted. Its libcurl
     reads the C environment, which ``os.putenv`` sets; Python code goes by ``os.environ``, which
     keeps the user's proxies.
     """
-    os.putenv("https_proxy", CLOSED_DOOR)
+    os.putenv("https_proxy", DEAD_PROXY)
     os.putenv("no_proxy", ",".join(_LOCAL))

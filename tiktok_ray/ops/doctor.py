@@ -330,8 +330,8 @@ def _limits() -> Iterator[Finding]:
 def _network() -> Iterator[Finding]:
     """What can be said without a connection: none is opened here."""
     try:
-        with socket.create_server(("127.0.0.1", 0)) as door:
-            fine = _listens("127.0.0.1", door.getsockname()[1])
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            fine = _listens("127.0.0.1", listener.getsockname()[1])
     except OSError:
         fine = False
     proxies = [n for n in ("http_proxy", "https_proxy", "all_proxy") if _proxy(n)]

@@ -26,7 +26,7 @@ from tiktok_ray import logs
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.files import write_whole
 from tiktok_ray.graph import GraphError
-from tiktok_ray.net.telemetry_block import close_token, telemetry_blocked
+from tiktok_ray.net.telemetry_block import telemetry_blocked, tighten_token
 from tiktok_ray.ops import monitoring
 from tiktok_ray.run.placement import cards_here
 from tiktok_ray.run.ray_actors import NAMESPACE, open_ray, remove_actors
@@ -263,7 +263,7 @@ def _is_loopback(host: str) -> bool:
 
 def _connect(settings: Settings, address: str | None) -> None:
     if address:
-        close_token()
+        tighten_token()
         with telemetry_blocked(ray.util.get_node_ip_address()):
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
     else:

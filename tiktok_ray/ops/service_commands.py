@@ -72,9 +72,9 @@ def _settings() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        _fail("a setting does not fit: " + "; ".join(lines), code=2)
+        _fail("invalid setting: " + "; ".join(lines), code=2)
     except SettingsError as error:
-        words = f"a setting does not fit: {error} ({error.__cause__})"
+        words = f"invalid setting: {error} ({error.__cause__})"
         _fail(words, "its value must be JSON", code=2)
 
 

@@ -29,7 +29,7 @@ MADE_BY = "# Made by: tiktok-ray install-service"
 
 #: What the system's manager can shut off for this service. Not shut off: writable code pages (models
 #: compile kernels), devices (the card), and /tmp (Ray's sockets, which ``down`` and batches need).
-SYSTEM_DOORS = """\
+SYSTEM_SANDBOX = """\
 ProtectSystem=strict
 ProtectClock=true
 ProtectHostname=true
@@ -42,7 +42,7 @@ CapabilityBoundingSet=
 ReadWritePaths=/tmp /dev/shm
 """
 #: What a user's manager can shut off too, without root and without namespaces.
-DOORS = """\
+SANDBOX = """\
 NoNewPrivileges=true
 LockPersonality=true
 RestrictRealtime=true
@@ -110,11 +110,11 @@ def units(form: Form, command: Path, environment: Path | None = None) -> dict[st
         if form == "system"
         else ""
     )
-    doors = DOORS
+    sandbox = SANDBOX
     if form == "system":
         at_home = command.is_relative_to("/home") or command.is_relative_to("/root")
-        doors += f"ProtectHome={'read-only' if at_home else 'true'}\n{SYSTEM_DOORS}"
-    made = {SERVICE: _service(form, run, common, doors)}
+        sandbox += f"ProtectHome={'read-only' if at_home else 'true'}\n{SYSTEM_SANDBOX}"
+    made = {SERVICE: _service(form, run, common, sandbox)}
     # The service's own account may not restart it; its manager may.
     manager = "systemctl" if form == "system" else "systemctl --user"
     made["tiktok-ray-restart.service"] = (
@@ -122,12 +122,12 @@ def units(form: Form, command: Path, environment: Path | None = None) -> dict[st
         f"Type=oneshot\nExecStart=/usr/bin/{manager} try-restart {SERVICE}\n"
     )
     for chore in CHORES:
-        made[f"tiktok-ray-{chore.name}.service"] = _chore(chore, run, common, doors)
+        made[f"tiktok-ray-{chore.name}.service"] = _chore(chore, run, common, sandbox)
         made[f"tiktok-ray-{chore.name}.timer"] = _timer(chore)
     return made
 
 
-def _service(form: Form, run: str, common: str, doors: str) -> str:
+def _service(form: Form, run: str, common: str, sandbox: str) -> str:
     target = "multi-user.target" if form == "system" else "default.target"
     after = "After=network-online.target\nWants=network-online.target\n" * (form == "system")
     return f"""\
@@ -154,13 +154,13 @@ MemoryMax=90%
 TasksMax=16384
 LimitNOFILE=65536
 LimitCORE=0
-{doors}
+{sandbox}
 [Install]
 WantedBy={target}
 """
 
 
-def _chore(chore: Chore, run: str, common: str, doors: str) -> str:
+def _chore(chore: Chore, run: str, common: str, sandbox: str) -> str:
     on_failure = f"OnFailure={chore.on_failure}\n" if chore.on_failure else ""
     fine = f"SuccessExitStatus={chore.fine}\n" if chore.fine else ""
     return f"""\
@@ -174,7 +174,7 @@ ExecStart={run} {chore.words}
 {common}{fine}TimeoutStartSec=1h
 Nice=10
 IOSchedulingClass=idle
-{doors}"""
+{sandbox}"""
 
 
 def _timer(chore: Chore) -> str:

@@ -1,7 +1,7 @@
 """Reports and pages as files. Nothing is lost and nothing is overwritten by less.
 
 A report has the name of its video. Where a report of the same video stands that tells of analyzers
-of which the new one has nothing (not selected, without weights, failed), or a file that is no report, the new one is written beside it.
+of which the new one has nothing (not selected, without weights, failed), or a file that is not a report, the new one is written beside it.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ def _measured(sections: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _told_of(path: Path) -> set[str]:
-    """The analyzers that a report at this path tells of; what is no report tells of the unknown."""
+    """The analyzers that a report at this path tells of; what is not a report tells of the unknown."""
     try:
         sections = json.loads(path.read_text(encoding="utf-8"))["analyzers"]
         return set(_measured(sections))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {"something that is no report"}
+        return {"something that is not a report"}

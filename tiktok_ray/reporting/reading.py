@@ -26,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class NoReport(ValueError):
-    """A file is no report, or one of a newer form; the message says which."""
+    """A file is not a report, or one of a newer form; the message says which."""
 
 
 class _DoesNotFit(ValueError):
@@ -52,7 +52,7 @@ class Report(VideoReport):
         try:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise NoReport(f"{path} is not a report: it is no JSON: {error}") from None
+            raise NoReport(f"{path} is not a report: it is not JSON: {error}") from None
         try:
             return cls.of(value)
         except NoReport as error:

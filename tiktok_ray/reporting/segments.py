@@ -317,7 +317,7 @@ def _depth(condition: Condition) -> int:
 
 
 def _check_schema(schema: Any) -> None:
-    """Refuse what is no JSON Schema, and what it takes to be led elsewhere or kept busy."""
+    """Refuse what is not JSON Schema, and what it takes to be led elsewhere or kept busy."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
 

@@ -33,7 +33,7 @@ from ray import exceptions
 from tiktok_ray import logs
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.graph import Graph, code_digest
-from tiktok_ray.net.telemetry_block import block_telemetry, close_token, telemetry_blocked
+from tiktok_ray.net.telemetry_block import block_telemetry, telemetry_blocked, tighten_token
 from tiktok_ray.run.engine import (
     DECODER,
     CapacityError,
@@ -152,7 +152,7 @@ def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> 
 
     With its ``dashboard`` all of it listens on loopback, and asks for Ray's own token.
     """
-    close_token()
+    tighten_token()
     if ray.is_initialized():
         return
     if (address := ray_address(settings)) and not dashboard:
@@ -175,7 +175,7 @@ def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> 
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    close_token()  # which Ray may just have written
+    tighten_token()  # which Ray may just have written
 
 
 class Fleet:

@@ -63,9 +63,9 @@ from tiktok_ray.serve.mcp_server import Mounted
 from tiktok_ray.serve.service import (
     Arriving,
     Service,
-    doors_of_service,
     input_problem,
     problem,
+    settings_for_fetching,
     upload_path,
 )
 from tiktok_ray.serve.store import Result
@@ -324,7 +324,7 @@ def _is_loopback(address: str) -> bool:
 
 
 class _Door:
-    """Middleware: the guard at the door, and headers that every answer carries.
+    """Middleware: the guard at the entrance, and headers that every answer carries.
 
     Every request has an identifier, ``X-Correlation-ID``. The job that it begins has the same one.
     """
@@ -669,7 +669,7 @@ async def _asked(request: Request, service: Service, key: str | None) -> Job:
         if broken:
             raise Problem("bad_json", 400, "the body is no JSON") from None
         raise _invalid(list(error.errors())) from None
-    _refuse_address(asked.url, doors_of_service(service.settings))
+    _refuse_address(asked.url, settings_for_fetching(service.settings))
     wanted = jobs.Request(**asked.model_dump())
     _refuse_request(wanted, service)
     digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
@@ -681,7 +681,7 @@ async def _uploaded(request: Request, service: Service, key: str | None, announc
     known = key is not None and await asyncio.to_thread(service.ledger.knows_key, key)
     id = logs.correlation.get()
     folder = service.work / id
-    async with service.door:
+    async with service.admission:
         open_jobs = await asyncio.to_thread(service.ledger.open_jobs) + len(service.arriving)
         if open_jobs >= service.room() and not known:
             raise _busy(service, open_jobs)
@@ -833,13 +833,13 @@ def _refuse_request(wanted: jobs.Request, service: Service) -> None:
 
 
 def _refuse_address(url: str, settings: Settings) -> None:
-    """Refuse at once what the door would refuse later: bad forms, hosts off the list, addresses.
+    """Refuse at once what the proxy would refuse later: bad forms, hosts off the list, addresses.
 
-    Names are not resolved here: the door does that when it connects, and checks what comes.
+    Names are not resolved here: the proxy does that when it connects, and checks what comes.
     """
     host = (urlsplit(checked(url.strip())).hostname or "").strip(".")
     if not host:
-        raise IntakeError("unsupported", "this is no valid address")
+        raise IntakeError("unsupported", "this is not a valid address")
     if settings.allowed_hosts is not None and not listed(host, settings.allowed_hosts):
         raise IntakeError("refused", f"{host[:200]} is not on the list of allowed hosts")
     if settings.private_addresses:
@@ -857,7 +857,7 @@ async def _accept(
 ) -> Job:
     """Put a job into the queue. The places of uploads that are still coming are kept."""
     try:
-        async with service.door:
+        async with service.admission:
             service.arriving.pop(id, None)
             room = service.room() - len(service.arriving)
             job, _ = await asyncio.to_thread(

@@ -1,6 +1,6 @@
 """Tools for agents, by the Model Context Protocol: analyze, status, reports, captions, pictures.
 
-Every tool is a request to the service's HTTP interface, so that its limits, its guard and its door
+Every tool is a request to the service's HTTP interface, so that its limits, its guard and its proxy
 to the network are the same for agents. Two ways lead here: ``/mcp`` of the service, and
 ``tiktok-ray mcp`` on standard input and output, through the service that runs or one of its own.
 """

@@ -35,7 +35,7 @@ from prometheus_client.registry import Collector
 from tiktok_ray import logs
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
-from tiktok_ray.net.egress_proxy import Door, trust
+from tiktok_ray.net.egress_proxy import EgressProxy, trust
 from tiktok_ray.net.fetch import STATUS, TIKTOK_HOSTS, take
 from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded, said
 from tiktok_ray.reporting.reading import Report
@@ -104,7 +104,7 @@ def input_problem(error: InputError) -> dict[str, Any]:
     return problem(error.type, status, str(error), error.advice)
 
 
-def doors_of_service(settings: Settings) -> Settings:
+def settings_for_fetching(settings: Settings) -> Settings:
     """Settings under which the service fetches: TikTok's hosts, unless set; ``*`` means any."""
     hosts = settings.allowed_hosts
     hosts = TIKTOK_HOSTS if hosts is None else None if "*" in hosts else hosts
@@ -216,7 +216,7 @@ class Service:
         self.loaded: set[str] = set()
         self.arriving: dict[str, Arriving] = {}
         self.watching = 0
-        self.door = asyncio.Lock()
+        self.admission = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._job_s: collections.deque[float] = collections.deque(maxlen=50)
         self._work: dict[str, asyncio.Task[tuple[VideoReport, Path | None]]] = {}
@@ -504,8 +504,8 @@ class Service:
                 loop.call_soon_threadsafe(self._record, job.id, "phase", facts)
 
         loop = asyncio.get_running_loop()
-        doors = doors_of_service(self.settings)
-        taken = await take(request.url, doors, folder, progress, local=False)
+        limits = settings_for_fetching(self.settings)
+        taken = await take(request.url, limits, folder, progress, local=False)
         seconds = round(time.perf_counter() - begin, 3)
         self._record(job.id, "phase", {"name": "fetch", "state": "done", "seconds": seconds})
         self.metrics.fetched(taken.path.stat().st_size)
@@ -664,12 +664,12 @@ class Service:
         assert secret is not None
         body = json.dumps({"type": f"job.{job.state}", "job": job.model_dump(mode="json")}).encode()
         headers = signed(job.id, body, secret.get_secret_value(), int(time.time()))
-        doors = self.settings.model_copy(update={"allowed_hosts": None})
+        limits = self.settings.model_copy(update={"allowed_hosts": None})
         try:
-            with Door.of(doors, budget=2**20) as door:
+            with EgressProxy.of(limits, budget=2**20) as proxy:
                 async with (
                     asyncio.timeout(WEBHOOK_S),
-                    httpx.AsyncClient(proxy=door.url, trust_env=False, verify=trust()) as client,
+                    httpx.AsyncClient(proxy=proxy.url, trust_env=False, verify=trust()) as client,
                     client.stream("POST", job.request.webhook, content=body, headers=headers) as r,
                 ):
                     return None if r.is_success else f"it answered {r.status_code}"

@@ -174,7 +174,7 @@ async def receive(
     except BaseException as error:
         await _in_writers(target.unlink, True)  # a large file takes a while
         if isinstance(error, FormParserError):
-            raise UploadError("bad_form", 400, f"this is no form: {error}") from None
+            raise UploadError("bad_form", 400, f"this is not a form: {error}") from None
         if isinstance(error, TimeoutError):
             slow = f"the upload took longer than {timeout_s:g} s"
             raise UploadError("timeout", 408, slow) from None

@@ -1,7 +1,7 @@
 """A describer that runs elsewhere, behind the chat interface of OpenAI that vLLM and others serve.
 
 Pictures leave this machine for the one host that the user named, and for no other: each batch goes
-through a guarded door that leads there alone, and is shut when its time is up. Redirects are not
+through a guarded proxy that leads there alone, and is closed when its time is up. Redirects are not
 followed, and proxies of the environment are not used.
 """
 
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from actors.qwen2_vl_temporal.describers import Answer, DescriberFailed, Picture, Prompt
 from tiktok_ray.analyzer import Variant
-from tiktok_ray.net.egress_proxy import Door, trust
+from tiktok_ray.net.egress_proxy import EgressProxy, trust
 
 #: Bytes that may come in for one batch of answers.
 BUDGET = 16 * 2**20
@@ -95,20 +95,20 @@ class Server:
         import httpx
 
         until = time.monotonic() + limit
-        door = Door(
+        proxy = EgressProxy(
             private_addresses=True,
             allowed_hosts=(self.host,),
             budget=BUDGET,
             connect_timeout_s=min(CONNECT_S, limit),
             idle_timeout_s=limit,
         )
-        # However the other side dawdles: at its time the door shuts, and every connection breaks.
-        shutting = threading.Timer(limit, door.close)
+        # However the other side dawdles: at its time the proxy closes, and every connection breaks.
+        shutting = threading.Timer(limit, proxy.close)
         shutting.daemon = True
-        with door:
+        with proxy:
             shutting.start()
             client = httpx.Client(
-                proxy=door.url,
+                proxy=proxy.url,
                 trust_env=False,
                 verify=trust(),
                 timeout=limit,
@@ -120,7 +120,7 @@ class Server:
                     method = "GET" if body is None else "POST"
                     reply = client.request(method, self.url + path, json=body)
                 except httpx.HTTPError as error:
-                    blame = door.blame()
+                    blame = proxy.blame()
                     late = time.monotonic() >= until
                     why = f"no answer within {limit:g} s" if late else str(blame or error)
                     raise DescriberFailed(f"the server of the describer: {why}") from None
@@ -192,6 +192,6 @@ def _read(reply: Any) -> Answer:
     except (TypeError, KeyError, ValueError, AttributeError):
         raise DescriberFailed("the server of the describer sent no chat completion") from None
     if not isinstance(text, str):
-        raise DescriberFailed("the server of the describer sent an answer that is no text")
+        raise DescriberFailed("the server of the describer sent an answer that is not text")
     tokens = used if isinstance(used, int) and used >= 0 else None
     return Answer(text.strip(), tokens, ended, model if isinstance(model, str) else None)

@@ -126,7 +126,7 @@ class Spectrogrammer:
 
 @contextmanager
 def yamnet(path: Path) -> Iterator[Tagger]:
-    """YAMNet by MediaPipe, open as long as the context. Its reports end at a closed door."""
+    """YAMNet by MediaPipe, open as long as the context. Its reports go nowhere."""
     from mediapipe.tasks.python import BaseOptions, audio
 
     options = audio.AudioClassifierOptions(

@@ -86,7 +86,7 @@ def _filler(words: Sequence[Said], text: str, kind: Literal["hesitation", "marke
 
 
 def _bare(text: str) -> str:
-    """A word in lower case without what is no letter, digit, apostrophe or hyphen within."""
+    """A word in lower case without what is not a letter, digit, apostrophe or hyphen within."""
     return re.sub(r"[^\w'’-]", "", text.lower()).strip("-'’")
 
 

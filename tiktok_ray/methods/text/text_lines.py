@@ -259,7 +259,7 @@ def cut(box: Floats) -> bool:
 def legible(stay: Stay, least: float) -> bool:
     """Whether a reading is worth reporting: sure enough, and one or two characters surer still.
 
-    What the picture's edge cuts off is no word, unless it stands there for a second.
+    What the picture's edge cuts off is not a word, unless it stands there for a second.
     """
     letters = len(plain(stay.text))
     if stay.end - stay.start < 1.0 and all(cut(line.box) for line in stay.lines):

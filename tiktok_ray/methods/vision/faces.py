@@ -184,7 +184,7 @@ class Landmarker(Protocol):
 def face_landmarker(model: Path) -> Iterator[Landmarker]:
     """MediaPipe's FaceLandmarker without memory of earlier pictures (IMAGE mode), closed at the end.
 
-    MediaPipe's own reports to its maker end at a closed door.
+    MediaPipe's own reports to its maker go nowhere.
     """
     from mediapipe import Image, ImageFormat
     from mediapipe.tasks.python import BaseOptions, vision

@@ -52,7 +52,7 @@ def find_flashes(p: Pictures) -> list[Insert]:
     """Short runs of pictures that are brighter, or darker, than both sides from their first on.
 
     They are blank or nearly so, or show what the picture before shows: an inserted picture of
-    something else is no flash.
+    something else is not a flash.
     """
     found: list[Insert] = []
     sudden = (np.diff(p.plain.astype(int)) > 0).any(0) & (p.isolation[1:] >= APART)
