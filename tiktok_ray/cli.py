@@ -615,7 +615,7 @@ def mcp_server(
         settings = open_settings()
         for folder in allow or ():
             if not folder.is_dir():
-                raise typer.BadParameter(f"{folder} is no folder")
+                raise typer.BadParameter(f"{folder} is not a folder")
         with logs.native_aside(settings.home):
             run_tidily(
                 serve_stdio(

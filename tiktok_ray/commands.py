@@ -104,7 +104,7 @@ def names_of(given: str | Sequence[str] | None) -> list[str]:
             from tiktok_ray.catalog import make_graph
 
             there = ", ".join(sorted(make_graph().analyzers))
-            raise typer.BadParameter(f"name at least one analyzer; there are: {there}")
+            raise typer.BadParameter(f"name at least one analyzer; available: {there}")
         names += found
     return list(dict.fromkeys(names))
 

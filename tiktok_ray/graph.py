@@ -108,7 +108,7 @@ class Graph:
             near = difflib.get_close_matches(name, self.order, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise GraphError(
-                f"there is no analyzer {name!r}{meant}; there are: {', '.join(self.order)}"
+                f"there is no analyzer {name!r}{meant}; available: {', '.join(self.order)}"
             )
 
     def check_options(self, options: Mapping[str, Mapping[str, Any]]) -> None:

@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON too")
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.names) - set(NAMES):
-        parser.error(f"no analyzer {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
+        parser.error(f"no analyzer {', '.join(sorted(unknown))}; available: {', '.join(NAMES)}")
     folders = [os.environ.get(name) for name in ("TIKTOK_RAY_TEST_MEDIA", "TIKTOK_RAY_MODELS")]
     if not folders[0]:
         parser.error("TIKTOK_RAY_TEST_MEDIA must name the folder of real clips")

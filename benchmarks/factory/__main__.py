@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     known = families()
     if unknown := set(chosen.families) - set(known):
-        parser.error(f"no family {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+        parser.error(f"no family {', '.join(sorted(unknown))}; available: {', '.join(known)}")
     for name in chosen.families or known:
         found = recipes(name, chosen.edition, chosen.share)
         if chosen.list:

@@ -127,7 +127,7 @@ def _column(names: list[str], column: str | None) -> int | None:
         if wanted in lower:
             return lower.index(wanted)
     if column:
-        raise InputError("unsupported", f"there is no column {column!r}", f"there are: {names}")
+        raise InputError("unsupported", f"there is no column {column!r}", f"available: {names}")
     return None
 
 
@@ -138,7 +138,7 @@ def _parquet(path: Path, column: str | None) -> Iterator[str]:
         names = list(file.schema_arrow.names)
         index = _column(names, column)
         if index is None:
-            advice = f"there are: {', '.join(names)}; choose with --column"
+            advice = f"available: {', '.join(names)}; choose with --column"
             raise InputError("unsupported", f"no column of {path.name} holds sources", advice)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=[names[index]]):
             yield from (str(value or "") for value in batch.column(0).to_pylist())

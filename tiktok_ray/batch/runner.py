@@ -548,7 +548,7 @@ class Batch:
 
 
 async def to_the_end(call: Callable[..., Any], *values: Any) -> None:
-    """Call in a thread and wait for its end, also when cancelled meanwhile."""
+    """Call in a thread and wait until it has ended, also when cancelled meanwhile."""
     task = asyncio.ensure_future(asyncio.to_thread(call, *values))
     try:
         await asyncio.shield(task)
@@ -756,7 +756,7 @@ def run_command(
             problem(str(error), "choose another: TIKTOK_RAY_BATCH_METRICS_PORT")
             raise typer.Exit(Exit.USAGE) from None
         except OSError as error:
-            problem(f"the destination or the disk failed: {error}", "mend it, then run this again")
+            problem(f"the destination or the disk failed: {error}", "fix it, then run this again")
             raise typer.Exit(Exit.BROKEN) from None
     log.info("%s: %s", "stopped" if batch.stopped else "ended", batch.tally)
     raise typer.Exit(exit_code(batch, strict))
@@ -781,7 +781,7 @@ def status_command(
     from tiktok_ray.console import console_for, problem
 
     if "://" not in out and not Path(out).is_dir():
-        problem(f"there is no folder {out}")
+        problem(f"there is not a folder {out}")
         raise typer.Exit(Exit.USAGE)
     facts = status_of(Destination(out))
     if facts is None:

@@ -310,7 +310,7 @@ class EgressProxy:
         if self.allowed_hosts is not None and not listed(host, self.allowed_hosts):
             raise Refused(host, "not on the list of allowed hosts")
         if not self.private_addresses and port < 1024 and port not in (80, 443):
-            raise Refused(host, f"port {port} is not one of the web's")
+            raise Refused(host, f"port {port} is not a web port")
         deadline = self._loop.time() + self.connect_timeout_s
         try:
             addresses = await asyncio.wait_for(

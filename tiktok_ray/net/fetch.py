@@ -513,7 +513,9 @@ class _Watch:
         if several > 1:
             self.verdict = IntakeError("unsupported", "the address names several videos")
         elif live:
-            self.verdict = IntakeError("unsupported", "this is a live stream", "wait for its end")
+            self.verdict = IntakeError(
+                "unsupported", "this is a live stream", "wait until it has ended"
+            )
         elif duration > self.settings.max_duration_s:
             words = f"it lasts {duration:.0f} s, the limit is {self.settings.max_duration_s:g} s"
             self.verdict = IntakeError("too_long", words)
@@ -616,7 +618,7 @@ class _Failed(Exception):
 
 
 async def _in_thread(work: Callable[[], T], stop: Callable[[], None]) -> T:
-    """Run blocking work; when cancelled, stop it and wait for its end."""
+    """Run blocking work; when cancelled, stop it and wait until it has ended."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
     future = asyncio.wrap_future(pool.submit(work))
     try:
@@ -914,7 +916,7 @@ async def _picture(
             continue
         if kind_of(head) == "picture" or _is_animated(head):
             return
-        failure = IntakeError("not_video", "no picture came")
+        failure = IntakeError("not_video", "no picture was returned")
     blame = proxy.blame()
     if isinstance(blame, Refused):
         raise _blamed(blame) from failure

@@ -67,7 +67,7 @@ def ask(line: httpx.Client, path: str, **query: Any) -> httpx.Response:
         words = str(error) or type(error).__name__
         raise NoAnswer(f"{line.base_url}: {words}") from None
     if answer.status_code == 401:
-        raise Refused(f"{line.base_url} wants its token: set TIKTOK_RAY_TOKEN")
+        raise Refused(f"{line.base_url} needs its token: set TIKTOK_RAY_TOKEN")
     if answer.status_code != 200:
         raise NoAnswer(f"{line.base_url}{path} answers {answer.status_code}: {answer.text[:200]}")
     return answer

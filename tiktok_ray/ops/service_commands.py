@@ -193,7 +193,7 @@ def _note(settings: Settings, look: dict[str, Any]) -> None:
     with service_home.unless_full(told):
         service_home.append(settings, "monitor.jsonl", look)
     for words in told.values():
-        problem(f"this look is not in logs/monitor.jsonl: {words}")
+        problem(f"this reading is not in logs/monitor.jsonl: {words}")
 
 
 # health

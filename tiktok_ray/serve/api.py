@@ -641,7 +641,7 @@ def _announced(request: Request, settings: Settings) -> int:
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() and len(length) < 19 else 0
     if length and not announced and length.strip("0"):
-        raise Problem("bad_request", 400, "the content length is no number")
+        raise Problem("bad_request", 400, "Content-Length is not a number")
     if announced > settings.max_bytes + uploads.FORM_BYTES:
         raise uploads.too_large(settings.max_bytes)
     return announced
@@ -667,7 +667,7 @@ async def _asked(request: Request, service: Service, key: str | None) -> Job:
     except ValidationError as error:
         broken = any(one["type"] == "json_invalid" for one in error.errors())
         if broken:
-            raise Problem("bad_json", 400, "the body is no JSON") from None
+            raise Problem("bad_json", 400, "the body is not JSON") from None
         raise _invalid(list(error.errors())) from None
     _refuse_address(asked.url, settings_for_fetching(service.settings))
     wanted = jobs.Request(**asked.model_dump())
@@ -913,7 +913,7 @@ async def _waited(service: Service, id: str) -> Response:
         return FileResponse(path, media_type="application/json", headers=headers)
     if job.state == "cancelled":
         raise Problem("cancelled", 409, "the job was cancelled")
-    made = job.problem or problem("internal", 500, "the job ended without a word")
+    made = job.problem or problem("internal", 500, "the job ended without saying why")
     return JSONResponse(made, made["status"], media_type=PROBLEM)
 
 

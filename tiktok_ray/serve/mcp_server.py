@@ -346,7 +346,7 @@ def _chosen(
 
     known = {**{n: report[n] for n in ("video", "summary", "run")}, **report["analyzers"]}
     if unknown := [name for name in sections if name not in known]:
-        raise ToolError(f"no section {', '.join(unknown)}; there are: {', '.join(known)}")
+        raise ToolError(f"no section {', '.join(unknown)}; available: {', '.join(known)}")
     found = {}
     for name in sections:
         section = dict(known[name])

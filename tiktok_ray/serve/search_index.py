@@ -69,7 +69,7 @@ def kinds_of(names: str | None) -> tuple[Kind, ...]:
     """Kinds joined by commas; all where none is named. Raises ``ValueError`` for any other."""
     named = [name.strip() for name in (names or "").split(",") if name.strip()]
     if unknown := [name for name in named if name not in KINDS]:
-        raise ValueError(f"no kind {', '.join(unknown)}; there are: {', '.join(KINDS)}")
+        raise ValueError(f"no kind {', '.join(unknown)}; available: {', '.join(KINDS)}")
     return tuple(kind for kind in KINDS if kind in named)
 
 

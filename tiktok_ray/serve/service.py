@@ -489,7 +489,7 @@ class Service:
         if request.url is None:
             path = upload_path(folder)
             if not path.is_file():
-                raise InputError("not_found", "the upload is not there any more", "send it again")
+                raise InputError("not_found", "the upload no longer exists", "send it again")
             return Source(path, request.upload or "upload")
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         fetching: dict[str, Any] = {"name": "fetch", "state": "running"}

@@ -228,7 +228,7 @@ async def _next(chunks: AsyncIterator[bytes], silence_s: float) -> bytes | None:
     except StopAsyncIteration:
         return None
     except TimeoutError:
-        raise UploadError("timeout", 408, f"nothing came for {silence_s:g} s") from None
+        raise UploadError("timeout", 408, f"no data for {silence_s:g} s") from None
 
 
 def _boundary(content_type: str) -> bytes:
