@@ -92,7 +92,7 @@ async def test_a_file_is_analyzed_looked_at_and_read(settings, clip):
         assert set(parts) == {"plain", "video"}
         assert parts["video"]["width"] == 144
         unknown = {"id": id, "sections": ["soup"]}
-        assert "there are: video, summary, run" in complaint(
+        assert "available: video, summary, run" in complaint(
             await client.call_tool("report_sections", unknown)
         )
 
