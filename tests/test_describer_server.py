@@ -224,7 +224,7 @@ def answering(status: int, body: Any, **headers: str) -> Callable[[Handler, int]
         (answering(200, {"choices": []}), "sent no chat completion"),
         (answering(200, {"choices": [{"message": None}]}), "sent no chat completion"),
         (answering(200, [1]), "sent no chat completion"),
-        (answering(200, {"choices": [{"message": {"content": [1]}}]}), "no text"),
+        (answering(200, {"choices": [{"message": {"content": [1]}}]}), "not text"),
         (answering(200, b"x" * (17 * 2**20)), "more than 16777216 bytes came"),
     ],
 )
