@@ -252,8 +252,8 @@ def test_without_its_credential_the_proxy_does_nothing(canary: tuple[type[Canary
         assert proxy._secret != other._secret
         bare = f"http://127.0.0.1:{proxy._port}"
         wrong = f"http://proxy:{other._secret}@127.0.0.1:{proxy._port}"
-        for proxy in (bare, wrong):
-            with httpx.Client(proxy=proxy, trust_env=False) as http:
+        for address in (bare, wrong):
+            with httpx.Client(proxy=address, trust_env=False) as http:
                 assert http.get(f"http://127.0.0.1:{port}/").status_code == 407
     assert handler.seen == []
 
