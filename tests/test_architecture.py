@@ -142,7 +142,7 @@ def test_whoever_wants_workers_or_a_service_gets_them_from_one_place():
         "tiktok_ray.run.cache",  # which opens itself
         "tiktok_ray.batch.cluster",
         "tiktok_ray.serve.service",  # its engine, over the workers that it is given
-        "tiktok_ray.serve.service_home",  # empties a cache
+        "tiktok_ray.ops.maintenance",  # empties a cache
     }
 
 

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from tests.made_outputs import run as made_run
 from tiktok_ray import logs
 from tiktok_ray.cli import app
-from tiktok_ray.ops import monitoring, service_commands, systemd
+from tiktok_ray.ops import maintenance, monitoring, service_commands, systemd
 from tiktok_ray.serve import jobs, service_home
 from tiktok_ray.serve.jobs import Ledger
 from tiktok_ray.settings import Settings
@@ -234,7 +234,7 @@ def test_a_backup_comes_back_whole(lived_in, run, tmp_path):
     assert str(file) in done.stdout
     assert file.stat().st_mode & 0o077 == 0
     other = lived_in.model_copy(update={"home": tmp_path / "elsewhere"})
-    assert service_home.restore(other, file) == {"jobs": 3, "results": 2}
+    assert maintenance.restore(other, file) == {"jobs": 3, "results": 2}
     assert tables(other.home / service_home.LEDGER) == tables(lived_in.home / service_home.LEDGER)
     for n in range(2):
         name = f"results/{n:024x}/report.json"
@@ -244,7 +244,7 @@ def test_a_backup_comes_back_whole(lived_in, run, tmp_path):
 
 
 def test_videos_are_in_the_backup_when_asked_for(lived_in, tmp_path):
-    file = service_home.back_up(lived_in, tmp_path / "b", videos=True)
+    file = maintenance.back_up(lived_in, tmp_path / "b", videos=True)
     with tarfile.open(file) as tar:
         assert sum(name.endswith("/video") for name in tar.getnames()) == 2
 
@@ -264,7 +264,7 @@ def test_a_backup_is_whole_while_jobs_are_accepted(lived_in, tmp_path):
     try:
         for n in range(3):
             copy = tmp_path / f"{n}.sqlite"
-            service_home.copy_database(lived_in.home / service_home.LEDGER, copy)
+            maintenance.copy_database(lived_in.home / service_home.LEDGER, copy)
             found = tables(copy)
             assert len(found["jobs"]) + 4 == len(found["events"])
     finally:
@@ -280,19 +280,19 @@ def test_old_backups_make_room(lived_in, tmp_path):
         path.touch()
     other = folder / "mine.tar.gz"
     other.touch()
-    made = service_home.back_up(lived_in, folder, keep=2)
+    made = maintenance.back_up(lived_in, folder, keep=2)
     assert set(folder.iterdir()) == {old[2], made, other}
 
 
 def test_a_backup_that_does_not_fit_is_refused(lived_in, tmp_path):
     full = lived_in.model_copy(update={"disk_reserve_gib": 1e9})
-    with pytest.raises(service_home.CannotKeep, match="--into"):
-        service_home.back_up(full, tmp_path)
+    with pytest.raises(maintenance.CannotKeep, match="--into"):
+        maintenance.back_up(full, tmp_path)
     assert list(tmp_path.glob("tiktok-ray-*")) == []
 
 
 def test_nothing_is_restored_over_what_is_there(lived_in, run, tmp_path):
-    file = service_home.back_up(lived_in, tmp_path)
+    file = maintenance.back_up(lived_in, tmp_path)
     before = tables(lived_in.home / service_home.LEDGER)
     done = run("maintain", "restore", file)
     assert done.exit_code == 1
@@ -308,8 +308,8 @@ def test_what_is_no_backup_is_not_restored(settings, tmp_path, content):
             tar.add(__file__, "other.py")
     else:
         file.write_bytes(content)
-    with pytest.raises(service_home.CannotKeep):
-        service_home.restore(settings, file)
+    with pytest.raises(maintenance.CannotKeep):
+        maintenance.restore(settings, file)
     assert list(settings.home.iterdir()) == []
 
 
@@ -317,13 +317,13 @@ def test_a_backup_that_climbs_out_is_refused(settings, tmp_path):
     file = tmp_path / "evil.tar.gz"
     with tarfile.open(file, "w:gz") as tar:
         tar.add(__file__, "../../escaped.py")
-    with pytest.raises(service_home.CannotKeep):
-        service_home.restore(settings, file)
+    with pytest.raises(maintenance.CannotKeep):
+        maintenance.restore(settings, file)
     assert not (tmp_path / "escaped.py").exists()
 
 
 def test_retention_removes_what_is_old(lived_in, run):
-    assert service_home.retain(lived_in) == dict.fromkeys(
+    assert maintenance.retain(lived_in) == dict.fromkeys(
         ("results", "jobs", "leftovers", "logs"), 0
     )
     with sqlite3.connect(lived_in.home / service_home.LEDGER) as db:
@@ -854,7 +854,7 @@ def test_retention_frees_a_disk_that_is_full(lived_in, monkeypatch):
 
     monkeypatch.setattr("tiktok_ray.serve.store.Store", refuse)
     greedy = lived_in.model_copy(update={"disk_reserve_gib": 1e6})
-    gone = service_home.retain(greedy)
+    gone = maintenance.retain(greedy)
     assert (gone["results"], gone["cached_bytes"]) == (2, 1000)
     assert "full" in gone["left undone"]
     assert list((lived_in.home / service_home.RESULTS).glob("*/report.json")) == []

@@ -26,7 +26,7 @@ from rich.live import Live
 from tiktok_ray import __version__, logs
 from tiktok_ray.console import console, console_for, problem, table_of
 from tiktok_ray.json_text import json_text
-from tiktok_ray.ops import monitoring, systemd
+from tiktok_ray.ops import maintenance, monitoring, systemd
 from tiktok_ray.serve import service_home
 from tiktok_ray.settings import Settings
 
@@ -190,8 +190,8 @@ def _look(settings: Settings, as_json: bool, log: bool) -> None:
 def _note(settings: Settings, look: dict[str, Any]) -> None:
     """Append a look to the log of looks, where the disk takes it."""
     told: dict[str, Any] = {}
-    with service_home.unless_full(told):
-        service_home.append(settings, "monitor.jsonl", look)
+    with maintenance.unless_full(told):
+        maintenance.append(settings, "monitor.jsonl", look)
     for words in told.values():
         problem(f"this reading is not in logs/monitor.jsonl: {words}")
 
@@ -236,8 +236,8 @@ def mend(
         cleaned = service_home.clean(settings)
         done.append(f"ended {len(cleaned.processes)} processes that outlived their service")
     if "disk" in checks:
-        gone = service_home.retain(settings)
-        rotated = service_home.rotate_logs(settings)
+        gone = maintenance.retain(settings)
+        rotated = maintenance.rotate_logs(settings)
         told = _told_of(gone)
         done.append(f"packed {len(rotated['packed'])} logs; removed what is past its time: {told}")
     if any(v.ill for v in verdicts):
@@ -271,8 +271,8 @@ def backup(
 ) -> None:
     """Copy the ledger and all results into one file, while the service runs."""
     try:
-        made = service_home.back_up(_settings(), into, videos=videos, keep=keep)
-    except service_home.CannotKeep as error:
+        made = maintenance.back_up(_settings(), into, videos=videos, keep=keep)
+    except maintenance.CannotKeep as error:
         _fail(str(error))
     print(f"{made} ({made.stat().st_size / 2**20:.2f} MiB)")
 
@@ -282,8 +282,8 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup")]) -> None:
     """Put a backup into a home that is empty."""
     settings = _settings()
     try:
-        came = service_home.restore(settings, file)
-    except service_home.CannotKeep as error:
+        came = maintenance.restore(settings, file)
+    except maintenance.CannotKeep as error:
         _fail(str(error))
     print(f"{settings.home}: {came['jobs']} jobs, {came['results']} results")
 
@@ -291,7 +291,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup")]) -> None:
 @maintain_app.command()
 def retention(as_json: AsJson = False) -> None:
     """Remove results, jobs and logs past their age or size."""
-    gone = service_home.retain(_settings())
+    gone = maintenance.retain(_settings())
     _out(gone, as_json, "removed: " + _told_of(gone))
 
 
@@ -307,7 +307,7 @@ def _told_of(gone: dict[str, Any]) -> str:
 @maintain_app.command("logs")
 def rotate(as_json: AsJson = False) -> None:
     """Put today's logs aside, packed; remove the old ones."""
-    made = service_home.rotate_logs(_settings())
+    made = maintenance.rotate_logs(_settings())
     words = f"packed: {', '.join(made['packed']) or 'nothing'}; removed: {len(made['removed'])}"
     _out(made, as_json, words)
 
