@@ -421,6 +421,12 @@ def test_a_clock_that_starts_again_goes_on():
     assert plan.content_s == pytest.approx(4.0)
 
 
+def test_short_recordings_joined_go_on_one_after_the_other():
+    video = packets([*STEPS[:20], *(STEPS[:20] + 500), *(STEPS[:20] + 20)])
+    _, times = moved(held(video, format="mpegts"))
+    np.testing.assert_allclose(times, np.arange(60) * 0.04)
+
+
 @pytest.mark.parametrize("format", ["mpegts", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"])
 def test_a_clock_that_leaps_for_all_streams_is_set_back(format):
     leapt = [*STEPS, *(STEPS + 7200)]
@@ -638,6 +644,38 @@ def test_an_inverted_channel_is_turned_back():
     audio, mono = heard([voice, -voice], "stereo").finish()
     assert rms(audio.samples) == pytest.approx(rms(voice), rel=0.02)
     assert "inverted in 100%" in mono.how
+
+
+@pytest.mark.parametrize("layout", ["3.0", "quad", "5.1", "7.1(wide)"])
+@pytest.mark.parametrize("inverted", [[0], [1], [2], [0, 2]])
+def test_inverted_ones_of_many_channels_are_turned_back(layout, inverted):
+    import av
+
+    voice = sine()
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    channels = np.stack([voice] * len(names))
+    channels[inverted] *= -1
+    audio, mono = heard(channels, layout, "flt").finish()
+    assert rms(audio.samples) == pytest.approx(rms(voice), rel=0.02)
+    # Which of the two kinds is the inverted one cannot be heard.
+    others = [n for k, n in enumerate(names) if k not in inverted and n != "LFE"]
+    told = [" ".join(names[k] for k in inverted), " ".join(others)]
+    assert any(f"; {one} inverted and turned back" in mono.how for one in told), mono.how
+
+
+def test_many_channels_that_only_differ_are_folded_as_they_are():
+    random = np.random.default_rng(0).normal(0, 0.1, (6, 2 * RATE))
+    random[1] -= 0.5 * random[0]
+    assert "inverted" not in heard(random, "5.1", "flt").finish()[1].how
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_channels_without_places_are_heard(count, sign):
+    voice = sine()
+    channels = np.stack([voice, *[sign * voice] * (count - 1)])
+    audio, _ = heard(channels, f"{count} channels", "flt").finish()
+    assert rms(audio.samples) == pytest.approx(rms(voice), rel=0.02)
 
 
 def test_a_channel_that_is_inverted_for_a_while_is_turned_back_there():

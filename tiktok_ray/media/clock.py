@@ -161,13 +161,14 @@ def _moves(contents: Contents, limit_s: float) -> tuple[dict[int, Moves], list[R
     restarts = jumps = 0
     hours = 0.0
     used: dict[int, int] = dict.fromkeys(others, 0)
-    for found in breaks[lead]:
+    ends = [*(b.packet for b in breaks[lead]), None][1:]
+    for found, until in zip(breaks[lead], ends, strict=True):
         partners = {i: _partner(found, breaks[i][used[i] :]) for i in others}
         if found.step > 0 and not _is_jump(found, contents, partners, played, limit_s):
             continue
         packets = played[lead]
         begin = moves[lead][0][-1]
-        shift = _continued(packets, begin, found.packet) + moves[lead][1][-1]
+        shift = _continued(packets, begin, found.packet, until) + moves[lead][1][-1]
         moves[lead][0].append(found.packet)
         moves[lead][1].append(shift)
         for index, partner in partners.items():
@@ -226,12 +227,13 @@ def _is_jump(
     return contents.format in LIVE or found.step > limit_s
 
 
-def _continued(packets: Packets, begin: int, at: int) -> float:
-    """What to add after a break (relative to before it) so that pictures go on without a gap."""
+def _continued(packets: Packets, begin: int, at: int, until: int | None) -> float:
+    """What to add from a break until the next so that pictures go on without a gap after those
+    before it."""
     times = np.where(np.isfinite(packets.pts), packets.pts, packets.dts)
     if packets.hidden is not None:
         times[packets.hidden] = np.nan
-    before, after = times[begin:at], times[at : at + 32]
+    before, after = times[begin:at], times[at:until][:32]
     if not (np.isfinite(before).any() and np.isfinite(after).any()):
         return 0.0
     last = begin + int(np.nanargmax(before))

@@ -27,7 +27,7 @@ from tiktok_ray.media.container import (
 )
 from tiktok_ray.media.facts import InputError, Video, too_large
 from tiktok_ray.media.interlace import Deinterlacer
-from tiktok_ray.media.picture import Crop, View
+from tiktok_ray.media.picture import Crop, Turn, View
 from tiktok_ray.media.sampling import Sampler, samplers
 from tiktok_ray.media.sound import AUDIO_GAP_S, Sound, lasting
 from tiktok_ray.media.spans import Span
@@ -134,6 +134,10 @@ def alpha_decoder(film: Any) -> Any:
         return None
 
 
+#: Codecs whose decoders refuse in threads what begins anew in mid-stream (Ogg files joined).
+UNTHREADED = ("theora",)
+
+
 class _Pass:
     """The state of one pass over a file."""
 
@@ -222,7 +226,7 @@ class _Pass:
     def _packets(self, container: Any) -> Iterator[Any]:
         """Packets of the analyzed streams in file order, their times put right."""
         self.film = container.streams[self.contents.video]
-        self.film.thread_type = "AUTO"
+        self.film.thread_type = "NONE" if codec_of(self.film) in UNTHREADED else "AUTO"
         self.alpha = alpha_decoder(self.film)
         self.first_aspect = self.film.codec_context.sample_aspect_ratio
         self.crop = Crop.of(self.contents.crop, self.film.width, self.film.height)
@@ -305,8 +309,9 @@ class _Pass:
     def _look(self, frame: Any) -> View:
         """How pictures like this one are shown."""
         coded = self.film.codec_context.sample_aspect_ratio
+        turn = self.view.turn if self.view else Turn()
         kind = (
-            frame.width, frame.height, frame.format.name, frame.rotation, frame.colorspace,
+            frame.width, frame.height, frame.format.name, frame.rotation or turn, frame.colorspace,
             frame.color_range, frame.color_trc, frame.color_primaries, coded,
         )  # fmt: skip
         self.interlaced |= frame.interlaced_frame
@@ -315,7 +320,7 @@ class _Pass:
             if frame.width * frame.height > self.settings.max_pixels:
                 raise too_large(frame.width, frame.height, self.settings.max_pixels)
             canvas = self.view.canvas if self.view else None
-            view = View.of(frame, self._aspect(coded), self.crop, canvas, self.contents.dolby)
+            view = View.of(frame, self._aspect(coded), self.crop, canvas, self.contents.dolby, turn)
             if len(self.views) > 64:
                 self.views.clear()
             self.views[kind] = view

@@ -31,10 +31,14 @@ class Turn:
     flip_y: bool = False
 
     @classmethod
-    def of(cls, frame: Any) -> Turn:
+    def of(cls, frame: Any, before: Turn) -> Turn:
+        """That of a frame; without a matrix that of the frame before it.
+
+        A container's matrix comes with every frame, one in the stream (H.264, D.2.27) with some.
+        """
         matrix = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
         if matrix is None:
-            return cls()
+            return before
         a, b, _, c, d = np.frombuffer(matrix, np.int32, 5).astype(float)
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(True, bool(c < 0), bool(b < 0))
@@ -110,9 +114,13 @@ class View:
         crop: Crop,
         canvas: tuple[int, int] | None = None,
         dolby: tuple[int, int] | None = None,
+        before: Turn | None = None,
     ) -> View:
-        """The view of a frame with pixels of an aspect ratio; ``dolby``: see ``Coding.of``."""
-        turn = Turn.of(frame)
+        """The view of a frame with pixels of an aspect ratio.
+
+        ``dolby``: see ``Coding.of``; ``before``: how the frame before it was turned.
+        """
+        turn = Turn.of(frame, before or Turn())
         width = frame.width * crop.width * aspect
         w, h = turn.of_size(width, frame.height * crop.height)
         shape = max(1, round(w)), max(1, round(h))

@@ -64,11 +64,12 @@ def fold(names: Sequence[str]) -> Samples:
     """Weights that mix channels to one (mono) or two (left and right), float32 [1 | 2, channels].
 
     Front channels count 1, centre and surrounds 0.71 (ITU-R BS.775), the low-frequency channel 0;
-    of ambisonics the omnidirectional W alone. Each row sums to 1, so that nothing can clip.
+    of ambisonics the omnidirectional W alone. Channels whose place the file does not say are taken
+    as left and right by turns. Each row sums to 1, so that nothing can clip.
     """
     if len(names) == 1:
         return np.ones((1, 1), np.float32)
-    sides = np.array([_sides(name) for name in names], np.float32).T
+    sides = np.array(_placed(names), np.float32).T
     if names[0] == "AMBI0":
         sides = np.array([[name == "AMBI0" for name in names]], np.float32)
     elif len(names) == 2 and not (sides.sum(1) > 0).all():
@@ -85,11 +86,25 @@ def folded(names: Sequence[str]) -> str | None:
         return f"the omnidirectional channel (W) of {len(names)} ambisonic ones alone"
     if len(names) <= 2:
         return None
+    if all(map(_is_unplaced, names)):
+        return (
+            f"{len(names)} channels, of places that are not said, taken as left and right by turns"
+        )
     low = any(name.startswith("LFE") for name in names)
     return (
         f"{len(names)} channels ({' '.join(names)}) folded by ITU-R BS.775"
         f"{', the low-frequency one left out' if low else ''}"
     )
+
+
+def _is_unplaced(name: str) -> bool:
+    return name.startswith(("NONE", "UNK", "UNSD", "USR"))
+
+
+def _placed(names: Sequence[str]) -> list[tuple[float, float]]:
+    """How much each channel is heard on the left and on the right."""
+    turns = (1.0, 0.0), (0.0, 1.0)
+    return [turns[k % 2] if _is_unplaced(name) else _sides(name) for k, name in enumerate(names)]
 
 
 def _sides(name: str) -> tuple[float, float]:
@@ -104,6 +119,35 @@ def _sides(name: str) -> tuple[float, float]:
     if name.endswith(("R", "RC")):
         return 0.0, CENTRE
     return CENTRE, CENTRE
+
+
+class _Phases:
+    """Which of three and more channels are inverted, so that folding them would take sound away.
+
+    In every block a channel votes that correlates with the loudest by less than -0.7 (inverted) or
+    more than 0.3 (not); a single vote does not turn what many before it said.
+    """
+
+    def __init__(self, heard: NDArray[np.bool_]) -> None:
+        self.heard = heard
+        self.signs = np.ones(len(heard), np.float32)
+        self.inverted = np.zeros(len(heard), bool)
+        self._votes = np.zeros(len(heard))
+
+    def __call__(self, block: Samples) -> Samples:
+        """+1 or -1 for each channel of a block, float32 [channels, 1]."""
+        products = block @ block.T
+        energy = np.where(self.heard, np.diag(products), 0.0)
+        loudest = int(np.argmax(energy))
+        if energy[loudest] > 0:
+            sounding = energy > 1e-6 * energy[loudest]
+            alike = products[loudest] / np.sqrt(np.maximum(energy * energy[loudest], 1e-30))
+            votes = np.where(alike < -0.7, -1, np.where(alike > 0.3, 1, 0)) * sounding
+            self._votes = 0.6 * self._votes + votes * self.signs[loudest]
+            self.signs[self._votes > 0.5] = 1
+            self.signs[self._votes < -0.5] = -1
+            self.inverted |= sounding & (self.signs < 0)
+        return self.signs[:, None]
 
 
 @dataclass(frozen=True)
@@ -192,6 +236,7 @@ class Sound:
         self._converter: _Converter | None = None
         self._down: Resampler | None = None
         self._meter: Meter | None = None
+        self._phases: _Phases | None = None
 
     @property
     def end(self) -> float:
@@ -223,6 +268,7 @@ class Sound:
             self.rate = frame.sample_rate
             self.names = [c.name for c in frame.layout.channels]
             self._fold = fold(self.names)
+            self._phases = _Phases(self._fold.any(0)) if len(self.names) > 2 else None
             self._meter = Meter(self.rate, self.names)
             self._down = Resampler(len(self._fold), self.rate, AUDIO_RATE)
             self._kind = kind
@@ -293,7 +339,11 @@ class Sound:
         block = np.concatenate(self._pending, axis=1)
         self._pending, self._pending_size = [], 0
         self._meter.feed(block)
-        self._sides += self._down(self._fold @ block)
+        self._sides += self._down(self._folded(block))
+
+    def _folded(self, block: Samples) -> Samples:
+        """One or two sides of a block, inverted channels turned back, float32 [1 | 2, n]."""
+        return self._fold @ (block if self._phases is None else self._phases(block) * block)
 
     def finish(self) -> tuple[Audio, Mixed] | None:
         """The whole sound and how it was mixed, or None when no sample of it is a sound."""
@@ -303,7 +353,7 @@ class Sound:
             return None
         early = np.zeros((len(self._fold), 0), np.float32)
         if self._early:
-            block = self._fold @ np.concatenate(self._early, axis=1)
+            block = self._folded(np.concatenate(self._early, axis=1))
             own = Resampler(len(self._fold), self.rate, AUDIO_RATE)
             early = np.concatenate([*own(block), *own(None), early], axis=1)
         if self._pending:
@@ -312,11 +362,19 @@ class Sound:
         mono = mixed(whole, AUDIO_RATE)
         if before_that := folded(self.names):
             more = "" if len(self._fold) == 1 else f"; then {mono.how}"
-            mono = replace(mono, how=before_that + more)
+            mono = replace(mono, how=before_that + self._turned_back() + more)
         before, after = np.split(mono.samples, [early.shape[1]])
         levels = self._meter.levels()
         audio = Audio(fixed(after), levels, tuple(self.present), before=fixed(before))
         return audio, mono
+
+    def _turned_back(self) -> str:
+        if self._phases is None or not self._phases.inverted.any():
+            return ""
+        names = [
+            n for n, inverted in zip(self.names, self._phases.inverted, strict=True) if inverted
+        ]
+        return f"; {' '.join(names)} inverted and turned back"
 
 
 class Resampler:
@@ -352,7 +410,7 @@ class _Converter:
     ) -> None:
         self.same = list(names) == list(target) and rate == target_rate
         self._down = fold(names)
-        sides = np.array([_sides(name) for name in target], np.float32)
+        sides = np.array(_placed(target), np.float32)
         if len(target) == 1 or not sides.any():
             sides = np.full((len(target), 2), 0.5, np.float32)
         front = np.isin(list(target), ("FL", "FR", "DL", "DR"))
