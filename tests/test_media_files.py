@@ -627,6 +627,8 @@ def faults(path: Path, truth: Truth, settings: Settings) -> list[str]:
                 found.append(f"colours of picture {index} off by {off:.0f}")
     if video.damaged_packets != truth.damaged or video.truncated:
         found.append(f"damaged {video.damaged_packets}, truncated {video.truncated}")
+    if any(repair.kind == "damaged_pictures" for repair in video.repairs):
+        found.append("pictures are called damaged")
     if truth.level:
         found += unlike(decoded, truth)
     found += [

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -893,8 +894,10 @@ def test_settings_choose_the_pictures_or_say_what_there_is(many, settings):
         (".avi", ("mpeg4", "-q:v", "3"), ("libmp3lame",), True),
         (".flv", ("libx264",), ("aac",), True),
         (".mxf", ("mpeg2video",), ("pcm_s16le",), True),
+        (".ogv", ("libtheora", "-q:v", "8"), ("libvorbis",), True),
+        (".wmv", ("wmv2", "-q:v", "3"), ("wmav2",), True),
+        (".gif", ("gif",), None, True),
         (".ts", ("libx264",), ("aac",), None),
-        (".mpg", ("mpeg2video",), ("mp2",), None),
     ],
 )
 def test_half_a_file_is_known_as_such_or_not_known(
@@ -903,8 +906,13 @@ def test_half_a_file_is_known_as_such_or_not_known(
     path = tmp_path / f"x{suffix}"
     more = ["-movflags", "+faststart"] if suffix == ".mp4" else []
     pictures = [scene(k // 20) for k in range(100)]
-    heard = wav(tmp_path / "s.wav", sine(4.0)[None])
-    film(path, pictures, codec=codec, sound=heard, sound_codec=sound, extra=more)
+    grain = np.random.default_rng(0).integers(0, 20, pictures[0].shape, np.uint8)
+    pictures = [np.roll(picture // 2 + grain, k, 1) for k, picture in enumerate(pictures)]
+    heard = wav(tmp_path / "s.wav", sine(4.0)[None]) if sound else None
+    pixels = "rgb8" if suffix == ".gif" else "yuv420p"
+    film(
+        path, pictures, codec=codec, sound=heard, sound_codec=sound or (), extra=more, pixels=pixels
+    )
     assert decode(path, {"thumbs", "audio"}, settings).video.truncated is (cut_off and False)
     assert probe(path, settings).truncated is (cut_off and False)
     whole = path.read_bytes()
@@ -915,17 +923,72 @@ def test_half_a_file_is_known_as_such_or_not_known(
     assert probe(path, settings).truncated is cut_off
 
 
+def test_half_a_program_stream_is_known_where_it_ends_within_a_packet(tmp_path, settings):
+    """Nothing says how long it is; a last packet that is not all there does."""
+    path = film(tmp_path / "x.mpg", [scene(k // 20) for k in range(50)], codec=("mpeg2video",))
+    assert decode(path, {"thumbs"}, settings).video.truncated is None
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-700])
+    assert decode(path, {"thumbs"}, settings).video.truncated is True
+    path.write_bytes(whole + b"\0\0\1\xb9")
+    assert decode(path, {"thumbs"}, settings).video.truncated is False
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".flv", ".ts"])
+def test_whole_pictures_before_a_broken_end_are_all_there(tmp_path, settings, suffix):
+    """Also those that a decoder holds back for their order of display."""
+    more = ["-movflags", "+faststart"] if suffix == ".mp4" else []
+    coded = ("libx264", "-bf", "3", "-preset", "veryfast")
+    grain = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    pictures = [np.roll(grain, 3 * k, 1) for k in range(60)]
+    path = film(tmp_path / f"x{suffix}", pictures, codec=coded, extra=more)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "NONE"
+        count = 0
+        for packet in container.demux(video=0):
+            try:
+                count += len(packet.decode())
+            except av.error.FFmpegError:
+                continue
+    assert decode(path, {"thumbs"}, settings).video.frames == count > 20
+
+
+def test_an_end_that_was_never_written_is_cut_off(tmp_path, settings):
+    """As downloads leave it that were given their room at once."""
+    more = ["-movflags", "+faststart"]
+    path = film(tmp_path / "x.mp4", [slide(k // 20, 96, 64) for k in range(100)], extra=more)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 7 // 10] + bytes(len(data) * 3 // 10))
+    video = decode(path, {"thumbs"}, settings).video
+    assert video.truncated is True is probe(path, settings).truncated
+    assert video.damaged_packets > 0
+    assert video.picture_end_s < 4.0
+
+
+def test_pictures_whose_bytes_are_damaged_are_counted(tmp_path, settings):
+    grain = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    path = film(tmp_path / "x.mkv", [np.roll(grain, 3 * k, 1) for k in range(60)])
+    assert decode(path, {"thumbs"}, settings).video.repairs == ()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = np.random.default_rng(1).bytes(400)
+    path.write_bytes(data)
+    video = decode(path, {"thumbs"}, settings).video
+    told = {repair.kind: repair.count for repair in video.repairs}
+    assert told.get("damaged_pictures", 0) + video.damaged_packets >= 1
+
+
 def test_a_transport_stream_that_ends_within_a_packet_was_cut_off(tmp_path, settings):
     path = film(tmp_path / "x.ts", [scene(k // 20) for k in range(50)])
     path.write_bytes(path.read_bytes()[:-100])
     assert decode(path, {"thumbs"}, settings).video.truncated
 
 
-def test_how_long_all_fragments_are_is_not_known(tmp_path, settings):
+def test_whether_fragments_are_all_there_is_known_by_their_index_alone(tmp_path, settings):
     fragments = ["-movflags", "frag_keyframe+empty_moov+default_base_moof", "-g", 25]
     path = film(tmp_path / "x.mp4", [scene(k // 20) for k in range(75)], extra=fragments)
     video = decode(path, {"thumbs"}, settings).video
-    assert (video.frames, video.truncated) == (75, None)
+    assert (video.frames, video.truncated) == (75, False)
     data = path.read_bytes()
     path.write_bytes(data[: data.rfind(b"moof") - 4])  # whole fragments are missing
     assert decode(path, {"thumbs"}, settings).video.truncated is None

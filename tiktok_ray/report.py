@@ -287,8 +287,9 @@ class VideoInfo(Model):
     size_bytes: int = measured("Size of the file", unit="bytes")
     damaged_packets: int = measured("Packets that could not be decoded", default=0)
     truncated: bool | None = measured(
-        "Whether the file ends before its header says it does; null where no header says how long "
-        "it is (MPEG-TS and PS, raw streams, live recordings), or its clock was repaired",
+        "Whether the file was cut off, by its header, its last packet or what its format ends with; "
+        "null where none of them tells (MPEG-TS and PS that end between two packets, raw streams, "
+        "live recordings), or its clock was repaired",
         default=False,
     )
     mirrored: bool = measured("Whether its display matrix mirrors the pictures", default=False)
@@ -326,7 +327,9 @@ class VideoInfo(Model):
         "Share of all samples of the sound that `samples_silenced` are", range="0..1", default=0.0
     )
     streams: tuple[StreamInfo, ...] = measured("What streams the file has", default=())
-    repairs: tuple[Repair, ...] = measured("What was put right in its clocks", default=())
+    repairs: tuple[Repair, ...] = measured(
+        "What was put right in its clocks and sound, and pictures that are damaged", default=()
+    )
     chapters: tuple[Chapter, ...] = measured("Chapters that the file names", default=())
     subtitles: tuple[Subtitle, ...] = measured("Subtitles in the file, as text", default=())
     metadata: dict[str, Any] | None = measured("What the platform says of it", default=None)

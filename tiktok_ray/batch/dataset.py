@@ -73,7 +73,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         ("audio_codec", pa.string(), "By FFmpeg"),
         ("size_bytes", pa.int64(), "Of the file"),
         ("damaged_packets", pa.int64(), "Packets that could not be decoded"),
-        ("truncated", pa.bool_(), "Whether the file ends before its header says so; null: unknown"),
+        ("truncated", pa.bool_(), "Whether the file was cut off; null: unknown"),
         ("metadata", pa.string(), "What the platform says, as JSON"),
         ("summary", pa.string(), "The report's summary, as JSON"),
         ("wall_s", pa.float64(), "From the file being there to the report"),

@@ -7,7 +7,7 @@ whatever the length: sampling thins out, and ``Coverage`` says so.
 
 | module | decides |
 |---|---|
-| `container`, `headers` | what is opened, what its packets say, which streams are analyzed |
+| `container`, `headers`, `ending` | what is opened, whether it is whole, what its packets say, which streams are analyzed |
 | `clock` | when each picture is shown |
 | `picture`, `colour`, `interlace` | how it looks: turn, crop, aspect, canvas; matrix, range, HDR |
 | `sampling` | which pictures each track keeps |

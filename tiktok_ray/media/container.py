@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.media.ending import is_whole
 from tiktok_ray.media.facts import InputError, too_large
 from tiktok_ray.media.headers import Track, is_fragmented, tracks_of
 from tiktok_ray.media.spans import Span
@@ -113,6 +114,7 @@ class Demuxed:
 
     def __init__(self, container: Any, streams: Sequence[Any] = ()) -> None:
         self._packets = container.demux(*streams)
+        self._streams = streams or tuple(container.streams)
         self._marks_damage = container.format.name in LOSSY
         self.ended_early = False
 
@@ -126,9 +128,19 @@ class Demuxed:
                 return  # PyAV's index error: a stream appeared that was not there at the start
             except av.error.FFmpegError:
                 self.ended_early = True
+                yield from self._last()
                 return
             if packet.size and not self._marks_damage:
                 self.ended_early = packet.is_corrupt  # of the last one: its bytes are not all there
+            yield packet
+
+    def _last(self) -> Iterator[Any]:
+        """Empty packets, for the pictures and samples that decoders still hold."""
+        import av
+
+        for stream in self._streams:
+            packet = av.Packet()
+            packet.stream, packet.time_base = stream, stream.time_base
             yield packet
 
 
@@ -185,7 +197,8 @@ class Contents:
 
     ``promised_s``: how long its header says that pictures and sound are. ``crop`` and
     ``dolby``: see ``headers.Track``. ``pauses``: when nothing new is shown or heard, by the stream's
-    number, in seconds of the file's clock.
+    number, in seconds of the file's clock. ``whole``: whether it ends as its format says; None where
+    that is not known.
     """
 
     format: str
@@ -201,6 +214,7 @@ class Contents:
     dolby: tuple[int, int] | None = None
     chapters: list[dict[str, Any]] = field(default_factory=list)
     pauses: Mapping[int, tuple[Span, ...]] = field(default_factory=dict)
+    whole: bool | None = None
 
     @property
     def no_sound(self) -> str | None:
@@ -234,6 +248,7 @@ def contents(path: Path, settings: Settings) -> Contents:
         packets, ended_early = _scan(container)
         tracks = tracks_of(path, container.format.name, [s.id for s in container.streams])
         told = not is_fragmented(path, container.format.name)
+        whole = is_whole(path, container.format.name)
         named = {s.index: _name(s, tracks) for s in container.streams}
         video, why = _film(container, packets, named, path, settings)
         audio, reasons = _sound(container, packets, path, settings)
@@ -258,7 +273,7 @@ def contents(path: Path, settings: Settings) -> Contents:
             if told
             else None,
             packets,
-            ended_early,
+            ended_early or whole is False,
             streams,
             video,
             audio,
@@ -268,6 +283,7 @@ def contents(path: Path, settings: Settings) -> Contents:
             track.dolby if track else None,
             list(container.chapters()),
             {index: one.pauses for index, one in tracks.items() if one.pauses},
+            whole,
         )
 
 
@@ -276,9 +292,11 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
     base = {s.index: float(s.time_base or 0) for s in container.streams}
     nan = float("nan")
     packets = Demuxed(container)
+    ends: dict[int, Any] = {}
     for packet in packets:
         if not packet.size:
             continue
+        ends[packet.stream_index] = packet
         tick = base[packet.stream_index]
         pts, dts = packet.pts, packet.dts
         rows[packet.stream_index].append(
@@ -289,13 +307,15 @@ def _scan(container: Any) -> tuple[dict[int, Packets], bool]:
                 packet.is_discard,
             )
         )
-    broken = packets.ended_early or _breaks_off(container)
-    return {index: _packets(row) for index, row in rows.items()}, broken
+    early = packets.ended_early or any(map(_is_blank, ends.values()))
+    return {index: _packets(row) for index, row in rows.items()}, early
 
 
-def _breaks_off(container: Any) -> bool:
-    """Whether an MPEG transport stream ends within one of its packets, of 188, 192 or 204 bytes."""
-    return container.format.name == "mpegts" and all(container.size % n for n in (188, 192, 204))
+def _is_blank(packet: Any) -> bool:
+    """Whether a coded picture is all zeros: a place in the file that was never written."""
+    stream = packet.stream
+    coded = stream.type == "video" and stream.codec_context is not None
+    return coded and codec_of(stream) != "rawvideo" and not any(bytes(packet))
 
 
 def _packets(rows: Sequence[tuple[float, float, float, bool]]) -> Packets:

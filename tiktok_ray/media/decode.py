@@ -163,6 +163,7 @@ class _Pass:
         self.interlaced = False
         self.deinterlacer: Deinterlacer[tuple[float, View]] = Deinterlacer()
         self.damaged = 0
+        self.concealed = 0
         self.subtitles: list[Subtitle] = []
 
     # What is decoded, in file order
@@ -226,7 +227,7 @@ class _Pass:
     def _packets(self, container: Any) -> Iterator[Any]:
         """Packets of the analyzed streams in file order, their times put right."""
         self.film = container.streams[self.contents.video]
-        self.film.thread_type = "NONE" if codec_of(self.film) in UNTHREADED else "AUTO"
+        self.film.thread_type = self._threads()
         self.alpha = alpha_decoder(self.film)
         self.first_aspect = self.film.codec_context.sample_aspect_ratio
         self.crop = Crop.of(self.contents.crop, self.film.width, self.film.height)
@@ -250,6 +251,15 @@ class _Pass:
                 seen[index] += 1
             yield packet
 
+    def _threads(self) -> str:
+        """What of the pictures is decoded at once.
+
+        Where whole ones are and the last packet is broken, PyAV loses those before it.
+        """
+        if codec_of(self.film) in UNTHREADED:
+            return "NONE"
+        return "SLICE" if self.contents.ended_early else "AUTO"
+
     @staticmethod
     def _move(packet: Any, seconds: float) -> None:
         """Move a packet's times, so that its frames come out with times that are right."""
@@ -266,10 +276,13 @@ class _Pass:
             return []  # Theora's way to say that the picture before stays
         own = self.alpha if packet.stream_index == self.contents.video else None
         try:
-            return list(own.decode(packet if packet.size else None) if own else packet.decode())
+            frames = list(own.decode(packet if packet.size else None) if own else packet.decode())
         except av.error.FFmpegError:
             self.damaged += 1
             return []
+        if packet.stream_index == self.contents.video:
+            self.concealed += sum(frame.is_corrupt for frame in frames)
+        return frames
 
     # Pictures
 
@@ -403,12 +416,12 @@ class _Pass:
         return Decoded(video, tracks)
 
     def _truncated(self, reached: float) -> bool | None:
-        """Whether the file ends before its header says it does; None where that is not known."""
+        """Whether the file was cut off; None where that is not known."""
         promised = self.contents.promised_s
         if self.contents.ended_early:
             return True
         if promised is None or any(self.plan.moves.values()) or self.plan.counted:
-            return None
+            return False if self.contents.whole else None
         zero = self.clock.zero or 0.0
         if zero > AHEAD_S:  # live streams count their uptime in
             reached += zero
@@ -482,6 +495,9 @@ class _Pass:
         if has_alpha_apart(self.film) and self.alpha is None:
             about = "the pictures are transparent, which is not read: FFmpeg here lacks libvpx"
             repairs.append(Repair(kind="alpha_unread", count=1, about=about))
+        if self.concealed:
+            about = "pictures are damaged: FFmpeg filled in what is missing"
+            repairs.append(Repair(kind="damaged_pictures", count=self.concealed, about=about))
         if self.sound and self.sound.changes:
             about = "the sound changes its channels or rate: it was brought to what it began with"
             repairs.append(Repair(kind="sound_changed", count=self.sound.changes, about=about))
