@@ -1040,6 +1040,30 @@ def test_why_other_streams_are_left_out_is_said(many, settings):
     assert reasons[4] == "another sound; the setting audio_stream can choose it"
 
 
+def test_what_is_neither_film_nor_sound_is_named(tmp_path, settings):
+    path = film(tmp_path / "f.mp4", [quarters()] * 25)
+    Image.fromarray(quarters(64, 64)).save(tmp_path / "cover.jpg")
+    (tmp_path / "note.txt").write_text("a note", encoding="utf-8")
+    chapters = ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=All\n"
+    (tmp_path / "c.txt").write_text(chapters, encoding="utf-8")
+    ffmpeg("-i", path, "-i", tmp_path / "cover.jpg", "-i", tmp_path / "c.txt", "-map", 0, "-map", 1,
+           "-map_metadata", 2, "-c", "copy", "-disposition:v:1", "attached_pic",
+           "-timecode", "01:00:00:00", tmp_path / "x.mov")  # fmt: skip
+    streams = probe(tmp_path / "x.mov", settings).streams
+    assert {(s.codec, s.reason) for s in streams if not s.used} >= {
+        ("tmcd", "a clock (timecode)"),
+        ("text", "titles of chapters, read as chapters"),
+    }
+    ffmpeg("-i", path, "-i", tmp_path / "cover.jpg", "-map", 0, "-map", 1, "-c", "copy",
+           "-disposition:v:1", "attached_pic", tmp_path / "x.mp4")  # fmt: skip
+    assert probe(tmp_path / "x.mp4", settings).streams[1].reason == "a cover picture"
+    ffmpeg("-i", path, "-c", "copy", "-attach", tmp_path / "note.txt", "-metadata:s:t",
+           "mimetype=text/plain", tmp_path / "x.mkv")  # fmt: skip
+    attached = probe(tmp_path / "x.mkv", settings).streams[1]
+    assert (attached.kind, attached.title) == ("attachment", "note.txt")
+    assert attached.reason == "a file that is attached: neither pictures, sound nor text"
+
+
 def animated(path):
     """Three scenes of half a second, as an animated picture."""
     first, *rest = (Image.fromarray(slide(200 + k)) for k in range(3))

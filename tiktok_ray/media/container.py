@@ -259,10 +259,10 @@ def contents(path: Path, settings: Settings) -> Contents:
                 kind=s.type or "unknown",
                 codec=named[s.index],
                 language=_tag(s, "language"),
-                title=_tag(s, "title") or _tag(s, "name"),
+                title=_tag(s, "title") or _tag(s, "name") or _tag(s, "filename"),
                 default=_has(s, "default"),
                 used=s.index in (video, audio) or is_text(s),
-                reason=reasons.get(s.index) or _left(s, packets, video),
+                reason=reasons.get(s.index) or _left(s, named[s.index], packets, video),
             )
             for s in container.streams
         )
@@ -389,14 +389,27 @@ def codec_of(stream: Any) -> str:
     return str(stream.codec_context.codec.canonical_name)
 
 
-def _left(stream: Any, packets: Mapping[int, Packets], film: int) -> str | None:
+#: What QuickTime's data tracks hold, by their codes.
+DATA = {
+    "tmcd": "a clock (timecode)",
+    "text": "titles of chapters, read as chapters",
+    "gpmd": "what a camera's sensors measured",
+    "camm": "what a camera's sensors measured",
+    "mebx": "what a phone measured",
+    "rtmd": "what a camera measured",
+}
+
+
+def _left(stream: Any, codec: str | None, packets: Mapping[int, Packets], film: int) -> str | None:
     """Why a stream is left out, where nothing else has been said of it."""
+    if stream.type == "attachment":
+        return "a file that is attached: neither pictures, sound nor text"
     if stream.type not in ("video", "audio", "subtitle"):
-        return "neither pictures, sound nor text"
-    if stream.type == "subtitle":
-        return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
+        return DATA.get(codec or "", "data: neither pictures, sound nor text")
     if stream.codec_context is None:
         return "there is no decoder for it"
+    if stream.type == "subtitle":
+        return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
     still = next((words for name, words in STILLS.items() if _has(stream, name)), None)
     if still:
         return still
