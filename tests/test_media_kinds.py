@@ -792,6 +792,22 @@ def test_channels_and_rate_may_change():
         assert rms(part) == pytest.approx(0.5 / 2**0.5, rel=0.03)
 
 
+@pytest.mark.parametrize("first", ["mono", "stereo", "quad", "5.1", "ambisonic 1", "2 channels"])
+@pytest.mark.parametrize("second", ["mono", "stereo", "5.1"])
+def test_a_tone_stays_as_loud_when_the_channels_change(first, second):
+    """A film in 5.1 between advertisements in stereo, and the other way round."""
+    import av
+
+    tone, sound = sine(2.0), None
+    for layout in (first, second, first):
+        count = av.AudioLayout(layout).nb_channels
+        sound = heard(np.stack([tone] * count), layout, "flt", into=sound)
+    samples = sound.finish()[0].samples
+    for part in range(3):
+        inside = samples[32_000 * part + 1600 : 32_000 * (part + 1) - 1600]
+        assert rms(inside) == pytest.approx(rms(tone), rel=0.02), part
+
+
 def test_sound_of_eight_channels_in_a_file(tmp_path, settings):
     """PyAV's own arrays of eight planes read beyond their end and kill the process."""
     sound = wav(tmp_path / "s.wav", np.stack([sine(1.0)] * 8))

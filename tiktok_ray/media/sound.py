@@ -237,6 +237,8 @@ class Sound:
         self._down: Resampler | None = None
         self._meter: Meter | None = None
         self._phases: _Phases | None = None
+        #: What sound of other channels than the first is turned up by after folding, [1 | 2, 1].
+        self._gain = np.ones((1, 1), np.float32)
 
     @property
     def end(self) -> float:
@@ -275,9 +277,12 @@ class Sound:
         elif kind != self._kind:
             self.changes += 1
             self._kind = kind
+            if self._pending:
+                self._flush()
             self._converter = _Converter(
                 [c.name for c in frame.layout.channels], frame.sample_rate, self.names, self.rate
             )
+            self._gain = self._converter.gain(self._fold)
         if self._converter is not None:
             block = self._converter(block)
         self._place(block, None if stamp is None else stamp - zero, heard=wild < raw.size)
@@ -339,7 +344,7 @@ class Sound:
         block = np.concatenate(self._pending, axis=1)
         self._pending, self._pending_size = [], 0
         self._meter.feed(block)
-        self._sides += self._down(self._folded(block))
+        self._sides += self._down(self._gain * self._folded(block))
 
     def _folded(self, block: Samples) -> Samples:
         """One or two sides of a block, inverted channels turned back, float32 [1 | 2, n]."""
@@ -419,6 +424,15 @@ class _Converter:
         self._up = sides
         channels = len(self._down)
         self._rate = None if rate == target_rate else Resampler(channels, rate, target_rate)
+
+    def gain(self, fold: Samples) -> Samples:
+        """What folded sound has to be turned up by to be as loud as before it was spread.
+
+        Stereo in the front of 5.1 is folded with four silent channels.
+        """
+        if self.same:
+            return np.ones((1, 1), np.float32)
+        return np.asarray(1 / (fold @ self._up).sum(1, keepdims=True), np.float32)
 
     def __call__(self, block: Samples) -> Samples:
         if self.same:
