@@ -544,7 +544,7 @@ def _(folder: Path) -> tuple[Path, Truth]:
     return folder / "b.ts", Truth(times, 20, level=LEVEL / 2**0.5)
 
 
-@made("soft telecine")
+@made("mpeg2 at the rate of films")
 def _(folder: Path) -> tuple[Path, Truth]:
     path = film(folder / "a.mpg", pictures(), fps="24000/1001", codec=("mpeg2video", "-q:v", "2"))
     return path, Truth(even(40, 24000 / 1001), 20)
@@ -572,7 +572,7 @@ def _(folder: Path) -> tuple[Path, Truth]:
     return folder / "b.ts", Truth(even(40, 25), 25)
 
 
-@made("cover, timecode, attachment and chapters, mov")
+@made("timecode, mov")
 def _(folder: Path) -> tuple[Path, Truth]:
     sound = wav(folder / "t.wav", tone(2.0, 1.0))
     path = film(folder / "a.mov", pictures(50, 25), sound=sound, extra=["-timecode", "01:00:00:00"])

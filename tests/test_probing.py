@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from tests.files import film, quarters, with_codec
+from tests.files import ffmpeg, film, quarters, with_clap, with_codec
 from tiktok_ray import cli, media
 from tiktok_ray.media import InputError, probing
 
@@ -30,6 +30,17 @@ def test_the_command_prints_words_or_json(clip):
     assert "144 x 256" in said.stdout
     made = runner.invoke(cli.app, ["probe", str(clip), "--json"])
     assert json.loads(made.stdout)["video_codec"] == "h264"
+
+
+def test_chapters_and_clean_aperture_are_told(tmp_path, settings):
+    path = with_clap(film(tmp_path / "x.mp4", [quarters()] * 50), 80, 48)
+    chapters = ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=Opening\n"
+    (tmp_path / "c.txt").write_text(chapters, encoding="utf-8")
+    titled = tmp_path / "y.mkv"
+    ffmpeg("-i", path, "-i", tmp_path / "c.txt", "-map_metadata", 1, "-c", "copy", titled)
+    words = dict(probing.told(probing.probed(titled, settings)))
+    assert words["chapter"] == "0.00 to 1.00 s, Opening"
+    assert words["shown"] == "80 x 48 of the stored picture (clean aperture)"
 
 
 def test_what_cannot_be_read_ends_with_its_type(tmp_path, settings):

@@ -95,6 +95,8 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         [f"turned by {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
     )
     turns += ["mirrored"] if found["mirrored"] else []
+    if aperture := found["clean_aperture"]:
+        turns += [f"{aperture[0]} x {aperture[1]} of the stored picture (clean aperture)"]
     turns += ["interlaced"] if found["interlaced"] else []
     turns += [f"transparent, over {found['alpha_over']}"] if found["alpha_over"] else []
     if turns:
@@ -112,6 +114,9 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         stream = StreamInfo(**one)
         words = [stream.kind, stream.codec, stream.language, stream.title, stream.reason]
         yield f"stream {stream.index}", ", ".join(word for word in words if word)
+    for chapter in found["chapters"]:
+        times = f"{chapter['start']:.2f} to {chapter['end']:.2f} s"
+        yield "chapter", ", ".join(word for word in (times, chapter["title"]) if word)
     for repair in found["repairs"]:
         yield "repaired", f"{repair['about']} ({repair['count']})"
 
