@@ -937,6 +937,8 @@ def test_half_a_file_is_known_as_such_or_not_known(
     assert 30 < (video.frames or 0) < 80
     assert video.truncated is cut_off
     assert probe(path, settings).truncated is cut_off
+    why = None if cut_off else "nothing in the file says how long it is or where it ends"
+    assert video.truncated_unknown == probe(path, settings).truncated_unknown == why
 
 
 def test_half_a_program_stream_is_known_where_it_ends_within_a_packet(tmp_path, settings):

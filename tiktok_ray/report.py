@@ -292,6 +292,9 @@ class VideoInfo(Model):
         "live recordings), or its clock was repaired",
         default=False,
     )
+    truncated_unknown: str | None = measured(
+        "Why it is not known whether the file was cut off, where it is not", default=None
+    )
     mirrored: bool = measured("Whether its display matrix mirrors the pictures", default=False)
     picture_end_s: float | None = measured(
         "End of the last picture; sound may go on", unit="s", range="0..duration", default=None

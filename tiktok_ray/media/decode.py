@@ -392,6 +392,7 @@ class _Pass:
             if "speech" in self.want:
                 tracks["speech"] = Speech(detect_speech(audio).spans, _before(audio))
         zero = clock.zero or 0.0
+        truncated = self._truncated(max(clock.end, sound.end if sound else 0.0))
         video = replace(
             self.facts(),
             duration_s=end,
@@ -402,7 +403,8 @@ class _Pass:
             frames_dropped=clock.dropped,
             start_offset_s=sound.before_s if sound else 0.0,
             damaged_packets=self.damaged,
-            truncated=self._truncated(max(clock.end, sound.end if sound else 0.0)),
+            truncated=truncated,
+            truncated_unknown=self._unknown(truncated),
             sound_mix=heard[1].how if heard else None,
             sound_gain_db=heard[1].gain_db if heard else None,
             samples_silenced=sound.silenced if sound else 0,
@@ -429,6 +431,14 @@ class _Pass:
             reached += max(0.0, zero - self.contents.start)
         return max(reached, self.plan.content_s) < promised - 0.5
 
+    def _unknown(self, truncated: bool | None) -> str | None:
+        """Why it is not known whether the file was cut off, where it is not."""
+        if truncated is not None:
+            return None
+        if self.contents.promised_s is None:
+            return "nothing in the file says how long it is or where it ends"
+        return "its clock was put right, so that the length in its header says nothing"
+
     def _soundless(self, video: Video) -> Video:
         """The facts where an audio stream gave nothing."""
         why = UNDECODED
@@ -451,6 +461,7 @@ class _Pass:
         sound = self._sound_stream()
         video = next(s for s in held.streams if s.index == held.video)
         rate = 1 / plan.usual_s if plan.usual_s > 0 else 0.0
+        truncated = self._truncated(plan.content_s)
         aperture = None
         if view.crop:
             aperture = view.shape
@@ -470,7 +481,8 @@ class _Pass:
             audio_rate=held.audio_rate,
             container=held.format,
             size_bytes=self.path.stat().st_size,
-            truncated=self._truncated(plan.content_s),
+            truncated=truncated,
+            truncated_unknown=self._unknown(truncated),
             mirrored=view.turn.mirrored,
             size_changes=self.size_changes,
             clean_aperture=aperture,

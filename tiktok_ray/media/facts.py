@@ -44,7 +44,8 @@ class Video:
     """What the container says, corrected by what decoding found.
 
     ``duration_s`` ends with the last picture or the last sound, whichever is later;
-    ``picture_end_s`` with the last picture. ``no_sound`` says why there is none.
+    ``picture_end_s`` with the last picture. ``no_sound`` says why there is none,
+    ``truncated_unknown`` why ``truncated`` is None.
     """
 
     duration_s: float
@@ -64,6 +65,7 @@ class Video:
     size_bytes: int
     damaged_packets: int = 0
     truncated: bool | None = False
+    truncated_unknown: str | None = None
     mirrored: bool = False
     picture_end_s: float | None = None
     frames_dropped: int = 0

@@ -88,8 +88,8 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{found['duration_s']:.2f} s, {found['size_bytes']} bytes, {found['container']}",
     )
     if found["truncated"] is not False:
-        unknown = "not known: nothing in it says where it ends"
         cut = "the file ends before it should"
+        unknown = f"not known: {found['truncated_unknown']}"
         yield "cut off", cut if found["truncated"] else unknown
     turns = (
         [f"turned by {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
