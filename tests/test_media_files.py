@@ -121,7 +121,7 @@ def plain(
     FILES[name] = make
 
 
-MS = {"within": 0.0011}
+MS: dict[str, Any] = {"within": 0.0011}
 # Containers and codecs
 plain("mp4 h264 b", ".mp4", B_FRAMES)
 plain("mov h264 b opus-less", ".mov", B_FRAMES, sound=("alac",))

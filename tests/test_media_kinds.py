@@ -981,7 +981,7 @@ def test_an_end_that_was_never_written_is_cut_off(tmp_path, settings):
     video = decode(path, {"thumbs"}, settings).video
     assert video.truncated is True is probe(path, settings).truncated
     assert video.damaged_packets > 0
-    assert video.picture_end_s < 4.0
+    assert (video.picture_end_s or 4.0) < 4.0
 
 
 def test_pictures_whose_bytes_are_damaged_are_counted(tmp_path, settings):

@@ -270,7 +270,9 @@ class Sound:
             self.rate = frame.sample_rate
             self.names = [c.name for c in frame.layout.channels]
             self._fold = fold(self.names)
-            self._phases = _Phases(self._fold.any(0)) if len(self.names) > 2 else None
+            self._phases = (
+                _Phases(np.asarray(self._fold.any(axis=0))) if len(self.names) > 2 else None
+            )
             self._meter = Meter(self.rate, self.names)
             self._down = Resampler(len(self._fold), self.rate, AUDIO_RATE)
             self._kind = kind
@@ -348,7 +350,8 @@ class Sound:
 
     def _folded(self, block: Samples) -> Samples:
         """One or two sides of a block, inverted channels turned back, float32 [1 | 2, n]."""
-        return self._fold @ (block if self._phases is None else self._phases(block) * block)
+        turned = block if self._phases is None else self._phases(block) * block
+        return np.asarray(self._fold @ turned, np.float32)
 
     def finish(self) -> tuple[Audio, Mixed] | None:
         """The whole sound and how it was mixed, or None when no sample of it is a sound."""
