@@ -131,7 +131,7 @@ def _noise(draw: Draw, size: int) -> Sound:
     return np.asarray(0.2 * sound / np.abs(sound).max())
 
 
-def _music(draw: Draw, size: int) -> Sound:
+def music(draw: Draw, size: int) -> Sound:
     """Plucked chords on a beat, with a drum."""
     sound = np.zeros(size)
     beat = int(AUDIO_RATE * 60 / draw.uniform(70, 150))
@@ -188,7 +188,7 @@ def _silence(draw: Draw, size: int) -> Sound:
 
 
 KINDS: dict[str, Callable[[Draw, int], Sound]] = {
-    "tone": _tone, "noise": _noise, "music": _music, "laughter": _laughter, "scream": _scream,
+    "tone": _tone, "noise": _noise, "music": music, "laughter": _laughter, "scream": _scream,
     "silence": _silence,
 }  # fmt: skip
 

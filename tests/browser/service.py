@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests import viewer_reports
 from tiktok_ray import viewer
+from tiktok_ray.exports import captions
 
 JOB = "00000000000000aa"
 PIXEL = bytes.fromhex(
@@ -36,6 +37,7 @@ class FakeService:
         self.refusal: dict[str, Any] | None = None
         self.break_after: int | None = None
         self.url = ""
+        self.video: bytes | None = None
 
     def _entry(self, id: str, title: str) -> dict[str, Any]:
         statuses = {name: s["status"] for name, s in self.report["analyzers"].items()}
@@ -123,6 +125,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer({"hits": service.hits, "next": None})
             case ["results", _, "poster"]:
                 self.answer(PIXEL, kind="image/png")
+            case ["results", _, "video"] if service.video is not None:
+                self.answer(service.video, kind="video/mp4")
+            case ["results", name] if name.endswith(".vtt"):
+                source: captions.Source = "text" if wanted.get("source") == "text" else "speech"
+                text = captions.file_of(service.report, "vtt", source)
+                self.answer(text.encode(), kind="text/vtt; charset=utf-8")
             case ["results", _]:
                 self.answer(service.report)
             case _:

@@ -9,7 +9,9 @@ import pytest
 
 from tests.browser.conftest import Open, Watched, axe, until
 from tests.browser.service import JOB, FakeService, served
-from tiktok_ray.exports import FORMATS
+from tests.conftest import scene
+from tiktok_ray.exports import FORMATS, captions
+from tiktok_ray.media.writer import write_clip
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +70,50 @@ def test_words_within_videos_lead_to_their_moment(home: Watched, service: FakeSe
     offered = {a.get_attribute("href") for a in exports.all()}
     assert offered == {f"/results/{'bb' * 8}/export?to={to}" for to in FORMATS}
     assert home.complaints == []
+
+
+CUES = """name => [...document.querySelectorAll('video track')]
+  .filter(one => one.track.mode === 'showing' && one.label === name)
+  .flatMap(one => [...one.track.cues ?? []].map(cue => [cue.startTime, cue.getCueAsHTML().textContent]))"""
+
+
+def test_the_player_shows_the_subtitles_that_are_chosen(
+    service: FakeService, open_page: Open, tmp_path: Path
+) -> None:
+    """In the player's own time, which begins before the first picture does."""
+    film = write_clip(tmp_path / "clip.mp4", [scene(1)] * 40, fps=2)
+    service.video = film.read_bytes()
+    service.results[0]["has_video"] = True
+    service.report["video"]["start_offset_s"] = 0.5
+    watched = open_page(f"{service.url}#/result/{'bb' * 8}", offline=False)
+    page = watched.page
+    page.wait_for_selector(".run")
+    until(page, "document.querySelector('video')?.readyState >= 2")
+    chooser = page.get_by_label("Subtitles")
+    assert chooser.locator("option").all_inner_texts() == [
+        "Words, as they are said", "What is said", "What is written", "None"
+    ]  # fmt: skip
+    assert page.locator(".caption").is_visible()
+    for title, source in (("What is said", "speech"), ("What is written", "text")):
+        chooser.select_option(title)
+        until(page, f"({CUES})('{title}').length > 0")
+        told = captions.file_of(service.report, "vtt", "text" if source == "text" else "speech")
+        first = captions.from_transcript(
+            service.report["analyzers"]["speech_transcription"]["output"]
+        )
+        if source == "text":
+            first = captions.from_overlays(service.report["analyzers"]["text_overlay"]["output"])
+        shown = page.evaluate(CUES, title)
+        assert len(shown) == told.count("-->")
+        assert shown[0][0] == pytest.approx(first[0].start + 0.5, abs=0.002)
+        assert not page.locator(".caption").is_visible()
+    chooser.select_option("None")
+    assert page.evaluate(CUES, "What is said") == []
+    assert axe(page) == []
+    for end in ("srt", "vtt", "txt", "words.json"):
+        assert page.locator(f"a[href='/results/{'bb' * 8}.{end}']").count() == 1
+    assert watched.complaints == []
+    assert watched.asked_for(service.url, "blob:", "data:") == []
 
 
 def test_lanes_fill_as_analyzers_end(home: Watched, service: FakeService) -> None:

@@ -192,18 +192,33 @@ async function showResult(id, at = 0) {
   host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file")), place);
   const away = el("p", {}, captionLinks(id, report), exportLinks(id));
   const poster = here?.has_poster ? `/results/${id}/poster` : null;
-  redraw = mountReport(place, report, { hints, video, poster, away, at });
+  redraw = mountReport(place, report, { hints, video, poster, away, at, subtitles: subtitles(id, report) });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }
 
-/** Links to the caption files of a report: of what is said, and of what is written. */
+/** What caption files can be made of a report: of what is said, of what is written on the picture. */
+function captioned(report) {
+  const output = (name) => report.analyzers[name]?.output;
+  return {
+    said: output("speech_transcription")?.segments?.length ? output("speech_transcription") : null,
+    written: output("text_overlay")?.overlays?.some((one) => one.kind === "caption") ?? false,
+  };
+}
+
+/** Subtitle tracks for the player. */
+function subtitles(id, report) {
+  const { said, written } = captioned(report);
+  const tracks = [];
+  if (said) tracks.push({ title: "What is said", url: `/results/${id}.vtt`, language: said.text_language ?? said.language });
+  if (written) tracks.push({ title: "What is written", url: `/results/${id}.vtt?source=text` });
+  return tracks;
+}
+
+/** Links to the caption files of a report. */
 function captionLinks(id, report) {
-  const outputs = (name) => report.analyzers[name]?.output;
-  const files = [];
-  if (outputs("speech_transcription")?.segments?.length) {
-    files.push(["SRT", "srt"], ["WebVTT", "vtt"], ["Text", "txt"], ["Words", "words.json"]);
-  }
-  if (outputs("text_overlay")?.overlays?.some((one) => one.kind === "caption")) files.push(["Written captions", "vtt?source=text"]);
+  const { said, written } = captioned(report);
+  const files = said ? [["SRT", "srt"], ["WebVTT", "vtt"], ["Text", "txt"], ["Words", "words.json"]] : [];
+  if (written) files.push(["Written captions", "vtt?source=text"]);
   return files.flatMap(([title, end], k) => [k ? ", " : "Captions: ", el("a", { href: `/results/${id}.${end}`, download: `${id}.${end.split("?")[0]}` }, title)]);
 }
 

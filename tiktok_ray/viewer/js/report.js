@@ -12,7 +12,7 @@ import { makeCaptionAudit, makeTranscript } from "./transcript.js";
 import { modelOf } from "./model.js";
 
 /** Fills `host` with the report, at `at` seconds. Returns `redraw`, for new colours or sizes. */
-export function mountReport(host, report, { hints = {}, video = null, poster = null, away = null, at = 0 } = {}) {
+export function mountReport(host, report, { hints = {}, video = null, poster = null, away = null, at = 0, subtitles = [] } = {}) {
   const model = modelOf(report, hints);
   const parts = [];
   const clock = makeClock(model.duration);
@@ -36,7 +36,7 @@ export function mountReport(host, report, { hints = {}, video = null, poster = n
   host.replaceChildren(
     part("The heading", () => makeHeading(model)).node,
     el("div", { class: "watch" },
-      el("div", { class: "watch-left" }, part("The video", () => makeStage(model, clock, video, { poster, onvideo: filled })).node),
+      el("div", { class: "watch-left" }, part("The video", () => makeStage(model, clock, video, { poster, onvideo: filled, subtitles })).node),
       el("div", { class: "watch-right" },
         timeline.node,
         part("The summary", () => makeSummary(model, show)).node,

@@ -7,10 +7,10 @@ import { firstFrom, spanAt } from "./series.js";
 const SKIP_S = 1;
 
 /**
- * `video`: a URL to play, or null. `bare`: without switches, while nothing is known. Returns
- * `{node, redraw}`; keys work on the whole page.
+ * `video`: a URL to play, or null. `bare`: without switches, while nothing is known. `subtitles`:
+ * WebVTT tracks that the player may show, `{title, url, language}`. Returns `{node, redraw}`; keys work on the whole page.
  */
-export function makeStage(model, clock, video, { bare = false, poster = null, onvideo = () => {} } = {}) {
+export function makeStage(model, clock, video, { bare = false, poster = null, onvideo = () => {}, subtitles = [] } = {}) {
   const { width, height } = model.video;
   const chosen = new Set(OVERLAYS.filter((overlay) => overlay.on).map((overlay) => overlay.id));
   const canvas = el("canvas", { class: "overlay", "aria-hidden": "true" });
@@ -24,8 +24,27 @@ export function makeStage(model, clock, video, { bare = false, poster = null, on
     on: { input: () => clock.seek(Number(seek.value)) } });
   const time = el("output", { class: "time" });
   const switches = el("fieldset", { class: "switches" }, el("legend", {}, "Drawn over the picture"), OVERLAYS.map(toggle));
-  const words = toggleBox("Words", true, (on) => { caption.hidden = !on; });
-  switches.append(words);
+  const WORDS = "Words, as they are said";
+  const chooser = el("select", { on: { change: subtitle } }, [WORDS, ...subtitles.map((track) => track.title), "None"].map((title) => el("option", { value: title }, title)));
+  switches.append(el("label", {}, "Subtitles", chooser));
+
+  /** Shows the words, one of the player's tracks, or neither. */
+  function subtitle() {
+    caption.hidden = chooser.value !== WORDS;
+    for (const track of picture.querySelectorAll("track")) track.track.mode = track.label === chooser.value ? "showing" : "disabled";
+  }
+
+  /** A track of the player. Its times are those of the report, which begin with the first picture. */
+  function trackOf({ title, url, language }) {
+    const track = el("track", { kind: "captions", label: title, src: url, srclang: language ?? "und" });
+    track.addEventListener("load", () => {
+      for (const cue of track.track.cues) {
+        cue.startTime += model.video.start_offset_s;
+        cue.endTime += model.video.start_offset_s;
+      }
+    }, { once: true });
+    return track;
+  }
 
   function toggleBox(title, on, change, missing) {
     const input = el("input", { type: "checkbox", on: { change: () => change(input.checked) } });
@@ -45,7 +64,7 @@ export function makeStage(model, clock, video, { bare = false, poster = null, on
   }
 
   function attach(url, name) {
-    const player = el("video", { src: url, playsinline: true, preload: "auto", "aria-label": name });
+    const player = el("video", { src: url, playsinline: true, preload: "auto", "aria-label": name }, subtitles.map(trackOf));
     player.addEventListener("error", () => {
       note.textContent = `This browser cannot play the video (${model.video.video_codec}); what was found is drawn without it.`;
       player.remove();
@@ -60,6 +79,7 @@ export function makeStage(model, clock, video, { bare = false, poster = null, on
     picture.prepend(player);
     poster?.after(player);
     picture.classList.add("filled");
+    subtitle();
   }
 
   const opener = el("input", { type: "file", accept: "video/*,image/gif", class: "hidden-input", id: "open-video",
