@@ -338,6 +338,75 @@ def test_a_report_without_them_says_why():
         file_of(gone, "srt")
 
 
+def odd(spoken: dict[str, Any], **section: Any) -> dict[str, Any]:
+    section = {"status": "ok", "output": spoken, **section}
+    return {"analyzers": {"speech_transcription": section}}
+
+
+def parsed_by_others(report: dict[str, Any]) -> list[list[str]]:
+    """The texts of the cues as two parsers that are not ours read them."""
+    webvtt = pytest.importorskip("webvtt", reason="needs webvtt-py")
+    srt_parser = pytest.importorskip("srt", reason="needs srt")
+    shown = [cue.text for cue in webvtt.from_string(file_of(report, "vtt"))]
+    return [shown, [cue.content for cue in srt_parser.parse(file_of(report, "srt"))]]
+
+
+def test_words_that_were_never_read_are_no_empty_file():
+    unread = odd(
+        {"speech": [{"start": 0.0, "end": 2.0}]},
+        status="partial",
+        missing=[{"part": "words", "reason": "weights not on this machine"}],
+    )
+    for format in ("srt", "vtt", "txt", "json"):
+        with pytest.raises(LookupError, match="no words: weights not on this machine"):
+            file_of(unread, format)
+    silent = {"speech_transcription": {"status": "skipped", "reason": "nobody speaks"}}
+    with pytest.raises(LookupError, match="skipped: nobody speaks"):
+        file_of({"analyzers": silent}, "srt")
+
+
+def test_speech_in_which_no_word_was_heard_is_an_empty_file():
+    heard_none = odd({"language": "en", "segments": []})
+    assert parsed_by_others(heard_none) == [[], []]
+    assert file_of(heard_none, "txt") == ""
+    assert json.loads(file_of(heard_none, "json")) == {"language": "en", "words": []}
+
+
+def test_text_from_right_to_left_comes_back_as_it_was_said():
+    text = "مرحبا بكم في المطبخ، اليوم نطبخ الحساء."
+    spoken = odd({"language": "ar", **script(text)})
+    for cues in parsed_by_others(spoken):
+        assert " ".join(" ".join(cues).split()) == text
+    assert "".join(file_of(spoken, "txt")).split() == text.split()
+    assert [one["text"] for one in json.loads(file_of(spoken, "json"))["words"]] == text.split()
+
+
+@pytest.mark.parametrize("length", [43, 84, 85, 500])
+def test_a_word_longer_than_a_cue_goes_on_in_the_next(length):
+    word = "".join(chr(ord("a") + k % 26) for k in range(length))
+    spoken = odd(script(f"Say {word} now.", step=1.0))
+    for cues in parsed_by_others(spoken):
+        assert "".join("".join(cues).split()) == f"Say{word}now."
+        assert all(len(cue.split("\n")) <= 2 for cue in cues)
+        assert all(len(line) <= LINE_CHARS for cue in cues for line in cue.split("\n"))
+    cues = from_transcript(spoken["analyzers"]["speech_transcription"]["output"])
+    assert all(a.end <= b.start for a, b in pairwise(cues))
+    assert all(cue.start < cue.end for cue in cues)
+
+
+def test_a_speaker_who_is_not_known_is_not_taken_for_the_one_before():
+    spoken = script("Come in then. Who is it? Me again.", step=0.5)
+    words = [word for segment in spoken["segments"] for word in segment["words"]]
+    for word, who in zip(words, ["A"] * 3 + [None] * 3 + ["B"] * 2, strict=True):
+        word["speaker"] = who
+    told = "A: Come in then.\nUnknown speaker: Who is it?\nB: Me again.\n"
+    assert file_of(odd(spoken), "txt") == told
+    assert "\nWho is it?\n" in file_of(odd(spoken), "vtt")
+    for word in words:
+        word["speaker"] = None
+    assert ":" not in file_of(odd(spoken), "txt")
+
+
 def test_the_command_writes_each_file_and_says_what_is_wrong(tmp_path):
     from typer.testing import CliRunner
 

@@ -35,6 +35,8 @@ SUBRIP = {
     "{": "\uff5b",
     "}": "\uff5d",
 }
+#: Who speaks where it is known of other cues only.
+UNKNOWN = "Unknown speaker"
 CLAUSE_END = tuple(",;:–—、，；：")
 SENTENCE_END = tuple(".!?…。！？")
 
@@ -78,7 +80,7 @@ def from_transcript(
     groups = [
         group
         for segment in plain.get("segments") or ()
-        for group in _groups(list(_pieces(segment)), room)
+        for group in _groups([part for one in _pieces(segment) for part in room.cut(one)], room)
     ]
     groups = _joined(groups, room)
     several = len({piece.speaker for group in groups for piece in group}) > 1
@@ -121,10 +123,18 @@ def file_of(report: Mapping[str, Any], format: Format, source: Source = "speech"
     if output is None:
         why = f"{name} is {section.get('status', 'not there')}: {section.get('reason', '')}"
         raise LookupError(f"this report has no captions: {why}")
+    if source == "speech" and output.get("segments") is None:
+        raise LookupError(f"this report has no captions: {_unread(section)}")
     if format == "json":
         return words_json(output)
     cues = from_transcript(output) if source == "speech" else from_overlays(output)
     return {"srt": srt, "vtt": vtt, "txt": plain_text}[format](cues)
+
+
+def _unread(section: Mapping[str, Any]) -> str:
+    """Why a section that heard speech has no words of it."""
+    missing = {one["part"]: one["reason"] for one in section.get("missing") or ()}
+    return f"speech_transcription has no words: {missing.get('words', 'no reason is told')}"
 
 
 def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
@@ -150,13 +160,13 @@ def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
 
 
 def plain_text(cues: Iterable[Cue]) -> str:
-    """The text alone, a line for each cue; a new speaker is named first."""
+    """The text alone, a line for each cue; a new speaker is named first, also one not known."""
     lines = []
     speaker = None
     for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
         text = " ".join(_clean(cue.text).split())
-        if cue.speaker and cue.speaker != speaker:
-            text = f"{cue.speaker}: {text}"
+        if cue.speaker != speaker:
+            text = f"{cue.speaker or UNKNOWN}: {text}"
         speaker = cue.speaker
         lines += [text] if text else []
     return "".join(f"{line}\n" for line in lines)
@@ -228,6 +238,15 @@ class _Room(NamedTuple):
         """Whether words fit one cue, in length and in time."""
         short = max(piece.end for piece in group) - group[0].start <= LONGEST_S
         return short and len(self.broken(_text(group)).split("\n")) <= self.lines
+
+    def cut(self, piece: _Piece) -> Iterator[_Piece]:
+        """A word that no cue can hold, in parts that one can, each for its share of the time."""
+        most, size = self.chars * self.lines, len(piece.text)
+        per_char = (piece.end - piece.start) / max(1, size)
+        for a in range(0, size, most) or (0,):
+            b = min(size, a + most)
+            start, end = piece.start + a * per_char, piece.end - (size - b) * per_char
+            yield _Piece("" if a else piece.before, piece.text[a:b], start, end, piece.speaker)
 
     def broken(self, text: str) -> str:
         """The text in lines, as even as may be and none over ``chars`` where words allow."""
