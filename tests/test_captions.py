@@ -385,10 +385,10 @@ def test_text_from_right_to_left_comes_back_as_it_was_said():
 def test_a_word_longer_than_a_cue_goes_on_in_the_next(length):
     word = "".join(chr(ord("a") + k % 26) for k in range(length))
     spoken = odd(script(f"Say {word} now.", step=1.0))
-    for cues in parsed_by_others(spoken):
-        assert "".join("".join(cues).split()) == f"Say{word}now."
-        assert all(len(cue.split("\n")) <= 2 for cue in cues)
-        assert all(len(line) <= LINE_CHARS for cue in cues for line in cue.split("\n"))
+    for texts in parsed_by_others(spoken):
+        assert "".join("".join(texts).split()) == f"Say{word}now."
+        assert all(len(text.split("\n")) <= 2 for text in texts)
+        assert all(len(line) <= LINE_CHARS for text in texts for line in text.split("\n"))
     cues = from_transcript(spoken["analyzers"]["speech_transcription"]["output"])
     assert all(a.end <= b.start for a, b in pairwise(cues))
     assert all(cue.start < cue.end for cue in cues)
