@@ -498,6 +498,23 @@ def test_one_thread_and_no_silent_change_of_device(pack, monkeypatch):
             InsightFace(pack, "cuda")
 
 
+@pytest.mark.slow
+def test_each_file_of_a_pack_is_loaded_once(pack, monkeypatch):
+    from onnxruntime import InferenceSession
+
+    loaded: list[str] = []
+    load = InferenceSession.__init__
+
+    def counted(self, path, *args, **named):
+        loaded.append(Path(path).name)
+        load(self, path, *args, **named)
+
+    monkeypatch.setattr(inference, "_choice", "onnxruntime")
+    monkeypatch.setattr(InferenceSession, "__init__", counted)
+    InsightFace(pack, "cpu")
+    assert sorted(loaded) == ["det_500m.onnx", "genderage.onnx", "w600k_mbf.onnx"]
+
+
 def test_a_pack_without_its_files_is_no_pack(tmp_path):
     small = AgeEstimation.variants[1].weights["pack"]
     folder = tmp_path / "insightface" / "models" / "buffalo_s"

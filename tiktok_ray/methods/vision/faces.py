@@ -15,6 +15,7 @@ from tiktok_ray.methods.vision.box_tracks import iou
 from tiktok_ray.net.telemetry_block import block_native_telemetry
 
 Sex = Literal["female", "male"]
+Task = Literal["detection", "age", "recognition"]
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
@@ -79,9 +80,9 @@ class InsightFace:
         self.detector = detector.name
         self.age_model = AGE_MODELS[age_model.name]
         self.recognizer = recognizer.name if recognizer else None
-        self._detector = session(detector, device)
-        self._age = session(age_model, device)
-        self._recognizer = session(recognizer, device) if recognizer else None
+        self._detector = model_of("detection", detector, device)
+        self._age = model_of("age", age_model, device)
+        self._recognizer = model_of("recognition", recognizer, device) if recognizer else None
 
     def detect(self, picture: Picture) -> Detections:
         """Faces of all sizes. The detector's largest anchors are smaller than its input: a face
@@ -135,33 +136,40 @@ def present(folder: Path, names: Iterable[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def session(path: Path, device: str) -> Any:
+def model_of(task: Task, path: Path, device: str) -> Any:
     """An InsightFace model on one thread of the device asked for, and on no other.
 
-    InsightFace tells by its own session what kind of model it has; on the CPU ours takes its place.
+    Its file is loaded once: InsightFace is given a session, and told what kind of model it is,
+    which ``get_model`` would find out by a session of its own.
     """
-    import onnxruntime as ort
-    from insightface.model_zoo import get_model
+    from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+    from insightface.model_zoo.attribute import Attribute
+    from insightface.model_zoo.scrfd import SCRFD
 
+    session = inference.open_session(path) if device == "cpu" else _on_a_card(path)
+    if task == "detection":
+        return SCRFD(str(path), session, static_shape_sessions=False)
+    made = Attribute if task == "age" else ArcFaceONNX
+    return made(str(path), session)
+
+
+def _on_a_card(path: Path) -> Any:
+    """A session of ONNX Runtime on the card. Raises ``RuntimeError`` where it is not there."""
+    import onnxruntime as ort
+
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        raise RuntimeError("this ONNX Runtime has no CUDAExecutionProvider")
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device == "cuda":
-        if "CUDAExecutionProvider" not in ort.get_available_providers():
-            raise RuntimeError("this ONNX Runtime has no CUDAExecutionProvider")
-        providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
-    model = get_model(
-        str(path), providers=providers, sess_options=options, static_shape_sessions=False
-    )
-    if device == "cpu":
-        model.session = inference.open_session(path)
-        return model
-    used = model.session.get_providers()[0]
+    ort.preload_dlls()
+    providers = [("CUDAExecutionProvider", CUDA_OPTIONS), "CPUExecutionProvider"]
+    session = ort.InferenceSession(str(path), options, providers=providers)
     inference.note("onnxruntime")
+    used = session.get_providers()[0]
     if used != "CUDAExecutionProvider":
         raise RuntimeError(f"{path.name} runs on {used}, not on the card")
-    return model
+    return session
 
 
 class Landmarks(NamedTuple):
