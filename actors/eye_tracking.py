@@ -27,12 +27,15 @@ from tiktok_ray.methods.vision.eyes import (
     measure,
 )
 from tiktok_ray.methods.vision.face_tracks import pick
-from tiktok_ray.methods.vision.faces import Array, Landmarker, face_landmarker
-from tiktok_ray.methods.vision.sampling import holds
+from tiktok_ray.methods.vision.faces import Array, Landmarker, Picture, face_landmarker
+from tiktok_ray.methods.vision.sampling import holds, unchanged
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
 from tiktok_ray.weights import Asset
 
 LEAST_PX = 32
+#: Mean change of luma in a cell of 16 x 16 pixels from which on a face is read again: far less
+#: than a blink makes on the smallest face that is read.
+FACE_DIFFERS = 0.5
 MOST_FACES = 4
 LOCATE_STEP_S = 0.3
 GAP_S = 0.7
@@ -303,8 +306,12 @@ def locate(dense: Frames, find: Landmarker, breaks: Sequence[float]) -> list[Sea
 
 
 def read(dense: Frames, find: Landmarker, seats: Sequence[Seat]) -> list[list[Reading]]:
-    """Readings of each seat, of at most ``MOST_FACES`` in a picture, the largest first."""
+    """Readings of each seat, of at most ``MOST_FACES`` in a picture, the largest first.
+
+    A face that does not differ from when it was last read is not read again.
+    """
     readings: list[list[Reading]] = [[] for _ in seats]
+    last: dict[int, tuple[Picture, Reading | None]] = {}
     size = np.array([dense.width, dense.height])
     for i, t in enumerate(dense.times):
         boxes = {k: seat.at(t) for k, seat in enumerate(seats) if seat.holds(t)}
@@ -314,11 +321,26 @@ def read(dense: Frames, find: Landmarker, seats: Sequence[Seat]) -> list[list[Re
         for k in ranked:
             assert picture is not None
             patch, inside = cut_out(picture, boxes[k] * np.tile(size, 2))
-            face = matching(find(patch), inside)
-            reading = measure(float(t), face) if face else None
+            shown, reading = last.get(k, (None, None))
+            if shown is not None and same_face(shown, patch):
+                reading = reading and reading._replace(time=float(t))
+            else:
+                face = matching(find(patch), inside)
+                reading = measure(float(t), face) if face else None
+                last[k] = (patch, reading)
             if reading and abs(reading.head[0]) <= MOST_YAW:
                 readings[k].append(reading)
     return readings
+
+
+def same_face(before: Picture, now: Picture) -> bool:
+    """Whether two cut out pictures of a face show no difference worth another reading."""
+    import cv2
+
+    if before.shape != now.shape:
+        return False
+    grays = (np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.uint8) for p in (before, now))
+    return unchanged(*grays, FACE_DIFFERS)
 
 
 def rate(count: int, seconds: float) -> float | None:

@@ -321,8 +321,9 @@ def read_upright(reader: Reader, picture: NDArray[np.uint8]) -> tuple[str, float
 def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]]:
     """The lines of every sample; those that cannot be read have no text.
 
-    A picture in which nothing changed is not searched again, and a line that looks as it did in
-    the sample before is read ``readings`` times at most.
+    A picture in which nothing changed is not searched again. A line that looks as it did in the
+    sample before is read ``readings`` times at most, and no more once those left could not outvote
+    what it was read as.
     """
     found: list[list[Line]] = []
     searched = -1
@@ -347,6 +348,9 @@ def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]
             text, confidence = read_upright(reader, picture)
             even = evenness(picture)
             count = before.readings + 1 if before else 1
+            if before and before.text == text:
+                settled = before.confidence + confidence > readings - count
+                count = readings if settled else count
             lines.append(
                 Line(float(frames.times[k]), corners, text, confidence, even, readings=count)
             )

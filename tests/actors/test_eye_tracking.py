@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from actors.age_estimation import AgeEstimation, Faces
-from actors.eye_tracking import EyeOptions, Eyes, EyeTrack, EyeTracking, Seat, rate
+from actors.eye_tracking import EyeOptions, Eyes, EyeTrack, EyeTracking, Seat, rate, read, seats_of
 from benchmarks.accuracy.eye_tracking import AWAY, BLINKS, agreement, labelled
 from tests.actors.test_age_estimation import analyzer as age_analyzer
 from tests.actors.test_age_estimation import cuts, faces_of, still, video
@@ -415,6 +415,22 @@ def test_blinks_rate_and_events_of_a_face():
     assert found.headline() == "2 blinks, 100% into the camera"
     assert track.eyes_open_share == pytest.approx(117 / 120)
     assert [track.gaze_yaw[k] is None for k in (29, 30, 31, 32)] == [False, True, True, False]
+
+
+def test_a_face_that_does_not_differ_is_read_once():
+    looks = 0
+
+    def counted(shown: np.ndarray) -> list[Landmarks]:
+        nonlocal looks
+        looks += 1
+        return squares(shown)
+
+    dense = video([picture(SHUT if k in (30, 31, 60) else OPEN) for k in range(120)])
+    seats = seats_of(located(dense))
+    [readings] = read(dense, counted, seats)
+    assert [r.time for r in readings] == dense.times.tolist()
+    assert [r.left < 0.1 for r in readings] == [k in (30, 31, 60) for k in range(120)]
+    assert looks == 5  # open, shut, open, shut, open
 
 
 def test_series_follow_mouth_openness_and_head():

@@ -41,7 +41,7 @@ class Line:
     """One line of text in one sample.
 
     ``t`` is the sample's time, ``even`` what ``evenness`` says. ``readings`` counts those of an
-    unchanged text so far; ``fresh`` says that this sample was read and its text not taken over
+    unchanged text so far, and is the most there may be once its text is settled; ``fresh`` says that this sample was read and its text not taken over
     from the one before.
     """
 
