@@ -6,7 +6,8 @@ one process. CPU seconds are those of all processes of a run, user and system, a
 on a busy machine too, wall time does not. What both reports say is compared event by event. With
 ``--peers`` the tools' own commands run one after another on the same clip, with the same weights, at
 the rates at which we look. Weights come from ``TIKTOK_RAY_MODELS``, clips by default from
-``TIKTOK_RAY_TEST_MEDIA``; ``--old-path`` names a folder of packages that only the older one wants.
+``TIKTOK_RAY_TEST_MEDIA``; ``--old-path`` names a folder of packages that only the older one wants, ``--old-import`` a library that
+it imports anyway and shall import first, where its threads race for it (``torch`` for 0899d06).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ MOVED_S = 0.05
 #: Events that may be one although their edges differ by so much.
 SAME_S = 1.0
 SAMPLED_S = 0.5
+TRIES = 3
 
 COMMAND = "from tiktok_ray.cli import main; main()"
 #: The second video of a process: CPU and wall seconds on the last line. ``sys.argv``: clip, report.
@@ -139,11 +141,13 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Revision:
-    """One of the two: its name, where its code lies, and further folders of packages."""
+    """One of the two: its name, where its code lies, further folders of packages, and what is
+    imported before its command."""
 
     name: str
     tree: Path
     packages: tuple[Path, ...] = ()
+    imports: tuple[str, ...] = ()
 
     def environment(self, home: Path) -> dict[str, str]:
         path = os.pathsep.join(map(str, (self.tree, *self.packages)))
@@ -152,8 +156,9 @@ class Revision:
     def cold(self, clip: Path) -> tuple[Cost, dict[str, Any]]:
         """What the command costs in a fresh process, and its report."""
         with tempfile.TemporaryDirectory() as folder:
-            words = ["-c", COMMAND, "analyze", str(clip), "--workers", "threads", "--out", folder]
-            cost, _ = measured(words, self.environment(Path(folder) / "home"), self.tree)
+            command = "".join(f"import {name}; " for name in self.imports) + COMMAND
+            words = ["-c", command, "analyze", str(clip), "--workers", "threads", "--out", folder]
+            cost, _ = tried(words, self.environment(Path(folder) / "home"), self.tree)
             report = json.loads(next(Path(folder).glob("*.json")).read_text(encoding="utf-8"))
         return cost, report
 
@@ -161,9 +166,24 @@ class Revision:
         """What the second video costs; the memory is that of the whole."""
         with tempfile.TemporaryDirectory() as folder:
             environment = self.environment(Path(folder))
-            whole, said = measured(["-c", WARM, str(clip)], environment, self.tree)
+            whole, said = tried(["-c", WARM, str(clip)], environment, self.tree)
         cpu_s, wall_s = map(float, said.splitlines()[-1].split())
         return Cost(cpu_s, wall_s, whole.gib)
+
+
+def tried(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> tuple[Cost, str]:
+    """``measured``, again where it fails: older revisions lose races on a busy machine.
+
+    Only the run that ends well counts. Raises ``RuntimeError`` after ``TRIES``.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            return measured(words, environment, folder)
+        except RuntimeError as error:
+            if not left:
+                raise
+            print(f"tried again: {str(error)[-300:]}", file=sys.stderr, flush=True)
+    raise AssertionError("there is at least one try")
 
 
 def measured(
@@ -313,13 +333,15 @@ def main() -> None:
     parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--old-path", type=Path, action="append", default=[])
+    parser.add_argument("--old-import", action="append", default=[], metavar="MODULE")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--no-warm", action="store_true")
     given = parser.parse_args()
     media = Path(os.environ.get("TIKTOK_RAY_TEST_MEDIA", "."))
     clips = [clip.resolve() for clip in given.clips] or [media / clip for clip in CLIPS]
     with checked_out(given.revision) as tree:
-        old = Revision(given.revision, tree, tuple(path.resolve() for path in given.old_path))
+        packages = tuple(path.resolve() for path in given.old_path)
+        old = Revision(given.revision, tree, packages, tuple(given.old_import))
         compare(old, Revision("now", REPOSITORY), clips, given.rounds, not given.no_warm)
     if given.peers:
         print("\n| clip | tool | CPU s | wall s | GiB |\n|---|---|---|---|---|")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.versus import Cost, Difference, differences, measured, row
+from benchmarks.versus import TRIES, Cost, Difference, differences, measured, row, tried
 
 
 def event(
@@ -50,6 +50,18 @@ def test_what_fails_says_so(tmp_path: Path):
         measured(
             ["-c", "import sys; print('no such luck', file=sys.stderr); sys.exit(3)"], {}, tmp_path
         )
+
+
+def test_a_run_that_fails_is_tried_again_and_then_given_up(tmp_path: Path, capsys):
+    words = "open('runs', 'a').write('x'); import sys; sys.exit(len(open('runs').read()) < %d)"
+    _, said = tried(["-c", words % 2 + "; print('never')"], {}, tmp_path)
+    assert said == ""
+    assert (tmp_path / "runs").read_text() == "xx"
+    assert "tried again" in capsys.readouterr().err
+    (tmp_path / "runs").unlink()
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        tried(["-c", words % 99], {}, tmp_path)
+    assert (tmp_path / "runs").read_text() == "x" * TRIES
 
 
 def test_a_row_shows_medians_and_their_ratios():
