@@ -339,8 +339,8 @@ def same_face(before: Picture, now: Picture) -> bool:
 
     if before.shape != now.shape:
         return False
-    grays = (np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.uint8) for p in (before, now))
-    return unchanged(*grays, FACE_DIFFERS)
+    a, b = (np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.uint8) for p in (before, now))
+    return unchanged(a, b, FACE_DIFFERS)
 
 
 def rate(count: int, seconds: float) -> float | None:
