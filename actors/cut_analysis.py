@@ -38,6 +38,11 @@ class Transition(Timed):
         "shot in its place; slide: a shot moves in, out, or both)"
     )
     through: Literal["black", "white"] | None = measured("The blank picture a fade or flash passes")
+    fades: Literal["in", "out"] | None = measured(
+        "Whether a fade only comes out of the blank picture (in) or only goes into it (out); null"
+        " for one that goes through it, and for other kinds",
+        default=None,
+    )
     new_shot: float | None = derived(
         "Time at which the new shot begins: its first frame for an instant change, the midpoint of "
         "the extent of a gradual one; null for a fade that opens or closes the video",
@@ -63,6 +68,12 @@ class Transition(Timed):
         "slide), over the difference of both shots; mean over the extent",
         default=None,
     )
+
+    @property
+    def label(self) -> str:
+        """Its kind in words, such as ``fade from black``."""
+        way = {"in": "from", "out": "to"}.get(self.fades or "", "through")
+        return f"{self.kind} {way} {self.through}" if self.through else self.kind
 
 
 class Flash(Timed):
@@ -128,7 +139,7 @@ class Cuts(Output):
             label = f"shot {shot.index + 1}"
             yield Event(start=shot.start, end=shot.end, kind="shot", label=label, analyzer=name)
         for change in self.transitions:
-            label = f"{change.kind} through {change.through}" if change.through else change.kind
+            label = change.label
             if change.end > change.start:
                 yield Event(
                     start=change.start,
@@ -210,7 +221,8 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
     while rest:
         ramp = rest.pop(0)
         into, out = p.color(ramp.before), p.color(ramp.after)
-        if into and out:  # between two blanks: a fade through black has white for its shots
+        between = bool(into and out)
+        if between:  # between two blanks: a fade through black has white for its shots
             into, out = (into, None) if into == "black" else (None, out)
         last = ramp
         if (
@@ -225,7 +237,7 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
                 faded = rest[0]
         start, end = max(0.0, float(ramp.start)), min(float(p.end), float(last.end))
         whole = last is not ramp
-        if (into or out) and not whole and ramp is not faded:
+        if (into or out) and not (whole or between) and ramp is not faded:
             far = _other_half(p, ramp, instants)
             if far is not None:
                 whole, start, end = True, min(start, far), max(end, far)
@@ -236,6 +248,7 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
                 end=end,
                 kind="fade" if into or out else "dissolve",
                 through=into or out,
+                fades=None if whole or not (into or out) else "in" if into else "out",
                 new_shot=(start + end) / 2 if begins else None,
                 strength=_strength(p, ramp.before, last.after),
                 unexplained=min(1.0, max(ramp.residual, last.residual)),

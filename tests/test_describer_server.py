@@ -22,8 +22,10 @@ from actors.qwen2_vl_temporal.describers import Answer, DescriberFailed, Prompt
 from actors.qwen2_vl_temporal.describers.answers import WHOLE, WINDOW
 from actors.qwen2_vl_temporal.describers.server import SERVER, Server
 from tests.made_outputs import cuts
+from tests.test_engine import engine_for
 from tiktok_ray.analyzer import Partial
 from tiktok_ray.media import Frames
+from tiktok_ray.run.engine import Source
 from tiktok_ray.run.placement import plan
 from tiktok_ray.run.worker import Worker
 from tiktok_ray.settings import Settings
@@ -39,6 +41,7 @@ class Served(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.models = ["tiny/eyes"]
+        self.says: dict[str, Any] = {"owned_by": "vllm", "root": "/weights/one"}
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.spoil: Callable[[Handler, int], bool] = lambda handler, number: False
@@ -63,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self) -> None:
-        self.send(200, {"data": [{"id": name} for name in self.server.models]})
+        listed = [{"id": name, "created": time.time()} for name in self.server.models]
+        self.send(200, {"data": [one | self.server.says for one in listed]})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -296,6 +300,60 @@ def test_a_worker_whose_server_fails_ends_as_failed(served: Served, settings: Se
     reply = worker.run(inputs)
     assert (reply.status, reply.output) == ("failed", None)
     assert "the server of the describer answered 500: no" in (reply.reason or "")
+
+
+class Watched(Qwen2VlTemporal):
+    """The describer, asking for pictures alone."""
+
+    def analyze(self, frames: Frames) -> Description | Partial:  # type: ignore[override]
+        return super().analyze(frames, None, None)
+
+
+class Kept:
+    """A cache in memory."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def get(self, key: str, kind: Any) -> Any:
+        return kind.model_validate_json(self.texts[key]) if key in self.texts else None
+
+    def put(self, key: str, output: Any) -> None:
+        self.texts[key] = output.model_dump_json()
+
+
+async def test_the_section_names_the_model_and_another_one_describes_anew(
+    served: Served, settings: Settings, clip: Path
+):
+    options = {"describer": "server", "server_url": served.url}
+    chosen = settings.model_copy(update={"options": {"qwen2_vl_temporal": options}})
+    engine = engine_for([Watched], chosen, cache=Kept())
+
+    async def section() -> Any:
+        return (await engine.analyze(Source(clip, "a"))).analyzers["qwen2_vl_temporal"]
+
+    first = await section()
+    assert (first.model.id, first.model.variant, first.cached) == ("tiny/eyes", "server", None)
+    assert first.model.revision.startswith("listed-")
+    again = await section()
+    assert (again.cached, again.model) == (True, first.model)
+    served.says["root"] = "/weights/other"
+    other = await section()
+    assert (other.cached, other.model.id) == (None, "tiny/eyes")
+    assert other.model.revision != first.model.revision
+    served.says = {"owned_by": "me"}
+    for _ in range(2):
+        unsure = await section()
+        assert (unsure.cached, unsure.model.revision) == (None, None)
+
+
+def test_which_model_answers_is_not_made_up(served: Served):
+    served.models = ["one", "two"]
+    assert Server(served.url, "two").which().id == "two"
+    with pytest.raises(DescriberFailed, match="these models: one, two"):
+        Server(served.url).which()
+    unknown = Server(served.url, "three").which()
+    assert (unknown.id, unknown.revision) == ("three", None)
 
 
 def test_proxies_of_the_environment_are_not_asked(served: Served, monkeypatch: pytest.MonkeyPatch):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from tiktok_ray.report import Missing, Output
+from tiktok_ray.report import Missing, ModelUsed, Output
 from tiktok_ray.weights import Weights
 
 
@@ -126,6 +126,12 @@ class Analyzer(ABC):
         ``device`` is ``"cpu"`` or ``"cuda"``; ``files`` maps the keys of ``variant.weights`` to
         where each lies.
         """
+
+    def answering(self) -> ModelUsed | None:
+        """The model that answers, where it runs elsewhere: asked anew for each video. None where
+        the variant's own weights answer. Without a ``revision`` no output of it is kept in the
+        cache, since another model could answer under the same name."""
+        return None
 
     @abstractmethod
     def analyze(self, *args: Any, **kwargs: Any) -> Output | Partial:

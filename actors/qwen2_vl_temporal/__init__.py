@@ -34,7 +34,17 @@ from actors.speech_transcription import Transcript
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant
 from tiktok_ray.media import Frames
 from tiktok_ray.media.spans import Span
-from tiktok_ray.report import Event, Missing, Output, Timed, derived, estimated, measured, setting
+from tiktok_ray.report import (
+    Event,
+    Missing,
+    ModelUsed,
+    Output,
+    Timed,
+    derived,
+    estimated,
+    measured,
+    setting,
+)
 
 NAME = "qwen2_vl_temporal"
 
@@ -225,6 +235,9 @@ class Qwen2VlTemporal(Analyzer):
         self.describer = family.load(variant, device, files["describer"], self.options.pixels)
         if device == "cpu":
             self.batch = 1
+
+    def answering(self) -> ModelUsed | None:
+        return self.describer.which() if isinstance(self.describer, Server) else None
 
     def analyze(
         self, frames: Frames, cut_analysis: Cuts | None, speech_transcription: Transcript | None

@@ -90,8 +90,7 @@ def _cuts(of: Sources) -> Iterator[Change]:
 
 
 def _named(cut: Transition) -> str:
-    kind = "cut" if cut.kind == "hard" else cut.kind
-    return f"{kind} through {cut.through}" if cut.through else kind
+    return "cut" if cut.kind == "hard" else cut.label
 
 
 def _within_shot(of: Sources, t: float) -> bool:

@@ -369,6 +369,10 @@ def test_fades_that_open_and_close_begin_no_shot(level, through, seconds):
     assert [(t.kind, t.through, t.new_shot) for t in (opens, closes)] == [
         ("fade", through, None)
     ] * 2
+    assert [(t.fades, t.label) for t in (opens, closes)] == [
+        ("in", f"fade from {through}"),
+        ("out", f"fade to {through}"),
+    ]
     assert opens.start == pytest.approx(6 / FPS, abs=0.15)
     assert opens.end == pytest.approx(6 / FPS + seconds, abs=0.15)
     assert closes.start == pytest.approx(end - 7 / FPS - seconds, abs=0.15)
@@ -391,7 +395,8 @@ def test_a_blank_held_long_parts_two_fades(seconds):
     black = [np.zeros((128, 72, 3))] * round(seconds * FPS)
     first, second = fade(still(1, 1.5), 0.5, 0.0, True), fade(still(2, 1.5), 0.5, 0.0, False)
     out = analyze([*first, *black, *second], noise=2.0)
-    assert len(out.transitions) == (1 if seconds < 2 else 2)
+    ways = ["through"] if seconds < 2 else ["to", "from"]
+    assert [t.label for t in out.transitions] == [f"fade {way} black" for way in ways]
     assert len(out.shots) == 2
 
 
@@ -740,16 +745,32 @@ def test_nature_stills_with_fades(real_media, settings):
     fades = [t for t in found if t.kind == "fade"]
     assert all(t.through == "black" for t in fades)
     assert any(t.start < 394 * frame < t.end for t in fades)
+    assert [t.label for t in fades] == ["fade from black", "fade through black", "fade to black"]
     assert len(found) == 6
 
 
 @pytest.mark.slow
 def test_black_and_white_fades(real_media, settings):
     thumbs = decode(real_media / "video/psd_fades.mp4", {"thumbs"}, settings).tracks["thumbs"]
-    found = CutAnalysis().analyze(thumbs).transitions
-    assert {t.kind for t in found} == {"fade"}
-    for frame in (84, 167):
-        assert any(t.start <= frame / 25 <= t.end for t in found), frame
+    out = CutAnalysis().analyze(thumbs)
+    assert {t.kind for t in out.transitions} == {"fade"}
+    assert out.times == [pytest.approx(frame / 25, abs=0.1) for frame in (84, 167)]
+    ways = ["from", "through", "through", "to"]
+    assert [t.label for t in out.transitions] == [f"fade {way} black" for way in ways]
+
+
+@pytest.mark.parametrize("first", [0.0, 255.0])
+def test_what_goes_between_black_and_white_is_told_once(first):
+    """Black to white and back, or the other way: one fade in and one out, or one through black."""
+    up = np.linspace(first, 255.0 - first, 40)
+    levels = [*up, *up[::-1][1:]]
+    out = analyze([np.full((128, 72, 3), level) for level in levels])
+    if first == 0.0:
+        assert [t.label for t in out.transitions] == ["fade from black", "fade to black"]
+        assert out.times == []
+    else:
+        assert [t.label for t in out.transitions] == ["fade through black"]
+        assert out.times == [pytest.approx(39 / FPS, abs=0.1)]
 
 
 @pytest.mark.slow

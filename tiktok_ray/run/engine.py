@@ -243,6 +243,7 @@ class _Job:
     tracks: Tracks | None = None
     loads: dict[str, float] = field(default_factory=dict)
     runtimes: dict[str, str] = field(default_factory=dict)
+    answering: dict[str, ModelUsed] = field(default_factory=dict)
     memory: dict[str, MemoryUse] = field(default_factory=dict)
     sha256: str = ""
     loaded_at: float = 0.0
@@ -446,6 +447,8 @@ class Engine:
             return Section(status=reply.status, reason=reply.reason, seconds=reply.seconds)
         if reply.runtime:
             job.runtimes[name] = reply.runtime
+        if reply.model:
+            job.answering[name] = reply.model
         job.tell(Progress("analyzer", name, "waiting"))
         return None
 
@@ -499,7 +502,7 @@ class Engine:
             missing=list(reply.missing) or None,
             seconds=reply.seconds,
             device=assignment.device,
-            model=model_used(assignment, job.runtimes.get(name)),
+            model=job.answering.get(name) or model_used(assignment, job.runtimes.get(name)),
             coverage=tracks.coverage[read[0]] if read and reply.output else None,
             output=reply.output,
         )
@@ -509,7 +512,10 @@ class Engine:
         if self.cache is None:
             return None
         assignment = self.workers.plan.assignments[name]
-        used = model_used(assignment, job.runtimes.get(name))
+        elsewhere = job.answering.get(name)
+        if elsewhere is not None and elsewhere.revision is None:
+            return None
+        used = elsewhere or model_used(assignment, job.runtimes.get(name))
         inputs = {
             edge.source: job.sections[edge.source].output
             for edge in self.graph.edges[name]

@@ -18,7 +18,7 @@ from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
 from tiktok_ray.first_imports import alone, import_first
 from tiktok_ray.media import InputError
 from tiktok_ray.methods import inference
-from tiktok_ray.report import Coverage, Missing, Output, Status, said
+from tiktok_ray.report import Coverage, Missing, ModelUsed, Output, Status, said
 from tiktok_ray.run import nvml
 from tiktok_ray.run.placement import Assignment
 from tiktok_ray.settings import Settings
@@ -67,6 +67,7 @@ class Reply:
     trace: str | None = None
     exhausted: bool = False
     runtime: str | None = None
+    model: ModelUsed | None = None
 
 
 class CallFailed(Exception):
@@ -90,7 +91,7 @@ class Worker:
         self.runtime: str | None = None
 
     def load(self) -> Reply:
-        """Load the model, once."""
+        """Load the model, once; tell each time which one answers, where that is another's affair."""
         begin, started = time.perf_counter(), time.time()
         if not self.loaded:
             a = self.assignment
@@ -106,9 +107,18 @@ class Worker:
             self.loaded = True
             named = (inference.named(r) for r in inference.RUNTIMES if r in self.imports)
             self.runtime = ", ".join(dict.fromkeys((*named, *opened))) or None
-        seconds = time.perf_counter() - begin
-        memory = self._memory()
-        return Reply("ok", seconds=seconds, started=started, memory=memory, runtime=self.runtime)
+        try:
+            model = self.analyzer.answering()
+        except BaseException as error:  # noqa: BLE001 - every failure is reported, none is lost
+            return failure(error, "load: ", begin, started)
+        return Reply(
+            "ok",
+            seconds=time.perf_counter() - begin,
+            started=started,
+            memory=self._memory(),
+            runtime=self.runtime,
+            model=model,
+        )
 
     @property
     def imports(self) -> tuple[str, ...]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import json
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +23,18 @@ from urllib.parse import urlsplit
 from actors.qwen2_vl_temporal.describers import Answer, DescriberFailed, Picture, Prompt
 from tiktok_ray.analyzer import Variant
 from tiktok_ray.net.egress_proxy import EgressProxy, trust
+from tiktok_ray.report import ModelUsed
+
+log = logging.getLogger("tiktok_ray.describers")
 
 #: Bytes that may come in for one batch of answers.
 BUDGET = 16 * 2**20
 CONNECT_S = 10.0
 QUALITY = 90
+#: What servers say of a model in their list that is another each time they are asked.
+FLEETING = ("created", "permission")
+#: What they say that tells no two models of one name apart.
+NAMES = {"id", "object", "owned_by"}
 #: Characters of what a server says of an error.
 SAID = 200
 
@@ -73,6 +83,29 @@ class Server:
             model = self.model or _only(ask("/models", None))
             asked = [self._request(prompt, model, tokens) for prompt in prompts]
             return [_read(made) for made in pool.map(lambda r: ask("/chat/completions", r), asked)]
+
+    def which(self) -> ModelUsed:
+        """The model that would answer now, as the server lists it.
+
+        The revision is a digest of what the list says of it, such as where its weights lie; None
+        where that is not enough to tell another model under the same name. Raises
+        ``DescriberFailed`` where no model was named and the server lists none, or several.
+        """
+        try:
+            with self._asking(min(CONNECT_S, self.seconds)) as ask:
+                listed = ask("/models", None)
+            name = self.model or _only(listed)
+            [said] = [dict(one) for one in listed["data"] if one["id"] == name]
+        except (DescriberFailed, TypeError, KeyError, ValueError) as error:
+            if self.model is None:
+                raise
+            log.info("the server does not tell which model answers: %s", error)
+            return ModelUsed(id=self.model, variant=SERVER.name)
+        kept = {key: value for key, value in said.items() if key not in FLEETING}
+        if kept.keys() <= NAMES:
+            return ModelUsed(id=name, variant=SERVER.name)
+        digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+        return ModelUsed(id=name, revision=f"listed-{digest}", variant=SERVER.name)
 
     def _request(self, prompt: Prompt, model: str, tokens: int) -> dict[str, Any]:
         content: list[dict[str, Any]] = []
