@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests import viewer_reports
 from tests.test_serve import is_problem, served
+from tiktok_ray.batch.dataset import Dataset, Destination
 from tiktok_ray.cli import app
 from tiktok_ray.serve.database import set_aside
 from tiktok_ray.serve.search_index import (
@@ -204,6 +205,31 @@ async def test_what_is_deleted_stays_in_no_index(settings):
 def test_no_index_is_made_where_nothing_was_searched(tmp_path):
     forget_gone(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_is_searched_by_its_reports(settings, tmp_path):
+    write(tmp_path, 1)
+    write(tmp_path, 2, (event("sound", "Trumpet", 1.0, 2.0, "audio_environment"),))
+    where = tmp_path / "made"
+    dataset = Dataset(Destination(where))
+    dataset.open()
+    for number in (1, 2):
+        report = json.loads((tmp_path / f"{number:08x}" / "report.json").read_text())
+        dataset.add(report | {"run": {**report["run"], "item": str(number)}})
+    dataset.flush()
+    env = {"TIKTOK_RAY_HOME": str(settings.home)}
+
+    def asked(*words):
+        return CliRunner().invoke(app, ["search", *words], env=env)
+
+    shown = asked("soup", "--dataset", str(where))
+    assert shown.stdout == "video-1 at 1.0 s, said: Stir the [soup] slowly\n"
+    assert asked("trumpet", "--dataset", str(where)).stdout.startswith("video-2 at 1.0 s, heard")
+    (where / "reports" / "video-1.json").unlink()
+    assert asked("soup", "--dataset", str(where)).stdout == ""
+    refused = asked("soup", "--dataset", str(tmp_path / "none"))
+    assert refused.exit_code == 2
+    assert "no dataset" in refused.stderr
 
 
 def test_the_command_searches(settings, tmp_path):

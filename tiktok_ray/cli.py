@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import sqlite3
 import sys
 import time
 import typing
@@ -45,8 +46,9 @@ from tiktok_ray.graph import Graph
 from tiktok_ray.json_text import json_text
 from tiktok_ray.ops import service_commands
 from tiktok_ray.report import VideoReport
-from tiktok_ray.reporting.files import Written, check_folder, file_name, write_report
+from tiktok_ray.reporting.files import CannotWrite, Written, check_folder, file_name, write_report
 from tiktok_ray.serve import search_index
+from tiktok_ray.serve.store import reports
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import Weights
 
@@ -562,6 +564,13 @@ def down() -> None:
             console.print("nothing serves here")
 
 
+def dataset_folder(folder: Path) -> Path:
+    """The folder of a dataset. Raises ``typer.BadParameter`` for one that holds no reports."""
+    if not (folder / "reports").is_dir():
+        raise typer.BadParameter(f"no dataset, for it has no folder reports: {folder}")
+    return folder
+
+
 @app.command()
 def search(
     words: Annotated[list[str], typer.Argument(help='Words, "a phrase", begin*')],
@@ -570,11 +579,17 @@ def search(
         typer.Option("--kind", help="Joined by commas: " + ", ".join(search_index.KINDS)),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 20,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", help="Search the reports of this dataset instead")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Find words in all results of the service: said, written, seen, heard, with time."""
+    """Find words in all results of the service, or of a dataset: said, written, seen, heard, with
+    time."""
     with explained():
-        folder = open_settings().home / "results"
+        folder, listed = open_settings().home / "results", reports
+        if dataset is not None:
+            folder, listed = dataset_folder(dataset), search_index.dataset_reports
         query = " ".join(words)
         try:
             kinds = search_index.kinds_of(kind)
@@ -583,8 +598,12 @@ def search(
             raise typer.BadParameter(str(error)) from None
         hits: list[search_index.Hit] = []
         if folder.is_dir():
-            with contextlib.closing(search_index.Finder(folder)) as finder:
-                hits, _ = finder.search(query, kinds=kinds, limit=limit)
+            try:
+                with contextlib.closing(search_index.Finder(folder, listed)) as finder:
+                    hits, _ = finder.search(query, kinds=kinds, limit=limit)
+            except (sqlite3.OperationalError, PermissionError) as error:
+                words = f"{folder / search_index.INDEX}: {error}"
+                raise CannotWrite(words, "the index is kept beside the reports") from None
     rows = [hit.model_dump(exclude_none=True) for hit in hits]
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))

@@ -1,4 +1,5 @@
-"""Full-text search over all results of a service: what is said, written, seen and heard, with time.
+"""Full-text search over all results of a service, or all reports of a dataset: what is said,
+written, seen and heard, with time.
 
 An SQLite FTS5 index beside the results. The results are the truth: every search first takes in
 what came since the last one, and forgets what is gone. The first search over many results that
@@ -13,7 +14,7 @@ import logging
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -106,11 +107,24 @@ def forget_gone(folder: Path) -> None:
             finder.forget_gone()
 
 
-class Finder(Records):
-    """The search index of a folder of results. Methods block: call them from a thread."""
+def dataset_reports(folder: Path) -> dict[str, Path]:
+    """Reports of a dataset on this machine, by the name of their file."""
+    files = (folder / "reports").glob("*.json")
+    return {path.stem: path for path in files if path.is_file() and not path.is_symlink()}
 
-    def __init__(self, folder: Path) -> None:
+
+class Finder(Records):
+    """The search index of a folder of results. Methods block: call them from a thread.
+
+    ``listed`` finds the reports of the folder by identifier: those of a service, or
+    ``dataset_reports``.
+    """
+
+    def __init__(
+        self, folder: Path, listed: Callable[[Path], Mapping[str, Path]] = reports
+    ) -> None:
         self.folder = folder
+        self._listed = listed
         self._syncing = threading.Lock()
         try:
             super().__init__(folder / INDEX, SCHEMA, "NORMAL")
@@ -144,7 +158,7 @@ class Finder(Records):
         with self._syncing:
             self._forget_gone()
             known = {r["result"]: r["written"] for r in self._rows("SELECT * FROM indexed")}
-            for id, path in reports(self.folder).items():
+            for id, path in self._listed(self.folder).items():
                 with contextlib.suppress(FileNotFoundError):  # it went meanwhile
                     written = path.stat().st_mtime
                     if known.get(id) != written:
@@ -162,7 +176,7 @@ class Finder(Records):
 
     def _forget_gone(self) -> None:
         known = {row["result"] for row in self._rows("SELECT result FROM indexed")}
-        gone = known - reports(self.folder).keys()
+        gone = known - self._listed(self.folder).keys()
         if gone:
             with self._change() as db:
                 for id in gone:
