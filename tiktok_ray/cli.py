@@ -615,6 +615,45 @@ def search(
         console.print("nothing found")
 
 
+@app.command()
+def duplicates(
+    videos: Annotated[list[Path] | None, typer.Argument(help="Videos, or folders of them")] = None,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", help="Those of a dataset whose files are there")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Find videos that show the same, and what was changed: among files, in a dataset, or else
+    among the results of the service whose videos are kept."""
+    from tiktok_ray.serve import duplicates as same
+
+    with explained():
+        settings = open_settings()
+        if videos and dataset:
+            raise typer.BadParameter("name videos or a dataset, not both")
+        for path in videos or ():
+            if not path.exists():
+                raise typer.BadParameter(f"there is no {path}")
+        results = settings.home / "results"
+        if videos:
+            wanted = same.of_files(videos)
+        elif dataset is not None:
+            wanted = same.of_dataset(dataset_folder(dataset))
+        else:
+            wanted = same.of_results(results) if results.is_dir() else iter(())
+        found = same.among(wanted, settings)
+    for name, reason in found.not_compared.items():
+        console.print(f"{name}: {reason}", markup=False)
+    if as_json:
+        print(found.model_dump_json(indent=1, exclude_none=True))
+        return
+    for match in found.matches:
+        changes = ", ".join(match.changes) or ("the same file" if match.same_file else "")
+        print(f"{match.a} and {match.b}: {changes}")
+    if not found.matches:
+        console.print(f"no two of {found.compared} videos show the same")
+
+
 @app.command("mcp")
 def mcp_server(
     allow: Annotated[

@@ -55,7 +55,7 @@ from tiktok_ray.net.fetch import ADDRESS_LIMIT, IntakeError, checked, take
 from tiktok_ray.reporting import segments
 from tiktok_ray.reporting.schema import report_schema
 from tiktok_ray.run.placement import Plan
-from tiktok_ray.serve import jobs, search_index, uploads
+from tiktok_ray.serve import duplicates, jobs, search_index, uploads
 from tiktok_ray.serve.database import no_room
 from tiktok_ray.serve.jobs import ENDED, Entry, Job, KeyReused, QueueFull
 from tiktok_ray.serve.listener import DIRECT
@@ -1122,6 +1122,19 @@ def _add_results(app: FastAPI) -> None:
         if path is None:
             raise _missing("video")
         return FileResponse(path, media_type=await asyncio.to_thread(media_type_of, path))
+
+    @app.get("/results/{id}/duplicates", tags=["results"], responses=_errors(404, 422))
+    async def result_duplicates(request: Request, id: str) -> duplicates.Compared:
+        """Results whose videos show the same as this one's, and what was changed. Only videos that
+        were kept are compared; each is read once."""
+        service = _service(request)
+        if await asyncio.to_thread(service.store.video_path, id) is None:
+            raise _missing("video")
+        return await asyncio.to_thread(
+            lambda: duplicates.among(
+                duplicates.of_results(service.store.folder), service.settings, only=id
+            )
+        )
 
     @app.get("/results/{id}/probe", tags=["results"], responses=_errors(400, 404, 422))
     async def result_probe(request: Request, id: str) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""Near-duplicates: changed copies of a clip are found with what was changed; strangers are not."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tests.test_serve import is_problem, served
+from tiktok_ray.cli import app
+from tiktok_ray.media.writer import write_clip
+from tiktok_ray.serve.duplicates import among, compare, of_files, print_of, read_print, sound_print
+
+FPS, SIZE = 20.0, (180, 240)
+
+
+def scene(seed, seconds=4.0):
+    """Soft blobs that wander, each clip its own."""
+    rng = np.random.default_rng(seed)
+    height, width = SIZE
+    wide = cv2.resize(rng.uniform(0, 255, (12, 24, 3)), (width * 2, height), interpolation=2)
+    wide = np.clip((wide - 128) * 1.4 + 128, 0, 255)
+    frames = []
+    for k in range(round(seconds * FPS)):
+        shift = round(k * width / (seconds * FPS))
+        frames.append(np.ascontiguousarray(wide[:, shift : shift + width]).astype(np.uint8))
+    return frames
+
+
+def noise(seed, seconds=4.0):
+    """Notes at random, float32 [n] at 48 kHz."""
+    rng = np.random.default_rng(seed)
+    steps = np.repeat(rng.uniform(300, 2500, int(seconds * 10) + 1), 4800)[: int(seconds * 48_000)]
+    return (0.3 * np.sin(2 * np.pi * np.cumsum(steps) / 48_000)).astype(np.float32)
+
+
+def captioned(frame):
+    made = frame.copy()
+    made[140:165, 20:220] = (250, 230, 20)
+    return made
+
+
+CHANGES = {
+    "re-encoded": lambda frames: frames,
+    "mirrored": lambda frames: [np.ascontiguousarray(f[:, ::-1]) for f in frames],
+    "cropped": lambda frames: [np.ascontiguousarray(f[18:162, 24:216]) for f in frames],
+    "resized": lambda frames: [cv2.resize(f, (120, 90), interpolation=cv2.INTER_AREA) for f in frames],
+    "sped up": lambda frames: [frames[int(k * 1.25)] for k in range(int(len(frames) / 1.25))],
+    "slowed down": lambda frames: [frames[int(k * 0.8)] for k in range(int(len(frames) / 0.8))],
+    "re-captioned": lambda frames: [captioned(f) for f in frames],
+    "trimmed": lambda frames: frames[20:70],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def original(folder):
+    return write_clip(folder / "original.mp4", scene(1), fps=FPS, audio=noise(1))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_is_found_and_the_change_named(folder, original, settings, change):
+    frames = CHANGES[change](scene(1))
+    path = write_clip(folder / f"{change}.mp4", frames, fps=FPS, options={"crf": "28"})
+    a, b = print_of(original, settings), print_of(path, settings)
+    match = compare(a, b)
+    assert match is not None
+    assert change in match.changes
+    others = {*CHANGES} - {change, "re-encoded", "resized"}
+    # Sampled pictures of a changed speed do not tell a trim apart, and a crop is one of the size.
+    assert not others & set(match.changes)
+    if change == "cropped":
+        assert match.cropped == "b"
+    if change == "trimmed":
+        assert match.a_span == (pytest.approx(1.0, abs=0.3), pytest.approx(3.5, abs=0.3))
+        assert match.b_span[0] == pytest.approx(0.0, abs=0.3)
+    if change == "sped up":
+        assert match.speed == pytest.approx(1.25, abs=0.06)
+    assert compare(b, a) is not None
+
+
+def test_other_clips_are_no_copies(folder, original, settings):
+    paths = [write_clip(folder / f"other{n}.mp4", scene(n), fps=FPS) for n in range(2, 6)]
+    found = among(of_files([original, *paths]), settings)
+    assert (found.matches, found.compared, found.not_compared) == ([], 5, {})
+
+
+def test_sound_that_was_put_in_place_of_another_is_told(folder, original, settings):
+    same = write_clip(folder / "same.mp4", scene(1), fps=FPS, audio=0.5 * noise(1))
+    other = write_clip(folder / "dubbed.mp4", scene(1), fps=FPS, audio=noise(9))
+    prints = [print_of(path, settings) for path in (original, same, other)]
+    assert compare(prints[0], prints[1]).sound == "same"
+    dubbed = compare(prints[0], prints[2])
+    assert (dubbed.sound, "sound changed" in dubbed.changes) == ("different", True)
+
+
+def test_one_sound_over_other_pictures_is_no_duplicate(folder, original, settings):
+    path = write_clip(folder / "reused.mp4", scene(7), fps=FPS, audio=noise(1))
+    assert compare(print_of(original, settings), print_of(path, settings)) is None
+
+
+def test_what_is_plain_is_like_nothing(folder, settings):
+    for name, level in (("black", 0), ("gray", 120)):
+        flat = [np.full((*SIZE, 3), level, np.uint8)] * 60
+        write_clip(folder / f"{name}.mp4", flat, fps=FPS)
+    black, gray = (print_of(folder / f"{name}.mp4", settings) for name in ("black", "gray"))
+    assert not black.telling.any()
+    assert compare(black, gray) is None
+
+
+def test_sound_prints_say_when_nothing_is_heard():
+    bits, heard = sound_print(np.zeros(32_000, np.float32))
+    assert len(bits) == len(heard) > 0
+    assert not heard.any()
+    assert len(sound_print(np.zeros(10, np.float32))[0]) == 0
+
+
+def test_the_command_compares_files_and_names_what_is_none(folder, original, settings):
+    copy = write_clip(folder / "copy.mp4", CHANGES["mirrored"](scene(1)), fps=FPS)
+    text = folder / "text.mp4"
+    text.write_text("no video")
+    env = {"TIKTOK_RAY_HOME": str(settings.home)}
+    asked = CliRunner().invoke(app, ["duplicates", str(original), str(copy), str(text)], env=env)
+    assert asked.stdout.startswith(f"{original} and {copy}: re-encoded, mirrored")
+    assert str(text) in asked.stderr.replace("\n", "")
+    told = CliRunner().invoke(app, ["duplicates", str(original), str(copy), "--json"], env=env)
+    [match] = json.loads(told.stdout)["matches"]
+    assert match["same_file"] is False
+    assert CliRunner().invoke(app, ["duplicates", str(folder / "no.mp4")], env=env).exit_code == 2
+
+
+async def test_results_of_the_service_are_compared(folder, original, settings):
+    copy = write_clip(folder / "again.mp4", CHANGES["cropped"](scene(1)), fps=FPS)
+    async with served(settings) as client:
+        results = client.service.store.folder
+        for id, path in (("0000000a", original), ("0000000b", copy), ("0000000c", None)):
+            (results / id).mkdir()
+            (results / id / "report.json").write_text("{}")
+            if path:
+                shutil.copy(path, results / id / "video")
+        made = (await client.get("/results/0000000a/duplicates")).json()
+        [match] = made["matches"]
+        assert {match["a"], match["b"]} == {"0000000a", "0000000b"}
+        assert "cropped" in match["changes"]
+        assert list(made["not_compared"]) == ["0000000c"]
+        assert read_print(results / "0000000a" / "print.npz") is not None
+        is_problem(await client.get("/results/0000000c/duplicates"), 404)
