@@ -105,6 +105,19 @@ def test_one_sound_over_other_pictures_is_no_duplicate(folder, original, setting
     assert compare(print_of(original, settings), print_of(path, settings)) is None
 
 
+def test_a_still_picture_does_not_tell_a_changed_speed_from_a_trim(folder, settings):
+    frames = [scene(3)[0]] * 80
+    whole = write_clip(folder / "still.mp4", frames, fps=FPS)
+    part = write_clip(folder / "part.mp4", frames[:60], fps=FPS)
+    match = compare(print_of(whole, settings), print_of(part, settings))
+    assert match.speed is None
+    assert match.changes == ["re-encoded"]
+    heard = write_clip(folder / "heard.mp4", frames, fps=FPS, audio=noise(3))
+    cut = write_clip(folder / "cut.mp4", frames[:60], fps=FPS, audio=noise(3)[: 3 * 48_000])
+    told = compare(print_of(heard, settings), print_of(cut, settings))
+    assert (told.speed, told.sound, told.changes) == (1.0, "same", ["re-encoded", "trimmed"])
+
+
 def test_what_is_plain_is_like_nothing(folder, settings):
     for name, level in (("black", 0), ("gray", 120)):
         flat = [np.full((*SIZE, 3), level, np.uint8)] * 60

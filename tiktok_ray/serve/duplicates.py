@@ -107,7 +107,10 @@ class Match(BaseModel):
     share: float = Field(description="Share of the compared pictures that match, 0..1")
     a_span: tuple[float, float] = Field(description="What of a is in b, in seconds")
     b_span: tuple[float, float] = Field(description="Where it is in b, in seconds")
-    speed: float = Field(description="Seconds of a shown in a second of b; a rough one")
+    speed: float | None = Field(
+        description="Seconds of a shown in a second of b; a rough one. Null where the pictures move"
+        " too little to tell a changed speed from a trimmed video"
+    )
     changes: list[Change] = Field(
         description="What differs; which of the two is the older is not known"
     )
@@ -211,7 +214,10 @@ def sound_print(samples: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.b
 
 
 class _Line(NamedTuple):
-    """One line of time: picture i of the shorter is picture ``round(i * speed) + offset``."""
+    """One line of time: picture i of the shorter is picture ``round(i * speed) + offset``.
+
+    ``unsure``: at another speed they fit as well, and their lengths better.
+    """
 
     mean: float
     share: float
@@ -219,6 +225,7 @@ class _Line(NamedTuple):
     last: int
     speed: float
     offset: int
+    unsure: bool = False
 
 
 class _View(NamedTuple):
@@ -242,6 +249,8 @@ def compare(a: Print, b: Print, names: tuple[str, str] = ("a", "b")) -> Match | 
         return None
     view, line = best
     sound = _sound(short, long, line)
+    if line.unsure and sound == "different":
+        sound = "not compared"
     if sound == "different" and line.mean > SURE:
         return None
     return _match(a, b, names, swapped, view, line, sound)
@@ -289,8 +298,16 @@ def _line(
     best = min(found, key=lambda line: line.mean)
     even = [line for line in found if line.speed == 1.0]
     if even and (same := min(even, key=lambda line: line.mean)).mean <= best.mean + BETTER:
-        return same
+        lengths = len(one), len(other)
+        as_well = (line for line in found if line.mean <= same.mean + BETTER)
+        unsure = not _fits(same, *lengths) and any(_fits(line, *lengths) for line in as_well)
+        return same._replace(unsure=unsure)
     return best
+
+
+def _fits(line: _Line, short: int, long: int) -> bool:
+    """Whether both are of one length at that speed."""
+    return abs(short * line.speed - long) <= 2
 
 
 def _along(
@@ -363,7 +380,7 @@ def _match(
         share=round(line.share, 3),
         a_span=a_span,
         b_span=b_span,
-        speed=round(1 / speed, 3),
+        speed=None if line.unsure and sound != "same" else round(1 / speed, 3),
         changes=list(_changes(a, b, view, line, 1 / speed, sound, swapped)),
         cropped=cropped,
         crop=CROPS[view.crop] if view.cropped else None,
@@ -384,9 +401,10 @@ def _changes(
         yield "resized"
     if view.mirrored:
         yield "mirrored"
-    if speed != 1.0:
+    if speed != 1.0:  # an unsure line is that of the unchanged speed
         yield "sped up" if speed > 1 else "slowed down"
-    if abs(short.duration_s * line.speed - long.duration_s) > 2 * STEP_S:
+    known = not line.unsure or sound == "same"
+    if known and abs(short.duration_s * line.speed - long.duration_s) > 2 * STEP_S:
         yield "trimmed"
     if not view.cropped and _overlaid(short, long, line, view.mirrored):
         yield "re-captioned"
