@@ -602,8 +602,8 @@ def search(
                 with contextlib.closing(search_index.Finder(folder, listed)) as finder:
                     hits, _ = finder.search(query, kinds=kinds, limit=limit)
             except (sqlite3.OperationalError, PermissionError) as error:
-                words = f"{folder / search_index.INDEX}: {error}"
-                raise CannotWrite(words, "the index is kept beside the reports") from None
+                where = f"{folder / search_index.INDEX}: {error}"
+                raise CannotWrite(where, "the index is kept beside the reports") from None
     rows = [hit.model_dump(exclude_none=True) for hit in hits]
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))

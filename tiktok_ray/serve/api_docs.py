@@ -33,6 +33,7 @@ EXAMPLES = {
     ("get", "/results"): ("curl '{base}/results?q=cooking&analyzer=text_overlay&status=ok'",),
     ("get", "/results/{id}.srt"): ("curl -o video.srt {base}/results/ID.srt",),
     ("get", "/results/{id}/export"): ("curl -OJ '{base}/results/ID/export?to=otio'",),
+    ("get", "/results/{id}/duplicates"): ("curl {base}/results/ID/duplicates",),
     ("get", "/search"): ("curl '{base}/search?q=soup&kind=said'",),
     ("get", "/health"): ("curl {base}/health",),
 }

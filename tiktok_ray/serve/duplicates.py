@@ -40,6 +40,8 @@ STEP_S, MOST = 0.25, 480
 NEAR, SHARE, COVERED = 14, 0.8, 0.4
 #: Pictures that must match, and mean distance in bits that is asked where the sound differs.
 LEAST, SURE = 4, 6.0
+#: Mean distance at which whole pictures are so alike that nothing else is tried.
+SURELY = 4.0
 #: Standard deviation of the luma below which a picture is too plain to tell anything.
 PLAIN = 8.0
 SPEEDS = (1.0, 0.5, 0.6, 0.667, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25, 1.333, 1.5, 1.75, 2.0)  # fmt: skip
@@ -245,6 +247,8 @@ def compare(a: Print, b: Print, names: tuple[str, str] = ("a", "b")) -> Match | 
         line = _line(one, other, short.telling, long.telling)
         if line and (best is None or line.mean < best[1].mean - _bonus(best[0])):
             best = view, line
+        if best is not None and best[1].mean <= SURELY and best[0].cropped is None:
+            break
     if best is None:
         return None
     view, line = best
@@ -262,10 +266,11 @@ def _bonus(view: _View) -> float:
 
 
 def _views(short: Print, long: Print) -> Iterator[tuple[_View, Words, Words]]:
+    yield _View(None, 0, False), short.hashes[:, 0], long.hashes[:, 0]
+    yield _View(None, 0, True), short.mirrored, long.hashes[:, 0]
     for mirrored in (False, True):
         whole_short = short.mirrored if mirrored else short.hashes[:, 0]
         whole_long = long.mirrored if mirrored else long.hashes[:, 0]
-        yield _View(None, 0, mirrored), whole_short, long.hashes[:, 0]
         for crop in BANDS_LEFT if not mirrored else ():
             yield _View(None, crop, mirrored), short.hashes[:, crop], long.hashes[:, crop]
         for crop in range(1, len(CROPS)):
@@ -406,7 +411,8 @@ def _changes(
     known = not line.unsure or sound == "same"
     if known and abs(short.duration_s * line.speed - long.duration_s) > 2 * STEP_S:
         yield "trimmed"
-    if not view.cropped and _overlaid(short, long, line, view.mirrored):
+    aligned = known and line.speed == 1.0
+    if aligned and not view.cropped and _overlaid(short, long, line, view.mirrored):
         yield "re-captioned"
     if sound == "different":
         yield "sound changed"
