@@ -312,7 +312,7 @@ def _line(
 
 def _fits(line: _Line, short: int, long: int) -> bool:
     """Whether both are of one length at that speed."""
-    return abs(short * line.speed - long) <= 2
+    return abs(short * line.speed - long) <= 1
 
 
 def _along(
