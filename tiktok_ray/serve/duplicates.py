@@ -42,6 +42,8 @@ NEAR, SHARE, COVERED = 14, 0.8, 0.4
 LEAST, SURE = 4, 6.0
 #: Mean distance at which whole pictures are so alike that nothing else is tried.
 SURELY = 4.0
+#: Mean distance up to which a crop counts: of many crops, one is a little like any still head.
+CROPPED = 7.5
 #: Standard deviation of the luma below which a picture is too plain to tell anything.
 PLAIN = 8.0
 SPEEDS = (1.0, 0.5, 0.6, 0.667, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25, 1.333, 1.5, 1.75, 2.0)  # fmt: skip
@@ -252,6 +254,8 @@ def compare(a: Print, b: Print, names: tuple[str, str] = ("a", "b")) -> Match | 
     if best is None:
         return None
     view, line = best
+    if view.cropped and line.mean > CROPPED:
+        return None
     sound = _sound(short, long, line)
     if line.unsure and sound == "different":
         sound = "not compared"
