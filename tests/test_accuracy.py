@@ -8,10 +8,21 @@ import pytest
 
 from actors import NAMES
 from actors.cut_analysis import CutAnalysis
-from benchmarks.accuracy import Absent, Bench, Figure, Row, Table, _peers, analyzer_type, tables
+from benchmarks.accuracy import (
+    Absent,
+    Bench,
+    Figure,
+    Row,
+    Table,
+    _board,
+    _peers,
+    analyzer_type,
+    tables,
+)
 from benchmarks.accuracy import __main__ as board
 from benchmarks.accuracy import cut_analysis as cuts
-from benchmarks.accuracy.__main__ import figures_markdown, main, markdown
+from benchmarks.accuracy.__main__ import main
+from benchmarks.accuracy._tables import figures_markdown, markdown
 from benchmarks.accuracy.object_detection import against_boxes
 from tests.actors.test_object_detection import analyzer, picture, video
 
@@ -67,6 +78,65 @@ def test_the_board_is_written_as_json(
     assert told["analyzers"]["color_analysis"]["not_measured"] == ["no table yet"]
     assert told["versions"]["scenedetect"]
     assert "Not measured: no table yet" in capsys.readouterr().out
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A board in a folder of its own."""
+    for name in ("BOARD", "PAGE", "ERRORS", "ALL_FIELDS"):
+        monkeypatch.setattr(_board, name, tmp_path / name)
+    return tmp_path
+
+
+def record(date: str, name: str, *figures: Figure) -> dict:
+    one = {"figures": [f._asdict() for f in figures], "rows": [], "not_measured": ["no weights: w"]}
+    return {
+        "date": date,
+        "command": f"python -m benchmarks.accuracy {name}",
+        "versions": {"python": "3.11"},
+        "weights": {name: ["w.pt"]},
+        "factory": {"edition": 1, "share": 1.0},
+        "analyzers": {name: one},
+    }
+
+
+def test_what_a_run_measured_replaces_what_was_known_of_its_analyzers_alone(kept: Path):
+    cut = Figure("F1 ±0", "cut", "all", "factory", 18, 0.99451, 0.98, 1.0, least=0.97)
+    _board.keep(record("2026-11-01", "cut_analysis", cut, cut._replace(by="another", value=0.5)))
+    _board.keep(record("2026-11-01", "color_analysis"))
+    _board.keep(record("2026-11-02", "color_analysis"))
+    told = _board.board()
+    assert [told[n]["date"] for n in ("color_analysis", "cut_analysis")] == [
+        "2026-11-02",
+        "2026-11-01",
+    ]
+    assert _board.figures_of(told["cut_analysis"])[0] == cut._replace(value=0.9945)
+    _board.publish()
+    page = (kept / "PAGE").read_text()
+    assert "| cut_analysis" not in page
+    assert "0.995 | 0.980–1.000 | ≥ 0.97 | yes" in page
+    beside = next(line for line in page.splitlines() if "0.500" in line and "≥" not in line)
+    assert [cell.strip() for cell in beside.split("|")[1:-1]] == ["F1 ±0", "cut", "0.995", "0.500"]
+    assert "w.pt" in page
+    assert "Not measured: no weights: w." in page
+    assert "## age_estimation\n\nNot measured: nobody has yet." in page
+    assert json.loads((kept / "ERRORS").read_text()) == {
+        "cut_analysis.transitions.new_shot": "F1 ±0 of cut, factory: 0.995 (0.980–1.000), "
+        "n = 18 clips; 2026-11-01"
+    }
+
+
+def test_the_page_and_the_errors_of_fields_are_those_of_the_board():
+    kept = _board.board()
+    again = "run python -m benchmarks.accuracy --publish"
+    assert _board.PAGE.read_text(encoding="utf-8") == _board.page(kept), again
+    assert json.loads(_board.ERRORS.read_text(encoding="utf-8")) == _board.field_errors(kept), again
+    assert _board.BOARD.read_text(encoding="utf-8") == _board.written(kept)
+
+
+def test_no_machine_s_paths_are_published():
+    assert "/tmp" not in _board.BOARD.read_text(encoding="utf-8")
+    assert "/work" not in _board.BOARD.read_text(encoding="utf-8")
 
 
 def test_analyzers_are_found_by_name():

@@ -15,6 +15,7 @@ from tests import viewer_reports
 from tiktok_ray import viewer
 from tiktok_ray.cli import app, write_page
 from tiktok_ray.report import VideoReport
+from tiktok_ray.reporting import schema
 from tiktok_ray.reporting.reading import Report
 from tiktok_ray.viewer.bundle import bundle
 from tiktok_ray.viewer.hints import hints
@@ -122,6 +123,16 @@ def test_hints_say_unit_and_basis() -> None:
     assert made["audio_analysis"]["integrated_lufs"]["unit"] == "LUFS"
     assert made["audio_analysis"]["tempo.bpm"]["basis"] == "measured"
     assert all(hint["basis"] for fields in made.values() for hint in fields.values())
+
+
+def test_hints_say_how_far_a_field_was_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"audio_analysis.tempo.bpm": "2 of 100", "no_such.field": "x"}
+    monkeypatch.setattr(schema, "measured_errors", lambda: known)
+    hints.cache_clear()
+    made = hints()
+    hints.cache_clear()
+    assert made["audio_analysis"]["tempo.bpm"]["error"] == "2 of 100"
+    assert "error" not in made["audio_analysis"]["integrated_lufs"], "not measured: nothing is sent"
 
 
 def test_vendored_code_carries_its_licence() -> None:

@@ -1,10 +1,11 @@
 """How right each analyzer is on clips whose truth is known: ``python -m benchmarks.accuracy``.
 
-One module an analyzer, of the analyzer's name, with either or both of
+One module an analyzer, of the analyzer's name, with any of
 
 - ``figures(bench)``: the field's own measures over many clips, each a ``Figure`` with its n and an
   interval, by condition; real clips and those of ``benchmarks.factory`` apart;
-- ``rows(bench)``: a ``Row`` for every single figure it can put beside a truth.
+- ``rows(bench)``: a ``Row`` for every single figure it can put beside a truth;
+- ``FIELDS``: which fields a figure is the error of, by its measure and condition.
 
 They run the analyzer through ``bench`` on files under ``TIKTOK_RAY_TEST_MEDIA`` and clips of the
 factory, with the weights under ``TIKTOK_RAY_MODELS``. Nothing is registered elsewhere.
@@ -18,7 +19,7 @@ import pkgutil
 import tempfile
 import time
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -120,6 +121,7 @@ class Bench:
         self.share, self.edition = share, edition
         self.settings = Settings(models=models)
         self.seconds: dict[tuple[str, str], float] = {}
+        self.weights: dict[str, list[str]] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="tiktok-ray-accuracy-")
         self._decoded = lru_cache(maxsize=3)(self._decode)
         self._loaded: dict[str, Analyzer] = {}
@@ -159,6 +161,7 @@ class Bench:
         """Take an analyzer with options of its own from here on. Raises ``Absent``."""
         variant, files = self._at_hand(made)
         made.load(variant, "cpu", files)
+        self.weights[made.name] = [weights.id for weights in variant.weights.values()]
         self._loaded[made.name] = made
 
     def _at_hand(self, made: Analyzer) -> tuple[Variant, dict[str, Path]]:
@@ -217,10 +220,15 @@ def analyzer_type(name: str) -> type[Analyzer]:
 
 
 class Table(NamedTuple):
-    """What one module of this package measures; None where it has no such thing."""
+    """What one module of this package measures; None where it has no such thing.
+
+    ``fields``: by measure and condition, the fields whose error that is, as paths within the
+    analyzer's output (``transitions.kind``).
+    """
 
     rows: Callable[[Bench], Iterable[Row]] | None
     figures: Callable[[Bench], Iterable[Figure]] | None
+    fields: Mapping[tuple[str, str], Sequence[str]] = {}
 
 
 def tables() -> dict[str, Table]:
@@ -229,5 +237,9 @@ def tables() -> dict[str, Table]:
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith("_"):
             made = importlib.import_module(f"{__name__}.{module.name}")
-            found[module.name] = Table(getattr(made, "rows", None), getattr(made, "figures", None))
+            found[module.name] = Table(
+                getattr(made, "rows", None),
+                getattr(made, "figures", None),
+                getattr(made, "FIELDS", {}),
+            )
     return found

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from actors import NAMES
-from benchmarks.accuracy import Absent, Bench, Figure, Row, tables
+from benchmarks.accuracy import Absent, Bench, Figure, Row, _board, tables
+from benchmarks.accuracy._tables import figures_markdown, markdown
 from benchmarks.factory import REPORTED
 from benchmarks.factory.__main__ import share
 
-SIGNS = {True: "yes", False: "NO", None: ""}
 LIBRARIES = ("tiktok-ray", "av", "numpy", "opencv-python-headless", "scenedetect")
 
 
@@ -63,62 +62,34 @@ def measure(name: str, bench: Bench) -> Measured:
     return out
 
 
-def markdown(rows: Iterable[Row]) -> str:
-    """Rows as a Markdown table."""
-    return grid(
-        ("file", "truth", "figure", "holds"),
-        [(row.file, row.truth, row.figure, SIGNS[row.holds]) for row in rows],
-    )
-
-
-def figures_markdown(figures: Iterable[Figure]) -> str:
-    """Figures as a Markdown table."""
-    return grid(
-        ("measure", "of", "condition", "clips", "by", "n", "value", "95 %", "must", "holds"),
-        [
-            (
-                f.measure, f.of, f.condition, f.clips, f.by, f"{f.n} {f.unit}",
-                "not measured" + (f": {f.reason}" if f.reason else "")
-                if f.value is None else number(f.value),
-                "" if f.low is None or f.high is None else f"{number(f.low)}–{number(f.high)}",
-                bound(f), SIGNS[f.holds],
-            )
-            for f in figures
-        ],
-    )  # fmt: skip
-
-
-def number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def bound(figure: Figure) -> str:
-    """What must hold of a figure, in words of one sign."""
-    sides = (("≥", figure.least), ("≤", figure.most))
-    return " ".join(f"{sign} {at:g}" for sign, at in sides if at is not None)
-
-
-def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up."""
-    cells = [tuple(head), *body]
-    widths = [max(len(line[k]) for line in cells) for k in range(len(head))]
-    lines = [
-        f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
-        for line in cells
-    ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="analyzers; all where left out")
     parser.add_argument("--share", type=share, default=1.0, help="share of made clips, 0..1")
     parser.add_argument("--edition", type=int, default=REPORTED, help="seeds of made clips")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON too")
+    parser.add_argument("--keep", action="store_true", help="put what is measured in board.json")
+    parser.add_argument(
+        "--take",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        default=[],
+        help="measure nothing: put what other runs wrote with --json in board.json",
+    )
+    parser.add_argument(
+        "--publish", action="store_true",
+        help="measure nothing: make docs/accuracy.md and the errors of fields from board.json",
+    )  # fmt: skip
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.names) - set(NAMES):
         parser.error(f"no analyzer {', '.join(sorted(unknown))}; available: {', '.join(NAMES)}")
+    for file in chosen.take:
+        _board.keep(json.loads(file.read_text(encoding="utf-8")))
+    if chosen.publish:
+        _board.publish()
+    if chosen.take or chosen.publish:
+        return 0
     folders = [os.environ.get(name) for name in ("TIKTOK_RAY_TEST_MEDIA", "TIKTOK_RAY_MODELS")]
     if not folders[0]:
         parser.error("TIKTOK_RAY_TEST_MEDIA must name the folder of real clips")
@@ -130,8 +101,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n## {name}\n", flush=True)
         found[name] = measure(name, bench)
         show(found[name], {file: s for (who, file), s in bench.seconds.items() if who == name})
+    told = record(found, bench, chosen.names)
     if chosen.json:
-        chosen.json.write_text(json.dumps(record(found, bench), indent=1) + "\n")
+        chosen.json.write_text(json.dumps(told, indent=1) + "\n")
+    if chosen.keep:
+        _board.keep(told)
     return 0
 
 
@@ -151,11 +125,15 @@ def show(found: Measured, spent: dict[str, float]) -> None:
         print("\nSeconds: " + ", ".join(f"{file} {s:.1f}" for file, s in spent.items()))
 
 
-def record(found: dict[str, Measured], bench: Bench) -> dict[str, Any]:
-    """All figures with the date, the versions and the clips they were measured on."""
+def record(found: dict[str, Measured], bench: Bench, names: list[str]) -> dict[str, Any]:
+    """All figures with the date, the versions, the weights and the clips they were measured on."""
+    command = ["python -m benchmarks.accuracy", *names]
+    command += [f"--share {bench.share:g}"] if bench.share != 1 else []
+    command += [f"--edition {bench.edition}"] if bench.edition != REPORTED else []
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(["python -m benchmarks.accuracy", *sys.argv[1:]]),
+        "command": " ".join(command),
+        "weights": bench.weights,
         "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
         "factory": {"edition": bench.edition, "share": bench.share},
         "analyzers": {name: one.as_json() for name, one in found.items()},

@@ -24,6 +24,13 @@ GRADUAL = ("dissolve", "fade", "wipe", "slide")
 
 #: What must hold of F1 at 0 pictures.
 LEAST = {"cut": 0.97, "dissolve": 0.9, "fade": 0.9, "wipe": 0.85, "slide": 0.85}
+#: Which fields the figures are errors of.
+FIELDS = {
+    ("F1 ±0", "all"): ("transitions.new_shot",),
+    ("F1 ±0", "real clips"): ("transitions.new_shot",),
+    ("extent IoU", "found"): ("transitions.start", "transitions.end"),
+    ("named so", "found"): ("transitions.kind",),
+}
 FALSE = 1.0  # false cuts in 100 clips without any
 
 Span = tuple[float, float]

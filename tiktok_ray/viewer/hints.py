@@ -16,11 +16,18 @@ Hint = dict[str, str]
 
 @cache
 def hints() -> dict[str, dict[str, Hint]]:
-    """By analyzer and field (``loudness.momentary``): about, basis, unit, range, method."""
+    """By analyzer and field (``loudness.momentary``): about, basis, unit, range, method, and its
+    error, where that was measured.
+    """
     from tiktok_ray.catalog import make_graph
+    from tiktok_ray.reporting.schema import measured_errors
 
-    outputs = make_graph().outputs
-    return {name: dict(_fields(output)) for name, output in outputs.items()}
+    made = {name: dict(_fields(output)) for name, output in make_graph().outputs.items()}
+    for path, error in measured_errors().items():
+        name, _, field = path.partition(".")
+        if field in made.get(name, {}):
+            made[name][field]["error"] = error
+    return made
 
 
 def lanes(names: Iterable[str] = ()) -> list[dict[str, Any]]:

@@ -35,7 +35,8 @@ function figures(output, hints) {
   const add = (path, value) => {
     const hint = hints[path] ?? {};
     const plain = typeof value === "number" ? number(value) : String(value);
-    const about = [hint.about, hint.basis && `(${hint.basis})`, hint.range && `range ${hint.range}`, hint.method].filter(Boolean).join(" · ");
+    const error = hint.error ?? (hint.basis === "estimated" ? "not measured" : "");
+    const about = [hint.about, hint.basis && `(${hint.basis})`, hint.range && `range ${hint.range}`, hint.method, error && `error: ${error}`].filter(Boolean).join(" · ");
     made.push(el("div", { title: about }, el("dt", {}, words(path).replace(".", ": ")), said("dd", hint.unit ? `${plain} ${hint.unit}` : plain)));
   };
   const single = (value) => ["number", "boolean"].includes(typeof value) || (typeof value === "string" && value.length <= 80);
