@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from actors.cut_analysis import Cuts
-from tiktok_ray.analyzer import Analyzer, Needs, Skip
+from tiktok_ray.analyzer import Analyzer, Needs, Sees, Skip
 from tiktok_ray.media import Frames
 from tiktok_ray.methods.vision.camera_motion import Flags, Floats, Steps, measure
 from tiktok_ray.report import Event, Output, Timed, derived, measured
@@ -351,6 +351,7 @@ class CameraAnalysis(Analyzer):
     name = "camera_analysis"
     needs = Needs(threads=1, timeout_s=90, cost=1.5)
     imports = ("cv2", "scipy.signal")
+    sees = (Sees("movements of the camera", "thumbs", samples=1, seconds=LEAST_S),)
 
     def analyze(self, dense: Frames, thumbs: Frames, cut_analysis: Cuts | None) -> Camera:
         """Measured on ``dense``, or on ``thumbs`` where a long video has thinned ``dense`` out."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from tiktok_ray.analyzer import Analyzer, Needs
+from tiktok_ray.analyzer import Analyzer, Needs, Sees
 from tiktok_ray.media import Frames
 from tiktok_ray.methods.vision.picture_similarity import BLACK, WHITE, Array, Pictures
 from tiktok_ray.methods.vision.shot_changes import (
@@ -158,6 +158,8 @@ class CutAnalysis(Analyzer):
     name = "cut_analysis"
     needs = Needs(threads=1, timeout_s=60, cost=0.5)
     imports = ("cv2",)
+    #: One picture of something else, and what comes after, is one change.
+    sees = (Sees("shots", "thumbs", samples=2),)
 
     def analyze(self, thumbs: Frames) -> Cuts:
         pictures = Pictures(thumbs)

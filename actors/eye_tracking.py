@@ -13,7 +13,7 @@ from pydantic import Field
 
 from actors.age_estimation import Faces
 from actors.cut_analysis import Cuts
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Sees, Skip, Variant
 from tiktok_ray.media import Frames, spans
 from tiktok_ray.methods.vision.box_tracks import area, follow
 from tiktok_ray.methods.vision.eyes import (
@@ -195,6 +195,7 @@ class EyeTracking(Analyzer):
     biometric = True
     needs = Needs(threads=1, timeout_s=180, cost=5.0)
     imports = ("cv2", "scipy.signal", "scipy.optimize", "mediapipe")
+    sees = (Sees("blinks", "dense"), Sees("faces with their eyes", "dense", pixels=LEAST_PX))
     options_type = EyeOptions
     variants = (
         Variant(

@@ -47,6 +47,7 @@ async def test_a_whole_report(clip, settings):
     assert report.analyzers["softly"].output == fakes.Sum(n=60)
     assert report.analyzers["needy"].output == fakes.Sum(n=61)
     assert report.analyzers["plain"].coverage.samples == 60
+    assert report.analyzers["plain"].limits is None, "nobody has stated any"
     assert report.video.id == report.video.sha256[:16]
     [event] = report.timeline
     assert (event.start, event.end) == (0.5, pytest.approx(2.0, abs=1e-3))

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from tiktok_ray.report import Missing, ModelUsed, Output
+from tiktok_ray.report import Coverage, Limit, Missing, ModelUsed, Output
 from tiktok_ray.weights import Weights
 
 
@@ -29,6 +29,32 @@ class Vram(NamedTuple):
 
     weights: float
     activations: float
+
+
+class Sees(NamedTuple):
+    """What something must be like for an analyzer to tell it.
+
+    ``what`` must last for ``samples`` samples of the ``track``, and for ``seconds``, whichever is
+    more; and be ``pixels`` of the track's pictures in size.
+    """
+
+    what: str
+    track: str
+    samples: int = 1
+    seconds: float = 0.0
+    pixels: float = 0.0
+
+    def limit(self, coverage: Coverage, short_px: int) -> Limit:
+        """What can be missed, so sampled, of a video whose short side has ``short_px`` pixels.
+
+        Where samples are not evenly spaced, the longest gap counts.
+        """
+        scale = short_px / coverage.short_px if coverage.short_px else 1.0
+        return Limit(
+            of=self.what,
+            shorter_than_s=max(self.samples * coverage.max_gap_s, self.seconds),
+            smaller_than_px=self.pixels * scale or None,
+        )
 
 
 class Lane(NamedTuple):
@@ -99,6 +125,7 @@ class Analyzer(ABC):
 
     ``card_priority``: where a card is short of room, who has less leaves it first. ``biometric``: it
     looks at who somebody is, so that it neither starts nor loads where biometrics are switched off.
+    ``sees``: the least that it can tell, from which each section's ``limits`` follow.
     ``lane``: its lane of the viewer's timeline; without one, the lane is called as the analyzer is.
     """
 
@@ -110,6 +137,7 @@ class Analyzer(ABC):
     card_priority: ClassVar[int] = 0
     biometric: ClassVar[bool] = False
     lane: ClassVar[Lane | None] = None
+    sees: ClassVar[tuple[Sees, ...]] = ()
     batch: int = 8
 
     def __init__(self, options: Options | None = None) -> None:

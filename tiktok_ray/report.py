@@ -160,6 +160,21 @@ class Coverage(Model):
     samples: int = measured("Number of samples read", range="0..", ge=0)
     span_s: float = measured("From the first to the end of the last sample", unit="s")
     max_gap_s: float = measured("Longest time between two samples", unit="s")
+    short_px: int | None = measured(
+        "Short side of the pictures read; absent for sound", unit="px", default=None
+    )
+
+
+class Limit(Model):
+    """What an analyzer can have missed in this video, by how its media was sampled."""
+
+    of: str = derived("What it looks for")
+    shorter_than_s: float | None = derived(
+        "Shorter ones can be missed", unit="s", range="0..", default=None
+    )
+    smaller_than_px: float | None = derived(
+        "Smaller ones can be missed", unit="px of the video", range="0..", default=None
+    )
 
 
 class ModelUsed(Model):
@@ -190,6 +205,10 @@ class Section(Model):
         "Set where the output was known already, from an earlier run", default=None
     )
     coverage: Coverage | None = measured("How densely its media was sampled", default=None)
+    limits: tuple[Limit, ...] | None = derived(
+        "What it can have missed, sampled like this; absent where nobody has stated it",
+        default=None,
+    )
     output: SerializeAsAny[Output] | dict[str, Any] | None = derived(
         "What it found; absent where it found nothing out", default=None
     )

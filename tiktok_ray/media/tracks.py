@@ -84,6 +84,7 @@ class Frames:
             samples=len(self),
             span_s=float(edges[-1] - edges[0]),
             max_gap_s=float(np.diff(edges).max()),
+            short_px=min(self.width, self.height),
         )
 
 

@@ -39,6 +39,7 @@ from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError, Video
 from tiktok_ray.report import (
     NOT_SELECTED,
+    Limit,
     MemoryUse,
     Missing,
     ModelUsed,
@@ -504,7 +505,19 @@ class Engine:
             device=assignment.device,
             model=job.answering.get(name) or model_used(assignment, job.runtimes.get(name)),
             coverage=tracks.coverage[read[0]] if read and reply.output else None,
+            limits=self._limits(name, tracks) if reply.output else None,
             output=reply.output,
+        )
+
+    def _limits(self, name: str, tracks: Tracks) -> tuple[Limit, ...] | None:
+        short_px = min(tracks.video.width, tracks.video.height)
+        return (
+            tuple(
+                sees.limit(tracks.coverage[sees.track], short_px)
+                for sees in self.graph.analyzers[name].sees
+                if sees.track in tracks.coverage
+            )
+            or None
         )
 
     def _cache_key(self, name: str, job: _Job) -> str | None:
