@@ -20,6 +20,7 @@ from benchmarks.accuracy import (
     tables,
 )
 from benchmarks.accuracy import __main__ as board
+from benchmarks.accuracy import color_analysis as colors
 from benchmarks.accuracy import cut_analysis as cuts
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy._tables import figures_markdown, markdown
@@ -216,3 +217,17 @@ def test_peers_on_measures_say_what_they_say_of_the_pictures(tmp_path: Path, nam
             theirs += detector.process_frame(at, frame.to_ndarray(format="bgr24"))
     assert found
     assert found == pytest.approx(sorted({cut.frame_num / 30 for cut in theirs}), abs=1e-3)
+
+
+def test_palettes_are_held_against_true_colours():
+    from types import SimpleNamespace as Made
+
+    grey = Made(lab=(53.59, 0.0, 0.0), share=0.7)
+    red = Made(lab=(53.24, 80.09, 67.2), share=0.3)
+    truth = [{"rgb": [128, 128, 128], "share": 0.6}, {"rgb": [255, 0, 0], "share": 0.4}]
+    apart, off, right = colors.against(Made(palette=[red, grey]), truth)
+    assert apart == pytest.approx(0.0, abs=0.02)
+    assert (off, right) == (pytest.approx(0.1), 1)
+    apart, _, right = colors.against(Made(palette=[grey]), truth)
+    assert apart > 10
+    assert right == 0
