@@ -89,7 +89,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def record(date: str, name: str, *figures: Figure) -> dict:
+def record(date: str, name: str, *figures: Figure) -> dict[str, object]:
     one = {"figures": [f._asdict() for f in figures], "rows": [], "not_measured": ["no weights: w"]}
     return {
         "date": date,
