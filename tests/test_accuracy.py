@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,8 +222,7 @@ def test_peers_on_measures_say_what_they_say_of_the_pictures(tmp_path: Path, nam
 
 
 def test_palettes_are_held_against_true_colours():
-    from types import SimpleNamespace as Made
-
+    Made: Any = SimpleNamespace
     grey = Made(lab=(53.59, 0.0, 0.0), share=0.7)
     red = Made(lab=(53.24, 80.09, 67.2), share=0.3)
     truth = [{"rgb": [128, 128, 128], "share": 0.6}, {"rgb": [255, 0, 0], "share": 0.4}]
