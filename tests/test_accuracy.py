@@ -222,13 +222,13 @@ def test_peers_on_measures_say_what_they_say_of_the_pictures(tmp_path: Path, nam
 
 
 def test_palettes_are_held_against_true_colours():
-    Made: Any = SimpleNamespace
-    grey = Made(lab=(53.59, 0.0, 0.0), share=0.7)
-    red = Made(lab=(53.24, 80.09, 67.2), share=0.3)
+    made: Any = SimpleNamespace
+    grey = made(lab=(53.59, 0.0, 0.0), share=0.7)
+    red = made(lab=(53.24, 80.09, 67.2), share=0.3)
     truth = [{"rgb": [128, 128, 128], "share": 0.6}, {"rgb": [255, 0, 0], "share": 0.4}]
-    apart, off, right = colors.against(Made(palette=[red, grey]), truth)
+    apart, off, right = colors.against(made(palette=[red, grey]), truth)
     assert apart == pytest.approx(0.0, abs=0.02)
     assert (off, right) == (pytest.approx(0.1), 1)
-    apart, _, right = colors.against(Made(palette=[grey]), truth)
+    apart, _, right = colors.against(made(palette=[grey]), truth)
     assert apart > 10
     assert right == 0
