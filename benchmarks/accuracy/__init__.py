@@ -46,6 +46,9 @@ class Row(NamedTuple):
     holds: bool | None = None
 
 
+Clips = Literal["factory", "real"]
+
+
 class Figure(NamedTuple):
     """A measure over ``n`` clips (or what ``unit`` counts) of one condition.
 
@@ -57,7 +60,7 @@ class Figure(NamedTuple):
     measure: str
     of: str
     condition: str
-    clips: Literal["factory", "real"]
+    clips: Clips
     n: int
     value: float | None
     low: float | None = None

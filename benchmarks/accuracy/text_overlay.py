@@ -1,17 +1,32 @@
-"""Caption recall, character error rate, and when captions come and go."""
+"""Caption recall, character error rate, and when captions come and go.
+
+Factory clips by script and by condition, beside plain RapidOCR and EasyOCR (English), which read
+the picture in the middle of each caption; real clips as single rows.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from actors.text_overlay import Overlay, Overlays
-from benchmarks.accuracy import Bench, Row
+from benchmarks.accuracy import Absent, Bench, Figure, Row
+from benchmarks.accuracy._calibration import calibration
+from benchmarks.accuracy._texts import (
+    DENSE_S,
+    Reading,
+    easy_ocr,
+    edits,
+    measured,
+    rapid_ocr,
+    share_figure,
+)
+from benchmarks.factory.captions import CONDITIONS, TEXTS
 from tiktok_ray.media.writer import write_clip
 
 COMPOSITE = "video/short_vertical_composite.mp4"
@@ -36,6 +51,58 @@ ACCENTS = (
     "El niño y la señora",
     "Łódź, Plzeň, Győr",
 )
+
+
+#: Most characters wrong in Latin scripts, and least share of edges within a picture of ``dense``.
+MOST_WRONG, LEAST_IN_TIME = 0.02, 1.0
+
+
+def figures(bench: Bench) -> Iterator[Figure]:
+    peers = {"RapidOCR, plain": (rapid_ocr(), frozenset[str]())}
+    try:
+        peers["EasyOCR English, plain"] = (easy_ocr(bench.settings.models), frozenset({"Latin"}))
+    except Absent as reason:
+        yield Figure(
+            "CER",
+            "Latin",
+            "all",
+            "factory",
+            0,
+            None,
+            by="EasyOCR English, plain",
+            reason=str(reason),
+        )
+    known, lacking = measured(bench, peers)
+    for reason in lacking:
+        yield Figure("CER", reason.split()[2], "all", "factory", 0, None, reason=reason)
+    for script in TEXTS:
+        if some := [one for one in known if one.kind == script]:
+            yield from of_captions(some, script, "all", script == "Latin")
+    for condition in CONDITIONS:
+        if some := [one for one in known if one.kind == "Latin" and one.condition == condition]:
+            yield from of_captions(some, "Latin", condition, False)
+    if sure := [pair for one in known if one.kind == "Latin" for pair in one.sure]:
+        yield from calibration(sure, "confidence of captions", "Latin", "factory")
+
+
+def of_captions(
+    some: Sequence[Reading], script: str, condition: str, bound: bool
+) -> Iterator[Figure]:
+    """Errors, times, what was named as unread and what was said too much, of one group."""
+
+    def told(measure: str, pair: Callable[[Reading], tuple[float, float]], **more: Any) -> Figure:
+        return share_figure(measure, script, condition, [pair(one) for one in some], **more)
+
+    yield told("CER", lambda one: (one.wrong, one.characters), most=MOST_WRONG if bound else None)
+    for name in some[0].peers:
+        yield told("CER", lambda one, who=name: (one.peers[who], one.characters), by=name)  # type: ignore[misc]
+    yield told("read or named unread", lambda one: (one.read + one.named, one.captions), least=1.0)
+    yield told(
+        "edges within one dense frame",
+        lambda one: (sum(abs(t) <= DENSE_S + 1e-6 for t in one.off), len(one.off)),
+        least=LEAST_IN_TIME if bound else None,
+    )
+    yield told("texts too many per caption", lambda one: (one.extra, one.captions))
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -64,16 +131,6 @@ def rows(bench: Bench) -> Iterator[Row]:
         found = bench.output("text_overlay", path)
         figure = "; ".join(o.text for o in found.overlays) or "no text"
         yield Row(file, "no text, by eye", figure, not found.overlays)
-
-
-def edits(a: Sequence[str], b: Sequence[str]) -> int:
-    """Levenshtein distance."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
-    return row[-1]
 
 
 def error_rate(pairs: Sequence[tuple[str, str]]) -> float:

@@ -6,7 +6,8 @@ A family is a module of this package whose name has no underscore before it, wit
 - ``recipes(edition)``: its recipes. Editions 0, 1, 2 … hold the same kinds and conditions with
   other seeds: what is tuned on one edition is reported on another;
 - ``make(recipe, path)``: writes the clip (a video or a sound, as ``recipe.suffix`` says) to
-  ``path`` and returns its truth, which JSON can hold.
+  ``path`` and returns its truth, which JSON can hold. It raises ``Unmakeable`` where the machine
+  lacks what the clip needs.
 
 Nothing is registered elsewhere. Clips are kept in a folder (``TIKTOK_RAY_FACTORY``, or one under
 the user's cache folder), named by a digest of the recipe and the versions, with the truth as JSON
@@ -60,6 +61,10 @@ class Recipe:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class Unmakeable(Exception):
+    """A clip needs what this machine lacks, such as a font; the message says what to install."""
+
+
 class Family(Protocol):
     """What a module of the package has to offer."""
 
@@ -108,7 +113,10 @@ def folder() -> Path:
 
 
 def made(recipe: Recipe, kept: Path | None = None) -> Clip:
-    """The clip of a recipe: the one that is kept, or made now and kept from here on."""
+    """The clip of a recipe: the one that is kept, or made now and kept from here on.
+
+    Raises ``Unmakeable``.
+    """
     place = (kept or folder()) / recipe.family
     path = place / f"{recipe.digest()}{recipe.suffix}"
     told = path.with_suffix(".json")

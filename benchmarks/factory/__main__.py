@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from benchmarks.factory import REPORTED, families, folder, made, recipes
+from benchmarks.factory import REPORTED, Unmakeable, families, folder, made, recipes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,11 +27,19 @@ def main(arguments: list[str] | None = None) -> int:
                 print(recipe.digest(), recipe.name)
             continue
         start = time.perf_counter()
-        size = sum(made(recipe).path.stat().st_size for recipe in found)
+        size = 0
+        lacking: dict[str, None] = {}
+        for recipe in found:
+            try:
+                size += made(recipe).path.stat().st_size
+            except Unmakeable as reason:
+                lacking[str(reason)] = None
         seconds = time.perf_counter() - start
         print(f"{name}: {len(found)} clips, {size / 2**20:.0f} MiB, {seconds:.0f} s")
         for kind, count in Counter(recipe.kind for recipe in found).items():
             print(f"  {kind}: {count}")
+        for reason in lacking:
+            print(f"  not made: {reason}")
     if not chosen.list:
         print(f"in {folder()}")
     return 0
