@@ -1,0 +1,117 @@
+"""Tempo, key, loudness and silence of made sound, beside librosa and pyloudnorm on the same clips.
+
+Tempo: share of clips within 4 %, as said (accuracy 1), and with octaves and thirds allowed
+(accuracy 2; Gouyon et al. 2006). Key: share exactly right; librosa has chroma and no key, so its
+chroma is put to the same profiles. Silence: intersection over union of spans.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.audio_analysis import Sound, find_key
+from benchmarks.accuracy import Bench, Figure, interval
+from tiktok_ray.media import spans
+
+NEAR = 0.04
+TUNED = (1 / 3, 0.5, 1.0, 2.0, 3.0)
+
+Samples = NDArray[np.float32]
+
+
+def near(bpm: float | None, truth: float, factors: tuple[float, ...] = (1.0,)) -> bool:
+    """Whether a tempo is within 4 % of the truth, or of a multiple of it."""
+    return bpm is not None and any(abs(bpm / (truth * f) - 1) <= NEAR for f in factors)
+
+
+def iou(found: list[spans.Span], truth: list[spans.Span]) -> float:
+    """Intersection of two sets of spans over their union; 1 where both are empty."""
+    shared = spans.overlap(found, truth)
+    whole = sum(b - a for a, b in (*found, *truth)) - shared
+    return shared / whole if whole else 1.0
+
+
+def played(path: Any) -> Samples:
+    """The sound of a clip at 48 kHz, mono."""
+    import av
+
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler("flt", "mono", 48_000)
+        parts = [part for one in container.decode(audio=0) for part in resampler.resample(one)]
+        return np.concatenate([part.to_ndarray()[0] for part in parts])
+
+
+def librosa_tempo(sound: Samples) -> float:
+    import librosa
+
+    return float(np.atleast_1d(librosa.beat.beat_track(y=sound, sr=48_000)[0])[0])
+
+
+def librosa_key(sound: Samples) -> tuple[str, str] | None:
+    import librosa
+
+    key = find_key(librosa.feature.chroma_cqt(y=sound, sr=48_000).T.astype(float), 1.0)
+    return (key.tonic, key.mode) if key else None
+
+
+def pyloudnorm_lufs(sound: Samples) -> float:
+    import pyloudnorm
+
+    return float(pyloudnorm.Meter(48_000).integrated_loudness(sound.astype(float)))
+
+
+def figures(bench: Bench) -> Iterator[Figure]:
+    told: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    for clip in bench.clips("sounds"):
+        kind, condition = clip.recipe.kind, clip.recipe.condition
+        if kind not in COUNTED:
+            continue
+        found: Sound = bench.output("audio_analysis", clip.path)
+        for who, measure, value in COUNTED[kind](found, clip.truth, played(clip.path)):
+            told[measure, kind, "all" if kind == "level" else condition, who].append(value)
+    for (measure, kind, condition, who), values in told.items():
+        some = np.array(values)
+        low, high = interval(some, bounds=None if "error" in measure else (0, 1))
+        yield Figure(
+            measure, kind, condition, "factory", len(some), float(some.mean()), low, high, by=who
+        )
+
+
+Counted = Iterator[tuple[str, str, float]]
+
+
+def _tempo(found: Sound, truth: dict[str, Any], sound: Samples) -> Counted:
+    bpm = found.tempo.bpm if found.tempo else None
+    for who, said in (("tiktok_ray", bpm), ("librosa", librosa_tempo(sound))):
+        yield who, "tempo accuracy 1", float(near(said, truth["bpm"]))
+        yield who, "tempo accuracy 2", float(near(said, truth["bpm"], TUNED))
+
+
+def _key(found: Sound, truth: dict[str, Any], sound: Samples) -> Counted:
+    right = (truth["tonic"], truth["mode"])
+    said = (found.key.tonic, found.key.mode) if found.key else None
+    yield "tiktok_ray", "key exactly right", float(said == right)
+    yield "librosa chroma, same profiles", "key exactly right", float(librosa_key(sound) == right)
+
+
+def _level(found: Sound, truth: dict[str, Any], sound: Samples) -> Counted:
+    if found.integrated_lufs is not None:
+        yield "tiktok_ray", "LUFS error, absolute", abs(found.integrated_lufs - truth["lufs"])
+    yield "pyloudnorm", "LUFS error, absolute", abs(pyloudnorm_lufs(sound) - truth["lufs"])
+    if found.true_peak_dbtp is not None:
+        yield "tiktok_ray", "true peak error, dB", abs(found.true_peak_dbtp - truth["peak_dbfs"])
+
+
+def _silence(found: Sound, truth: dict[str, Any], _: Samples) -> Counted:
+    known = [spans.Span(*one) for one in truth["silences"]]
+    yield "tiktok_ray", "silence IoU", iou([one.span for one in found.silences], known)
+
+
+COUNTED: dict[str, Callable[[Sound, dict[str, Any], Samples], Counted]] = {
+    "tempo": _tempo, "key": _key, "level": _level, "silence": _silence,
+}  # fmt: skip
