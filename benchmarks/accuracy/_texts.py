@@ -146,7 +146,7 @@ def rapid_ocr() -> PlainReader:
     from rapidocr import RapidOCR
 
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    engine = RapidOCR()
+    engine: Any = RapidOCR()
 
     def read(rgb: Any) -> list[str]:
         return list(engine(np.ascontiguousarray(rgb[..., ::-1])).txts or ())

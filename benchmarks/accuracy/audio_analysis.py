@@ -8,7 +8,7 @@ chroma is put to the same profiles. Silence: intersection over union of spans.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def near(bpm: float | None, truth: float, factors: tuple[float, ...] = (1.0,)) -
     return bpm is not None and any(abs(bpm / (truth * f) - 1) <= NEAR for f in factors)
 
 
-def iou(found: list[spans.Span], truth: list[spans.Span]) -> float:
+def iou(found: Sequence[tuple[float, float]], truth: Sequence[tuple[float, float]]) -> float:
     """Intersection of two sets of spans over their union; 1 where both are empty."""
     shared = spans.overlap(found, truth)
     whole = sum(b - a for a, b in (*found, *truth)) - shared
@@ -47,9 +47,9 @@ def played(path: Any) -> Samples:
 
 
 def librosa_tempo(sound: Samples) -> float:
-    import librosa
+    from librosa.beat import beat_track
 
-    return float(np.atleast_1d(librosa.beat.beat_track(y=sound, sr=48_000)[0])[0])
+    return float(np.atleast_1d(beat_track(y=sound, sr=48_000)[0])[0])
 
 
 def librosa_key(sound: Samples) -> tuple[str, str] | None:

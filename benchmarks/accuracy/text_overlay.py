@@ -73,8 +73,8 @@ def figures(bench: Bench) -> Iterator[Figure]:
             reason=str(reason),
         )
     known, lacking = measured(bench, peers)
-    for reason in lacking:
-        yield Figure("CER", reason.split()[2], "all", "factory", 0, None, reason=reason)
+    for lack in lacking:
+        yield Figure("CER", lack.split()[2], "all", "factory", 0, None, reason=lack)
     for script in TEXTS:
         if some := [one for one in known if one.kind == script]:
             yield from of_captions(some, script, "all", script == "Latin")

@@ -152,7 +152,8 @@ def _silence(recipe: Recipe, rng: np.random.Generator) -> Made:
 
 
 def _scaled(sound: NDArray[np.float64]) -> Samples:
-    return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
+    sound32: Samples = (0.5 * sound / np.abs(sound).max()).astype(np.float32)
+    return sound32
 
 
 MADE: dict[str, Callable[[Recipe, np.random.Generator], Made]] = {
