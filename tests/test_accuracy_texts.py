@@ -1,6 +1,7 @@
 """How captions are counted against their truth, and confidences against what was right."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,18 @@ def overlay(text, start, end, kind="caption", confidence=0.9):
     )
 
 
-def counted(overlays, unread=()):
+def counted(overlays: Any, unread: Any = ()) -> Any:
     truth = {
         "captions": [
             {"text": "one two", "start": 1.0, "end": 2.0},
             {"text": "three", "start": 2.0, "end": 3.0},
         ]
     }
-    clip = SimpleNamespace(truth=truth, recipe=SimpleNamespace(kind="Latin", condition="plain"))
-    return reading(clip, SimpleNamespace(overlays=overlays, unread=list(unread)))
+    clip: Any = SimpleNamespace(
+        truth=truth, recipe=SimpleNamespace(kind="Latin", condition="plain")
+    )
+    found: Any = SimpleNamespace(overlays=overlays, unread=list(unread))
+    return reading(clip, found)
 
 
 def test_captions_are_matched_once_and_the_rest_is_too_much():

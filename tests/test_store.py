@@ -118,7 +118,7 @@ def test_a_crash_while_publishing_leaves_nothing(tmp_path):
         import os, signal
         from pathlib import Path
         from tests.test_store import report, id_of
-        from tiktok_ray import store
+        from tiktok_ray.serve import store
         store._sync = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
         store.Store(Path({str(tmp_path)!r})).publish(id_of(1), report())
     """

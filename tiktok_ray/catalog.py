@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.graph import Graph, GraphError
+from tiktok_ray.report import said
 
 GROUP = "tiktok_ray.analyzers"
 
@@ -37,7 +38,7 @@ def plug_ins() -> Iterator[tuple[EntryPoint, type[Analyzer]]]:
         try:
             found = entry.load()
         except Exception as error:
-            words = f"{_told(entry)} cannot be imported: {type(error).__name__}: {error}"
+            words = f"{_told(entry)} cannot be imported: {said(error)}"
             raise GraphError(words) from error
         if not (isinstance(found, type) and issubclass(found, Analyzer)):
             raise GraphError(f"{_told(entry)} is not an analyzer")

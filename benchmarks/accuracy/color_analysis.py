@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -38,12 +38,13 @@ def figures(bench: Bench) -> Iterator[Figure]:
 
 def against(found: Colors, truth: list[dict[str, Any]]) -> tuple[float, float, int]:
     """Of one clip: mean ΔE and mean error of share, and whether there are as many as in truth."""
-    from skimage.color import deltaE_ciede2000, rgb2lab
+    from skimage import color
 
+    difference, rgb2lab = cast(Any, color).deltaE_ciede2000, color.rgb2lab
     labs = np.array([swatch.lab for swatch in found.palette])
     shares = np.array([swatch.share for swatch in found.palette])
     wanted = rgb2lab(np.array([[one["rgb"] for one in truth]]) / 255.0)[0]
-    apart = deltaE_ciede2000(wanted[:, None], labs[None])
+    apart = difference(wanted[:, None], labs[None])
     nearest = apart.argmin(1)
     off = np.abs(shares[nearest] - [one["share"] for one in truth])
     return float(apart.min(1).mean()), float(off.mean()), int(len(labs) == len(truth))

@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         for recipe in found:
             try:
                 size += made(recipe).path.stat().st_size
-            except Unmakeable as reason:
-                lacking[str(reason)] = None
+            except Unmakeable as error:
+                lacking[str(error)] = None
         seconds = time.perf_counter() - start
         print(f"{name}: {len(found)} clips, {size / 2**20:.0f} MiB, {seconds:.0f} s")
         for kind, count in Counter(recipe.kind for recipe in found).items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -55,12 +55,13 @@ def _distinct(rng: np.random.Generator, count: int) -> Picture:
     """Colours that nobody takes for one another, uint8 [count, 3]; none near black or white, where
     grain would be clipped.
     """
-    from skimage.color import deltaE_ciede2000, rgb2lab
+    from skimage import color
 
+    difference, rgb2lab = cast(Any, color).deltaE_ciede2000, color.rgb2lab
     found: list[Any] = []
     while len(found) < count:
         rgb = rng.integers(40, 216, 3)
         lab = rgb2lab(rgb / 255.0)
-        if all(deltaE_ciede2000(lab, rgb2lab(one / 255.0)) >= APART for one in found):
+        if all(difference(lab, rgb2lab(one / 255.0)) >= APART for one in found):
             found.append(rgb)
     return np.array(found, np.uint8)

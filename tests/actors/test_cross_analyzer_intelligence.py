@@ -644,7 +644,9 @@ def test_without_words_only_texts_beside_the_speech_are_known_not_to_be_spoken()
     out, missing = run(
         text_overlay=made.overlays(*texts), speech_transcription=made.transcript(words=False)
     )
-    assert missing["words in captions against speech"] == "speech_transcription knows no words"
+    assert missing["words in captions against speech"] == (
+        "speech_transcription knows no words as they are said"
+    )
     assert out.captioned_share is None
 
 

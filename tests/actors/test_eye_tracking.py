@@ -420,10 +420,10 @@ def test_blinks_rate_and_events_of_a_face():
 def test_a_face_that_does_not_differ_is_read_once():
     looks = 0
 
-    def counted(shown: np.ndarray) -> list[Landmarks]:
+    def counted(picture: np.ndarray) -> list[Landmarks]:
         nonlocal looks
         looks += 1
-        return squares(shown)
+        return squares(picture)
 
     dense = video([picture(SHUT if k in (30, 31, 60) else OPEN) for k in range(120)])
     seats = seats_of(located(dense))

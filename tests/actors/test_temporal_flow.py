@@ -74,7 +74,7 @@ def written(*overlays: tuple[str, float, float], kind: Any = "caption") -> Overl
             start=a,
             end=b,
             kind=kind,
-            confidence=0.98,
+            confidence=0.9,
             box=[0.1, 0.8, 0.9, 0.86],
         )
         for text, a, b in overlays
@@ -438,7 +438,7 @@ def test_key_moments_are_where_several_things_change_at_once() -> None:
         "text “Link in bio” (0.90); sound sets in (10.0 s); cup (0.90) comes into view (9.9 s)"
     )
     assert fourth.at == 10.2
-    assert first.score == pytest.approx(0.5 + 0.98 * 0.06 / 0.1)
+    assert first.score == pytest.approx(0.5 + 0.9 * 0.06 / 0.1)
     assert [m.rank for m in made.moments] == [2, 4, 3, 1]
     assert [e.analyzer for e in fourth.evidence] == [
         "object_detection", "audio_analysis", "text_overlay",
