@@ -781,7 +781,7 @@ def status_command(
     from tiktok_ray.console import console_for, problem
 
     if "://" not in out and not Path(out).is_dir():
-        problem(f"there is not a folder {out}")
+        problem(f"there is no folder {out}")
         raise typer.Exit(Exit.USAGE)
     facts = status_of(Destination(out))
     if facts is None:

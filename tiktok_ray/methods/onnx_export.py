@@ -122,7 +122,7 @@ def _make(checkpoint: Path, recipe: Recipe, folders: Iterable[Path], name: str) 
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     raise ExportFailed(
-        f"there is not a folder to keep the export of {checkpoint.name} in ({'; '.join(refused)}): "
+        f"there is no folder to keep the export of {checkpoint.name} in ({'; '.join(refused)}): "
         "make one of them writable"
     )
 
