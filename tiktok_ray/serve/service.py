@@ -7,13 +7,9 @@ One process at a time holds the lease and works; others may serve requests meanw
 from __future__ import annotations
 
 import asyncio
-import base64
 import collections
 import contextlib
-import hashlib
-import hmac
 import itertools
-import json
 import logging
 import os
 import shutil
@@ -27,7 +23,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 from prometheus_client import Counter, Metric, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -35,14 +30,13 @@ from prometheus_client.registry import Collector
 from tiktok_ray import logs
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import InputError
-from tiktok_ray.net.egress_proxy import EgressProxy, trust
-from tiktok_ray.net.fetch import STATUS, TIKTOK_HOSTS, take
+from tiktok_ray.net.fetch import TIKTOK_HOSTS, take
 from tiktok_ray.report import NOT_SELECTED, Output, VideoReport, rounded, said
 from tiktok_ray.reporting.reading import Report
 from tiktok_ray.run.cache import DiskCache, open_cache
 from tiktok_ray.run.engine import CapacityError, Engine, Progress, Source, WorkerDied, Workers
 from tiktok_ray.run.metrics import Metrics
-from tiktok_ray.serve import service_home
+from tiktok_ray.serve import service_home, webhooks
 from tiktok_ray.serve.database import no_room, no_room_behind, set_aside
 from tiktok_ray.serve.jobs import (
     ENDED,
@@ -57,6 +51,7 @@ from tiktok_ray.serve.jobs import (
     discard,
     orphans,
 )
+from tiktok_ray.serve.problems import input_problem, problem
 from tiktok_ray.serve.search_index import INDEX as SEARCHED
 from tiktok_ray.serve.search_index import Finder
 from tiktok_ray.serve.store import Store
@@ -73,35 +68,12 @@ UNKEPT_S = 3600.0
 POSTER_S = 20.0
 #: Those who wait for a report are answered before its poster is begun.
 POSTER_PAUSE_S = 0.2
-WEBHOOK_S = 15.0
 #: Webhooks that are sent at once, and those of them to one host.
 HOOKS, HOST_HOOKS = 16, 2
 #: How often a full disk is tried again.
 FULL_S = 1.0
 #: Most entries of the timeline that a job's event carries.
 SHOWN = 200
-#: Statuses of what decoding finds wrong; the rest is in ``intake.STATUS``.
-DECODE_STATUS = {
-    "no_video": 422, "undecodable": 422, "decoder_died": 422, "decode_timeout": 422,
-    "disk_full": 507,
-}  # fmt: skip
-TITLES = {
-    "capacity": "There is no room for the analyzers",
-    "internal": "Something went wrong here",
-}
-
-
-def problem(word: str, status: int, detail: str, advice: str = "") -> dict[str, Any]:
-    """Problem details (RFC 9457) of what went wrong."""
-    title = TITLES.get(word, word.replace("_", " ").capitalize())
-    made = {"type": f"urn:tiktok-ray:{word}", "title": title, "status": status, "detail": detail}
-    return {**made, "advice": advice} if advice else made
-
-
-def input_problem(error: InputError) -> dict[str, Any]:
-    """Problem details of an input that cannot be analyzed."""
-    status = STATUS.get(error.type) or DECODE_STATUS.get(error.type, 422)
-    return problem(error.type, status, str(error), error.advice)
 
 
 def settings_for_fetching(settings: Settings) -> Settings:
@@ -652,31 +624,10 @@ class Service:
     async def _deliver_one(self, delivery: Delivery) -> None:
         id = delivery.job.id
         try:
-            failure = await self._send(delivery)
+            failure = await webhooks.send(delivery, self.settings)
             await self._on_disk(lambda: asyncio.to_thread(self.ledger.delivered, id, failure))
         finally:
             del self._sending[id]
-
-    async def _send(self, delivery: Delivery) -> str | None:
-        """Tell a webhook how its job ended; what went wrong, or None."""
-        job, secret = delivery.job, self.settings.webhook_secret
-        assert job.request.webhook is not None
-        assert secret is not None
-        body = json.dumps({"type": f"job.{job.state}", "job": job.model_dump(mode="json")}).encode()
-        headers = signed(job.id, body, secret.get_secret_value(), int(time.time()))
-        limits = self.settings.model_copy(update={"allowed_hosts": None})
-        try:
-            with EgressProxy.of(limits, budget=2**20) as proxy:
-                async with (
-                    asyncio.timeout(WEBHOOK_S),
-                    httpx.AsyncClient(proxy=proxy.url, trust_env=False, verify=trust()) as client,
-                    client.stream("POST", job.request.webhook, content=body, headers=headers) as r,
-                ):
-                    return None if r.is_success else f"it answered {r.status_code}"
-        except TimeoutError:
-            return f"no answer within {WEBHOOK_S:g} s"
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return said(error)
 
     # What it says of itself
 
@@ -713,7 +664,7 @@ class Service:
         return sum(self._job_s) / len(self._job_s) if self._job_s else 10.0
 
     def retry_after_s(self, open_jobs: int) -> int:
-        """When one who finds the queue full should come again."""
+        """When one who finds the queue full should try again."""
         beyond = max(1, open_jobs + 1 - self.room())
         return max(1, min(600, round(self._usual_s * beyond / self.settings.in_flight)))
 
@@ -781,21 +732,6 @@ def _host(url: str | None) -> str:
 def upload_path(folder: Path) -> Path:
     """Where a job's upload lies: never under a name that a client gave."""
     return folder / "upload"
-
-
-def signed(id: str, body: bytes, secret: str, at: int) -> dict[str, str]:
-    """Headers of a webhook by the Standard Webhooks specification: HMAC-SHA256 of id, time, body.
-
-    A secret that begins with ``whsec_`` is base64, as there; any other is taken as it is.
-    """
-    key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
-    digest = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "Content-Type": "application/json",
-        "webhook-id": id,
-        "webhook-timestamp": str(at),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-    }
 
 
 async def poster(video: Path, picture: Path) -> None:

@@ -1,0 +1,169 @@
+"""Every error as problem details (RFC 9457): what they say, their codes, and how they are answered."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import (
+    JSONResponse,
+)
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from tiktok_ray.media import InputError
+from tiktok_ray.net.fetch import STATUS
+from tiktok_ray.serve import uploads
+from tiktok_ray.serve.database import no_room
+
+PROBLEM = "application/problem+json"
+NO_ROOM = ("there is not enough room on the disk", "delete results, or lower TIKTOK_RAY_KEEP_GIB")
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(
+        self,
+        word: str,
+        status: int,
+        detail: str,
+        advice: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.word = word
+        self.made = problem(word, status, detail, advice)
+        self.headers = dict(headers or {})
+
+
+class ProblemDetails(BaseModel):
+    """Problem details (RFC 9457). ``advice`` says what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    advice: str | None = None
+    errors: list[dict[str, Any]] | None = None
+
+
+#: Statuses of what decoding finds wrong; the rest is in ``fetch.STATUS``.
+DECODE_STATUS = {
+    "no_video": 422, "undecodable": 422, "decoder_died": 422, "decode_timeout": 422,
+    "disk_full": 507,
+}  # fmt: skip
+TITLES = {
+    "capacity": "There is no room for the analyzers",
+    "internal": "Something went wrong here",
+}
+
+
+def problem(word: str, status: int, detail: str, advice: str = "") -> dict[str, Any]:
+    """Problem details (RFC 9457) of what went wrong."""
+    title = TITLES.get(word, word.replace("_", " ").capitalize())
+    made = {"type": f"urn:tiktok-ray:{word}", "title": title, "status": status, "detail": detail}
+    return {**made, "advice": advice} if advice else made
+
+
+def input_problem(error: InputError) -> dict[str, Any]:
+    """Problem details of an input that cannot be analyzed."""
+    status = STATUS.get(error.type) or DECODE_STATUS.get(error.type, 422)
+    return problem(error.type, status, str(error), error.advice)
+
+
+def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """Documentation of the problems that an endpoint answers with."""
+    about = {
+        400: "The request is malformed",
+        401: "A token is needed",
+        403: "Refused",
+        404: "There is no such thing",
+        408: "The request came too slowly",
+        409: "It has ended already",
+        410: "The video was removed",
+        411: "The length must be said",
+        413: "Too large",
+        415: "Not a video, or not a form that is understood",
+        416: "The range is not there",
+        422: "The request does not fit",
+        429: "The queue is full, or what comes in is; see Retry-After",
+        500: "Something went wrong here",
+        502: "The platform gave no video",
+        503: "There is no room for the analyzers, or for one more who waits",
+        504: "The video was not fetched in time",
+        507: "The disk is full",
+    }
+    body = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    return {c: {"description": about[c], "content": {PROBLEM: body}} for c in (*codes, 401, 403)}
+
+
+def answer(error: Problem) -> JSONResponse:
+    return JSONResponse(error.made, error.made["status"], headers=error.headers, media_type=PROBLEM)
+
+
+def disk_full() -> Problem:
+    return Problem("disk_full", 507, *NO_ROOM)
+
+
+def invalid_fields(errors: list[Any]) -> Problem:
+    """What does not fit, each place with its message; never what was sent."""
+    told = [{"where": list(map(str, e.get("loc", ()))), "message": str(e["msg"])} for e in errors]
+    words = "; ".join(f"{'.'.join(one['where'])}: {one['message']}" for one in told[:3])
+    made = Problem("invalid", 422, words)
+    made.made["errors"] = told[:20]
+    return made
+
+
+def missing(what: str) -> Problem:
+    return Problem("not_found", 404, f"there is no {what} of that name")
+
+
+def handle_errors(app: FastAPI) -> None:
+    def say(request: Request, error: Problem) -> JSONResponse:
+        service = getattr(request.app.state, "service", None)
+        if service is not None:
+            service.metrics.refused.labels(error.word).inc()
+        return answer(error)
+
+    @app.exception_handler(Problem)
+    async def known(request: Request, error: Problem) -> JSONResponse:
+        return say(request, error)
+
+    @app.exception_handler(uploads.UploadError)
+    async def upload(request: Request, error: uploads.UploadError) -> JSONResponse:
+        # What is left of the body is not read: the connection cannot serve another request.
+        close = {"Connection": "close"}
+        return say(
+            request, Problem(error.word, error.status, str(error), error.advice, headers=close)
+        )
+
+    @app.exception_handler(InputError)
+    async def unfit(request: Request, error: InputError) -> JSONResponse:
+        made = input_problem(error)
+        return say(request, Problem(error.type, made["status"], str(error), error.advice))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return say(request, invalid_fields(list(error.errors())))
+
+    @app.exception_handler(HTTPException)
+    async def plain(request: Request, error: HTTPException) -> JSONResponse:
+        word = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        headers = dict(error.headers or {})
+        return say(request, Problem(word, error.status_code, str(error.detail), headers=headers))
+
+    @app.exception_handler(sqlite3.OperationalError)
+    @app.exception_handler(OSError)
+    async def unwritten(request: Request, error: Exception) -> JSONResponse:
+        if no_room(error):
+            return say(request, disk_full())
+        raise error
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        return say(request, Problem("internal", 500, f"{type(error).__name__}; the log says more"))
