@@ -16,9 +16,13 @@ from tiktok_ray.methods.text.text_readers import (
     EASY_OCR,
     PP_OCR,
     PPOCR,
+    TORN,
     EasyOCR,
     allowed,
+    assured,
     decode_ctc,
+    entropy,
+    mixes_greek,
     scripts_of,
 )
 
@@ -107,6 +111,33 @@ def test_a_language_without_letters_is_refused():
         allowed(["A", "中"], ["en", "ko"])
 
 
+def test_entropy_is_per_character_and_certainty_has_none():
+    assert entropy(steps({"a": 1}, {"": 1}), 1) == 0.0
+    torn = steps({"a": 0.5, "b": 0.5}, {"": 1}, {"b": 0.5, "a": 0.5})
+    assert entropy(torn, 1) == pytest.approx(2 * np.log(2))
+    assert entropy(torn, 2) == pytest.approx(np.log(2))
+    assert entropy(steps({"": 1}), 0) == 0.0
+
+
+def test_a_reading_torn_between_guesses_is_less_sure():
+    assert assured("ab", steps({"a": 1}, {"b": 0.95})) == 1.0
+    unknown = [{"a": 0.3, "b": 0.2, "ü": 0.1} for _ in range(4)]
+    seen = steps({"a": 1}, *unknown)
+    assert assured("a", seen) == pytest.approx(TORN / entropy(seen, 1))
+    assert assured("a", seen) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "mixed"),
+    [("Kαλα σ λυ", True), ("EΛΛAΔA", True), ("POΣOXH", True), ("Nα", True), ("φωλα", True),
+     ("Schöne Grüße", False), ("10 kΩ", False), ("5 μm", False), ("α-Tocopherol", False),
+     ("Δ 3", False), ("家で焼くパン", False), ("", False)],
+)  # fmt: skip
+def test_words_that_mix_greek_and_latin_letters_are_not_sure(text, mixed):
+    assert mixes_greek(text) == mixed
+    assert assured(text, steps({"a": 1})) == (0.5 if mixed else 1.0)
+
+
 def ppocr(**more: Any) -> PPOCR:
     files = {key: weights.locate(Path("/nowhere")) for key, weights in PP_OCR.items()}
     assert all(files.values()), "RapidOCR's wheel should hold its models"
@@ -126,6 +157,23 @@ def test_ppocr_reads_accents_as_written(reader, text):
     read, sure = reader.read(drawn(text))
     assert read == text
     assert sure > 0.8
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Καλημέρα σε όλους", "Δες το μέχρι το τέλος", "ΕΛΛΑΔΑ", "Как дела?", "Доброе утро всем"],
+)
+def test_ppocr_is_not_sure_of_letters_it_does_not_know(reader, text):
+    assert reader.read(drawn(text))[1] < 0.8
+
+
+@pytest.mark.parametrize(
+    "text", ["iPhone 15", "R2-D2", "50% OFF", "#fyp #viral", "OK", "H&M", "$9.99", "NIKE", "mmmmm"]
+)
+def test_ppocr_stays_sure_of_names_digits_and_short_words(reader, text):
+    read, sure = reader.read(drawn(text))
+    assert read == text
+    assert sure > 0.95
 
 
 def test_ppocr_knows_the_letters_of_europe(reader):
