@@ -75,12 +75,10 @@ SPACE = 0.05
 #: Least probability of an ß read in place of a B after a small letter. For a true B it was 0.006
 #: at most, for an ß taken for a B 0.08 at least, over 60 pictures of words in four typefaces.
 SHARP_S = 0.03
-#: Entropy per character, in nats, from which on a reading is torn. Letters that the reader does not
-#: know leave it with many guesses, each weak: 0.7 and more in Arabic, Cyrillic, Devanagari, Greek,
-#: Hebrew, Korean and Thai, under 0.6 in 99 % of Latin, Chinese and Japanese lines
-#: (``benchmarks/script_doubt.py``).
-TORN = 0.6
-#: Least probability of a guess that counts towards the entropy: below lies a tail of thousands.
+#: Doubt per character (``doubt``) from which on a reading is less sure. Letters that the reader does
+#: not know leave it with many guesses, each weak (``benchmarks/script_doubt.py`` measures it).
+TORN = 0.36
+#: Least probability of a guess that counts towards the doubt: below lies a tail of thousands.
 GUESS = 1e-4
 #: What the confidence of a word that mixes Greek letters with others is multiplied by.
 MIXED = 0.5
@@ -159,10 +157,21 @@ def decode_ctc(
     return unicodedata.normalize("NFC", text), float(np.mean(sure)) if sure else 0.0
 
 
-def entropy(probabilities: NDArray[np.float32], characters: int) -> float:
-    """Entropy of CTC output [steps, characters] in nats, per character read (at least one)."""
-    p = probabilities[probabilities > GUESS].astype(np.float64)
-    return float(-(p * np.log(p)).sum()) / max(1, characters)
+def doubt(probabilities: NDArray[np.float32], characters: int) -> float:
+    """How torn CTC output [steps, characters] is, per character read (at least one); 0 or more.
+
+    Entropy in nats between the characters, blank and space aside, weighted by their share of each
+    step; and that share where the blank or the space won over them: characters that were seen and
+    not read. Where the blank and one character share a step nothing is in doubt but the place.
+    """
+    steps, kinds = np.nonzero(probabilities > GUESS)
+    p = probabilities[steps, kinds].astype(np.float64)
+    is_letter = (kinds > 0) & (kinds < probabilities.shape[1] - 1)
+    steps, p = steps[is_letter], p[is_letter]
+    letters = np.bincount(steps, p, minlength=len(probabilities))
+    torn = -(p * np.log(p / letters[steps])).sum()
+    passed = letters[np.isin(probabilities.argmax(1), (0, probabilities.shape[1] - 1))].sum()
+    return float(torn + passed) / max(1, characters)
 
 
 def mixes_greek(text: str) -> bool:
@@ -182,10 +191,10 @@ def assured(text: str, probabilities: NDArray[np.float32]) -> float:
     """What the confidence of a reading is to be multiplied by, 0..1.
 
     1 for what is read whole; less the more guesses the reader was torn between (``TORN`` over the
-    entropy per character), and ``MIXED`` at most for words in Greek letters: a line in letters
+    doubt per character), and ``MIXED`` at most for words in Greek letters: a line in letters
     that it does not know is read as a few it knows, each probable enough.
     """
-    share = TORN / max(TORN, entropy(probabilities, len(text.replace(" ", ""))))
+    share = TORN / max(TORN, doubt(probabilities, len(text.replace(" ", ""))))
     return min(share, MIXED) if mixes_greek(text) else share
 
 
