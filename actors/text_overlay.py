@@ -74,7 +74,11 @@ class Overlay(Timed):
         "Median box over its samples, [x0, y0, x1, y1]", range="0..1 of width and height"
     )
     confidence: float = estimated(
-        "Mean probability of its characters by the recogniser", range="0..1"
+        "Mean probability of its characters by the recogniser, lower where the reading is in doubt",
+        range="0..1",
+        method="PP-OCR: times 0.36 over the doubt per character where that is more (entropy"
+        " between letters, and letters seen and not read), and times 0.5 at most for a word with"
+        " Greek letters",
     )
     kind: TextKind = derived(
         "caption: written onto the picture; watermark: names an owner; scene_text: part of what"
@@ -242,7 +246,7 @@ class TextOverlay(Analyzer):
 #: What may be done about text that was found and not read.
 UNREADABLE = (
     "this reader cannot read: of a script it does not know, or too small. It knows Latin, Chinese"
-    " and Japanese best; for others: --set text_overlay.reader=easyocr and"
+    " and Japanese best, Greek and Hebrew neither reader; for others: --set text_overlay.reader=easyocr and"
     " text_overlay.languages (ar, ru, ko and so on), with `tiktok-ray models pull text_overlay`"
 )
 #: How long text must stand to be missed, and how much places, and boxes of one text, overlap.

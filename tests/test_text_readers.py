@@ -140,6 +140,12 @@ def test_words_that_mix_greek_and_latin_letters_are_not_sure(text, mixed):
     assert assured(text, steps({"a": 1})) == (0.5 if mixed else 1.0)
 
 
+def test_greek_takes_its_accented_letters():
+    with pytest.raises(ValueError, match="el"):
+        allowed(["A", "α", "Ω"], ["el"])
+    assert allowed(["A", "α", "ά", "я"], ["el"]).tolist() == [True, True, True, False]
+
+
 def ppocr(**more: Any) -> PPOCR:
     files = {key: weights.locate(Path("/nowhere")) for key, weights in PP_OCR.items()}
     assert all(files.values()), "RapidOCR's wheel should hold its models"
@@ -200,9 +206,10 @@ def test_ppocr_takes_tiny_pictures(reader):
     assert reader.read(np.zeros((1, 3, 3), np.uint8)) == ("", 0.0)
 
 
-def test_ppocr_refuses_letters_it_does_not_have():
-    with pytest.raises(ValueError, match="ru"):
-        ppocr(languages=("de", "ru"))
+@pytest.mark.parametrize("code", ["ru", "el", "he", "th"])
+def test_ppocr_refuses_letters_it_does_not_have(code):
+    with pytest.raises(ValueError, match=code):
+        ppocr(languages=("de", code))
 
 
 def easyocr_folder(folder: Path) -> Path:

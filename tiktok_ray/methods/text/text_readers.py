@@ -114,6 +114,8 @@ def allowed(characters: Sequence[str], languages: Sequence[str]) -> NDArray[np.b
     names = [unicodedata.name(c[:1], "") if c else "" for c in characters]
     first = [name.split(" ")[0] for name in names]
     at_hand = set(first)
+    if not any(name.startswith("GREEK") and name.endswith("WITH TONOS") for name in names):
+        at_hand.discard("GREEK")  # signs of formulas: no words are written without accents
     for code in languages:
         if not (SCRIPTS.get(code, frozenset({"LATIN"})) & at_hand):
             raise ValueError(f"this reader knows no letters of the language {code!r}")
