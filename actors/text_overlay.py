@@ -37,6 +37,7 @@ from tiktok_ray.methods.text.text_lines import (
     rows,
     same_text,
     straighten,
+    sure_enough,
     tilt,
     unread,
 )
@@ -276,17 +277,13 @@ def unreadable(
         start, end = float(edges[run[0][0]]), float(edges[run[-1][0] + 1])
         box = np.median([line.box for line in lines], axis=0)
         drawn = float(np.median([line.even for line in lines])) >= DRAWN
-        sure = (
-            max(line.confidence for line in lines if line.text)
-            if any(line.text for line in lines)
-            else 0.0
-        )
+        sure = any(sure_enough(line.text, line.confidence, least) for line in lines)
         told = any(
             spans.overlap([(start, end)], [one.span]) > 0
             and overlapping(np.array(one.box), box) > 0.2
             for one in known
         )
-        if end - start >= MISSED_S and drawn and sure < least and not told:
+        if end - start >= MISSED_S and drawn and not sure and not told:
             found.append(Unread(start=start, end=end, box=box.tolist()))
     return found
 

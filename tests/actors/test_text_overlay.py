@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -24,11 +26,13 @@ from actors.text_overlay import (
     find_lines,
     read_upright,
     report,
+    unreadable,
 )
 from tests.test_text_lines import stay
 from tiktok_ray.analyzer import Analyzer, Partial
 from tiktok_ray.media import Frames, decode
 from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.text.text_lines import Line
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
 
@@ -206,6 +210,27 @@ def test_what_is_written_and_cannot_be_read_is_told():
     assert partial.output.overlays == []
     count = len(partial.output.unread)
     assert partial.output.headline() == f"text that cannot be read in {count} places"
+
+
+@pytest.mark.parametrize(("text", "confidence"), [("?", 0.93), ("T", 0.84)])
+def test_a_sign_or_a_letter_too_weak_to_tell_is_named_as_unread(text, confidence):
+    detected = [
+        [
+            Line(
+                k / 2,
+                np.array([[0.2, 0.4], [0.8, 0.4], [0.8, 0.5], [0.2, 0.5]]),
+                text,
+                confidence,
+                0.9,
+            )
+        ]
+        for k in range(4)
+    ]
+    frames: Any = SimpleNamespace(times=np.arange(4) / 2, end=2.0)
+    (found,) = unreadable(frames, detected, [], 0.8)
+    assert (found.start, found.end) == (0.0, 2.0)
+    sure = [[replace(line, text="TOP", confidence=0.9) for line in lines] for lines in detected]
+    assert unreadable(frames, sure, [], 0.8) == []
 
 
 def texts(found: Overlays) -> list[str]:

@@ -256,15 +256,20 @@ def cut(box: Floats) -> bool:
     return bool((box[0] < 0.004) != (box[2] > 0.996))
 
 
+def sure_enough(text: str, confidence: float, least: float) -> bool:
+    """Whether a reading holds letters or digits and is sure: one or two of them surer still."""
+    letters = len(plain(text))
+    return letters > 0 and confidence >= (least if letters > 2 else max(least, 0.95))
+
+
 def legible(stay: Stay, least: float) -> bool:
-    """Whether a reading is worth reporting: sure enough, and one or two characters surer still.
+    """Whether a reading is worth reporting: sure enough, and a whole word.
 
     What the picture's edge cuts off is not a word, unless it stands there for a second.
     """
-    letters = len(plain(stay.text))
     if stay.end - stay.start < 1.0 and all(cut(line.box) for line in stay.lines):
         return False
-    return letters > 0 and stay.confidence >= (least if letters > 2 else max(least, 0.95))
+    return sure_enough(stay.text, stay.confidence, least)
 
 
 def refine(stay: Stay, others: Sequence[Stay], frames: Frames, dense: Frames | None) -> Stay:
