@@ -240,7 +240,9 @@ def _named(name: str | None) -> Any:
 def _form_request(form: uploads.Form) -> jobs.Request:
     unknown = set(form.fields) - {"only", "without", "webhook", "keep"}
     if unknown:
-        raise invalid_fields([{"loc": ("form", n[:100]), "msg": "no such field"} for n in sorted(unknown)])
+        raise invalid_fields(
+            [{"loc": ("form", n[:100]), "msg": "no such field"} for n in sorted(unknown)]
+        )
     for name in ("webhook", "keep"):
         if len(form.fields.get(name, [])) > 1:
             raise invalid_fields([{"loc": ("form", name), "msg": "given twice"}])
