@@ -1,13 +1,16 @@
 """Near-duplicates: how many made variants of real clips are found, and which false pairs.
 
-    TIKTOK_RAY_TEST_MEDIA=… python -m benchmarks.duplicates [CLIP…]
+    TIKTOK_RAY_TEST_MEDIA=… python -m benchmarks.duplicates [chosen|other|photographs|CLIP…]
 
 Each clip is changed in each way, and every variant compared with every clip. Clips that show the same
-anyhow (``SAME``) count neither way.
+anyhow (``SAME``) count neither way. ``chosen`` are those on which limits were once chosen, ``other``
+and ``photographs`` (takes of one photograph each, made here) those on which they were not. A clip is
+a file in the folder of media or elsewhere; ``FILE@3-6`` is what lies between those seconds of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -19,6 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.factory._scenes import shot
+from benchmarks.factory._pictures import SCENES
 from benchmarks.sound_mixing import RATE, sound_of
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.serve.duplicates import Match, Print, compare, print_of
@@ -26,31 +31,71 @@ from tiktok_ray.settings import Settings
 
 Picture = NDArray[np.uint8]
 Sound = NDArray[np.float32] | None
-CLIPS = (
-    "grid_bbaf2n.mpg", "grid_swwp2s.mpg", "carphone.mp4", "gesture_woman.mp4", "laptop_desk.mp4",
-    "bigbuckbunny_51.mp4", "bbb_0_30_vp8.webm", "psd_testvideo.mp4", "short_vertical_composite.mp4",
-)  # fmt: skip
-#: The composite was cut from these.
+COMPOSITE = "video/short_vertical_composite.mp4"
+SETS = {
+    "chosen": (
+        "video/grid_bbaf2n.mpg", "video/grid_swwp2s.mpg", "video/carphone.mp4",
+        "video/gesture_woman.mp4", "video/laptop_desk.mp4", "video/bigbuckbunny_51.mp4",
+        "video/bbb_0_30_vp8.webm", "video/psd_testvideo.mp4", COMPOSITE,
+    ),
+    "other": (
+        f"{COMPOSITE}@3-6", f"{COMPOSITE}@14-17", f"{COMPOSITE}@9-14", "video/exo_face_1s.mp4",
+        "odd/rotated180_dog.mp4", "odd/hevc_hdr_nasa.mp4", "odd/pigs.gif",
+        "odd/truncated_half_faststart.mp4", "odd/hevc_10bit_bt2020.mp4", "odd/av1_noaudio.mkv",
+    ),
+    "photographs": tuple(f"photograph:{name}" for name in SCENES),
+}  # fmt: skip
+#: Shots of the composite were cut from these, and two clips are of one film.
 SAME = {
-    frozenset(("short_vertical_composite.mp4", other))
-    for other in ("grid_bbaf2n.mpg", "gesture_woman.mp4")
+    frozenset(pair)
+    for pair in (
+        (COMPOSITE, "video/grid_bbaf2n.mpg"),
+        (COMPOSITE, "video/gesture_woman.mp4"),
+        (COMPOSITE, f"{COMPOSITE}@3-6"),
+        (COMPOSITE, f"{COMPOSITE}@14-17"),
+        (COMPOSITE, f"{COMPOSITE}@9-14"),
+        (f"{COMPOSITE}@9-14", "video/gesture_woman.mp4"),
+        (COMPOSITE, "photograph:bus"),
+    )
 }
 FPS = 25.0
+#: Seconds of a clip that are used, and those of a take of a photograph.
+MOST_S, TAKE_S = 15.0, 4.0
 
 
-def pictures_of(path: Path) -> list[Picture]:
+def source(name: str, folder: Path) -> Path:
+    """The clip of that name as a file; a part of another, or a take, is made in ``folder``."""
+    if name.startswith("photograph:"):
+        one = shot(np.random.default_rng(SCENES.index(name[11:])), name[11:])
+        take = [one.at(k / FPS, (480, 640)) for k in range(int(TAKE_S * FPS))]
+        return write_clip(folder / f"{name[11:]}.mp4", take, fps=FPS)
+    file, _, span = name.partition("@")
+    path = Path(os.environ["TIKTOK_RAY_TEST_MEDIA"]) / file
+    if not span:
+        return path
+    first, last = (float(t) for t in span.split("-"))
+    sound = sound_of(path)[int(first * RATE) : int(last * RATE)]
+    part = pictures_of(path, last)[round(first * FPS) :]
+    made = folder / f"{path.stem}-{span}.mp4"
+    return write_clip(made, part, fps=FPS, audio=sound, audio_rate=RATE, options={"crf": "12"})
+
+
+def pictures_of(path: Path, most_s: float = MOST_S) -> list[Picture]:
     """Pictures at 25 per second, long side at most 640, even sides."""
     import av
 
     found: list[Picture] = []
-    with av.open(str(path)) as container:
+    with av.open(str(path)) as container, contextlib.suppress(av.error.InvalidDataError):
         for frame in container.decode(video=0):
+            t = float(frame.time or 0.0)
+            if len(found) >= most_s * FPS:
+                break
             scale = min(1.0, 640 / max(frame.width, frame.height))
             size = [max(2, int(side * scale) // 2 * 2) for side in (frame.width, frame.height)]
-            t = float(frame.time or 0.0)
             picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-            while len(found) / FPS <= t + 1e-3 and len(found) < 750:
-                found.append(np.asarray(picture, np.uint8))
+            turned = np.rot90(np.asarray(picture, np.uint8), round(frame.rotation / 90))
+            while len(found) / FPS <= t + 1e-3 and len(found) < most_s * FPS:
+                found.append(np.ascontiguousarray(turned))
     return found
 
 
@@ -128,7 +173,7 @@ def variants(path: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     """Each way, and the file made so."""
     pictures = pictures_of(path)
     try:
-        sound: Sound = sound_of(path)
+        sound: Sound = sound_of(path)[: int(len(pictures) / FPS * RATE)]
     except (IndexError, ValueError):
         sound = None
     for number, (way, (change, _, options)) in enumerate(WAYS.items()):
@@ -138,39 +183,67 @@ def variants(path: Path, folder: Path) -> Iterator[tuple[str, Path]]:
         yield way, write_clip(name, made, fps=FPS, audio=heard, audio_rate=RATE, options=coded)
 
 
-def main(names: Sequence[str]) -> int:
-    root, settings = Path(os.environ["TIKTOK_RAY_TEST_MEDIA"]) / "video", Settings()
-    clips = {name: print_of(root / name, settings) for name in names}
+def printed(name: str, settings: Settings) -> dict[str, Print]:
+    """The prints of a clip, under no name, and of its variants."""
+    with tempfile.TemporaryDirectory() as made:
+        path = source(name, Path(made))
+        return {
+            "": print_of(path, settings),
+            **{way: print_of(one, settings) for way, one in variants(path, Path(made))},
+        }
+
+
+def untrue(way: str, known: Print, made: Print, match: Match) -> set[str]:
+    """Named changes that were not made."""
+    true = {"re-encoded", WAYS[way][1]}
+    if "trimmed" in way or known.duration_s > MOST_S + 1:
+        true.add("trimmed")
+    if known.size != made.size:
+        true.add("resized")
+    return set(match.changes) - true
+
+
+def main(arguments: Sequence[str]) -> int:
+    settings = Settings()
+    names = [name for one in arguments for name in SETS.get(one, (one,))]
+    return told({name: printed(name, settings) for name in names})
+
+
+def told(clips: dict[str, dict[str, Print]]) -> int:
+    """Compare every clip with its variants, and each of those with every other clip."""
     false: list[tuple[str, Match]] = []
     compared = 0
     found: Counter[str] = Counter()
     named: Counter[str] = Counter()
-
-    def strangers(name: str, what: str, made: Print) -> None:
-        nonlocal compared
-        for other, known in clips.items():
-            if other == name or frozenset((name, other)) in SAME:
+    wrong: Counter[str] = Counter()
+    for name, prints in clips.items():
+        known = prints[""]
+        for way, made in prints.items():
+            for other, theirs in clips.items():
+                if other == name or frozenset((name, other)) in SAME:
+                    continue
+                compared += 1
+                if match := compare(made, theirs[""], (f"{name}, {way or 'as it is'}", other)):
+                    false.append((match.a, match))
+            if not way:
                 continue
-            compared += 1
-            if match := compare(made, known, (what, other)):
-                false.append((what, match))
-
-    for name, known in clips.items():
-        strangers(name, name, known)
-        with tempfile.TemporaryDirectory() as folder:
-            for way, path in variants(root / name, Path(folder)):
-                made = print_of(path, settings)
-                match = compare(known, made, (name, way))
-                found[way] += match is not None
-                named[way] += match is not None and WAYS[way][1] in match.changes
-                if match is None or WAYS[way][1] not in match.changes:
-                    print(f"  {name}, {way}: {match.changes if match else 'not found'}")
-                strangers(name, f"{name}, {way}", made)
+            mine = compare(known, made, (name, way))
+            right = mine is not None and WAYS[way][1] in mine.changes
+            lies = untrue(way, known, made, mine) if mine else set()
+            found[way] += mine is not None
+            named[way] += right
+            wrong[way] += len(lies)
+            if not right or lies:
+                print(f"  {name}, {way}: {mine.changes if mine else 'not found'}")
     for way in WAYS:
-        print(f"{way:24} found {found[way]} of {len(clips)}, change named {named[way]}")
+        print(
+            f"{way:24} found {found[way]} of {len(clips)}, change named {named[way]},"
+            f" other changes named that were not made {wrong[way]}"
+        )
     total = len(clips) * len(WAYS)
     print(
-        f"found {found.total()} of {total} ({found.total() / total:.1%}), change named {named.total()}"
+        f"found {found.total()} of {total} ({found.total() / total:.1%}),"
+        f" change named {named.total()}, untrue ones {wrong.total()}"
     )
     print(f"false pairs: {len(false)} of {compared}")
     for what, match in false:
@@ -179,4 +252,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or CLIPS))
+    sys.exit(main(sys.argv[1:] or list(SETS)))
