@@ -57,7 +57,7 @@ def write_clip(
                 sound.bit_rate = 192_000
         stamps = iter(times) if times is not None else (k / fps for k in count())
         for picture, t in zip(frames, stamps, strict=False):
-            if video.width != picture.shape[1]:
+            if (video.height, video.width) != picture.shape[:2]:
                 video.height, video.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame = frame.reformat(
