@@ -2,7 +2,9 @@
 
 A picture hash is the sign of low DCT coefficients about their median (Zauner, 2010); each picture
 has those of its crops too. Two videos are one where the hashes of one, whole, mirrored or cropped,
-stay near those of the other along one line of time. The sound print is that of Haitsma and Kalker
+stay near those of the other along one line of time; of many crops one is a little like any still
+head, so that a crop counts only where fine detail of the pictures agrees too (normalised
+cross-correlation of what a blur takes away). The sound print is that of Haitsma and Kalker
 (2002): it says whether the sound is the same there. One sound alone makes no duplicate.
 """
 
@@ -42,13 +44,21 @@ NEAR, SHARE, COVERED = 14, 0.8, 0.4
 LEAST, SURE = 4, 6.0
 #: Mean distance at which whole pictures are so alike that nothing else is tried.
 SURELY = 4.0
-#: Mean distance up to which a crop counts: of many crops, one is a little like any still head.
-CROPPED = 7.5
+#: Bits in which a crop differs at most, how many crops are looked at closely, the correlation from
+#: which one counts, and by how much it must be more alike than the whole picture.
+CROP_NEAR, CLOSELY, AGREES, RATHER = 18, 6, 0.7, 0.05
+#: Side at which they are looked at, its share that the blur spans, sizes about that of the crop,
+#: and how many pictures.
+FINE, BLUR, ZOOMS, LOOKS = 96, 0.125, (0.88, 0.94, 1.0, 1.06, 1.12), 5
 #: Standard deviation of the luma below which a picture is too plain to tell anything.
 PLAIN = 8.0
 SPEEDS = (1.0, 0.5, 0.6, 0.667, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25, 1.333, 1.5, 1.75, 2.0)  # fmt: skip
+#: Seconds by which lengths differ that are the same.
+LENGTH_S = 0.15
 #: Mean bits by which another speed must fit better than the unchanged one.
 BETTER = 0.4
+#: The same where lengths do not say so too, and by which a line may be farther whose lengths fit.
+CLEARLY, RIVALS = 3.0, 1.0
 #: Sound: samples of a window and a step at 16 kHz, its bands in Hz, seconds that must be heard in
 #: both, and the share of bits in which one sound differs at most.
 WINDOW, HOP, LOWEST, HIGHEST, BANDS = 4096, 512, 300.0, 3000.0, 33
@@ -244,29 +254,72 @@ def compare(a: Print, b: Print, names: tuple[str, str] = ("a", "b")) -> Match | 
     """How two videos are the same, or None where they are not, or too plain to tell."""
     swapped = len(a.hashes) > len(b.hashes)
     short, long = (b, a) if swapped else (a, b)
-    best: tuple[_View, _Line] | None = None
-    for view, one, other in _views(short, long):
-        line = _line(one, other, short.telling, long.telling)
-        if line and (best is None or line.mean < best[1].mean - _bonus(best[0])):
-            best = view, line
-        if best is not None and best[1].mean <= SURELY and best[0].cropped is None:
-            break
+    best = _best(short, long)
     if best is None:
         return None
     view, line = best
-    if view.cropped and line.mean > CROPPED:
-        return None
     sound = _sound(short, long, line)
     if line.unsure and sound == "different":
         sound = "not compared"
-    if sound == "different" and line.mean > SURE:
+    if sound == "different" and line.mean > SURE and not view.cropped:
         return None
     return _match(a, b, names, swapped, view, line, sound)
 
 
-def _bonus(view: _View) -> float:
-    """Bits by which any other view must fit better than the one taken before."""
-    return 1.0 if view.cropped is None else 0.0
+def _best(short: Print, long: Print) -> tuple[_View, _Line] | None:
+    """How the two are most alike: whole, unless a crop agrees better in its detail."""
+    whole: tuple[_View, _Line] | None = None
+    crops: list[tuple[_View, _Line]] = []
+    for view, one, other in _views(short, long):
+        line = _line(one, other, short, long, CROP_NEAR if view.cropped else NEAR)
+        if line is None:
+            continue
+        if view.cropped:
+            crops.append((view, line))
+        elif whole is None or line.mean < whole[1].mean - 1.0:
+            whole = view, line
+            if line.mean <= SURELY:
+                return whole
+    least = AGREES
+    if whole is not None:
+        least = max(least, _agreement(short, long, *whole) + RATHER)
+    crops.sort(key=lambda found: found[1].mean)
+    alike = [(_agreement(short, long, *found), found) for found in crops[:CLOSELY]]
+    agreement, crop = max(alike, key=lambda one: one[0], default=(0.0, None))
+    return crop if agreement >= least else whole
+
+
+def _agreement(short: Print, long: Print, view: _View, line: _Line) -> float:
+    """Correlation of the detail of what is cropped with the like place of the other, -1..1."""
+    import cv2
+
+    i, j = _pairs(line, len(long.small))
+    inner, outer = short.small[i], long.small[j]
+    if view.cropped == "long":
+        inner, outer = outer, inner
+    if view.mirrored:
+        inner = inner[:, :, ::-1]
+    _, _, w, h = CROPS[view.crop] if view.cropped else CROPS[0]
+    found = []
+    for k in np.unique(np.linspace(0, len(i) - 1, LOOKS).astype(int)):
+        large = _detail(outer[k], (FINE, FINE))
+        sizes = {
+            (min(FINE, round(w * FINE * zoom)), min(FINE, round(h * FINE * zoom))) for zoom in ZOOMS
+        }
+        fits = (
+            cv2.matchTemplate(large, _detail(inner[k], size), cv2.TM_CCOEFF_NORMED).max()
+            for size in sizes
+        )
+        found.append(float(max(fits)))
+    return float(np.median(found))
+
+
+def _detail(small: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A picture of that width and height without what is coarse in it."""
+    import cv2
+
+    made = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(made - cv2.GaussianBlur(made, (0, 0), FINE * BLUR), np.float32)
 
 
 def _views(short: Print, long: Print) -> Iterator[tuple[_View, Words, Words]]:
@@ -282,41 +335,56 @@ def _views(short: Print, long: Print) -> Iterator[tuple[_View, Words, Words]]:
             yield _View("short", crop, mirrored), whole_short, long.hashes[:, crop]
 
 
-def _line(
-    one: Words, other: Words, telling: NDArray[np.bool_], tells: NDArray[np.bool_]
-) -> _Line | None:
+def _line(one: Words, other: Words, short: Print, long: Print, most: int) -> _Line | None:
     """The line of time along which hashes stay nearest, if they are near enough."""
     distance = np.bitwise_count(one[:, None] ^ other[None, :]).astype(np.int16)
-    both = telling[:, None] & tells[None, :]
-    near = (distance <= NEAR) & both
-    told = int(telling.sum())
-    least = max(LEAST, round(COVERED * min(told, int(tells.sum()))))
+    both = short.telling[:, None] & long.telling[None, :]
+    near = (distance <= most) & both
+    least = max(LEAST, round(COVERED * min(short.telling.sum(), long.telling.sum())))
     if near.any(axis=1).sum() < least:
         return None
     found: list[_Line] = []
+    rows, columns = np.nonzero(near)
     for speed in SPEEDS:
         steps = np.round(np.arange(len(one)) * speed).astype(int)
-        for offset in range(-int(steps[-1]), len(other)):
-            line = _along(distance, both, steps, offset, speed, least)
+        met = np.bincount(columns - steps[rows] + steps[-1])  # by offset
+        for offset in (int(k) - int(steps[-1]) for k in np.flatnonzero(met >= least)):
+            line = _along(distance, both, steps, offset, speed, least, most)
             if line is not None:
                 found.append(line)
     if not found:
         return None
     longest = max(line.last - line.first for line in found)
     found = [line for line in found if line.last - line.first >= 0.8 * longest]
+    return _likeliest(found, short.duration_s, long.duration_s)
+
+
+def _likeliest(found: list[_Line], short_s: float, long_s: float) -> _Line:
+    """The nearest line; a changed speed only where the unchanged one is clearly farther."""
     best = min(found, key=lambda line: line.mean)
-    even = [line for line in found if line.speed == 1.0]
-    if even and (same := min(even, key=lambda line: line.mean)).mean <= best.mean + BETTER:
-        lengths = len(one), len(other)
-        as_well = (line for line in found if line.mean <= same.mean + BETTER)
-        unsure = not _fits(same, *lengths) and any(_fits(line, *lengths) for line in as_well)
-        return same._replace(unsure=unsure)
-    return best
+    fitting = [line for line in found if _fits(line, short_s, long_s)]
+    even = min((line for line in found if line.speed == 1.0), key=lambda x: x.mean, default=None)
+    fit = min(fitting, key=lambda line: line.mean, default=None)
+    if fit is not None and fit.mean <= best.mean + RIVALS:
+        best = fit
+    if even is None or best.speed == 1.0 and even.mean <= best.mean:
+        return best if even is None else even._replace(unsure=_rivals(even, found, short_s, long_s))
+    if _fits(even, short_s, long_s):
+        return even if even.mean <= best.mean + CLEARLY else best
+    if even.mean > best.mean + (BETTER if best is fit else CLEARLY):
+        return best
+    return even._replace(unsure=True)
 
 
-def _fits(line: _Line, short: int, long: int) -> bool:
+def _rivals(even: _Line, found: list[_Line], short_s: float, long_s: float) -> bool:
+    """Whether lengths fit at another speed that is about as near, and not at the unchanged one."""
+    near = [line for line in found if line.mean <= even.mean + BETTER]
+    return not _fits(even, short_s, long_s) and any(_fits(x, short_s, long_s) for x in near)
+
+
+def _fits(line: _Line, short_s: float, long_s: float) -> bool:
     """Whether both are of one length at that speed."""
-    return abs(short * line.speed - long) <= 1
+    return abs(short_s * line.speed - long_s) <= max(LENGTH_S, 0.02 * long_s)
 
 
 def _along(
@@ -326,6 +394,7 @@ def _along(
     offset: int,
     speed: float,
     least: int,
+    most: int,
 ) -> _Line | None:
     at = steps + offset
     inside = np.flatnonzero((at >= 0) & (at < distance.shape[1]))
@@ -335,7 +404,7 @@ def _along(
     if len(inside) < least:
         return None
     bits = distance[inside, at[inside]]
-    matched = bits <= NEAR
+    matched = bits <= most
     share = float(matched.mean())
     if share < SHARE or matched.sum() < least:
         return None
@@ -422,12 +491,17 @@ def _changes(
         yield "sound changed"
 
 
-def _overlaid(short: Print, long: Print, line: _Line, mirrored: bool) -> bool:
-    """Whether a small part of the picture differs much throughout, while the rest agrees."""
+def _pairs(line: _Line, long: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Pictures of the shorter, and those of the longer (of so many) that they lie at."""
     i = np.arange(line.first, line.last + 1)
     j = np.round(i * line.speed).astype(int) + line.offset
-    kept = (j >= 0) & (j < len(long.small))
-    i, j = i[kept], j[kept]
+    kept = (j >= 0) & (j < long)
+    return i[kept], j[kept]
+
+
+def _overlaid(short: Print, long: Print, line: _Line, mirrored: bool) -> bool:
+    """Whether a small part of the picture differs much throughout, while the rest agrees."""
+    i, j = _pairs(line, len(long.small))
     one, other = short.small[i].astype(float), long.small[j].astype(float)
     if mirrored:
         one = one[:, :, ::-1]
