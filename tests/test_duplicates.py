@@ -1,5 +1,6 @@
 """Near-duplicates: changed copies of a clip are found with what was changed; strangers are not."""
 
+import itertools
 import json
 import shutil
 
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests import viewer_reports
 from tests.test_serve import is_problem, served
+from tiktok_ray.batch.dataset import Dataset, Destination
 from tiktok_ray.cli import app
 from tiktok_ray.media.writer import write_clip
-from tiktok_ray.serve.duplicates import among, compare, of_files, print_of, read_print, sound_print
+from tiktok_ray.serve.duplicates import (
+    among, compare, of_files, print_of, read_print, sha256_of, sound_print,
+)  # fmt: skip
 
 FPS, SIZE = 20.0, (180, 240)
 
@@ -146,6 +151,65 @@ def test_the_command_compares_files_and_names_what_is_none(folder, original, set
     [match] = json.loads(told.stdout)["matches"]
     assert match["same_file"] is False
     assert CliRunner().invoke(app, ["duplicates", str(folder / "no.mp4")], env=env).exit_code == 2
+
+
+def test_videos_of_a_dataset_are_compared_as_far_as_they_are_there(
+    folder, original, settings, tmp_path
+):
+    where, report = tmp_path / "made", viewer_reports.report()
+    dataset = Dataset(Destination(where))
+    dataset.open()
+    copy = write_clip(tmp_path / "copy.mp4", CHANGES["mirrored"](scene(1)), fps=FPS)
+    other = write_clip(tmp_path / "other.mp4", scene(8), fps=FPS)
+    replaced = shutil.copy(other, tmp_path / "replaced.mp4")
+    for name, path in (("a", original), ("b", copy), ("c", other), ("d", replaced)):
+        video = {"id": name, "source": str(path), "sha256": sha256_of(path)}
+        made = {"video": {**report["video"], **video}, "run": {**report["run"], "item": name}}
+        dataset.add(report | made)
+    dataset.flush()
+    write_clip(replaced, scene(1), fps=FPS)
+    env = {"TIKTOK_RAY_HOME": str(settings.home)}
+
+    def asked(*words):
+        return CliRunner().invoke(app, ["duplicates", *words], env=env)
+
+    told = json.loads(asked("--dataset", str(where), "--json").stdout)
+    [match] = told["matches"]
+    assert {match["a"], match["b"]} == {"a", "b"}
+    assert "mirrored" in match["changes"]
+    assert (told["compared"], list(told["not_compared"])) == (3, ["d"])
+    kept = {path.stem for path in (where / "prints").iterdir()}
+    assert kept == {sha256_of(path) for path in (original, copy, other)}
+    assert asked("--dataset", str(where)).stdout == "a and b: re-encoded, mirrored, sound changed\n"
+    assert asked("--dataset", str(where), str(copy)).exit_code == 2
+    refused = asked("--dataset", str(tmp_path / "none"))
+    assert refused.exit_code == 2
+    assert "no dataset" in refused.stderr
+
+
+def head(seed):
+    """A bright oval before a plain wall, with features of its own: coarsely like any other."""
+    rng = np.random.default_rng(seed)
+    made = np.full((*SIZE, 3), (70, 140, 190), np.uint8)
+    cv2.ellipse(made, (120, 100), (42, 56), 0, 0, 360, (200, 160, 130), -1)
+    cv2.ellipse(made, (120, 190), (80, 40), 0, 0, 360, (40, 40, 60), -1)
+    for _ in range(30):
+        x, y = rng.normal(120, 22), rng.normal(100, 28)
+        shade = [int(v) for v in rng.uniform(0, 255, 3)]
+        cv2.circle(made, (int(x), int(y)), int(rng.integers(3, 9)), shade, -1)
+    return cv2.GaussianBlur(made, (0, 0), 1.0)
+
+
+def test_heads_before_one_wall_are_no_crops_of_each_other(folder, settings):
+    def still(name, picture):
+        return print_of(write_clip(folder / f"{name}.mp4", [picture] * 60, fps=FPS), settings)
+
+    heads = [head(seed) for seed in range(4)]
+    prints = [still(f"head{k}", picture) for k, picture in enumerate(heads)]
+    near = still("near", cv2.resize(heads[0][20:160, 40:220], SIZE[::-1]))
+    assert compare(prints[0], near).cropped == "b"
+    for one, two in itertools.combinations([*prints[1:], near], 2):
+        assert compare(one, two) is None
 
 
 async def test_results_of_the_service_are_compared(folder, original, settings):

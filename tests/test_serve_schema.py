@@ -54,6 +54,7 @@ OPERATIONS = (
     "GET /results/{id}.txt",
     "GET /results/{id}.words.json",
     "GET /results/{id}/export",
+    "GET /results/{id}/duplicates",
     "GET /results/{id}.html",
     "GET /results/{id}/probe",
     "GET /results/{id}/video",

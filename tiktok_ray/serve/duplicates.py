@@ -46,7 +46,9 @@ LEAST, SURE = 4, 6.0
 SURELY = 4.0
 #: Bits in which a crop differs at most, how many crops are looked at closely, the correlation from
 #: which one counts, and by how much it must be more alike than the whole picture.
-CROP_NEAR, CLOSELY, AGREES, RATHER = 18, 6, 0.7, 0.05
+CROP_NEAR, CLOSELY, AGREES, RATHER = 18, 6, 0.8, 0.05
+#: Correlation that whole pictures need whose hashes alone are not sure; captions take some of it.
+ALIKE = 0.55
 #: Side at which they are looked at, its share that the blur spans, sizes about that of the crop,
 #: and how many pictures.
 FINE, BLUR, ZOOMS, LOOKS = 96, 0.125, (0.88, 0.94, 1.0, 1.06, 1.12), 5
@@ -282,7 +284,10 @@ def _best(short: Print, long: Print) -> tuple[_View, _Line] | None:
                 return whole
     least = AGREES
     if whole is not None:
-        least = max(least, _agreement(short, long, *whole) + RATHER)
+        agreement = _agreement(short, long, *whole)
+        least = max(least, agreement + RATHER)
+        if whole[1].mean > SURE and agreement < ALIKE:
+            whole = None
     crops.sort(key=lambda found: found[1].mean)
     alike = [(_agreement(short, long, *found), found) for found in crops[:CLOSELY]]
     agreement, crop = max(alike, key=lambda one: one[0], default=(0.0, None))
