@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.factory._scenes import shot
 from benchmarks.factory._pictures import SCENES
+from benchmarks.factory._scenes import shot
 from benchmarks.sound_mixing import RATE, sound_of
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.serve.duplicates import Match, Print, compare, print_of

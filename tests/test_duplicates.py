@@ -15,7 +15,13 @@ from tiktok_ray.batch.dataset import Dataset, Destination
 from tiktok_ray.cli import app
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.serve.duplicates import (
-    among, compare, of_files, print_of, read_print, sha256_of, sound_print,
+    among,
+    compare,
+    of_files,
+    print_of,
+    read_print,
+    sha256_of,
+    sound_print,
 )  # fmt: skip
 
 FPS, SIZE = 20.0, (180, 240)

@@ -372,8 +372,10 @@ def _likeliest(found: list[_Line], short_s: float, long_s: float) -> _Line:
     fit = min(fitting, key=lambda line: line.mean, default=None)
     if fit is not None and fit.mean <= best.mean + RIVALS:
         best = fit
-    if even is None or best.speed == 1.0 and even.mean <= best.mean:
-        return best if even is None else even._replace(unsure=_rivals(even, found, short_s, long_s))
+    if even is None or (best.speed == 1.0 and even.mean <= best.mean):
+        if even is None:
+            return best
+        return even._replace(unsure=_rivals(even, found, short_s, long_s))
     if _fits(even, short_s, long_s):
         return even if even.mean <= best.mean + CLEARLY else best
     if even.mean > best.mean + (BETTER if best is fit else CLEARLY):
