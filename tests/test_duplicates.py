@@ -159,9 +159,7 @@ def test_the_command_compares_files_and_names_what_is_none(folder, original, set
     assert CliRunner().invoke(app, ["duplicates", str(folder / "no.mp4")], env=env).exit_code == 2
 
 
-def test_videos_of_a_dataset_are_compared_as_far_as_they_are_there(
-    folder, original, settings, tmp_path
-):
+def test_videos_of_a_dataset_are_compared_as_far_as_they_are_there(original, settings, tmp_path):
     where, report = tmp_path / "made", viewer_reports.report()
     dataset = Dataset(Destination(where))
     dataset.open()
@@ -197,10 +195,12 @@ def head(seed):
     """A bright oval before a plain wall, with features of its own: coarsely like any other."""
     rng = np.random.default_rng(seed)
     made = np.full((*SIZE, 3), (70, 140, 190), np.uint8)
-    cv2.ellipse(made, (120, 100), (42, 56), 0, 0, 360, (200, 160, 130), -1)
-    cv2.ellipse(made, (120, 190), (80, 40), 0, 0, 360, (40, 40, 60), -1)
+    at = int(rng.integers(100, 140)), 100
+    wide, high = (int(v) for v in rng.integers(34, 62, 2))
+    cv2.ellipse(made, at, (wide, high), 0, 0, 360, (200, 160, 130), -1)
+    cv2.ellipse(made, (at[0], 190), (2 * wide, 40), 0, 0, 360, (40, 40, 60), -1)
     for _ in range(30):
-        x, y = rng.normal(120, 22), rng.normal(100, 28)
+        x, y = rng.normal(at[0], 22), rng.normal(100, 28)
         shade = [int(v) for v in rng.uniform(0, 255, 3)]
         cv2.circle(made, (int(x), int(y)), int(rng.integers(3, 9)), shade, -1)
     return cv2.GaussianBlur(made, (0, 0), 1.0)
