@@ -200,7 +200,7 @@ def untrue(way: str, known: Print, made: Print, match: Match) -> set[str]:
         true.add("trimmed")
     if known.size != made.size:
         true.add("resized")
-    return set(match.changes) - true
+    return {change for change in match.changes if change not in true}
 
 
 def main(arguments: Sequence[str]) -> int:
