@@ -165,7 +165,8 @@ def test_videos_of_a_dataset_are_compared_as_far_as_they_are_there(original, set
     dataset.open()
     copy = write_clip(tmp_path / "copy.mp4", CHANGES["mirrored"](scene(1)), fps=FPS)
     other = write_clip(tmp_path / "other.mp4", scene(8), fps=FPS)
-    replaced = shutil.copy(other, tmp_path / "replaced.mp4")
+    replaced = tmp_path / "replaced.mp4"
+    shutil.copy(other, replaced)
     for name, path in (("a", original), ("b", copy), ("c", other), ("d", replaced)):
         video = {"id": name, "source": str(path), "sha256": sha256_of(path)}
         made = {"video": {**report["video"], **video}, "run": {**report["run"], "item": name}}

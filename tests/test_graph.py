@@ -127,5 +127,5 @@ def test_options_are_of_analyzers_that_there_are_and_take_them():
     graph.check_options({"plain": {"how": "skip"}})
     with pytest.raises(GraphError, match="did you mean plain"):
         graph.check_options({"plan": {"how": "skip"}})
-    with pytest.raises(GraphError, match="options of plain do not fit: hwo"):
+    with pytest.raises(GraphError, match="invalid options of plain: hwo"):
         graph.check_options({"plain": {"hwo": "skip"}})

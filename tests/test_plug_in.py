@@ -128,7 +128,7 @@ class CutAnalysis(Analyzer):
     ("entry", "words"),
     [
         (Entry("new", ImportError("no module x")), "new .* cannot be imported: .*no module x"),
-        (Entry("new", dict), "new .* is no analyzer"),
+        (Entry("new", dict), "new .* is not an analyzer"),
         (Entry("new", CutAnalysis), "one name"),
         (Entry("cut_analysis", CutAnalysis), "there is an analyzer cut_analysis already"),
     ],
