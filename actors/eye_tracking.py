@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from actors.age_estimation import Faces
@@ -31,6 +32,8 @@ from tiktok_ray.methods.vision.faces import Array, Landmarker, Picture, face_lan
 from tiktok_ray.methods.vision.sampling import holds, unchanged
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured, setting
 from tiktok_ray.weights import Asset
+
+Gray = NDArray[np.uint8]
 
 LEAST_PX = 32
 #: Mean change of luma in a cell of 16 x 16 pixels from which on a face is read again: far less
@@ -312,7 +315,7 @@ def read(dense: Frames, find: Landmarker, seats: Sequence[Seat]) -> list[list[Re
     A face that does not differ from when it was last read is not read again.
     """
     readings: list[list[Reading]] = [[] for _ in seats]
-    last: dict[int, tuple[Picture, Reading | None]] = {}
+    last: dict[int, tuple[Gray, Reading | None]] = {}
     size = np.array([dense.width, dense.height])
     for i, t in enumerate(dense.times):
         boxes = {k: seat.at(t) for k, seat in enumerate(seats) if seat.holds(t)}
@@ -322,26 +325,29 @@ def read(dense: Frames, find: Landmarker, seats: Sequence[Seat]) -> list[list[Re
         for k in ranked:
             assert picture is not None
             patch, inside = cut_out(picture, boxes[k] * np.tile(size, 2))
+            gray = luma(patch)
             shown, reading = last.get(k, (None, None))
-            if shown is not None and same_face(shown, patch):
+            if shown is not None and same_face(shown, gray):
                 reading = reading and reading._replace(time=float(t))
             else:
                 face = matching(find(patch), inside)
                 reading = measure(float(t), face) if face else None
-                last[k] = (patch, reading)
+                last[k] = (gray, reading)
             if reading and abs(reading.head[0]) <= MOST_YAW:
                 readings[k].append(reading)
     return readings
 
 
-def same_face(before: Picture, now: Picture) -> bool:
-    """Whether two cut out pictures of a face show no difference worth another reading."""
+def luma(picture: Picture) -> Gray:
+    """The luma of an RGB picture, uint8 [h, w]."""
     import cv2
 
-    if before.shape != now.shape:
-        return False
-    a, b = (np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.uint8) for p in (before, now))
-    return unchanged(a, b, FACE_DIFFERS)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def same_face(before: Gray, now: Gray) -> bool:
+    """Whether the luma of two cut out faces shows no difference worth another reading."""
+    return before.shape == now.shape and unchanged(before, now, FACE_DIFFERS)
 
 
 def rate(count: int, seconds: float) -> float | None:

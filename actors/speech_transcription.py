@@ -62,7 +62,7 @@ NO_VOICES = "the package resemblyzer, which holds the model of voices, is not in
 #: What is named as missing where there are several voices.
 NO_OVERLAP = (
     "where two voices speak at once one of them is told: no model of overlapping speech can be had,"
-    " and what was tried without one was wrong more often than right, see docs/speech.md"
+    " and what was tried without one was wrong too often, see docs/speech.md"
 )
 
 

@@ -247,7 +247,8 @@ class TextOverlay(Analyzer):
 #: What may be done about text that was found and not read.
 UNREADABLE = (
     "this reader cannot read: of a script it does not know, or too small. It knows Latin, Chinese"
-    " and Japanese best, Greek and Hebrew neither reader; for others: --set text_overlay.reader=easyocr and"
+    " and Japanese best; neither reader knows Greek or Hebrew; for others:"
+    " --set text_overlay.reader=easyocr and"
     " text_overlay.languages (ar, ru, ko and so on), with `tiktok-ray models pull text_overlay`"
 )
 #: How long text must stand to be missed, and how much places, and boxes of one text, overlap.

@@ -13,6 +13,7 @@ from tests import viewer_reports
 from tests.test_serve import is_problem, served
 from tiktok_ray.batch.dataset import Dataset, Destination
 from tiktok_ray.cli import app
+from tiktok_ray.files import sha256_of
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.serve.duplicates import (
     among,
@@ -20,7 +21,6 @@ from tiktok_ray.serve.duplicates import (
     of_files,
     print_of,
     read_print,
-    sha256_of,
     sound_print,
 )  # fmt: skip
 

@@ -48,6 +48,7 @@ from tiktok_ray.ops import service_commands
 from tiktok_ray.report import VideoReport
 from tiktok_ray.reporting.files import CannotWrite, Written, check_folder, file_name, write_report
 from tiktok_ray.serve import search_index
+from tiktok_ray.serve.service_home import RESULTS
 from tiktok_ray.serve.store import reports
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import Weights
@@ -587,7 +588,7 @@ def search(
     """Find words in all results of the service, or of a dataset: said, written, seen, heard, with
     time."""
     with explained():
-        folder, listed = open_settings().home / "results", reports
+        folder, listed = open_settings().home / RESULTS, reports
         if dataset is not None:
             folder, listed = dataset_folder(dataset), search_index.dataset_reports
         query = " ".join(words)
@@ -634,7 +635,7 @@ def duplicates(
         for path in videos or ():
             if not path.exists():
                 raise typer.BadParameter(f"there is no {path}")
-        results = settings.home / "results"
+        results = settings.home / RESULTS
         if videos:
             wanted = same.of_files(videos)
         elif dataset is not None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from tiktok_ray.media.headers import top_boxes
+
 #: How much of a file's end is searched: the longest page of Ogg, and packet of a program stream.
 TAIL_BYTES = 128 * 1024
 HEAD_BYTES = 64 * 1024
@@ -71,19 +73,10 @@ def _asf(file: BinaryIO, size: int) -> bool | None:
 
 def _boxes(file: BinaryIO, size: int) -> bool | None:
     """MP4: boxes that end with the file; `mfra`, an index of fragments, is the last of all."""
-    at, last = 0, b""
-    while at + 8 <= size:
-        file.seek(at)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if length < 8:
-            return None
-        last, at = head[4:8], at + length
-    if at > size:
+    last, _, end = max(top_boxes(file), key=lambda box: box[2], default=(b"", 0, 0))
+    if end > size:
         return False
-    return True if last == b"mfra" else None
+    return True if last == b"mfra" and end + 8 > size else None
 
 
 JUDGES: Mapping[str, Callable[[BinaryIO, int], bool | None]] = {

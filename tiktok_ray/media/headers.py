@@ -128,18 +128,31 @@ def _aperture(box: bytes) -> tuple[float, float, float, float] | None:
     return width, height, x, y
 
 
-def _moov(file: BinaryIO) -> bytes:
-    """The body of the first `moov` box; empty if there is none."""
-    while len(head := file.read(16)) >= 8:
+def top_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Each box of an MP4 file: its kind, and where its body begins and ends. The last may end
+    beyond the file; boxes end at the first that says no valid length.
+    """
+    at = 0
+    while True:
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return
         size, used = int.from_bytes(head[:4], "big"), 8
         if size == 1 and len(head) == 16:
             size, used = int.from_bytes(head[8:], "big"), 16
         if size < used:
-            return b""
-        file.seek(used - len(head), 1)
-        if head[4:8] == b"moov":
-            return file.read(min(size - used, HEADER_BYTES))
-        file.seek(size - used, 1)
+            return
+        yield head[4:8], at + used, at + size
+        at += size
+
+
+def _moov(file: BinaryIO) -> bytes:
+    """The body of the first `moov` box; empty if there is none."""
+    for kind, begin, end in top_boxes(file):
+        if kind == b"moov":
+            file.seek(begin)
+            return file.read(min(end - begin, HEADER_BYTES))
     return b""
 
 

@@ -597,9 +597,8 @@ class Engine:
 
 def _settled(sections: Mapping[str, Section]) -> Mapping[str, Section]:
     """The sections as they are told; as they are, when that fails."""
-    from actors.cross_analyzer_intelligence.agreement import (
-        settled,  # imports the types of all analyzers
-    )
+    # Here, since it imports the types of all analyzers.
+    from actors.cross_analyzer_intelligence.agreement import settled
 
     try:
         return settled(sections)

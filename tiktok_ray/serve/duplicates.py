@@ -10,7 +10,6 @@ cross-correlation of what a blur takes away). The sound print is that of Haitsma
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import shutil
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiktok_ray.files import replacing
+from tiktok_ray.files import replacing, sha256_of
 from tiktok_ray.media import Frames, InputError, decode
 from tiktok_ray.media.probing import answer_with, read_apart
 from tiktok_ray.report import said
@@ -161,11 +160,6 @@ def print_of(path: Path, settings: Settings) -> Print:
         sound=sound,
         heard=heard,
     )
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _without_bars(grays: NDArray[np.uint8]) -> NDArray[np.uint8]:
