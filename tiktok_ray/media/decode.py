@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from tiktok_ray.media.clock import AHEAD_S, Clock, Schedule, schedule
 from tiktok_ray.media.container import (
     NO_NUMBERS,
     UNDECODED,
-    Contents,
     Demuxed,
     codec_of,
     contents,
@@ -82,21 +81,12 @@ def _typed(path: Path) -> Iterator[None]:
         ) from error
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a file before it is decoded."""
-
-    contents: Contents
-    video: Video
-    pixel_format: str
-
-
-def facts(path: Path, settings: Settings) -> Facts:
+def facts(path: Path, settings: Settings) -> decord.Facts:
     """As ``probe``, with what it was concluded from."""
     with _typed(path):
         one = _Pass(path, (), settings, None)
         frame = one.first()
-        return Facts(one.contents, one.facts(), frame.format.name)
+        return decord.Facts(one.contents, one.facts(), frame.format.name)
 
 
 def decord_objections(path: Path, settings: Settings) -> list[str]:

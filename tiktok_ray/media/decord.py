@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.media.container import opened
-from tiktok_ray.media.facts import InputError
+from tiktok_ray.media.container import Contents, opened
+from tiktok_ray.media.facts import InputError, Video
 from tiktok_ray.settings import Settings
 
-if TYPE_CHECKING:
-    from tiktok_ray.media.decode import Facts
-
 Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a file before it is decoded."""
+
+    contents: Contents
+    video: Video
+    pixel_format: str
 
 
 def objections(film: Facts, path: Path, settings: Settings) -> list[str]:
