@@ -220,11 +220,11 @@ class AgeEstimation(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Faces | Partial:
         """Detect, follow, then estimate on the best detections of each track.
 
-        Partial without a recognition model. Raises ``Skip`` when biometrics are switched off, or
+        Partial without a recognition model. Raises ``Skip`` when biometrics are disabled, or
         when there is no face.
         """
         if not self.options.enabled:
-            raise Skip("biometrics are switched off")
+            raise Skip("biometrics are disabled")
         breaks = cut_analysis.times if cut_analysis else []
         picked = pick(dense.times, breaks, STEP_S)
         times = [float(dense.times[i]) for i in picked]

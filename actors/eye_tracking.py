@@ -227,11 +227,11 @@ class EyeTracking(Analyzer):
     ) -> Eyes:
         """Read every face in every picture, each cut out of the picture first.
 
-        Raises ``Skip`` when biometrics are switched off, when there is no face, and when no face
+        Raises ``Skip`` when biometrics are disabled, when there is no face, and when no face
         shows its eyes.
         """
         if not self.options.enabled:
-            raise Skip("biometrics are switched off")
+            raise Skip("biometrics are disabled")
         breaks = cut_analysis.times if cut_analysis else []
         with self.landmarker() as find:
             if age_estimation:

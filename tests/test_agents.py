@@ -338,14 +338,14 @@ def test_a_pack_tells_what_it_leaves_out():
     for most in (500, 2000, 20_000):
         short = packed(report, most)
         assert len(short) <= most
-        assert "\nLeft out for length: " in short
+        assert "\nOmitted for length: " in short
     assert packed(report, len(whole)) == whole
 
 
 def test_a_pack_names_what_was_not_measured():
     pack = packed(viewer_reports.every_status(), 4000)
     assert "body_pose: failed, ValueError: no such file" in pack
-    assert "speech_transcription, words: weights not on this machine" in pack
+    assert "speech_transcription, words: weights not installed" in pack
     assert "color_analysis: skipped" not in pack  # nobody asked for it
 
 

@@ -355,10 +355,10 @@ def test_words_that_were_never_read_are_no_empty_file():
     unread = odd(
         {"speech": [{"start": 0.0, "end": 2.0}]},
         status="partial",
-        missing=[{"part": "words", "reason": "weights not on this machine"}],
+        missing=[{"part": "words", "reason": "weights not installed"}],
     )
     for format in ("srt", "vtt", "txt", "json"):
-        with pytest.raises(LookupError, match="no words: weights not on this machine"):
+        with pytest.raises(LookupError, match="no words: weights not installed"):
             file_of(unread, format)
     silent = {"speech_transcription": {"status": "skipped", "reason": "nobody speaks"}}
     with pytest.raises(LookupError, match="skipped: nobody speaks"):

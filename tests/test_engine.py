@@ -351,7 +351,7 @@ async def test_biometrics_off_neither_starts_nor_loads_what_needs_them(clip, set
     engine.workers.start = noted
     report = await engine.analyze(Source(clip, "clip.mp4"))
     section = report.analyzers["likeness"]
-    assert (section.status, section.reason) == ("skipped", "biometrics are switched off")
+    assert (section.status, section.reason) == ("skipped", "biometrics are disabled")
     assert report.analyzers["plain"].status == "ok"
     assert started == ["plain"]
     assert "likeness" not in report.run.load_s
@@ -365,7 +365,7 @@ def test_those_that_look_at_faces_are_biometric(settings):
     made = plan(ANALYZERS, settings.model_copy(update={"biometrics": False}), cards=())
     assert set(made.switched_off) == {"age_estimation", "eye_tracking"}
     assert not set(made.switched_off) & {*made.assignments, *made.unavailable}
-    assert made.why_not("eye_tracking") == "biometrics are switched off"
+    assert made.why_not("eye_tracking") == "biometrics are disabled"
 
 
 class Broken(fakes.Plain):

@@ -612,11 +612,11 @@ def test_the_token_is_shown_to_the_service_and_to_nobody_else(service, run, monk
     ("change", "code", "check"),
     [
         ({}, 0, None),
-        ({"reasons": ["body_pose: weights not here"], "fleet": {"planned": 1, "loaded": [], "unavailable": ["body_pose"]}}, 0, None),
+        ({"reasons": ["body_pose: weights not installed"], "fleet": {"planned": 1, "loaded": [], "unavailable": ["body_pose"]}}, 0, None),
         ({"reasons": ["body_pose could not be loaded: too slow"]}, 1, "trouble"),
         ({"ready": False}, 5, "service"),
         ({"ready": False, "since": 4e9}, 0, None),
-        ({"disk": {"free_gib": 0.2, "results": 0, "results_bytes": 0}, "reasons": ["only 0.2 GiB of disk are free"]}, 1, "disk"),
+        ({"disk": {"free_gib": 0.2, "results": 0, "results_bytes": 0}, "reasons": ["only 0.2 GiB of disk space are free"]}, 1, "disk"),
         ({"queue": {"queued": 100, "running": 4, "in_flight_limit": 4, "queue_limit": 100}}, 1, "queue"),
     ],
 )  # fmt: skip

@@ -583,7 +583,7 @@ def test_a_pack_is_unpacked(top: str, hub: Hubbub, tmp_path: Path) -> None:
     (place / "age.onnx").write_bytes(b"AGE")
     changed = verify(weights, tmp_path)
     assert changed.state == "changed"
-    assert changed.problems == ("age.onnx has other content than was recorded",)
+    assert changed.problems == ("age.onnx differs from the recorded content",)
 
 
 def test_a_pack_that_lacks_something_is_incomplete(hub: Hubbub, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class Analyzer(ABC):
     ``options`` are the settings it was made with.
 
     ``card_priority``: where a card is short of room, who has less leaves it first. ``biometric``: it
-    looks at who somebody is, so that it neither starts nor loads where biometrics are switched off.
+    looks at who somebody is, so that it neither starts nor loads where biometrics are disabled.
     ``sees``: the least that it can tell, from which each section's ``limits`` follow.
     ``lane``: its lane of the viewer's timeline; without one, the lane is called as the analyzer is.
     """

@@ -25,7 +25,7 @@ def make_graph() -> Graph:
     classes = {analyzer.name: analyzer for analyzer in ANALYZERS}
     for entry, analyzer in plug_ins():
         if analyzer.name in classes:
-            raise GraphError(f"{_told(entry)}: there is an analyzer {analyzer.name} already")
+            raise GraphError(f"{_told(entry)}: an analyzer named {analyzer.name} already exists")
         classes[analyzer.name] = analyzer
     return Graph(classes.values())
 
@@ -43,7 +43,7 @@ def plug_ins() -> Iterator[tuple[EntryPoint, type[Analyzer]]]:
         if not (isinstance(found, type) and issubclass(found, Analyzer)):
             raise GraphError(f"{_told(entry)} is not an analyzer")
         if getattr(found, "name", None) != entry.name:
-            raise GraphError(f"{_told(entry)}: the entry and its analyzer must have one name")
+            raise GraphError(f"{_told(entry)}: the entry point and its analyzer must have the same name")
         yield entry, found
 
 

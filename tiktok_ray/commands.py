@@ -80,7 +80,7 @@ def explained(*, answering: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         log.error("the command failed", exc_info=error)
-        problem(f"internal: {said(error)}", f"this is a fault of tiktok-ray; {_where_logged()}")
+        problem(f"internal: {said(error)}", f"this is a bug in tiktok-ray; {_where_logged()}")
         raise typer.Exit(Exit.INPUT) from None
 
 
@@ -88,7 +88,7 @@ def _where_logged() -> str:
     files = [
         h.path for h in logging.getLogger("tiktok_ray").handlers if isinstance(h, logs.SharedFile)
     ]
-    return f"the log has the traceback: {files[0]}" if files else "there is no log"
+    return f"the traceback is in the log: {files[0]}" if files else "no log was written"
 
 
 def names_of(given: str | Sequence[str] | None) -> list[str]:
@@ -112,7 +112,7 @@ def names_of(given: str | Sequence[str] | None) -> list[str]:
 def folder_of(text: str) -> Path:
     """The folder named. Raises ``typer.BadParameter`` for none."""
     if not text.strip():
-        raise typer.BadParameter("name a folder with --out; . is the one you are in")
+        raise typer.BadParameter("name a folder with --out (. for the current one)")
     return Path(text)
 
 
@@ -134,8 +134,8 @@ def options_of(pairs: list[str]) -> dict[str, dict[str, Any]]:
         name, dot, option = place.partition(".")
         if not (equals and dot and name and option):
             raise typer.BadParameter(
-                f"{pair!r} is not of the form analyzer.option=value;"
-                " what there is: tiktok-ray analyzers --options"
+                f"{pair!r} is not in the form analyzer.option=value;"
+                " to list the options: tiktok-ray analyzers --options"
             )
         try:
             value = json.loads(text)

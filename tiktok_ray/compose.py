@@ -61,7 +61,7 @@ def make_cache(settings: Settings) -> Cache | None:
     try:
         return open_cache(settings)
     except OSError as error:
-        log.warning("there is no cache: %s", error)
+        log.warning("running without a cache: %s", error)
         return None
 
 

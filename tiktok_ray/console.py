@@ -21,7 +21,7 @@ WIDTH_WHEN_PIPED = 160
 #: Most sentences, and most shots, that are listed.
 LISTED = 60
 #: How the reason begins where weights are not here; what cannot be read has another.
-NO_WEIGHTS = "weights not on this machine"
+NO_WEIGHTS = "weights not installed"
 
 
 def console_for(file: TextIO) -> Console:
@@ -169,7 +169,7 @@ def summary(report: VideoReport) -> Table:
     for column, width in (("analyzer", 27), ("status", 11), ("s", 6)):
         justify: Literal["left", "right"] = "right" if column == "s" else "left"
         table.add_column(column, min_width=width, justify=justify, no_wrap=True)
-    table.add_column("found, or why not", overflow="fold")
+    table.add_column("result or reason", overflow="fold")
     order = ("ok", "partial", "failed", "timed_out", "skipped", "unavailable")
     for name, section in sorted(
         report.analyzers.items(), key=lambda item: (order.index(item[1].status), item[0])
@@ -194,7 +194,7 @@ def _lost(section: Section) -> str:
         if missing.lacks:
             others |= dict.fromkeys(missing.lacks)
         elif missing.reason.startswith(NO_WEIGHTS):
-            reasons.setdefault("weights not here", []).append(missing.part)
+            reasons.setdefault("weights not installed", []).append(missing.part)
         else:
             reasons.setdefault(missing.reason, []).append(missing.part)
     parts = [f"no {', '.join(parts)}: {reason}" for reason, parts in reasons.items()]
@@ -202,7 +202,7 @@ def _lost(section: Section) -> str:
 
 
 def headline(report: VideoReport, weights_gib: float | None) -> str:
-    """``7 of 14 measured; weights not here: … (3.1 GiB): tiktok-ray models pull``.
+    """``7 of 14 measured; weights not installed, 3.1 GiB: …; to get them: tiktok-ray models pull``.
 
     Of those that had something to do: whoever is skipped does not count.
     """
@@ -215,9 +215,9 @@ def headline(report: VideoReport, weights_gib: float | None) -> str:
     wanting = [name for name, s in report.analyzers.items() if lacks_weights(s)]
     if wanting:
         some = {name for name in wanting if report.analyzers[name].status == "partial"}
-        names = ", ".join(f"{name} (in part)" if name in some else name for name in wanting)
+        names = ", ".join(f"{name} (partly)" if name in some else name for name in wanting)
         size = f", {weights_gib:.1f} GiB" if weights_gib else ""
-        parts.append(f"weights not here{size}: {names}; get them: tiktok-ray models pull")
+        parts.append(f"weights not installed{size}: {names}; to get them: tiktok-ray models pull")
     return "; ".join(parts)
 
 

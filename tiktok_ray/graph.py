@@ -52,7 +52,7 @@ class Graph:
             )
         except CycleError as error:
             raise GraphError(
-                f"analyzers wait for each other: {' → '.join(error.args[1])}"
+                f"analyzers depend on each other: {' → '.join(error.args[1])}"
             ) from None
 
     def _edges_of(self, analyzer: type[Analyzer]) -> tuple[Edge, ...]:
@@ -62,7 +62,7 @@ class Graph:
             where = f"{analyzer.__name__}.analyze({name})"
             expected = TRACKS.get(name) or self.outputs.get(name)
             if expected is None:
-                raise GraphError(f"{where}: neither a media track nor an analyzer is called so")
+                raise GraphError(f"{where}: no media track or analyzer has this name")
             kinds = _alternatives(hints.get(name))
             soft = types.NoneType in kinds
             if kinds - {types.NoneType} != {expected}:
@@ -89,7 +89,7 @@ class Graph:
             self._known(name)
         chosen = (set(only) or set(self.analyzers)) - set(without)
         if not chosen:
-            raise GraphError("no analyzer is left: all that are wanted are excluded")
+            raise GraphError("no analyzer is left: all selected analyzers are excluded")
         waiting = list(chosen)
         while waiting:
             name = waiting.pop()
@@ -97,7 +97,7 @@ class Graph:
                 if edge.is_track or edge.soft or edge.source in chosen:
                     continue
                 if edge.source in without and name in only:
-                    raise GraphError(f"{name} cannot do without {edge.source}")
+                    raise GraphError(f"{name} cannot run without {edge.source}")
                 if edge.source not in without:
                     chosen.add(edge.source)
                     waiting.append(edge.source)
@@ -108,7 +108,7 @@ class Graph:
             near = difflib.get_close_matches(name, self.order, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise GraphError(
-                f"there is no analyzer {name!r}{meant}; available: {', '.join(self.order)}"
+                f"unknown analyzer {name!r}{meant}; available: {', '.join(self.order)}"
             )
 
     def check_options(self, options: Mapping[str, Mapping[str, Any]]) -> None:

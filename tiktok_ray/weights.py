@@ -256,11 +256,11 @@ def verify(weights: Weights, models: Path) -> Verdict:
         if not path.is_file():
             problems.append(f"{name} is missing")
         elif path.stat().st_size != fact["size"]:
-            problems.append(f"{name} has {path.stat().st_size} bytes, recorded are {fact['size']}")
+            problems.append(f"{name} has {path.stat().st_size} bytes instead of the recorded {fact['size']}")
         elif sha256_of(path) != fact["sha256"]:
-            problems.append(f"{name} has other content than was recorded")
+            problems.append(f"{name} differs from the recorded content")
     if place is None:
-        problems.append("it is not whole")
+        problems.append("it is incomplete")
     state: Literal["ok", "changed"] = "changed" if problems else "ok"
     return Verdict(weights.id, state, home, manifest.revision, tuple(problems))
 
@@ -282,7 +282,7 @@ def refuse_code(folder: Path, *, weights_only: bool = False) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.suffix == ".py":
-            raise UnsafeCheckpoint(f"{folder.name} holds code: {name}")
+            raise UnsafeCheckpoint(f"{folder.name} contains code: {name}")
         if path.suffix == ".json" and path.name.endswith("config.json") and _names_code(path):
             raise UnsafeCheckpoint(f"{folder.name} names code of its own (auto_map): {name}")
         if (
@@ -290,7 +290,7 @@ def refuse_code(folder: Path, *, weights_only: bool = False) -> None:
             and not weights_only
             and not any(path.parent.glob("*.safetensors"))
         ):
-            raise UnsafeCheckpoint(f"{folder.name} holds pickled weights: {name}")
+            raise UnsafeCheckpoint(f"{folder.name} contains pickled weights: {name}")
 
 
 def _names_code(path: Path) -> bool:

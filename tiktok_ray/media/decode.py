@@ -215,7 +215,7 @@ class _Pass:
         damage = f" ({self.damaged} damaged packets)" if self.damaged else ""
         return InputError(
             "undecodable",
-            f"no picture of {self.path.name} can be decoded{damage}",
+            f"no frame of {self.path.name} can be decoded{damage}",
             "fetch or export it again",
         )
 
@@ -436,8 +436,8 @@ class _Pass:
         if truncated is not None:
             return None
         if self.contents.promised_s is None:
-            return "nothing in the file says how long it is or where it ends"
-        return "its clock was put right, so that the length in its header says nothing"
+            return "nothing in the file tells its length or where it ends"
+        return "its timestamps were repaired, so the length in its header cannot be compared"
 
     def _soundless(self, video: Video) -> Video:
         """The facts where an audio stream gave nothing."""
@@ -505,16 +505,16 @@ class _Pass:
     def _repairs(self) -> tuple[Repair, ...]:
         repairs = list(self.clock.repairs())
         if has_alpha_apart(self.film) and self.alpha is None:
-            about = "the pictures are transparent, which is not read: FFmpeg here lacks libvpx"
+            about = "the video has transparency, which is ignored: FFmpeg here lacks libvpx"
             repairs.append(Repair(kind="alpha_unread", count=1, about=about))
         if self.concealed:
-            about = "pictures are damaged: FFmpeg filled in what is missing"
+            about = "frames are damaged: FFmpeg concealed the missing parts"
             repairs.append(Repair(kind="damaged_pictures", count=self.concealed, about=about))
         if self.sound and self.sound.changes:
-            about = "the sound changes its channels or rate: it was brought to what it began with"
+            about = "the audio changes its channels or sample rate: it was converted to the initial format"
             repairs.append(Repair(kind="sound_changed", count=self.sound.changes, about=about))
         if self.sound and self.sound.late_s > AUDIO_GAP_S:
-            about = f"{self.sound.late_s:.2f} s of sound whose time had passed was left out"
+            about = f"{self.sound.late_s:.2f} s of audio with overlapping timestamps was dropped"
             repairs.append(Repair(kind="sound_overlaps", count=self.sound.overlaps, about=about))
         return tuple(repairs)
 

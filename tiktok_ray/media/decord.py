@@ -35,11 +35,11 @@ def objections(film: Facts, path: Path, settings: Settings) -> list[str]:
         reasons.append(f"the pixel format is {film.pixel_format}")
     reasons += [repair.about for repair in video.repairs]
     if video.mirrored:
-        reasons.append("the pictures are mirrored by their display matrix")
+        reasons.append("the display matrix mirrors the video")
     if video.clean_aperture:
-        reasons.append("a clean aperture cuts the pictures")
+        reasons.append("a clean aperture crops the frames")
     if video.color and (video.color.converted or video.color.unreadable):
-        reasons.append("the pictures are not SDR of BT.709")
+        reasons.append("the video is not BT.709 SDR")
     if sum(stream.kind == "video" for stream in video.streams) > 1:
         reasons.append("there are several video streams")
     key_pts, stamps, hidden, leading = None, [], 0, 0
@@ -56,7 +56,7 @@ def objections(film: Facts, path: Path, settings: Settings) -> list[str]:
     if hidden:
         reasons.append(f"{hidden} frames are hidden by an edit list")
     if leading:
-        reasons.append(f"groups of pictures are open ({leading} leading pictures)")
+        reasons.append(f"groups of pictures are open ({leading} leading frames)")
     if stamps and min(stamps) != 0:
         reasons.append("the first frame is not at time zero")
     return reasons

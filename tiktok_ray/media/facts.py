@@ -34,7 +34,7 @@ def too_large(width: int, height: int, limit: int) -> InputError:
     """The pictures of a file are larger than the limit."""
     return InputError(
         "too_large",
-        f"pictures of {width} x {height} are over the limit of {limit} pixels",
+        f"frames of {width} x {height} exceed the limit of {limit} pixels",
         "raise the setting TIKTOK_RAY_MAX_PIXELS",
     )
 

@@ -39,14 +39,14 @@ def read_apart(module: str, path: Path, call: Any, settings: Settings) -> dict[s
             check=False,
         )
     except subprocess.TimeoutExpired:
-        limit = f"reading it took longer than {settings.decode_timeout_s:.0f} s"
+        limit = f"probing it took longer than {settings.decode_timeout_s:.0f} s"
         advice = "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S"
         raise InputError("decode_timeout", limit, advice) from None
     if done.returncode != 0:
         raise InputError(
             "decoder_died",
-            f"the process that read {path.name} ended with {done.returncode}",
-            "the file may be hostile; export it again",
+            f"the process reading {path.name} exited with {done.returncode}",
+            "the file may be malicious; export it again",
         )
     found: dict[str, Any] = json.loads(done.stdout)
     if "error" in found:
@@ -82,21 +82,21 @@ def _plain(value: Any) -> Any:
 def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What was found, in words: a heading and what belongs to it."""
     size = f"{found['width']} x {found['height']}"
-    yield "pictures", f"{size}, {found['fps']:.4g} per second, {found['video_codec']}"
+    yield "video", f"{size}, {found['fps']:.4g} frames per second, {found['video_codec']}"
     yield (
         "length",
         f"{found['duration_s']:.2f} s, {found['size_bytes']} bytes, {found['container']}",
     )
     if found["truncated"] is not False:
-        cut = "the file ends before it should"
-        unknown = f"not known: {found['truncated_unknown']}"
-        yield "cut off", cut if found["truncated"] else unknown
+        cut = "the file ends prematurely"
+        unknown = f"unknown: {found['truncated_unknown']}"
+        yield "truncated", cut if found["truncated"] else unknown
     turns = (
-        [f"turned by {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
+        [f"rotated {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
     )
     turns += ["mirrored"] if found["mirrored"] else []
     if aperture := found["clean_aperture"]:
-        turns += [f"{aperture[0]} x {aperture[1]} of the stored picture (clean aperture)"]
+        turns += [f"{aperture[0]} x {aperture[1]} of the stored frame (clean aperture)"]
     turns += ["interlaced"] if found["interlaced"] else []
     turns += [f"transparent, over {found['alpha_over']}"] if found["alpha_over"] else []
     if turns:
@@ -105,7 +105,7 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "colours", ", ".join(f"{name} {said}" for name, said in color.items() if said)
     if hdr := found["hdr"]:
         yield (
-            "made SDR",
+            "tone-mapped",
             f"{hdr['transfer']}, peak {hdr['peak_nits']:.0f} cd/m² ({hdr['peak_from']})",
         )
     sound = f"{found['audio_codec']}, {found['audio_channels']} channels, {found['audio_rate']} Hz"

@@ -45,7 +45,7 @@ def fitted(path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray
 
     with Image.open(path) as opened:
         if opened.width * opened.height > max_pixels:
-            raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
+            raise ValueError(f"{opened.width} x {opened.height} pixels exceed the limit")
         picture = ImageOps.exif_transpose(opened).convert("RGB")
     box = size or canvas(*picture.size)
     return np.asarray(ImageOps.pad(picture, box, color=(0, 0, 0)), np.uint8)
@@ -68,7 +68,7 @@ def sound_of(path: Path, seconds: float) -> NDArray[np.float32]:
             if length >= limit:
                 break
     if not blocks:
-        raise ValueError("there is no sound in it")
+        raise ValueError("it contains no sound")
     return np.concatenate(blocks, axis=1)[:, :limit]
 
 

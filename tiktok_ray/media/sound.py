@@ -83,17 +83,17 @@ def fold(names: Sequence[str]) -> Samples:
 def folded(names: Sequence[str]) -> str | None:
     """What ``fold`` does, in words; None for mono and stereo."""
     if names[0] == "AMBI0":
-        return f"the omnidirectional channel (W) of {len(names)} ambisonic ones alone"
+        return f"only the omnidirectional channel (W) of {len(names)} ambisonic channels"
     if len(names) <= 2:
         return None
     if all(map(_is_unplaced, names)):
         return (
-            f"{len(names)} channels, of places that are not said, taken as left and right by turns"
+            f"{len(names)} channels of unknown position, taken as left and right alternately"
         )
     low = any(name.startswith("LFE") for name in names)
     return (
-        f"{len(names)} channels ({' '.join(names)}) folded by ITU-R BS.775"
-        f"{', the low-frequency one left out' if low else ''}"
+        f"{len(names)} channels ({' '.join(names)}) downmixed according to ITU-R BS.775"
+        f"{', without the low-frequency channel' if low else ''}"
     )
 
 
@@ -167,19 +167,19 @@ def mixed(sides: Samples, rate: int) -> Mixed:
     (-60 dB), the other is taken alone. What then goes over full scale is turned down as a whole.
     """
     if len(sides) == 1:
-        mono, how = sides[0], "as it is"
+        mono, how = sides[0], "unchanged"
     else:
         left, right = sides
         energy = [float(np.dot(side, side)) for side in sides]
         if min(energy) <= 1e-6 * max(energy):
             louder = int(np.argmax(energy))
-            mono, how = sides[louder], f"{('left', 'right')[louder]} alone: the other is silent"
+            mono, how = sides[louder], f"{('left', 'right')[louder]} only: the other is silent"
         else:
             polarity = _polarity(left, right, rate)
             mono, how = 0.5 * (left + polarity * right), "mean of left and right"
             inverted = float((polarity < 0).mean())
             if inverted:
-                how += f"; right is inverted in {inverted:.0%} of it and was turned back"
+                how += f"; right has inverted polarity in {inverted:.0%} of it, which was corrected"
     peak = float(np.abs(mono).max(initial=0.0))
     if peak <= 1.0:
         return Mixed(np.asarray(mono, np.float32), how, None)
@@ -382,7 +382,7 @@ class Sound:
         names = [
             n for n, inverted in zip(self.names, self._phases.inverted, strict=True) if inverted
         ]
-        return f"; {' '.join(names)} inverted and turned back"
+        return f"; {' '.join(names)} had inverted polarity, which was corrected"
 
 
 class Resampler:

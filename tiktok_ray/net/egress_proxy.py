@@ -317,10 +317,10 @@ class EgressProxy:
                 _in_daemon(self._resolve, host), self.connect_timeout_s
             )
         except TimeoutError as error:
-            raise Unreachable(host, "its name was not resolved in time") from error
+            raise Unreachable(host, "resolving its name timed out") from error
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise Unreachable(host, f"there is no address for this name ({why})") from error
+            raise Unreachable(host, f"this name has no address ({why})") from error
         good = self._checked(host, addresses)
         failure = ""
         for left, address in zip(range(len(good), 0, -1), good, strict=True):
@@ -349,7 +349,7 @@ class EgressProxy:
     def _count(self, host: str, data: bytes) -> bytes:
         self.received += len(data)
         if self.budget is not None and self.received > self.budget:
-            raise OverBudget(host, f"more than {self.budget} bytes came")
+            raise OverBudget(host, f"more than {self.budget} bytes were received")
         return data
 
     async def _relay(
@@ -414,9 +414,9 @@ async def _reply(theirs: Reader, host: str) -> bytes:
         try:
             head = await theirs.readuntil(HEAD_END)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
-            raise Unreachable(host, "its answer is not HTTP") from error
+            raise Unreachable(host, "its response is not HTTP") from error
         if not re.match(rb"HTTP/1\.[01] \d\d\d[ \r]", head):
-            raise Unreachable(host, "its answer is not HTTP")
+            raise Unreachable(host, "its response is not HTTP")
         if head[9:10] != b"1":
             return _closing(head)
 
@@ -496,7 +496,7 @@ def _destination(method: str, target: str) -> tuple[str, int, str]:
     """Host, port and path of a request; ``ValueError`` says what is wrong with it."""
     parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
     if parts.scheme not in ("", "http") or (method != "CONNECT" and not parts.scheme):
-        raise ValueError(f"{parts.scheme or 'no'} scheme: only http and https lead outside")
+        raise ValueError(f"{parts.scheme or 'no'} scheme: only http and https are allowed")
     host = _plain(parts.hostname or "")
     if not re.fullmatch(r"[\w.:-]{1,253}", host, re.ASCII):
         raise ValueError("not a valid host name")

@@ -20,7 +20,7 @@ from tiktok_ray.report import NOT_SELECTED, VideoReport
 class CannotWrite(Exception):
     """A folder cannot be written to; the message says why, ``advice`` what to do."""
 
-    def __init__(self, message: str, advice: str = "name another folder with --out") -> None:
+    def __init__(self, message: str, advice: str = "choose another folder with --out") -> None:
         super().__init__(message)
         self.advice = advice
 
@@ -56,7 +56,7 @@ def write_report(report: VideoReport, folder: Path) -> Written:
     except OSError as error:
         with suppress(OSError):
             aside = Path(tempfile.mkdtemp(prefix="tiktok-ray-report-")) / f"{name}.json"
-            remark = f"{path} cannot be written: {error.strerror}; the report is kept here instead"
+            remark = f"{path} cannot be written: {error.strerror}; the report was saved here instead"
             return Written(write_whole(aside, text), remark)
         raise CannotWrite(f"{path} cannot be written: {error.strerror}") from None
 
@@ -74,7 +74,7 @@ def _free_place(report: VideoReport, folder: Path, name: str) -> tuple[Path, str
         if not lacking:
             return path, remark
         more = ", ".join(sorted(lacking))
-        remark = remark or f"{path} is left as it is: it also has {more}"
+        remark = remark or f"{path} was left unchanged: it also contains {more}"
     raise AssertionError("there is always another number")
 
 

@@ -63,7 +63,7 @@ class Report(VideoReport):
         """A report from its JSON value. Raises ``NoReport``."""
         sections = value.get("analyzers") if isinstance(value, dict) else None
         if not isinstance(sections, dict) or "video" not in value:
-            raise NoReport("this is not a report: it has no video and no analyzers")
+            raise NoReport("this is not a report: it has neither video nor analyzers")
         version = str(value.get("schema_version"))
         if version == SCHEMA_VERSION:
             reader = _Reader(older=False)
@@ -71,7 +71,7 @@ class Report(VideoReport):
             reader = _Reader(older=True)
         else:
             raise NoReport(
-                f"this report has the form {version}, and this version reads"
+                f"this report has schema version {version}, but this version reads"
                 f" {', '.join((*OLDER, SCHEMA_VERSION))}; use a newer tiktok_ray"
             )
         try:
@@ -149,7 +149,7 @@ class _Reader:
         kind = _types().get(name)
         if kind is None:
             self.remarks.append(
-                f"{name}: no such analyzer is installed; its output is left as it is"
+                f"{name}: no such analyzer is installed; its output is left as is"
             )
             return dict(value)
         try:
@@ -157,7 +157,7 @@ class _Reader:
         except ValidationError as error:
             raise _DoesNotFit(f"{name}.{_first(error)}") from None
         except _DoesNotFit as error:
-            self.remarks.append(f"the output of {name} is left as it is: {error}")
+            self.remarks.append(f"the output of {name} is left as is: {error}")
             return dict(value)
 
     def _model(self, kind: type[M], value: Any, where: str) -> M:
@@ -188,8 +188,8 @@ class _Reader:
             elif _may_be_none(field.annotation):
                 made[name] = None
             else:
-                self.remarks.append(f"{at}{name} was not said")
-        self.remarks += [f"{at}{key} is not known any more" for key in value if key not in keys]
+                self.remarks.append(f"{at}{name} is missing")
+        self.remarks += [f"{at}{key} is no longer known" for key in value if key not in keys]
         return kind.model_construct(_fields_set=set(made), **made)
 
     def _value(self, annotation: Any, value: Any, where: str) -> Any:

@@ -49,14 +49,14 @@ class Where(_Closed):
     """Which events are meant. All that is given must hold; words are compared whatever their case."""
 
     kind: Kind
-    label: str | None = Field(None, max_length=500, description="The whole label")
-    contains: str | None = Field(None, min_length=1, max_length=500, description="Part of it")
-    analyzer: str | None = Field(None, max_length=100, description="Who found it; else any")
+    label: str | None = Field(None, max_length=500, description="The exact label")
+    contains: str | None = Field(None, min_length=1, max_length=500, description="Part of the label")
+    analyzer: str | None = Field(None, max_length=100, description="The analyzer that found it; default: any")
     confidence: float | None = Field(
-        None, ge=0, le=1, description="At least; none counts as too low"
+        None, ge=0, le=1, description="Minimum confidence; events without one do not match"
     )
-    before_s: float = Field(0.0, ge=0, description="It holds so long before such an event already")
-    after_s: float = Field(0.0, ge=0, description="And so long after it still")
+    before_s: float = Field(0.0, ge=0, description="Seconds by which the condition holds before such an event")
+    after_s: float = Field(0.0, ge=0, description="Seconds by which the condition holds after such an event")
 
     @property
     def finder(self) -> str | None:
@@ -86,7 +86,7 @@ class Condition(_Closed):
     def _one(self) -> Condition:
         given = (self.event, self.all, self.any, self.negated)
         if sum(part is not None for part in given) != 1:
-            raise ValueError("a condition is exactly one of event, all, any, not")
+            raise ValueError("a condition must be exactly one of event, all, any, not")
         return self
 
     @property
@@ -114,8 +114,8 @@ class SegmentDefinition(_Closed):
 
     name: str = Field(min_length=1, max_length=200)
     when: Condition
-    at_least_s: float = Field(0.0, ge=0, description="Shorter ones are dropped")
-    join_s: float = Field(0.0, ge=0, description="Interruptions of at most so long are bridged")
+    at_least_s: float = Field(0.0, ge=0, description="Shorter segments are dropped")
+    join_s: float = Field(0.0, ge=0, description="Gaps of up to this many seconds are bridged")
     fields: dict[str, Filling] = Field(default_factory=dict, max_length=50)
 
 
@@ -137,7 +137,7 @@ class Definition(_Closed):
             raise BadDefinition("; ".join(told)) from None
         for one in made.segments:
             if _depth(one.when) > DEEPEST:
-                raise BadDefinition(f"{one.name}: conditions stand over {DEEPEST} deep")
+                raise BadDefinition(f"{one.name}: conditions are nested more than {DEEPEST} deep")
         if made.list_schema is not None:
             _check_schema(made.list_schema)
         return made
@@ -219,7 +219,7 @@ def _unknown(report: Mapping[str, Any], one: SegmentDefinition) -> Iterator[str]
             and (where.label or where.contains)
             and output.get("segments") is None
         ):
-            yield f"{where.finder} knows when somebody speaks, and not what is said"
+            yield f"{where.finder} detected speech but has no transcript"
 
 
 def _lacking(report: Mapping[str, Any], one: SegmentDefinition) -> list[str]:
@@ -323,9 +323,9 @@ def _check_schema(schema: Any) -> None:
 
     for key, value in _pairs(schema):
         if key in REFUSED:
-            raise BadDefinition(f"schema: {key} is not taken")
+            raise BadDefinition(f"schema: {key} is not supported")
         if key in ("$ref", "$dynamicRef") and not str(value).startswith("#"):
-            raise BadDefinition(f"schema: {key} leads elsewhere; put it into the schema itself")
+            raise BadDefinition(f"schema: {key} refers to an external schema; include it in the schema itself")
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -351,9 +351,9 @@ def _satisfy(schema: dict[str, Any], found: list[Any]) -> None:
     try:
         wrong = next(validator.iter_errors(found), None)
     except Unresolvable as error:
-        raise SchemaMismatch(f"the schema refers to what is not in it: {error}") from None
+        raise SchemaMismatch(f"the schema refers to something it does not contain: {error}") from None
     except RecursionError:
-        raise SchemaMismatch("the schema refers to itself without end") from None
+        raise SchemaMismatch("the schema refers to itself endlessly") from None
     if wrong is not None:
         place = "/".join(map(str, wrong.absolute_path)) or "the list"
         raise SchemaMismatch(f"{place}: {wrong.message[:300]}")

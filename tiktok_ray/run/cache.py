@@ -48,7 +48,7 @@ class DiskCache:
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
-            raise ValueError(f"{key!r} is no key of the cache")
+            raise ValueError(f"{key!r} is not a cache key")
         return self.folder / f"{key}.json"
 
     def get(self, key: str, kind: type[Output]) -> Output | None:
