@@ -360,8 +360,10 @@ def test_words_that_were_never_read_are_no_empty_file():
     for format in ("srt", "vtt", "txt", "json"):
         with pytest.raises(LookupError, match="no words: weights not installed"):
             file_of(unread, format)
-    silent = {"speech_transcription": {"status": "skipped", "reason": "nobody speaks"}}
-    with pytest.raises(LookupError, match="skipped: nobody speaks"):
+    silent = {
+        "speech_transcription": {"status": "skipped", "reason": "there is no speech in this video"}
+    }
+    with pytest.raises(LookupError, match="skipped: there is no speech in this video"):
         file_of({"analyzers": silent}, "srt")
 
 

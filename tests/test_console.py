@@ -55,7 +55,9 @@ def test_the_table_keeps_states_and_seconds_whole_at_80_columns():
 def test_missing_weights_are_one_line_and_text_that_cannot_be_read_wants_none():
     parts = [
         Missing(part="some texts", reason=UNREAD),
-        Missing(part="tags from body_pose", reason="body_pose gave nothing", lacks=["body_pose"]),
+        Missing(
+            part="tags from body_pose", reason="body_pose produced no output", lacks=["body_pose"]
+        ),
     ]
     made = report(
         background_segmentation=Section(status="unavailable", reason=LONG),

@@ -661,7 +661,9 @@ def test_inverted_ones_of_many_channels_are_turned_back(layout, inverted):
     # Which of the two kinds is the inverted one cannot be heard.
     others = [n for k, n in enumerate(names) if k not in inverted and n != "LFE"]
     told = [" ".join(names[k] for k in inverted), " ".join(others)]
-    assert any(f"; {one} had inverted polarity, which was corrected" in mono.how for one in told), mono.how
+    assert any(f"; {one} had inverted polarity, which was corrected" in mono.how for one in told), (
+        mono.how
+    )
 
 
 def test_many_channels_that_only_differ_are_folded_as_they_are():

@@ -173,8 +173,7 @@ def test_with_nothing_measured_only_the_containers_facts_are_left():
     nothing = {name: Section(status="failed", reason="it broke") for name in world()}
     summary = summarize(info(has_audio=False, width=1920, height=1080), nothing)
     assert [s["text"] for s in summary["statements"]] == [
-        "A video of 20.0 s, 1920 x 1080 pixels (landscape), 30.00 frames per second, without"
-        " sound."
+        "A video of 20.0 s, 1920 x 1080 pixels (landscape), 30.00 frames per second, without sound."
     ]
     assert set(summary["topics_not_measured"]) == {t.about for t in TOPICS} - {"what it is"}
     assert summary["measured"] == 0
@@ -239,8 +238,7 @@ def test_text_that_could_not_be_read_is_not_called_none():
         told = without(text_overlay=Section(status="partial", output=output))
         first, *more = sentences(summarize(info(), told), "text")
         assert first == (
-            "Unreadable text is on screen in 3 places, from 0.0 to 3.0 s and"
-            " from 5.0 to 9.5 s."
+            "Unreadable text is on screen in 3 places, from 0.0 to 3.0 s and from 5.0 to 9.5 s."
         )
         assert all("No text" not in text for text in more)
         if overlays.overlays:

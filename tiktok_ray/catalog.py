@@ -43,7 +43,9 @@ def plug_ins() -> Iterator[tuple[EntryPoint, type[Analyzer]]]:
         if not (isinstance(found, type) and issubclass(found, Analyzer)):
             raise GraphError(f"{_told(entry)} is not an analyzer")
         if getattr(found, "name", None) != entry.name:
-            raise GraphError(f"{_told(entry)}: the entry point and its analyzer must have the same name")
+            raise GraphError(
+                f"{_told(entry)}: the entry point and its analyzer must have the same name"
+            )
         yield entry, found
 
 

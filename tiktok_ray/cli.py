@@ -85,7 +85,9 @@ app = typer.Typer(
 def options_of_all(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit"),
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit"
+        ),
     ] = False,
 ) -> None:
     """One true, complete JSON about a short video."""
@@ -325,9 +327,14 @@ def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str | None, typer.Argument(help="An analyzer; default: the whole report")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="An analyzer; default: the whole report")
+    ] = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown page of all fields (docs/fields.md) instead")
+        bool,
+        typer.Option(
+            "--markdown", help="Print a Markdown page of all fields (docs/fields.md) instead"
+        ),
     ] = False,
 ) -> None:
     """Print the JSON Schema of reports, or of one analyzer's output."""
@@ -438,7 +445,9 @@ def _export(weights: Weights, settings: Settings) -> list[str]:
 
 @models_app.command("pull")
 def models_pull(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of analyzers or checkpoints")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of analyzers or checkpoints")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="The weights of every variant")] = False,
 ) -> None:
     """Download missing weights: by default those that this machine's plan needs. Uses the network."""
@@ -618,9 +627,12 @@ def search(
 
 @app.command()
 def duplicates(
-    videos: Annotated[list[Path] | None, typer.Argument(help="Videos, or folders of videos")] = None,
+    videos: Annotated[
+        list[Path] | None, typer.Argument(help="Videos, or folders of videos")
+    ] = None,
     dataset: Annotated[
-        Path | None, typer.Option("--dataset", help="Compare a dataset's videos whose files still exist")
+        Path | None,
+        typer.Option("--dataset", help="Compare a dataset's videos whose files still exist"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -710,7 +722,8 @@ def report_page(
 def caption_file(
     result: Annotated[Path, typer.Argument(help="A report written by analyze")],
     format: Annotated[
-        captions.Format, typer.Option(help="srt, vtt, txt, or json (every word with its timestamps)")
+        captions.Format,
+        typer.Option(help="srt, vtt, txt, or json (every word with its timestamps)"),
     ] = "vtt",
     source: Annotated[
         captions.Source, typer.Option(help="speech, or text (the captions shown on screen)")

@@ -92,7 +92,9 @@ class Timed(Model):
     """Something with an extent in time."""
 
     start: float = measured("Start", unit="s", range="0..duration")
-    end: float = measured("End; equals start for an instantaneous event", unit="s", range="start..duration")
+    end: float = measured(
+        "End; equals start for an instantaneous event", unit="s", range="start..duration"
+    )
 
     @property
     def span(self) -> tuple[float, float]:
@@ -112,7 +114,9 @@ class Event(Model):
     """One entry of the merged timeline."""
 
     start: float = derived("Start", unit="s", range="0..duration")
-    end: float = derived("End; equals start for an instantaneous event", unit="s", range="start..duration")
+    end: float = derived(
+        "End; equals start for an instantaneous event", unit="s", range="start..duration"
+    )
     kind: Kind = derived("Kind of event")
     label: str = derived("What it is, as text")
     confidence: float | None = derived(
@@ -193,7 +197,9 @@ class Section(Model):
 
     status: Status = derived("Status of the analyzer")
     reason: str | None = derived("Reason where the status is not `ok`", default=None)
-    missing: list[Missing] | None = derived("Parts of the output that could not be produced", default=None)
+    missing: list[Missing] | None = derived(
+        "Parts of the output that could not be produced", default=None
+    )
     seconds: float = measured("Time spent working", unit="s", default=0.0)
     queued_s: float = measured("Time spent in the queue", unit="s", default=0.0)
     started_s: float | None = measured(
@@ -242,9 +248,7 @@ class Color(Model):
     transfer: str = measured("Transfer characteristics", method="ITU-T H.273")
     matrix: str = measured("Matrix coefficients, guessed from the frame size where unspecified")
     range: str = measured("`limited` or `full`")
-    converted: str | None = derived(
-        "Conversions applied to obtain BT.709 SDR", default=None
-    )
+    converted: str | None = derived("Conversions applied to obtain BT.709 SDR", default=None)
     unreadable: str | None = derived(
         "Why the colours cannot be decoded, in which case the frames are grey", default=None
     )
@@ -281,9 +285,13 @@ class VideoInfo(Model):
     source: str = setting("The URL or file name that was requested")
     title: str | None = measured("Title on the platform", default=None)
     uploader: str | None = measured("Uploader on the platform", default=None)
-    duration_s: float = measured("From the start of the first displayed frame to the end of the last", unit="s")
+    duration_s: float = measured(
+        "From the start of the first displayed frame to the end of the last", unit="s"
+    )
     width: int = measured("Displayed width, after rotation and aspect-ratio correction", unit="px")
-    height: int = measured("Displayed height, after rotation and aspect-ratio correction", unit="px")
+    height: int = measured(
+        "Displayed height, after rotation and aspect-ratio correction", unit="px"
+    )
     fps: float = measured("Mean frame rate", unit="frames/s")
     variable_fps: bool = measured("Whether the frame rate varies", default=False)
     frames: int | None = measured("Frames decoded", default=None)
@@ -335,14 +343,17 @@ class VideoInfo(Model):
         "Background colour, where the pixel format has transparency", default=None
     )
     color: Color | None = measured("How the colours are encoded", default=None)
-    hdr: Hdr | None = derived("How HDR or wide-gamut colours were mapped to SDR, where needed", default=None)
+    hdr: Hdr | None = derived(
+        "How HDR or wide-gamut colours were mapped to SDR, where needed", default=None
+    )
     no_sound: str | None = measured("Why there is no sound, if there is none", default=None)
     sound_mix: str | None = derived("How the channels were mixed down to mono", default=None)
     sound_gain_db: float | None = derived(
         "Gain applied to the mono mix, where it exceeded full scale", unit="dB", default=None
     )
     samples_silenced: int = measured(
-        "Samples that were not finite, or more than 24 dB above full scale, and were silenced", default=0
+        "Samples that were not finite, or more than 24 dB above full scale, and were silenced",
+        default=0,
     )
     silenced_share: float = measured(
         "`samples_silenced` as a share of all audio samples", range="0..1", default=0.0
@@ -453,7 +464,9 @@ class Run(Model):
     )
     memory: dict[str, MemoryUse] = measured("Memory by process: `decoder` and the analyzers")
     versions: dict[str, str] = setting("Versions of the software that made the report")
-    lost: list[Missing] | None = derived("Parts of the report that could not be produced", default=None)
+    lost: list[Missing] | None = derived(
+        "Parts of the report that could not be produced", default=None
+    )
     batch: BatchItem | None = setting("The batch entry it belongs to, if any", default=None)
 
 

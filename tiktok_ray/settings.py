@@ -21,17 +21,25 @@ class TrackSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames_fps: float = Field(2.0, gt=0, description="Sampling rate of the `frames` track, in frames per second")
+    frames_fps: float = Field(
+        2.0, gt=0, description="Sampling rate of the `frames` track, in frames per second"
+    )
     frames_short: int = Field(512, ge=16, description="Maximum short side of its frames, in pixels")
     frames_max: int = Field(180, ge=1, description="Maximum number of its frames")
-    dense_fps: float = Field(10.0, gt=0, description="Sampling rate of the `dense` track, in frames per second")
+    dense_fps: float = Field(
+        10.0, gt=0, description="Sampling rate of the `dense` track, in frames per second"
+    )
     dense_short: int = Field(320, ge=16, description="Maximum short side of its frames, in pixels")
     dense_max: int = Field(600, ge=1, description="Maximum number of its frames")
     thumbs_short: int = Field(64, ge=16, description="Maximum short side of `thumbs`, in pixels")
-    thumbs_mib: int = Field(48, ge=1, description="Memory limit of `thumbs`, in MiB, met by smaller frames")
+    thumbs_mib: int = Field(
+        48, ge=1, description="Memory limit of `thumbs`, in MiB, met by smaller frames"
+    )
     thumbs_max: int = Field(36_000, ge=1, description="Maximum number of `thumbs`")
     stills_max: int = Field(6, ge=1, description="Maximum number of `stills`")
-    stills_mib: int = Field(128, ge=1, description="Memory limit of `stills`, in MiB, met by fewer stills")
+    stills_mib: int = Field(
+        128, ge=1, description="Memory limit of `stills`, in MiB, met by fewer stills"
+    )
 
 
 PREFIX = "TIKTOK_RAY_"
@@ -65,7 +73,8 @@ class Settings(BaseSettings):
         "they start in half the time, and otherwise in Ray",
     )
     ray_address: str | None = Field(
-        None, description="Address of the Ray cluster; None: `RAY_ADDRESS`, or else a local one is started"
+        None,
+        description="Address of the Ray cluster; None: `RAY_ADDRESS`, or else a local one is started",
     )
     decoder: Literal["pyav", "decord"] = Field("pyav", description="Video decoder")
     runtime: Literal["auto", "openvino", "onnxruntime"] = Field(
@@ -77,7 +86,8 @@ class Settings(BaseSettings):
         None, description="Index of the video stream to analyze; None: the main one"
     )
     audio_stream: str | None = Field(
-        None, description="Index or language of the audio stream; None: the first that is not silent"
+        None,
+        description="Index or language of the audio stream; None: the first that is not silent",
     )
     tracks: TrackSettings = TrackSettings()
     cores: int = Field(
@@ -89,7 +99,9 @@ class Settings(BaseSettings):
     max_bytes: int = Field(2 * 1024**3, gt=0, description="Largest file accepted, in bytes")
     max_pixels: int = Field(64_000_000, gt=0, description="Largest frame accepted, in pixels")
     decode_timeout_s: float = Field(180.0, gt=0, description="Timeout for decoding one video")
-    timeout_factor: float = Field(1.0, gt=0, description="Factor applied to every analyzer's timeout")
+    timeout_factor: float = Field(
+        1.0, gt=0, description="Factor applied to every analyzer's timeout"
+    )
     load_timeout_s: float = Field(180.0, gt=0, description="Timeout for loading one analyzer")
     start_timeout_s: float = Field(120.0, gt=0, description="Timeout for placing one actor")
     node_timeout_s: float = Field(900.0, gt=0, description="Timeout for a cluster's first node")
@@ -113,11 +125,15 @@ class Settings(BaseSettings):
         64, ge=1, description="Total size of concurrent uploads through Ray Serve's proxy, in MiB"
     )
     streams: int = Field(
-        200, ge=1, description="Maximum number of concurrent event streams and requests waiting for a report"
+        200,
+        ge=1,
+        description="Maximum number of concurrent event streams and requests waiting for a report",
     )
     disk_reserve_gib: float = Field(1.0, ge=0, description="Disk space the service leaves free")
     keep_days: float = Field(30.0, gt=0, description="Age at which results and jobs are removed")
-    keep_gib: float = Field(20.0, gt=0, description="Total size of results; the oldest are removed beyond it")
+    keep_gib: float = Field(
+        20.0, gt=0, description="Total size of results; the oldest are removed beyond it"
+    )
     keep_videos: bool = Field(True, description="Whether a result keeps its video for playback")
     cache_gib: float = Field(1.0, ge=0, description="Size of the output cache; 0 disables it")
     preload: bool = Field(True, description="Whether the service loads its models at startup")
@@ -130,7 +146,10 @@ class Settings(BaseSettings):
     )
     dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of the Ray dashboard")
     batch_metrics_port: int = Field(
-        0, ge=0, le=65535, description="Loopback port for a batch's metrics; 0: exported through Ray"
+        0,
+        ge=0,
+        le=65535,
+        description="Loopback port for a batch's metrics; 0: exported through Ray",
     )
     biometrics: bool = Field(True, description="Whether faces may be analyzed")
     private_addresses: bool = Field(

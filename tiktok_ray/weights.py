@@ -256,7 +256,9 @@ def verify(weights: Weights, models: Path) -> Verdict:
         if not path.is_file():
             problems.append(f"{name} is missing")
         elif path.stat().st_size != fact["size"]:
-            problems.append(f"{name} has {path.stat().st_size} bytes instead of the recorded {fact['size']}")
+            problems.append(
+                f"{name} has {path.stat().st_size} bytes instead of the recorded {fact['size']}"
+            )
         elif sha256_of(path) != fact["sha256"]:
             problems.append(f"{name} differs from the recorded content")
     if place is None:

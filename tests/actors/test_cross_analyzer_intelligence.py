@@ -421,9 +421,10 @@ def test_what_is_missing_is_named_with_the_analyzer():
     world = made.everything()
     out, missing = run(**{**world, "audio_analysis": None, "qwen2_vl_temporal": None})
     assert out.beat_match is None
-    assert missing["cuts on the beat"] == "audio_analysis gave nothing"
+    assert missing["cuts on the beat"] == "audio_analysis produced no output"
     assert (
-        missing["check of sounds and silence for contradictions"] == "audio_analysis gave nothing"
+        missing["check of sounds and silence for contradictions"]
+        == "audio_analysis produced no output"
     )
     assert "qwen2_vl_temporal" in missing["description against detected subjects"]
     assert not {"cuts on the beat", "description against detected subjects"} & {
@@ -452,8 +453,8 @@ def test_what_cannot_be_expected_is_not_missing():
     assert out.voices == []
     assert [text.said for text in out.texts or ()] == ["not spoken"]
     assert {one.question: one.reason for one in out.unanswered} == {
-        "cuts on the beat": "there is no sound",
-        "speech on camera or voice-over": "nobody speaks",
+        "cuts on the beat": "the video has no sound",
+        "speech on camera or voice-over": "no speech",
     }
 
 
@@ -645,7 +646,7 @@ def test_without_words_only_texts_beside_the_speech_are_known_not_to_be_spoken()
         text_overlay=made.overlays(*texts), speech_transcription=made.transcript(words=False)
     )
     assert missing["words in captions against speech"] == (
-        "speech_transcription knows no words as they are said"
+        "speech_transcription has no words in the original language"
     )
     assert out.captioned_share is None
 

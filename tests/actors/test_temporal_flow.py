@@ -287,11 +287,11 @@ def test_changing_a_source_changes_exactly_the_findings_that_rest_on_it() -> Non
 
 def test_what_is_missing_is_named_with_its_source() -> None:
     made, gone = flow(everything() | dict.fromkeys(SOFT))
-    assert gone["motion in the pace"] == "camera_analysis gave nothing"
-    assert gone["spoken calls to action"] == "speech_transcription gave nothing"
-    assert gone["written calls to action"] == "text_overlay gave nothing"
-    assert gone["voice in the emotional course"] == "speech_emotion gave nothing"
-    assert gone["mood in the emotional course"] == "qwen2_vl_temporal gave nothing"
+    assert gone["motion in the pace"] == "camera_analysis produced no output"
+    assert gone["spoken calls to action"] == "speech_transcription produced no output"
+    assert gone["written calls to action"] == "text_overlay produced no output"
+    assert gone["voice in the emotional course"] == "speech_emotion produced no output"
+    assert gone["mood in the emotional course"] == "qwen2_vl_temporal produced no output"
     assert (made.emotional_course, made.calls_to_action) == (None, None)
     assert (made.pacing.motion, made.pacing.words, made.pacing.onsets) == (None, None, None)
     assert [m.what for m in made.moments] == ["cut", "cut"], "nothing else is known to change"
@@ -302,8 +302,8 @@ def test_speech_without_words_lacks_only_the_words() -> None:
     wordless = spoken((1.0, 3.5), (5.0, 7.0), words=None)
     made, gone = flow(everything() | {"speech_transcription": wordless})
     assert gone == {
-        "words in the pace": "speech_transcription knows no words",
-        "spoken calls to action": "speech_transcription knows no words",
+        "words in the pace": "speech_transcription has no words",
+        "spoken calls to action": "speech_transcription has no words",
     }
     assert "speech for 2.0 s from 1.0 s" in made.hook.what
     assert [call.words for call in made.calls_to_action or ()] == ["Link in bio"]
@@ -323,7 +323,7 @@ def test_a_voice_without_its_model_has_no_emotional_course() -> None:
     deaf = {"speech_emotion": felt((None, 1.0, 3.0))}
     made, gone = flow(everything() | deaf)
     assert [f.what for f in made.emotional_course or ()] == ["cheerful", "calm"]
-    reason = "speech_emotion heard the voice without its model"
+    reason = "speech_emotion ran without its model"
     assert gone == {"voice in the emotional course": reason}
     made, _ = flow(everything() | deaf | {"qwen2_vl_temporal": None})
     assert made.emotional_course is None
@@ -367,7 +367,7 @@ def test_happenings_in_words() -> None:
     assert says(0, 3, sound=heard((0.0, 5.0), onsets=[]))["sound"] == "silence"
     assert says(0, 3, sound=heard((1.0, 1.5), onsets=[]))["sound"] == "silent for 0.5 s"
     assert says(0, 3, sound=heard(onsets=[]))["sound"] == "sound throughout"
-    assert says(0, 3, transcript=spoken(words=None))["speech"] == "nobody speaks"
+    assert says(0, 3, transcript=spoken(words=None))["speech"] == "no speech"
     three = written(("a", 0, 3), ("b", 0, 3), ("c", 0, 3))
     assert says(0, 3, text=three)["text"] == "text “a” (0.90), “b” (0.90) and 1 more"
     mark = written(("@me", 0, 3), kind="watermark")

@@ -698,18 +698,23 @@ app = typer.Typer(
 
 @app.command("run")
 def run_command(
-    manifest: Annotated[str, typer.Argument(help="A txt, csv, jsonl or parquet file, a folder, or -")],
+    manifest: Annotated[
+        str, typer.Argument(help="A txt, csv, jsonl or parquet file, a folder, or -")
+    ],
     out: Annotated[str, typer.Option("--out", help="A folder, or a URI that pyarrow supports")],
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Analyzer names, comma-separated")
     ] = None,
-    without: Annotated[list[str] | None, typer.Option("--without", help="Analyzer names, comma-separated")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="Analyzer names, comma-separated")
+    ] = None,
     column: Annotated[
         str | None, typer.Option("--column", help="Column of a csv, jsonl or parquet manifest")
     ] = None,
     in_flight: Annotated[int | None, typer.Option("--in-flight", min=1)] = None,
     nodes: Annotated[
-        int | None, typer.Option("--nodes", min=1, help="Cluster nodes to use; missing ones are requested")
+        int | None,
+        typer.Option("--nodes", min=1, help="Cluster nodes to use; missing ones are requested"),
     ] = None,
     workers: Annotated[
         str | None, typer.Option("--workers", help="ray, threads or processes")
@@ -756,7 +761,10 @@ def run_command(
             problem(str(error), "choose another with TIKTOK_RAY_BATCH_METRICS_PORT")
             raise typer.Exit(Exit.USAGE) from None
         except OSError as error:
-            problem(f"the destination or the disk failed: {error}", "fix it, then run this command again")
+            problem(
+                f"the destination or the disk failed: {error}",
+                "fix it, then run this command again",
+            )
             raise typer.Exit(Exit.BROKEN) from None
     log.info("%s: %s", "stopped" if batch.stopped else "ended", batch.tally)
     raise typer.Exit(exit_code(batch, strict))

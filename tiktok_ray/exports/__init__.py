@@ -81,7 +81,9 @@ FORMATS: dict[To, Format] = {
         "ETA VideoLabels of FiftyOne",
         True,
     ),
-    "text": Format(".txt", "text/plain", "text", "text", "The whole report as compact text with timestamps"),
+    "text": Format(
+        ".txt", "text/plain", "text", "text", "The whole report as compact text with timestamps"
+    ),
 }
 assert set(FORMATS) == set(get_args(To))
 

@@ -72,7 +72,8 @@ def tracked(report: Report) -> list[Tracked]:
     if not any(output is not None for output in outputs.values()):
         told = [f"{n} is {sections[n]['status'] if n in sections else 'missing'}" for n in makers]
         raise CannotExport(
-            f"this report has no bounding boxes: {', '.join(told)}", "analyze the video with one of them"
+            f"this report has no bounding boxes: {', '.join(told)}",
+            "analyze the video with one of them",
         )
     return [
         one

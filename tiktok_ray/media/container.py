@@ -418,10 +418,14 @@ def _left(stream: Any, codec: str | None, packets: Mapping[int, Packets], film: 
     if stream.type == "video":
         count, most = len(packets[stream.index]), len(packets.get(film, ()))
         few = (
-            f"{count} frames, far fewer than the main video" if count < most / 10 else "another video"
+            f"{count} frames, far fewer than the main video"
+            if count < most / 10
+            else "another video"
         )
         return f"{few}; the setting video_stream can select it"
-    aside = next((words for name, words in ASIDES.items() if _has(stream, name)), "another audio track")
+    aside = next(
+        (words for name, words in ASIDES.items() if _has(stream, name)), "another audio track"
+    )
     return f"{aside}; the setting audio_stream can select it"
 
 
@@ -463,9 +467,7 @@ def _film(
     """The video stream that is analyzed, and why that one."""
     films = [s for s in container.streams.video if not any(_has(s, d) for d in STILLS)]
     if not films:
-        raise InputError(
-            "no_video", f"{path.name} has no video stream", "give a file with video"
-        )
+        raise InputError("no_video", f"{path.name} has no video stream", "give a file with video")
     known = [s for s in films if s.codec_context is not None]
     if not known:
         codecs = ", ".join(sorted({named[s.index] or "an unnamed codec" for s in films}))

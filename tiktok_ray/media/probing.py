@@ -91,9 +91,7 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         cut = "the file ends prematurely"
         unknown = f"unknown: {found['truncated_unknown']}"
         yield "truncated", cut if found["truncated"] else unknown
-    turns = (
-        [f"rotated {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
-    )
+    turns = [f"rotated {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
     turns += ["mirrored"] if found["mirrored"] else []
     if aperture := found["clean_aperture"]:
         turns += [f"{aperture[0]} x {aperture[1]} of the stored frame (clean aperture)"]

@@ -87,9 +87,7 @@ def folded(names: Sequence[str]) -> str | None:
     if len(names) <= 2:
         return None
     if all(map(_is_unplaced, names)):
-        return (
-            f"{len(names)} channels of unknown position, taken as left and right alternately"
-        )
+        return f"{len(names)} channels of unknown position, taken as left and right alternately"
     low = any(name.startswith("LFE") for name in names)
     return (
         f"{len(names)} channels ({' '.join(names)}) downmixed according to ITU-R BS.775"

@@ -192,7 +192,9 @@ def _local(path: Path, settings: Settings) -> Taken:
         hint = f"for a URL write https://{path}" if bare else "check the path"
         raise IntakeError("not_found", f"the file {path} does not exist", hint)
     if path.is_dir():
-        raise IntakeError("not_video", f"{path} is a folder", "give a file, or use tiktok-ray batch")
+        raise IntakeError(
+            "not_video", f"{path} is a folder", "give a file, or use tiktok-ray batch"
+        )
     if not path.is_file():
         raise IntakeError("not_video", f"{path} is not a regular file")
     if not os.access(path, os.R_OK):
@@ -732,7 +734,9 @@ def _has_only_own_codec(info: Mapping[str, Any]) -> bool:
 
 
 def _own_codec() -> IntakeError:
-    words = f"TikTok offers this video only in its own codec {UNDECODABLE}, which no decoder supports"
+    words = (
+        f"TikTok offers this video only in its own codec {UNDECODABLE}, which no decoder supports"
+    )
     return IntakeError("unsupported", words, f"retry later, or {BY_HAND}")
 
 
@@ -909,7 +913,9 @@ async def _picture(
                         head = head or chunk
                         size += len(chunk)
                         if size > PICTURE_BYTES:
-                            raise IntakeError("too_large", f"{what} has more than {PICTURE_BYTES} bytes")
+                            raise IntakeError(
+                                "too_large", f"{what} has more than {PICTURE_BYTES} bytes"
+                            )
                         file.write(chunk)
         except (httpx.HTTPError, httpx.InvalidURL, IntakeError) as error:
             failure = error

@@ -196,7 +196,9 @@ def _token() -> Iterator[Finding]:
             "token of Ray",
             "bad" if open_to_others else "ok",
             f"{path} is {'readable by other users' if open_to_others else 'readable only by its owner'}",
-            f"chmod 600 {path}; whoever reads it can run code on this Ray cluster" if open_to_others else "",
+            f"chmod 600 {path}; whoever reads it can run code on this Ray cluster"
+            if open_to_others
+            else "",
         )
 
 
@@ -210,10 +212,15 @@ def _card() -> Iterator[Finding]:
         used = f"{card.used_gib:.1f} of {card.total_gib:.1f} GiB used"
         yield Finding("card", "ok", f"{card.index}: {card.name}, {used}, driver {card.driver}")
         if card.used_gib > card.total_gib / 2:
-            yield Finding("card", "note", "more than half of its memory is in use", "see: tiktok-ray monitor")
+            yield Finding(
+                "card", "note", "more than half of its memory is in use", "see: tiktok-ray monitor"
+            )
     if _version("onnxruntime-gpu") is None:
         yield Finding(
-            "card", "note", "ONNX Runtime is installed for the CPU only", "install with TIKTOK_RAY_EXTRA=gpu"
+            "card",
+            "note",
+            "ONNX Runtime is installed for the CPU only",
+            "install with TIKTOK_RAY_EXTRA=gpu",
         )
 
 
@@ -223,7 +230,9 @@ def _weights(graph: Graph, settings: Settings) -> Iterator[Finding]:
     made = plan(graph.analyzers.values(), settings)
     partial = [n for n, a in made.assignments.items() if a.missing]
     whole = len(made.assignments) - len(partial)
-    found = f"{whole} analyzers complete, {len(partial)} partial, {len(made.unavailable)} unavailable"
+    found = (
+        f"{whole} analyzers complete, {len(partial)} partial, {len(made.unavailable)} unavailable"
+    )
     lacking = bool(partial or made.unavailable)
     advice = "tiktok-ray models list; tiktok-ray models pull" if lacking else ""
     yield Finding("weights", "note" if lacking else "ok", found, advice)
@@ -263,7 +272,9 @@ def _ray() -> Iterator[Finding]:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             there = port.isdecimal() and _listens(host, int(port))
         advice = (
-            "" if there else "start that Ray cluster, or unset RAY_ADDRESS so that each run starts its own"
+            ""
+            if there
+            else "start that Ray cluster, or unset RAY_ADDRESS so that each run starts its own"
         )
         found = f"RAY_ADDRESS is {address}, which {'responds' if there else 'does not respond'}"
         yield Finding("Ray", "ok" if there else "bad", found, advice)
@@ -354,8 +365,6 @@ def _silence() -> Iterator[Finding]:
     yield Finding(
         "silence",
         "note" if changed else "ok",
-        f"overridden: {', '.join(changed)}"
-        if changed
-        else "telemetry and hub requests are off",
+        f"overridden: {', '.join(changed)}" if changed else "telemetry and hub requests are off",
         "unset them to keep the model libraries silent" if changed else "",
     )

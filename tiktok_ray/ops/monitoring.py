@@ -69,7 +69,9 @@ def ask(line: httpx.Client, path: str, **query: Any) -> httpx.Response:
     if answer.status_code == 401:
         raise Refused(f"{line.base_url} needs its token: set TIKTOK_RAY_TOKEN")
     if answer.status_code != 200:
-        raise NoAnswer(f"{line.base_url}{path} responded with {answer.status_code}: {answer.text[:200]}")
+        raise NoAnswer(
+            f"{line.base_url}{path} responded with {answer.status_code}: {answer.text[:200]}"
+        )
     return answer
 
 
@@ -214,7 +216,9 @@ def screen(shot: Mapping[str, Any]) -> RenderableType:
 
 
 def _reasons(reasons: list[str]) -> Table:
-    table = Table(title="not fully working because", title_justify="left", show_edge=False, box=None)
+    table = Table(
+        title="not fully working because", title_justify="left", show_edge=False, box=None
+    )
     table.add_column(overflow="fold")
     for reason in reasons:
         table.add_row(escape(reason))
@@ -310,7 +314,9 @@ def _troubles(health: Mapping[str, Any]) -> Iterable[Verdict]:
 
 
 def _queue(queue: Mapping[str, Any]) -> Verdict:
-    words = f"{queue['running']} running, {queue['queued']} of {queue['queue_limit']} queue slots used"
+    words = (
+        f"{queue['running']} running, {queue['queued']} of {queue['queue_limit']} queue slots used"
+    )
     full = queue["queued"] >= queue["queue_limit"] > 0
     advice = "new jobs are refused with 429 until some finish" if full else ""
     return Verdict("queue", "bad" if full else "ok", words, advice)

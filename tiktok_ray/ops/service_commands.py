@@ -40,7 +40,9 @@ RESTARTED_S = 300.0
 maintain_app = typer.Typer(help="Maintenance: backup, restore, retention, logs, cleanup.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done, without doing it")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,11 +94,18 @@ def _out(value: Any, as_json: bool, words: str) -> None:
 
 
 def install_service(
-    user: Annotated[bool, typer.Option("--user", help="Install for this account, without root")] = False,
-    system: Annotated[bool, typer.Option("--system", help="Install for the machine, as root")] = False,
-    into: Annotated[Path | None, typer.Option("--into", help="Folder to write the units to")] = None,
+    user: Annotated[
+        bool, typer.Option("--user", help="Install for this account, without root")
+    ] = False,
+    system: Annotated[
+        bool, typer.Option("--system", help="Install for the machine, as root")
+    ] = False,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Folder to write the units to")
+    ] = None,
     program: Annotated[
-        Path | None, typer.Option("--program", help="The tiktok-ray executable for the units to run")
+        Path | None,
+        typer.Option("--program", help="The tiktok-ray executable for the units to run"),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -120,7 +129,9 @@ def install_service(
             for path, done in systemd.write(texts, keep=environment):
                 console.print(f"{done}: {path}", soft_wrap=True)
         except PermissionError as error:
-            _fail(f"{error.filename} cannot be written", "run as root, or use install-service --user")
+            _fail(
+                f"{error.filename} cannot be written", "run as root, or use install-service --user"
+            )
         _verify(form, [path for path in texts if path != environment])
     for step in ("next:", *(f"  {step}" for step in systemd.next_steps(form))):
         console.print(step, soft_wrap=True)
@@ -152,7 +163,9 @@ def monitor(
     log: Annotated[
         bool, typer.Option("--log", help="Append the reading to logs/monitor.jsonl in the home")
     ] = False,
-    every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between readings")] = 2.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.2, help="Seconds between readings")
+    ] = 2.0,
 ) -> None:
     """Watch the service: queue, jobs, planned and measured memory, run times, latest errors."""
     settings = _settings()

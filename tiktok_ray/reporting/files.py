@@ -56,7 +56,9 @@ def write_report(report: VideoReport, folder: Path) -> Written:
     except OSError as error:
         with suppress(OSError):
             aside = Path(tempfile.mkdtemp(prefix="tiktok-ray-report-")) / f"{name}.json"
-            remark = f"{path} cannot be written: {error.strerror}; the report was saved here instead"
+            remark = (
+                f"{path} cannot be written: {error.strerror}; the report was saved here instead"
+            )
             return Written(write_whole(aside, text), remark)
         raise CannotWrite(f"{path} cannot be written: {error.strerror}") from None
 

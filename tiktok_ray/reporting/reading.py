@@ -148,9 +148,7 @@ class _Reader:
         """The output as its type; as it stands where that type is not known or does not fit."""
         kind = _types().get(name)
         if kind is None:
-            self.remarks.append(
-                f"{name}: no such analyzer is installed; its output is left as is"
-            )
+            self.remarks.append(f"{name}: no such analyzer is installed; its output is left as is")
             return dict(value)
         try:
             return self._model(kind, value, name)

@@ -50,13 +50,21 @@ class Where(_Closed):
 
     kind: Kind
     label: str | None = Field(None, max_length=500, description="The exact label")
-    contains: str | None = Field(None, min_length=1, max_length=500, description="Part of the label")
-    analyzer: str | None = Field(None, max_length=100, description="The analyzer that found it; default: any")
+    contains: str | None = Field(
+        None, min_length=1, max_length=500, description="Part of the label"
+    )
+    analyzer: str | None = Field(
+        None, max_length=100, description="The analyzer that found it; default: any"
+    )
     confidence: float | None = Field(
         None, ge=0, le=1, description="Minimum confidence; events without one do not match"
     )
-    before_s: float = Field(0.0, ge=0, description="Seconds by which the condition holds before such an event")
-    after_s: float = Field(0.0, ge=0, description="Seconds by which the condition holds after such an event")
+    before_s: float = Field(
+        0.0, ge=0, description="Seconds by which the condition holds before such an event"
+    )
+    after_s: float = Field(
+        0.0, ge=0, description="Seconds by which the condition holds after such an event"
+    )
 
     @property
     def finder(self) -> str | None:
@@ -325,7 +333,9 @@ def _check_schema(schema: Any) -> None:
         if key in REFUSED:
             raise BadDefinition(f"schema: {key} is not supported")
         if key in ("$ref", "$dynamicRef") and not str(value).startswith("#"):
-            raise BadDefinition(f"schema: {key} refers to an external schema; include it in the schema itself")
+            raise BadDefinition(
+                f"schema: {key} refers to an external schema; include it in the schema itself"
+            )
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -351,7 +361,9 @@ def _satisfy(schema: dict[str, Any], found: list[Any]) -> None:
     try:
         wrong = next(validator.iter_errors(found), None)
     except Unresolvable as error:
-        raise SchemaMismatch(f"the schema refers to something it does not contain: {error}") from None
+        raise SchemaMismatch(
+            f"the schema refers to something it does not contain: {error}"
+        ) from None
     except RecursionError:
         raise SchemaMismatch("the schema refers to itself endlessly") from None
     if wrong is not None:

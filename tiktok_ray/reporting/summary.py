@@ -295,9 +295,15 @@ def _in_view(r: Report, objects: Objects) -> Sentences:
     model, time = r.by("object_detection"), r.shown()
     source = [r.whole("object_detection")]
     if likely:
-        yield f"In view, according to {model} (with confidence): {listed(likely)} of {time}.", source
+        yield (
+            f"In view, according to {model} (with confidence): {listed(likely)} of {time}.",
+            source,
+        )
     if perhaps:
-        yield f"Possibly in view, with low confidence of {model}: {listed(perhaps)} of {time}.", source
+        yield (
+            f"Possibly in view, with low confidence of {model}: {listed(perhaps)} of {time}.",
+            source,
+        )
 
 
 def _sound_of(v: VideoInfo) -> str:
@@ -613,8 +619,7 @@ def _people(r: Report) -> Sentences:
             counts = Counter(gesture.gesture for gesture in made)
             told = listed(f"{name} ({n}, {gestures[name]:.2f})" for name, n in counts.most_common())
             yield (
-                f"Gestures, from the keypoints of {model} (count, confidence of the body):"
-                f" {told}.",
+                f"Gestures, from the keypoints of {model} (count, confidence of the body): {told}.",
                 _at("body_pose", made),
             )
         if postures := poses.held():
@@ -640,7 +645,10 @@ def _look(r: Report) -> Sentences:
         )
         for look in colors.filters:
             name = look.kind.replace("_", " ")
-            yield f"{sentence(name)[:-1]} on {look.share:.0%} of the frames sampled ({look.test}).", at
+            yield (
+                f"{sentence(name)[:-1]} on {look.share:.0%} of the frames sampled ({look.test}).",
+                at,
+            )
     if quality := r.get("content_quality", Quality):
         at = [r.whole("content_quality")]
         found = quality.technical

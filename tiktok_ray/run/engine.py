@@ -472,9 +472,7 @@ class Engine:
                 reply = await twice(lambda: self.workers.run(name, inputs, limit))
             except TimeoutError:
                 spent = job.elapsed() - at
-                reply = Reply(
-                    "timed_out", reason=f"timed out after {limit:g} s", seconds=spent
-                )
+                reply = Reply("timed_out", reason=f"timed out after {limit:g} s", seconds=spent)
             except WorkerDied as death:
                 spent = job.elapsed() - at
                 reply = Reply("failed", reason=f"its process died twice: {death}", seconds=spent)

@@ -52,7 +52,9 @@ class Metrics:
             buckets=SECONDS, registry=made,
         )  # fmt: skip
         self._duration_s = Counter(
-            "tiktok_ray_video_duration_seconds", "Duration of the videos analyzed, in seconds", registry=made
+            "tiktok_ray_video_duration_seconds",
+            "Duration of the videos analyzed, in seconds",
+            registry=made,
         )
         self._sections = Counter(
             "tiktok_ray_sections", "Report sections, by analyzer and status",
@@ -67,7 +69,10 @@ class Metrics:
             buckets=SECONDS, registry=made,
         )  # fmt: skip
         self._decode_s = Histogram(
-            "tiktok_ray_decode_seconds", "Seconds of decoding one video", buckets=SECONDS, registry=made
+            "tiktok_ray_decode_seconds",
+            "Seconds of decoding one video",
+            buckets=SECONDS,
+            registry=made,
         )
         self._fetched = Counter(
             "tiktok_ray_fetched_bytes", "Bytes fetched from URLs", registry=made

@@ -40,7 +40,9 @@ log = logging.getLogger("tiktok_ray.serve.admission")
 BODY_BYTES = 64 * 1024
 #: While an upload comes, the disk is looked at after so many bytes.
 LOOK_BYTES = 16 * 2**20
-KEEP = "false: the video is not kept, and the report for at most an hour; delete it once you have it"
+KEEP = (
+    "false: the video is not kept, and the report for at most an hour; delete it once you have it"
+)
 
 
 class Asked(BaseModel):
@@ -63,7 +65,9 @@ class Asked(BaseModel):
     only: list[str] = Field(default_factory=list, max_length=100)
     without: list[str] = Field(default_factory=list, max_length=100)
     webhook: str | None = Field(
-        None, max_length=ADDRESS_LIMIT, description="URL that receives a signed notification when the job ends"
+        None,
+        max_length=ADDRESS_LIMIT,
+        description="URL that receives a signed notification when the job ends",
     )
     keep: bool = Field(True, description=KEEP)
 

@@ -101,7 +101,10 @@ FORM_SCHEMA = {
         "file": {"type": "string", "format": "binary", "description": "The video"},
         "only": {"type": "string", "description": "Analyzer names, comma-separated"},
         "without": {"type": "string", "description": "Analyzer names, comma-separated"},
-        "webhook": {"type": "string", "description": "URL that receives a signed notification when the job ends"},
+        "webhook": {
+            "type": "string",
+            "description": "URL that receives a signed notification when the job ends",
+        },
         "keep": {"type": "string", "enum": ["true", "false"], "description": KEEP},
     },
 }
@@ -203,7 +206,9 @@ def _add_jobs(app: FastAPI) -> None:
     async def analyze(
         request: Request,
         response: Response,
-        wait: Annotated[bool, Query(description="Wait for the job and answer with its report")] = False,
+        wait: Annotated[
+            bool, Query(description="Wait for the job and answer with its report")
+        ] = False,
         key: Key = None,
     ) -> Any:
         """Analyze a video, given as JSON with its URL or as a form with its file.
@@ -584,7 +589,9 @@ def _add_results(app: FastAPI) -> None:
         request: Request,
         id: str,
         t: Annotated[float, Query(ge=0, le=1e6, description="Seconds from the first frame")],
-        short: Annotated[int, Query(ge=16, le=1080, description="Maximum short side, in pixels")] = 512,
+        short: Annotated[
+            int, Query(ge=16, le=1080, description="Maximum short side, in pixels")
+        ] = 512,
     ) -> Response:
         """The frame that a result's kept video shows at a given time. `X-Frame-Time` is the frame's
         timestamp; past the end it is the last frame."""

@@ -241,7 +241,9 @@ def _add_reading(server: MCPServer[Any], api: Api) -> None:
     @server.tool(structured_output=False)
     async def text_pack(
         id: Id,
-        max_chars: Annotated[int, Field(ge=500, le=ANSWER, description="Maximum length of the answer")] = 20_000,
+        max_chars: Annotated[
+            int, Field(ge=500, le=ANSWER, description="Maximum length of the answer")
+        ] = 20_000,
     ) -> str:
         """A whole report as compact text with timestamps: the place to start. What does not fit is
         named in its last line."""
@@ -314,7 +316,9 @@ def _add_pictures(server: MCPServer[Any], api: Api) -> None:
     async def frames(
         id: Id,
         times: Annotated[list[float], Field(min_length=1, max_length=PICTURES)],
-        short: Annotated[int, Field(ge=16, le=1080, description="Maximum short side, in pixels")] = 384,
+        short: Annotated[
+            int, Field(ge=16, le=1080, description="Maximum short side, in pixels")
+        ] = 384,
     ) -> list[Any]:
         """Frames of the video at given times in seconds, each preceded by its own timestamp. Only if
         the service kept the video."""

@@ -166,4 +166,6 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
-        return say(request, Problem("internal", 500, f"{type(error).__name__}; see the log for details"))
+        return say(
+            request, Problem("internal", 500, f"{type(error).__name__}; see the log for details")
+        )

@@ -83,7 +83,9 @@ class Hit(BaseModel):
     video_id: str
     title: str | None = None
     kind: Kind
-    analyzer: str = Field(description="The analyzer that found it; `video` for data of the file or platform")
+    analyzer: str = Field(
+        description="The analyzer that found it; `video` for data of the file or platform"
+    )
     start: float | None = None
     end: float | None = None
     snippet: str = Field(description="The passage around the match, which is marked by [ ]")

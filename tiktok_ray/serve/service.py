@@ -93,7 +93,9 @@ class ServiceMetrics(Metrics):
         self.jobs_ended = Counter(
             "tiktok_ray_jobs_ended", "Jobs ended since startup", ["state"], registry=made
         )
-        self.job_s = Summary("tiktok_ray_job_seconds", "Duration of completed jobs, in seconds", registry=made)
+        self.job_s = Summary(
+            "tiktok_ray_job_seconds", "Duration of completed jobs, in seconds", registry=made
+        )
         self.refused = Counter(
             "tiktok_ray_requests_refused", "Requests refused, by problem", ["problem"],
             registry=made,
@@ -127,7 +129,9 @@ class _AtScrape(Collector):
             facts = service.cache.facts()
             about = "Cache misses of analyzer outputs"
             yield CounterMetricFamily("tiktok_ray_cache_misses", about, facts["misses"])
-            yield GaugeMetricFamily("tiktok_ray_cache_bytes", "Size of the cache, in bytes", facts["bytes"])
+            yield GaugeMetricFamily(
+                "tiktok_ray_cache_bytes", "Size of the cache, in bytes", facts["bytes"]
+            )
 
     def _values(self) -> Iterator[tuple[str, str, float]]:
         service, store = self._service, self._service.store
@@ -373,7 +377,9 @@ class Service:
             state = "cancelled"
         except Exception as error:
             log.error("job %s failed", job.id, exc_info=error)
-            trouble = problem("internal", 500, said(error), "see the log of the service for details")
+            trouble = problem(
+                "internal", 500, said(error), "see the log of the service for details"
+            )
         released = state == "cancelled" and self._stopping
         try:
             await self._on_disk(self._flush)
@@ -461,7 +467,9 @@ class Service:
         if request.url is None:
             path = upload_path(folder)
             if not path.is_file():
-                raise InputError("not_found", "the upload no longer exists", "send the request again")
+                raise InputError(
+                    "not_found", "the upload no longer exists", "send the request again"
+                )
             return Source(path, request.upload or "upload")
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         fetching: dict[str, Any] = {"name": "fetch", "state": "running"}
