@@ -334,7 +334,7 @@ def test_a_report_without_them_says_why():
     gone = {"analyzers": {"text_overlay": {"status": "skipped", "reason": "not selected"}}}
     with pytest.raises(LookupError, match="text_overlay is skipped: not selected"):
         file_of(gone, "vtt", "text")
-    with pytest.raises(LookupError, match="speech_transcription is not there"):
+    with pytest.raises(LookupError, match="speech_transcription is missing"):
         file_of(gone, "srt")
 
 

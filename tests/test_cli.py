@@ -105,19 +105,19 @@ def test_bad_input_exits_3_and_names_the_cause(run, tmp_path, make, words):
     ("words", "said"),
     [
         (["analyze"], "missing argument"),
-        (["analyze", ""], "name a file"),
-        (["analyze", "  "], "name a file"),
+        (["analyze", ""], "give a file or a url"),
+        (["analyze", "  "], "give a file or a url"),
         (["analyze", "CLIP", "CLIP"], "unexpected extra argument"),
         (["analyze", "CLIP", "--onyl", "cut_analysis"], "no such option"),
         (
             ["analyze", "CLIP", "--only", "cut_anlysis"],
-            "no analyzer 'cut_anlysis'; did you mean cut_analysis?",
+            "unknown analyzer 'cut_anlysis'; did you mean cut_analysis?",
         ),
         (["analyze", "CLIP", "--only", ""], "at least one analyzer"),
         (["analyze", "CLIP", "--without", " , "], "at least one analyzer"),
         (["analyze", "CLIP", "--only", ""], "age_estimation, audio_analysis"),
         (["analyze", "CLIP", "--out", ""], "name a folder with --out"),
-        (["analyze", "CLIP", "--set", "nonsense"], "not of the form"),
+        (["analyze", "CLIP", "--set", "nonsense"], "not in the form"),
         (["analyze", "CLIP", "--set", "nonsense"], "analyzers --options"),
         (["analyze", "CLIP", "--set", "object_detection.fsp=3"], "its options: detector, fps"),
         (["analyze", "CLIP", "--set", "cut_analysis.nope=3"], "invalid options of cut_analysis"),
@@ -167,7 +167,7 @@ def test_the_version_and_help_are_where_one_looks_for_them(run):
 
 
 def test_settings_given_by_name_are_checked_too():
-    with pytest.raises(UnknownSetting, match="no setting core; did you mean cores"):
+    with pytest.raises(UnknownSetting, match="unknown setting core; did you mean cores"):
         Settings(core=2)
 
 

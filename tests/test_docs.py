@@ -44,7 +44,7 @@ UNIT = re.compile(r"\btiktok-ray[\w-]*\.(?:service|timer)\b")
 
 def settings_table():
     """The table of all settings, as docs/deployment.md has it."""
-    rows = ["| variable | default | what |", "|---|---|---|"]
+    rows = ["| variable | default | description |", "|---|---|---|"]
     special = {
         "models": "`~/.cache/tiktok_ray/models`",
         "home": "`~/.local/share/tiktok_ray`",

@@ -129,7 +129,7 @@ class CutAnalysis(Analyzer):
     [
         (Entry("new", ImportError("no module x")), "new .* cannot be imported: .*no module x"),
         (Entry("new", dict), "new .* is not an analyzer"),
-        (Entry("new", CutAnalysis), "one name"),
+        (Entry("new", CutAnalysis), "must have the same name"),
         (Entry("cut_analysis", CutAnalysis), "an analyzer named cut_analysis already exists"),
     ],
 )

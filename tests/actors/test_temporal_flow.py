@@ -413,7 +413,7 @@ def test_one_picture_neither_loops_nor_paces_beyond_its_end() -> None:
         dict.fromkeys(SOFT) | {"video": video(0.04), "speech": None, "audio": None} | one
     )
     assert made.loop is None
-    assert gone["loop ending"] == "there is one picture"
+    assert gone["loop ending"] == "there is only one frame"
     assert made.pacing.times == [0.02]
     assert made.hook.end == 0.04
 
@@ -503,7 +503,7 @@ def test_a_loud_hit_and_a_large_title_are_key_moments_and_quiet_ones_are_not() -
 
     cuts = cuts_at([], 6.0)
     loud, quiet = (moments(Sources(6.0, cuts, sound=sound(hit))) for hit in (15.0, 4.0))
-    assert [m.what for m in loud] == ["grows louder by 15 LU"]
+    assert [m.what for m in loud] == ["loudness rises by 15 LU"]
     assert loud[0].at == pytest.approx(3.0, abs=0.25)
     assert quiet == []
     title = written(("THE TITLE", 2.0, 5.0))
@@ -527,7 +527,7 @@ def test_where_nothing_else_changes_the_picture_that_moves_most_is_the_moment() 
     assert change.time == pytest.approx(3.0, abs=0.5)
     assert motion(Frames.of(times, [one] * 60, 6.0)) == []
     (moment,) = moments(Sources(6.0, cuts_at([], 6.0)), [change])
-    assert moment.what == "the picture moves most"
+    assert moment.what == "strongest motion"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 20)), max_size=25))
@@ -635,7 +635,7 @@ def test_a_blank_picture_has_no_loop() -> None:
     black = np.zeros((114, 64, 3), np.uint8)
     assert loop(thumbs(picture(), black, 5.0), None) is None
     _, gone = flow(everything() | {"thumbs": thumbs(black, picture(), 12.0)})
-    assert gone == {"loop ending": "the first or the last picture is blank"}
+    assert gone == {"loop ending": "the first or last frame is blank"}
 
 
 def test_it_reads_well_in_a_line() -> None:

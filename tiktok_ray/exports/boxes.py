@@ -121,8 +121,8 @@ def counted(report: Report, times: Times) -> Raster:
     frames = raster_of(report, times)
     if not frames.counts:
         raise CannotExport(
-            "the frame rate of this video varies, and the format counts frames: its timestamps do not "
-            "tell their numbers",
+            "the frame rate of this video varies, and the format numbers frames: frame numbers cannot "
+            "be derived from timestamps alone",
             "also give the video (--video), or export to coco, csv or jsonl, which use timestamps",
         )
     return frames

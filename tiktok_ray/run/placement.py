@@ -255,7 +255,7 @@ def _fit(
             stuck = ", ".join(f"{n} ({gib:.2f} GiB)" for n, gib in sorted(held.items()))
             room = sum(c.usable_gib for c in cards)
             raise DoesNotFit(
-                f"{stuck} together do not fit into {room:.2f} GiB usable and "
+                f"{stuck} do not fit together into {room:.2f} GiB usable and "
                 "cannot run on the CPU; leave one out with --without"
             )
         level[min(movable, key=staying.__getitem__)] += 1
