@@ -61,7 +61,7 @@ def settings_table():
 
 
 MACHINES = {
-    "no card": (),
+    "no GPU": (),
     "4 GiB": (4,),
     "8 GiB": (8,),
     "12 GiB": (12,),
