@@ -63,7 +63,7 @@ async def test_a_whole_report(clip, settings):
         ("raise", "failed", "ValueError: broken inside"),
         ("load fails", "failed", "load: RuntimeError: bad checkpoint"),
         ("skip", "skipped", "nothing to see"),
-        ("hang", "timed_out", "longer than its limit of 2 s"),
+        ("hang", "timed_out", "timed out after 2 s"),
         ("write", "failed", "read-only"),
         ("memory always", "failed", "MemoryError: never enough"),
     ],
@@ -88,7 +88,7 @@ async def test_a_load_that_hangs_is_limited(clip, settings):
     settings = behaved(settings, "load hangs").model_copy(update={"load_timeout_s": 0.3})
     report = await analyze(clip, [fakes.Behaved], settings)
     assert report.analyzers["plain"].status == "failed"
-    assert "load: took longer than 0.3" in report.analyzers["plain"].reason
+    assert "load: timed out after 0.3" in report.analyzers["plain"].reason
 
 
 async def test_the_next_video_runs_clean_after_a_hang(clip, settings, tmp_path):

@@ -673,11 +673,11 @@ def test_fix_restarts_the_installed_unit_and_waits(service, run, settings, monke
         return ""
 
     here = settings.model_copy(update={"port": service.server_address[1]})
-    assert "nothing restarted" in service_commands.mend(here, ill, restart)[0]
+    assert "not restarted" in service_commands.mend(here, ill, restart)[0]
     run("install-service", "--user", "--program", PROGRAM)
     [said] = service_commands.mend(here, ill, restart)
     assert asked == ["user"]
-    assert "it answers after" in said
+    assert "it responded after" in said
     [said] = service_commands.mend(here, ill, lambda _: "no such bus")
     assert said == "could not restart the user unit: no such bus"
 
@@ -809,11 +809,11 @@ class TestRayIsWatched:
             return []
 
         self.stand_in(monkeypatch, silent)
-        assert "not answered" in self.found(watched, own=False)
+        assert "not responded" in self.found(watched, own=False)
 
     def test_a_node_that_ended(self, watched, monkeypatch):
         self.stand_in(monkeypatch, lambda: [{"NodeID": "here", "Alive": False}])
-        assert "node of Ray has ended" in self.found(watched, own=False)
+        assert "Ray node has died" in self.found(watched, own=False)
 
     def test_one_that_refuses(self, watched, monkeypatch):
         def refuse():

@@ -274,7 +274,7 @@ def test_an_empty_answer_says_nothing():
     reasons = {m.part: m.reason for m in result.missing}
     assert set(reasons) == {*WINDOW, *WHOLE}
     assert reasons["mood"] == "missing for 1 of 1 windows: an empty answer (1)"
-    assert reasons["title"] == "there was nothing to sum up, or no time left for it"
+    assert reasons["title"] == "there was nothing to summarise, or no time left for it"
 
 
 def test_prose_is_kept_raw_and_parsed_into_nothing():

@@ -420,7 +420,7 @@ def test_a_video_opened_by_hand_that_may_be_another_is_told(full: Watched, clip:
     full.page.wait_for_selector("video")
     until(
         full.page,
-        "document.querySelector('.stage [role=status]').textContent.includes('may be another')",
+        "document.querySelector('.stage [role=status]').textContent.includes('may be a different one')",
     )
 
 
