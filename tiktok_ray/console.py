@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: the live table, the plain lines, and the summary."""
+"""Terminal output: the live table, plain progress lines, and the summary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_WEIGHTS = "weights not installed"
 
 
 def console_for(file: TextIO) -> Console:
-    """A console for a stream; wide where nobody's terminal limits it."""
+    """A console for a stream; wide if no terminal limits it."""
     return Console(file=file, highlight=False, width=None if file.isatty() else WIDTH_WHEN_PIPED)
 
 
@@ -120,7 +120,7 @@ def _soundless(streams: Iterable[StreamInfo]) -> str:
 
 
 def told(report: VideoReport, file: Console | None = None) -> None:
-    """Print what was found, for reading: the summary, the transcript, and the shots."""
+    """Print the findings for reading: the summary, the transcript, and the shots."""
     v, out = report.video, file or console
     title = f"{v.title or v.id}: {v.duration_s:.1f} s, {v.width} x {v.height}, {v.fps:.2f} fps"
     out.print(f"[bold]{escape(title + ('' if v.has_audio else _soundless(v.streams)))}[/]\n")
@@ -158,13 +158,13 @@ def _listed(out: Console, title: str, lines: Sequence[str], several: int = 1) ->
 
 
 def lacks_weights(section: Section) -> bool:
-    """Whether an analyzer, or part of it, could not run because weights are not here."""
+    """Whether an analyzer, or part of it, could not run because weights are not installed."""
     reasons = [section.reason or "", *(m.reason for m in section.missing or ())]
     return any(reason.startswith(NO_WEIGHTS) for reason in reasons)
 
 
 def summary(report: VideoReport) -> Table:
-    """The analyzers one by one: how each ended, what it found, and what it could not."""
+    """The analyzers one by one: their status, what they found, and what they could not."""
     table = Table(show_edge=False)
     for column, width in (("analyzer", 27), ("status", 11), ("s", 6)):
         justify: Literal["left", "right"] = "right" if column == "s" else "left"
@@ -204,7 +204,7 @@ def _lost(section: Section) -> str:
 def headline(report: VideoReport, weights_gib: float | None) -> str:
     """``7 of 14 measured; weights not installed, 3.1 GiB: …; to get them: tiktok-ray models pull``.
 
-    Of those that had something to do: whoever is skipped does not count.
+    Counts only analyzers that had work to do, not those skipped.
     """
     statuses = [s.status for s in report.analyzers.values()]
     measured = statuses.count("ok") + statuses.count("partial")
@@ -222,7 +222,7 @@ def headline(report: VideoReport, weights_gib: float | None) -> str:
 
 
 def problem(what: str, advice: str = "") -> None:
-    """An error for a person: what happened, and what to do."""
+    """Print an error: what happened, and what to do."""
     console.print(f"[bold red]error:[/] {escape(what)}", soft_wrap=True)
     if advice:
         console.print(f"  {escape(advice)}", soft_wrap=True)

@@ -80,10 +80,10 @@ class Graph:
         return {e.source for name in names for e in self.edges[name] if e.is_track}
 
     def select(self, only: Collection[str] = (), without: Collection[str] = ()) -> tuple[str, ...]:
-        """The chosen analyzers and all they cannot do without, in an order that works.
+        """The chosen analyzers and their required producers, in a valid order.
 
-        ``without`` holds whatever ``only`` says. Raises ``GraphError`` for an unknown name, for one
-        excluded that a chosen one needs, and where nothing is left.
+        ``without`` takes precedence over ``only``. Raises ``GraphError`` for an unknown name, for
+        an excluded analyzer that a chosen one requires, and if nothing is left.
         """
         for name in (*only, *without):
             self._known(name)
@@ -112,7 +112,7 @@ class Graph:
             )
 
     def check_options(self, options: Mapping[str, Mapping[str, Any]]) -> None:
-        """Raise ``GraphError`` for options of an analyzer that does not exist or does not take them."""
+        """Raise ``GraphError`` for options of an unknown analyzer, and for invalid options."""
         for name, given in options.items():
             self._known(name)
             try:
@@ -126,7 +126,7 @@ class Graph:
 
     @cached_property
     def urgency(self) -> dict[str, float]:
-        """Estimated cost of an analyzer and of the longest chain of analyzers that wait for it."""
+        """Estimated cost of an analyzer plus the longest chain of analyzers that depend on it."""
         worth: dict[str, float] = {}
         for name in reversed(self.order):
             after = [worth[n] for n, producers in self.producers.items() if name in producers]

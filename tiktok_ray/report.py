@@ -1,9 +1,9 @@
-"""What is said about a video: outcomes of analyzers, timeline events, and the report itself.
+"""The report on a video: outcomes of analyzers, timeline events, and the report itself.
 
-Every field of every output says what it is: ``measured`` (computed from the signal by a stated
+Every field of every output declares its basis: ``measured`` (computed from the signal by a stated
 method), ``estimated`` (a model's opinion), ``derived`` (computed from other outputs) or
 ``setting`` (a parameter the run was made with). Fields are declared with the functions of the
-same names below; a test refuses an output field that says nothing.
+same names below; a test rejects undeclared output fields.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Event(Model):
 
 
 class Output(Model):
-    """What one analyzer found. Subclasses declare their fields and say how they read."""
+    """What one analyzer found. Subclasses declare their fields and how they are summarised."""
 
     def headline(self) -> str:
         """What was found, in a few words, for the live table and the summary."""
@@ -139,7 +139,7 @@ class Output(Model):
 
 
 def headline(name: str, output: Output) -> str:
-    """What an output says of itself in a line; nothing where it fails to."""
+    """An output's one-line summary; empty if it fails to produce one."""
     try:
         return output.headline()
     except Exception as error:
@@ -367,7 +367,7 @@ class VideoInfo(Model):
     metadata: dict[str, Any] | None = measured("The platform's metadata", default=None)
 
     def events(self) -> Iterator[Event]:
-        """What the file itself tells of its course: chapters and subtitles."""
+        """Events from the file itself: chapters and subtitles."""
         for chapter in self.chapters:
             label = chapter.title or "chapter"
             yield Event(
@@ -487,17 +487,17 @@ class VideoReport(Model):
         return dict(rounded(self.model_dump(mode="json", exclude_none=True)))
 
     def to_json(self) -> str:
-        """The same as text, as it stands in files."""
+        """The same as text, as written to files."""
         return json_text(self.plain())
 
     def failed(self) -> list[str]:
-        """Names of the analyzers that did not end as they should have."""
+        """Names of the analyzers that failed or timed out."""
         bad = ("failed", "timed_out")
         return [name for name, section in self.analyzers.items() if section.status in bad]
 
 
 def said(error: BaseException, most: int = 500) -> str:
-    """An exception as ``Type: message``, of so many characters at most."""
+    """An exception as ``Type: message``, truncated to a maximum length."""
     try:
         words = str(error).strip() or "no message"
     except Exception:  # noqa: BLE001 - an error that cannot say what it is
@@ -526,7 +526,7 @@ def rounded(value: Any, digits: int = 4) -> Any:
 
 
 def undeclared(model: type[BaseModel], seen: frozenset[type] = frozenset()) -> Iterator[str]:
-    """Names of fields, nested ones included, that do not say what they rest on."""
+    """Names of fields, including nested ones, that do not declare their basis."""
     if model in seen:
         return
     for name, field in model.model_fields.items():

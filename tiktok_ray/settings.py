@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class TrackSettings(BaseModel):
-    """How a video is sampled. Sampling thins out on long videos; the report's coverage says so."""
+    """How a video is sampled. Sampling gets sparser on long videos, as the report's coverage states."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ NO_SETTINGS = ("EXTRA", "VENV", "TEST_MEDIA", "FACTORY", "OWNER")
 
 
 class UnknownSetting(Exception):
-    """The environment holds variables that look like settings and are none."""
+    """The environment contains variables that look like settings but are not."""
 
 
 class Settings(BaseSettings):
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
 
 
 def ray_address(settings: Settings) -> str | None:
-    """Where the Ray is that actors are to run on; None for one of our own."""
+    """The address of the Ray cluster for the actors; None to start a local one."""
     return settings.ray_address or os.environ.get("RAY_ADDRESS") or None
 
 

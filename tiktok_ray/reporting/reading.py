@@ -1,8 +1,8 @@
-"""Reports read back from files, of this form or an older one, with typed outputs.
+"""Loading reports from files, of this schema version or an older one, with typed outputs.
 
-A file leaves out what is None; reading puts it back. What an older report never said is not made up:
-a field that it lacks and that has no default is absent, so that asking for it raises
-``AttributeError``, and ``Report.remarks`` names it.
+Files omit None values; loading restores them. Data missing from an older report is not made up: a
+field that it lacks and that has no default is absent, so accessing it raises ``AttributeError``, and
+``Report.remarks`` names it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class NoReport(ValueError):
-    """A file is not a report, or one of a newer form; the message says which."""
+    """A file is not a report, or has a newer schema version; the message says which."""
 
 
 class _DoesNotFit(ValueError):
@@ -34,10 +34,10 @@ class _DoesNotFit(ValueError):
 
 
 class Report(VideoReport):
-    """A report about one video, with the outputs of its analyzers as their types.
+    """A report on one video, with typed outputs of its analyzers.
 
-    ``remarks`` says what of an older report, or of an analyzer that is not installed, could not be
-    read as it is understood today; it is empty for reports that this version writes.
+    ``remarks`` lists what could not be interpreted, in an older report or of an analyzer that is not
+    installed; it is empty for reports written by this version.
     """
 
     _remarks: tuple[str, ...] = PrivateAttr(())
@@ -83,12 +83,12 @@ class Report(VideoReport):
 
     @classmethod
     def typed(cls, report: VideoReport) -> Report:
-        """A report that was just made, whose outputs have their types already."""
+        """A newly made report, whose outputs are already typed."""
         return cls.model_construct(**{n: getattr(report, n) for n in VideoReport.model_fields})
 
     def save(self, folder: str | Path) -> Path:
-        """Write it to ``<video id>.json``, or beside a fuller report of the same video, as the command
-        ``analyze`` does; returns where. Raises ``report_files.CannotWrite``.
+        """Write it to ``<video id>.json``, or next to a more complete report of the same video, like the
+        command ``analyze``; returns the path. Raises ``report_files.CannotWrite``.
         """
         return write_report(self, Path(folder)).path
 

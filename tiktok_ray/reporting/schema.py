@@ -1,10 +1,10 @@
-"""The report's form, published: JSON Schema and a page of all fields, read from the models themselves.
+"""The published schema of reports: JSON Schema and a page of all fields, derived from the models.
 
-Every field of an output has its ``basis`` (measured, estimated, derived, setting), unit, range and
-method beside its type, an example, and its ``error``: how far it was off against known truth, by
-``measured_errors.json``, the one place where such figures stand; or ``not measured``.
+Every field of an output has a ``basis`` (measured, estimated, derived, setting), unit, range and
+method in addition to its type, an example, and an ``error``: its deviation from known truth, from
+``measured_errors.json``, the only place for such figures; or ``not measured``.
 
-A file leaves out what is None, so the schema has no null where a field may be absent.
+Files omit None values, so the schema has no null where a field may be absent.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ Schema = dict[str, Any]
 
 
 class FieldFacts(NamedTuple):
-    """What a field says of itself. ``path`` is dotted, from its analyzer or part of the report;
-    lists and dictionaries on the way are passed through.
+    """The metadata of a field. ``path`` is dotted, from its analyzer or part of the report, passing
+    through lists and dictionaries.
     """
 
     path: str
@@ -111,7 +111,7 @@ def examples() -> Mapping[str, Any]:
 
 
 def analyzer_schema(name: str) -> Schema:
-    """JSON Schema of an analyzer's output. Raises ``GraphError`` for a name that is none."""
+    """JSON Schema of an analyzer's output. Raises ``GraphError`` for an unknown name."""
     graph = make_graph()
     graph.select([name])
     about = (graph.analyzers[name].__doc__ or "").strip().splitlines()[0]
@@ -119,7 +119,7 @@ def analyzer_schema(name: str) -> Schema:
 
 
 def report_schema(at: str = "#/$defs/") -> Schema:
-    """JSON Schema of a report as it stands in files, its parts under ``$defs``.
+    """JSON Schema of a report as written to files, with its parts under ``$defs``.
 
     ``at``: where references find the parts, for documents that keep them elsewhere.
     """

@@ -1,8 +1,8 @@
-"""Segments by the caller's definition: stretches of a video in which conditions over its timeline hold.
+"""Custom segments: time spans of a video in which conditions on its timeline hold.
 
 A definition is JSON: named segments, each a condition of events (``event``, ``all``, ``any``,
-``not``), fields to fill in, and a JSON Schema that the list must satisfy. Where an analyzer that a
-condition asks was not at work, its segment is not measured, which is not the same as absent.
+``not``), fields to fill in, and a JSON Schema that the list must satisfy. If an analyzer that a
+condition depends on did not run, its segment is not measured, which is not the same as absent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BadDefinition(ValueError):
 
 
 class SchemaMismatch(ValueError):
-    """What was found does not satisfy the caller's schema; the message says where."""
+    """The result does not satisfy the caller's schema; the message says where."""
 
 
 class _Closed(BaseModel):
@@ -46,7 +46,7 @@ class _Closed(BaseModel):
 
 
 class Where(_Closed):
-    """Which events are meant. All that is given must hold; words are compared whatever their case."""
+    """Selects events. All given criteria must hold; text is compared case-insensitively."""
 
     kind: Kind
     label: str | None = Field(None, max_length=500, description="The exact label")
@@ -110,15 +110,15 @@ class Condition(_Closed):
 
 
 class Filling(_Closed):
-    """How a field is filled in, from the events of a segment: how many there are, their labels
-    (each once, by time), the first of these, all of them as one text, or the seconds they cover."""
+    """How a field is computed from the events of a segment: their number, their labels (each once,
+    in chronological order), the first label, all labels as one text, or the seconds covered."""
 
     value: Literal["count", "labels", "first_label", "text", "seconds"]
     of: Where
 
 
 class SegmentDefinition(_Closed):
-    """A kind of segment: what must hold, for how long at least, and which gaps are bridged."""
+    """A kind of segment: its condition, minimum duration, and the gaps that are bridged."""
 
     name: str = Field(min_length=1, max_length=200)
     when: Condition
@@ -128,7 +128,7 @@ class SegmentDefinition(_Closed):
 
 
 class Definition(_Closed):
-    """What a caller wants found."""
+    """The segments requested by a caller."""
 
     segments: list[SegmentDefinition] = Field(min_length=1, max_length=100)
     list_schema: dict[str, Any] | None = Field(
@@ -152,7 +152,7 @@ class Definition(_Closed):
 
 
 class Cited(_Closed):
-    """An event that speaks for a segment."""
+    """An event that supports a segment."""
 
     analyzer: str
     kind: str
@@ -163,7 +163,7 @@ class Cited(_Closed):
 
 
 class Segment(_Closed):
-    """A stretch in which a definition holds, with what speaks for it (the first 20 events)."""
+    """A time span in which a definition holds, with its evidence (the first 20 events)."""
 
     name: str
     start: float
@@ -173,15 +173,15 @@ class Segment(_Closed):
 
 
 class NotMeasured(_Closed):
-    """A definition that nothing can be said about, and why."""
+    """A definition that cannot be decided, and why."""
 
     name: str
     reason: str
 
 
 class Segments(_Closed):
-    """The answer: segments by time; definitions that were not measured, and those of which only a
-    part was, since an analyzer that they ask says that it lacks something."""
+    """The result: segments in chronological order; definitions that were not measured, and those measured
+    only in part, because an analyzer that they depend on lacks something."""
 
     segments: list[Segment]
     not_measured: list[NotMeasured]

@@ -1,7 +1,7 @@
-"""The report's summary: plain sentences, each with the analyzers and times it rests on.
+"""The report's summary: plain sentences, each with its evidence by analyzer and time.
 
-A sentence is made only from figures that the report holds, and says no more than they do. A topic
-of which nothing was measured is left out, and named with the reason.
+A sentence uses only figures in the report and claims no more than they do. A topic on which nothing
+was measured is omitted, and listed with the reason.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ Sentences = Iterator[tuple[str, Sequence[Source]]]
 def summarize(
     video: VideoInfo, sections: Mapping[str, Section], lost: list[Missing] | None = None
 ) -> Summary:
-    """The summary of a report. A topic that cannot be told is named in ``lost``.
+    """The summary of a report. A topic that cannot be produced is listed in ``lost``.
 
     ``sections``: as ``actors.cross_analyzer_intelligence.agreement.settled`` gives them.
     """
