@@ -1,10 +1,10 @@
-"""When each picture is shown, where the file's own times cannot be trusted too.
+"""When each frame is shown, even if the file's own timestamps cannot be trusted.
 
-Two faults are put right before decoding, from what the packets say. *Jumps*: a clock that starts
-again or leaps ahead (recordings joined, live streams): what follows is moved to where the pictures
-before end, all streams alike. *Stamps that are not display times* (AVI with B frames, raw
-streams, muxers that write decode times): the n-th picture gets the n-th of the ordered stamps, or,
-without any or where they all are the same, n times the duration of one.
+Two faults are repaired before decoding, from the packets. *Jumps*: timestamps that start over or leap
+ahead (joined recordings, live streams): what follows is moved to the end of the preceding frames, for
+all streams alike. *Timestamps that are not display times* (AVI with B-frames, raw streams, muxers that
+write decode times): the n-th frame gets the n-th of the sorted timestamps, or, if there are none or
+they are all equal, n times the duration of a frame.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RAW_FPS = 25.0
 
 @dataclass(frozen=True)
 class Moves:
-    """What to add to the times of a stream, from one packet (by its number) on to the next."""
+    """Offsets to add to the times of a stream, each from one packet (by index) to the next entry."""
 
     starts: tuple[int, ...] = (0,)
     seconds: tuple[float, ...] = (0.0,)
@@ -50,7 +50,7 @@ class Moves:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the times of a file are read.
+    """How the timestamps of a file are interpreted.
 
     ``stamps``: times of the n-th displayed picture from zero, where its own stamp does not tell
     them, with ``zero`` on the file's clock; else None, and ``zero`` is the time of the first picture
@@ -72,7 +72,7 @@ class Schedule:
 
 
 def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule:
-    """Judge the clocks of a file. Raises ``InputError`` when its content is too long."""
+    """Analyze the timestamps of a file. Raises ``InputError`` if its content is too long."""
     played = contents.played()
     video = played.get(contents.video)
     if video is None or not len(video):
@@ -280,7 +280,7 @@ def _stamps(
 
 
 class Clock:
-    """Times of displayed pictures: ascending, from zero, within the limit."""
+    """Times of displayed frames: ascending, from zero, within the limit."""
 
     def __init__(self, plan: Schedule, limit_s: float) -> None:
         self.plan = plan
@@ -296,7 +296,7 @@ class Clock:
         self._longest = 0.0
 
     def tick(self, stamp: float | None, length: float) -> float | None:
-        """The time of the next picture that was decoded, or None when it is not displayed."""
+        """The time of the next decoded frame, or None if it is not displayed."""
         stamps = self.plan.stamps
         self._shown += 1
         if self.zero is None:
@@ -320,7 +320,7 @@ class Clock:
         return t
 
     def at(self, t: float, end: float) -> None:
-        """A picture is shown from ``t`` until ``end`` (or as long as pictures usually are)."""
+        """A frame is shown from ``t`` until ``end`` (or for the usual frame duration)."""
         if t > self.limit_s:
             raise too_long(t, self.limit_s)
         if self.count:
@@ -333,7 +333,7 @@ class Clock:
         self.end = end if end > t else t + usual
 
     def repairs(self) -> tuple[Repair, ...]:
-        """What was put right, before decoding and while."""
+        """Repairs made before and during decoding."""
         found = list(self.plan.repairs)
         if self.untimed:
             about = "frames without a timestamp were placed after the previous one"

@@ -1,7 +1,7 @@
-"""Colours as a player shows them: every way of coding them becomes I420, BT.601, limited range.
+"""Colours as a player shows them: every encoding becomes I420, BT.601, limited range.
 
-Ordinary YUV goes through FFmpeg's scaler alone. What is of a high dynamic range, of other primaries
-than BT.709's, or of a transfer that is none of video's is linearised, mapped to SDR and coded again.
+Ordinary YUV only goes through FFmpeg's scaler. HDR, primaries other than BT.709's, and transfer
+functions not used for video are linearised, mapped to SDR and encoded again.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ INCOMPATIBLE = 0
 
 @dataclass(frozen=True)
 class Coding:
-    """How the colours of a picture are coded; numbers of ITU-T H.273.
+    """How the colours of a frame are encoded; code points of ITU-T H.273.
 
-    ``primaries`` and ``transfer`` as the file says them. ``unreadable`` says why colours cannot be
-    told, where they cannot: pictures are then grey.
+    ``primaries`` and ``transfer`` are as stated by the file. ``unreadable`` says why the colours cannot
+    be decoded, in which case the frames are grey.
     """
 
     primaries: int
@@ -153,7 +153,7 @@ class Coding:
 
     @property
     def hdr(self) -> Hdr | None:
-        """How pictures are mapped to SDR, where they are of a high dynamic range or a wide gamut."""
+        """How HDR or wide-gamut frames are mapped to SDR."""
         wide = self.gamut in GAMUTS and self.gamut not in NARROW
         if self.transfer not in (PQ, HLG) and not wide:
             return None
@@ -204,7 +204,7 @@ class Coding:
         return _is_ours(self.matrix, self.transfer)
 
     def i420(self, frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """The stored picture at a size (even), uint8 [height * 3 / 2, width]."""
+        """The stored frame at an (even) size, uint8 [height * 3 / 2, width]."""
         if self._mapped:
             return self._sdr(frame, size)
         if self.alpha:

@@ -1,8 +1,8 @@
-"""Opening a file, reading what all its packets say, and choosing the streams that are analyzed.
+"""Opening a file, scanning all its packets, and choosing the streams to analyze.
 
-Packets are read once before anything is decoded: that costs a hundredth of decoding, and tells
-how long the content is, which clocks jump, and which streams hold something, where a header may
-say anything.
+All packets are scanned before anything is decoded: this costs a hundredth of decoding, and shows how
+long the content is, where timestamps jump, and which streams are not empty, whereas headers are
+unreliable.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FORMATS = (
 
 @contextmanager
 def opened(path: Path, settings: Settings, *, edits: bool = True) -> Iterator[Any]:
-    """The container; without ``edits`` its edit lists are passed over. Raises ``InputError``."""
+    """The container; without ``edits`` its edit lists are ignored. Raises ``InputError``."""
     import av
 
     if not path.exists():
@@ -145,7 +145,7 @@ class Demuxed:
 
 
 def words(error: BaseException) -> str:
-    """What an error says, without its number and file."""
+    """The message of an error, without its number and file."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -155,7 +155,7 @@ SHORTEST_S = 0.001
 
 @dataclass(frozen=True)
 class Packets:
-    """What the packets of one stream say, in file order; seconds, NaN where they say nothing.
+    """The timing of one stream's packets, in file order; seconds, NaN where unspecified.
 
     ``hidden``: which are decoded but not shown (by an edit list); None: none is.
     """
@@ -193,7 +193,7 @@ class Packets:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds, and which of its streams are analyzed (by their numbers).
+    """The contents of a file, and which of its streams are analyzed (by index).
 
     ``promised_s``: how long its header says that pictures and sound are. ``crop`` and
     ``dolby``: see ``headers.Track``. ``pauses``: when nothing new is shown or heard, by the stream's
@@ -238,12 +238,12 @@ class Contents:
 
 
 def unusable(codec: str | None, reason: str | None) -> str:
-    """Why there is no sound although the file has a track of it."""
+    """Why there is no sound although the file has an audio track."""
     return f"the audio track ({codec or 'of an unknown codec'}) cannot be used: {reason}"
 
 
 def contents(path: Path, settings: Settings) -> Contents:
-    """Read all packets and choose what is analyzed. Raises ``InputError``."""
+    """Scan all packets and choose the streams to analyze. Raises ``InputError``."""
     with opened(path, settings) as container:
         packets, ended_early = _scan(container)
         tracks = tracks_of(path, container.format.name, [s.id for s in container.streams])
@@ -385,7 +385,7 @@ def _name(stream: Any, tracks: Mapping[int, Track]) -> str | None:
 
 
 def codec_of(stream: Any) -> str:
-    """The codec's own name by FFmpeg; ``codec_context.name`` is that of the decoder."""
+    """FFmpeg's name of the codec; ``codec_context.name`` is that of the decoder."""
     return str(stream.codec_context.codec.canonical_name)
 
 

@@ -1,4 +1,4 @@
-"""The one pass over a file: every picture and every sample is decoded once, for all tracks."""
+"""The single pass over a file: every frame and every sample is decoded once, for all tracks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SOUND = {"audio", "speech"}
 
 
 def probe(path: Path, settings: Settings) -> Video:
-    """Facts from all packets and the first displayed frame; nothing more is decoded.
+    """Facts from all packets and the first displayed frame; nothing else is decoded.
 
     Raises ``InputError`` of type ``not_found``, ``empty``, ``not_video``, ``no_video``,
     ``undecodable``, ``too_large`` or ``too_long``.
@@ -59,8 +59,8 @@ def decode(
 ) -> Decoded:
     """Decode a file once into the tracks in ``want`` (names in ``TRACKS``).
 
-    What of a damaged file can be decoded is; the damage is counted in ``video``. ``audio`` and
-    ``speech`` are absent from the result when the file has no sound. ``progress`` is called with
+    The decodable parts of a damaged file are decoded; the damage is counted in ``video``. ``audio`` and
+    ``speech`` are absent from the result if the file has no sound. ``progress`` is called with
     seconds decoded. Raises ``InputError`` as ``probe`` does.
     """
     with _typed(path):
@@ -118,12 +118,12 @@ WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def has_alpha_apart(film: Any) -> bool:
-    """Whether a stream's transparency lies beside its pictures, as in WebM."""
+    """Whether a stream stores its alpha channel separately, as in WebM."""
     return film.metadata.get("alpha_mode", "").strip("\0 ") == "1" and codec_of(film) in WITH_ALPHA
 
 
 def alpha_decoder(film: Any) -> Any:
-    """The decoder that reads pictures with their transparency, where another than usual is needed."""
+    """The decoder that supports transparency, if one other than the default is needed."""
     import av
 
     if not has_alpha_apart(film):
@@ -169,7 +169,7 @@ class _Pass:
     # What is decoded, in file order
 
     def run(self) -> Decoded:
-        """Decode everything that is wanted."""
+        """Decode everything requested."""
         by_decord = self.settings.decoder == "decord"
         film = facts(self.path, self.settings) if by_decord else None
         others = decord.pictures(film, self.path, self.settings) if film else None
@@ -456,7 +456,7 @@ class _Pass:
         return replace(video, has_audio=False, no_sound=no_sound, streams=streams)
 
     def facts(self) -> Video:
-        """What is known after the first picture."""
+        """What is known after the first frame."""
         view, held, plan = self.first_view, self.contents, self.plan
         sound = self._sound_stream()
         video = next(s for s in held.streams if s.index == held.video)
@@ -520,10 +520,10 @@ class _Pass:
 
 
 def pictures_at(path: Path, times: Collection[float], short: int, settings: Settings) -> Frames:
-    """The picture that is shown at each of some times, in order of time, each once.
+    """The frames shown at the given times, in chronological order, each once.
 
     ``times`` are seconds from the first displayed frame; ``short`` bounds the short side in
-    pixels. A time past the last picture gives that one. Raises ``InputError`` as ``probe`` does.
+    pixels. A time past the last frame yields that frame. Raises ``InputError`` like ``probe``.
     """
     with _typed(path):
         return _Look(path, times, short, settings).frames()

@@ -1,4 +1,4 @@
-"""decord as the decoder, where it is exact; refused with the reason where it is not."""
+"""decord as the decoder where it is exact; elsewhere refused with the reason."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _unpadded(picture: Picture) -> Picture:
 
 
 def i420(picture: Picture, size: tuple[int, int]) -> Picture:
-    """An RGB picture as I420 at a size (even)."""
+    """An RGB frame as I420 at an (even) size."""
     import cv2
 
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -1,6 +1,6 @@
-"""What is known of a video file without analyzing it, for a person and as JSON.
+"""What is known about a video file without analyzing it, as text and as JSON.
 
-The file is read in a process of its own: native code that dies of it takes nothing else along.
+The file is read in a separate process: a crash of native code affects nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tiktok_ray.settings import Settings
 
 
 def probed(path: Path, settings: Settings) -> dict[str, Any]:
-    """Everything ``media.probe`` knows, as JSON values. Raises ``InputError``.
+    """Everything ``media.probe`` finds, as JSON values. Raises ``InputError``.
 
     Types beyond those of ``probe``: ``decoder_died`` and ``decode_timeout``.
     """
@@ -27,8 +27,8 @@ def probed(path: Path, settings: Settings) -> dict[str, Any]:
 
 
 def read_apart(module: str, path: Path, call: Any, settings: Settings) -> dict[str, Any]:
-    """What ``python -m module`` says of a file, as JSON; it gets ``call`` pickled on its standard
-    input. Raises ``InputError``, with what it found wrong and with what it died of.
+    """The JSON output of ``python -m module``, which receives ``call`` pickled on its standard input.
+    Raises ``InputError``, with the error it reported or the cause of its death.
     """
     try:
         done = subprocess.run(
@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 
 def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What was found, in words: a heading and what belongs to it."""
+    """The findings as text: pairs of a heading and its content."""
     size = f"{found['width']} x {found['height']}"
     yield "video", f"{size}, {found['fps']:.4g} frames per second, {found['video_codec']}"
     yield (

@@ -1,4 +1,4 @@
-"""From a source to a local file: a path, a direct link, or a page that yt-dlp knows.
+"""From a source to a local file: a path, a direct URL, or a page that yt-dlp supports.
 
 ``take`` is the only way in. What it fetches goes through ``egress_proxy.EgressProxy``, under limits of size,
 length, time and silence; what goes wrong is an ``IntakeError`` whose ``type`` is a stable word.
@@ -138,7 +138,7 @@ CLEAR = ("ip_blocked", "challenge", "private", "removed")
 
 
 class IntakeError(InputError):
-    """A source cannot become a local file. ``type`` is a key of ``STATUS``."""
+    """A source cannot be turned into a local file. ``type`` is a key of ``STATUS``."""
 
     def __init__(self, type: str, message: str, advice: str | None = None) -> None:
         super().__init__(type, message, ADVICE[type] if advice is None else advice)
@@ -154,7 +154,7 @@ class IntakeError(InputError):
 
 @dataclass(frozen=True)
 class Taken:
-    """A source at hand.
+    """A source available as a local file.
 
     ``source`` is as it was given, without credentials; ``id`` is the platform's. ``metadata``
     holds what the platform says: description, counts, music, hashtags and so on.
@@ -176,7 +176,7 @@ async def take(
     *,
     local: bool = True,
 ) -> Taken:
-    """Make a source a local file; what is fetched lies in ``folder`` afterwards.
+    """Turn a source into a local file; a fetched file is in ``folder`` afterwards.
 
     What is fetched is there whole, as ``source.*``, or not at all. ``source`` is a path (refused unless ``local``), a direct http(s) link to a media file, or the
     address of a page that yt-dlp knows. Raises ``IntakeError``. Cancelling it stops the fetch.
@@ -214,7 +214,7 @@ def _limit(settings: Settings) -> str:
 
 
 def checked(address: str) -> str:
-    """A well-formed http(s) address without credentials and fragment. Raises ``IntakeError``."""
+    """A well-formed http(s) URL without credentials and fragment. Raises ``IntakeError``."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -391,9 +391,9 @@ def _blamed(blame: EgressError) -> IntakeError:
 
 
 def kind_of(head: bytes) -> str:
-    """What the first bytes of a file are: media, page, playlist, picture or text.
+    """The kind of a file by its first bytes: media, page, playlist, picture or text.
 
-    Playlists are told apart because a decoder would open what they name.
+    Playlists are recognised because a decoder would open what they reference.
     """
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:512].lower()
     if text.startswith((b"#extm3u", b"ffconcat", b"[playlist]", b"<smil")) or b"<mpd" in text:
@@ -659,7 +659,7 @@ def _extract(
 def ytdlp_options(
     url: str, proxy: str, settings: Settings, folder: Path, watch: _Watch
 ) -> dict[str, Any]:
-    """yt-dlp's parameters: one video, bounded, everything through ``proxy``."""
+    """yt-dlp's parameters: one video, limited, everything through ``proxy``."""
     import imageio_ffmpeg
     from yt_dlp.networking.impersonate import ImpersonateTarget
 
@@ -746,7 +746,7 @@ def _nothing_came(watch: _Watch) -> IntakeError:
 
 
 def type_of(words: str) -> str | None:
-    """The type of failure that a platform's or yt-dlp's words mean."""
+    """The failure type for a message of a platform or yt-dlp."""
     return next((type for type, pattern in WORDS if pattern.search(words)), None)
 
 
@@ -778,7 +778,7 @@ def _platform_failure(error: Exception, url: str, proxy: EgressProxy, watch: _Wa
 
 
 def told(error: Exception, *, tiktok: bool) -> IntakeError:
-    """What yt-dlp's exception means: by its class, its HTTP status, then its words."""
+    """The meaning of a yt-dlp exception: by its class, its HTTP status, then its message."""
     from yt_dlp.networking.exceptions import HTTPError, TransportError
     from yt_dlp.utils import ExtractorError, GeoRestrictedError, UnsupportedError, UserNotLive
 

@@ -1,9 +1,9 @@
-"""Gets weights: from a model hub or a fixed address, resumable, checked, and bounded in silence.
+"""Downloads weights from a model hub or a fixed URL: resumable, verified, with timeouts.
 
-The hub is asked over its documented HTTP interface, by our own client through ``egress_proxy.EgressProxy``:
-``huggingface_hub`` waits for minutes on a hub that does not answer, keeps nothing of a file that
-broke off, and compares no hashes. A revision is resolved to a commit first, so that everything
-comes from one state of the repository; every file is checked against what the hub says of it.
+The hub is accessed over its documented HTTP API, by our own client through ``egress_proxy.EgressProxy``:
+``huggingface_hub`` waits for minutes on an unresponsive hub, discards partial downloads, and does not
+compare hashes. A revision is resolved to a commit first, so that everything comes from one state of
+the repository; every file is checked against the hub's metadata.
 """
 
 from __future__ import annotations
@@ -96,11 +96,11 @@ def pull(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Path:
-    """Get weights into the models folder; returns where they lie.
+    """Download weights into the models folder; returns their location.
 
-    What lies whole on this machine already is left as it is. A pull that was broken off, or
-    stopped by ``stop``, goes on where it ended. Weights appear in their place whole and checked,
-    or not at all. Raises ``PullError``, on silence after ``settings.fetch_silence_s``.
+    Weights that are already complete on this machine are left as is. An interrupted pull, or one
+    stopped by ``stop``, resumes where it ended. Weights appear in their place complete and verified,
+    or not at all. Raises ``PullError``, also if no data arrives for ``settings.fetch_silence_s``.
     """
     there = weights.locate(models)
     if there is not None:
@@ -276,10 +276,10 @@ class _Transfer:
         headers: Callable[[], Mapping[str, str]],
         began: Callable[[httpx.Response], None] = lambda _: None,
     ) -> None:
-        """Bring one file to ``path``, going on where ``path.part`` ends.
+        """Download one file to ``path``, resuming where ``path.part`` ends.
 
-        A connection that breaks is taken up again as long as bytes come; one that brings none is
-        tried once more. ``began`` sees each response before its body.
+        A broken connection is resumed as long as it makes progress; one that brings no data is
+        retried once. ``began`` sees each response before its body.
         """
         part = path.with_name(path.name + ".part")
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -577,7 +577,7 @@ def _stated_md5(answer: httpx.Response) -> str | None:
 def unpack(archive: Path, folder: Path, name: str) -> None:
     """Unpack a zip file into ``folder``; a single top folder called ``name`` is left out.
 
-    Raises ``PullError`` where an entry leads out of the folder, is a link, or is too large.
+    Raises ``PullError`` if an entry leads outside the folder, is a link, or is too large.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
