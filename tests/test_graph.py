@@ -24,7 +24,7 @@ def test_selection_takes_in_hard_producers_only():
     assert set(graph.select(without=["plain"])) == {"softly", "needy"}
     with pytest.raises(GraphError, match="needy cannot run without plain"):
         graph.select(only=["needy"], without=["plain"])
-    with pytest.raises(GraphError, match="no analyzer 'plian'.*plain"):
+    with pytest.raises(GraphError, match="unknown analyzer 'plian'.*plain"):
         graph.select(only=["plian"])
 
 

@@ -296,7 +296,7 @@ def test_nothing_is_restored_over_what_is_there(lived_in, run, tmp_path):
     before = tables(lived_in.home / service_home.LEDGER)
     done = run("maintain", "restore", file)
     assert done.exit_code == 1
-    assert "is there" in done.stderr
+    assert "exists; stop the service" in done.stderr
     assert tables(lived_in.home / service_home.LEDGER) == before
 
 
