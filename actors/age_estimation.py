@@ -59,36 +59,37 @@ class Face(Timed):
 
     track: int = measured("Number of the face track; `eye_tracking` uses the same", range="0..")
     person: int | None = estimated(
-        "Number of the person, the same for tracks of one person; absent without a recognition "
+        "Number of the person, shared by all tracks of that person; absent without a recognition "
         "model",
         range="0..",
         method="cosine similarity of ArcFace embeddings (Deng et al. 2019), joined across shots",
     )
     age: float | None = estimated(
-        "Age; absent where the face is never large enough",
+        "Age; absent if the face is never large enough",
         unit="years",
         range="0..100",
         method="median of the model's age over the largest detections of the track",
     )
     age_spread: float | None = estimated(
-        "How far the model disagrees with itself over the track",
+        "Spread of the model's estimates over the track",
         unit="years",
         range="0..100",
         method="interquartile range over the same detections; absent with fewer than four",
     )
-    age_samples: int = measured("Detections that age and sex rest on", unit="samples", range="0..")
+    age_samples: int = measured(
+        "Number of detections used for age and sex", unit="samples", range="0.."
+    )
     sex: Sex | None = estimated(
-        "Sex as the model takes it from the picture, where at least three quarters of the same "
-        "detections agree"
+        "Sex as estimated from the image, if at least three quarters of the same detections agree"
     )
     sex_agreement: float | None = estimated(
         "Share of these detections that agree with it", range="0.75..1"
     )
     size_px: float = measured(
-        "Median short side of the box in the picture that was read", unit="pixels", range="0.."
+        "Median short side of the box in the frame analyzed", unit="pixels", range="0.."
     )
     best_time: float = measured(
-        "When the face is seen best",
+        "Time of the best view of the face",
         unit="s",
         range="start..end",
         method="largest detection confidence x square root of the box's area x frontality, the "
@@ -96,14 +97,14 @@ class Face(Timed):
     )
     times: list[float] = measured("When the face was detected", unit="s", range="start..end")
     boxes: list[Box] = measured("Boxes [x0, y0, x1, y1]", range="0..1 of the picture")
-    confidences: list[float] = estimated("The detector's confidence", range="0..1")
+    confidences: list[float] = estimated("Detection confidence", range="0..1")
     landmarks: list[tuple[float, ...]] = estimated(
         "x0, y0, x1, y1, ... of the left-hand eye, right-hand eye, nose tip, left-hand and "
         "right-hand mouth corner, as seen in the picture",
         range="0..1 of the picture",
     )
     embedding: list[float] | None = estimated(
-        "Mean face embedding of unit length; only where the option `embeddings` asks for it"
+        "Mean face embedding of unit length; only with the option `embeddings`"
     )
 
 
@@ -111,32 +112,32 @@ class AgeGroup(Model):
     """One bar of the age distribution."""
 
     name: str = setting("Name of the group")
-    first: int = setting("Youngest age in it", unit="years")
-    last: int = setting("Oldest age in it", unit="years")
-    faces: int = estimated("Face tracks in it", range="0..")
-    seconds: float = estimated("Their time on screen, summed", unit="s", range="0..")
+    first: int = setting("Lowest age in the group", unit="years")
+    last: int = setting("Highest age in the group", unit="years")
+    faces: int = estimated("Number of face tracks", range="0..")
+    seconds: float = estimated("Their total time on screen", unit="s", range="0..")
 
 
 class Faces(Output):
     """Faces on screen, with estimated age and sex."""
 
     detector: str = setting("File of the face detector")
-    age_model: str = setting("File of the age and sex model, with a remark if it is a stand-in")
+    age_model: str = setting("File of the age and sex model, with a note if it is a substitute")
     recognition_model: str | None = setting("File of the face recognition model")
     sampling_hz: float = measured(
-        "Pictures searched for faces per second; shorter appearances may be missed", unit="1/s"
+        "Frames searched for faces per second; shorter appearances may be missed", unit="1/s"
     )
     faces: list[Face] = measured(
         "Face tracks, in order of appearance",
-        method="SCRFD detections (Guo et al. 2021), joined by place and motion, ended at cuts",
+        method="SCRFD detections (Guo et al. 2021), linked by position and motion, ended at cuts",
     )
     people: int | None = estimated(
-        "Distinct persons among the tracks; absent without a recognition model", range="1.."
+        "Distinct people among the tracks; absent without a recognition model", range="1.."
     )
-    most_at_once: int = measured("Most faces in one picture", range="1..")
+    most_at_once: int = measured("Maximum number of faces in one frame", range="1..")
     screen_time_s: float = measured("Time with at least one face", unit="s", range="0..duration")
     screen_share: float = measured("The same as a share of the video", range="0..1")
-    ages: list[AgeGroup] = estimated("Face tracks by age group; groups without one are left out")
+    ages: list[AgeGroup] = estimated("Face tracks by age group; empty groups are omitted")
 
     def headline(self) -> str:
         count = f"{len(self.faces)} face{'s' if len(self.faces) != 1 else ''}"
@@ -162,14 +163,14 @@ class AgeOptions(Options):
     """Settings of age_estimation."""
 
     enabled: bool = Field(True, description="Whether faces may be analyzed (biometrics)")
-    embeddings: bool = Field(False, description="Write face embeddings into the output")
+    embeddings: bool = Field(False, description="Include face embeddings in the output")
     same_person: float = Field(
-        0.4, ge=-1, le=1, description="Cosine similarity from which two tracks are one person"
+        0.4, ge=-1, le=1, description="Cosine similarity from which two tracks count as one person"
     )
     least_px: int = Field(
-        32, ge=1, description="Short side of the smallest face whose age is estimated, in pixels"
+        32, ge=1, description="Minimum short side of a face for age estimation, in pixels"
     )
-    samples: int = Field(12, ge=1, description="Detections of a track that its age rests on")
+    samples: int = Field(12, ge=1, description="Number of detections of a track used for its age")
 
 
 class AgeEstimation(Analyzer):
@@ -220,11 +221,11 @@ class AgeEstimation(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Faces | Partial:
         """Detect, follow, then estimate on the best detections of each track.
 
-        Partial without a recognition model. Raises ``Skip`` when biometrics are switched off, or
+        Partial without a recognition model. Raises ``Skip`` when biometrics are disabled, or
         when there is no face.
         """
         if not self.options.enabled:
-            raise Skip("biometrics are switched off")
+            raise Skip("biometrics are disabled")
         breaks = cut_analysis.times if cut_analysis else []
         picked = pick(dense.times, breaks, STEP_S)
         times = [float(dense.times[i]) for i in picked]

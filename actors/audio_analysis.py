@@ -56,21 +56,21 @@ MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 class LoudnessCurve(Model):
     """Loudness over time, as parallel lists; null where it is minus infinity or undefined."""
 
-    times: list[float] = measured("Centre of each window", unit="s", range="0..duration")
+    times: list[float] = measured("Centre time of each window", unit="s", range="0..duration")
     momentary: list[float | None] = measured(
-        "Loudness of the 0.4 s around each time",
+        "Loudness of the 0.4 s window around each time",
         unit="LUFS",
         method="ITU-R BS.1770-5, EBU Tech 3341",
     )
     short_term: list[float | None] = measured(
-        "Loudness of the 3 s around each time; null nearer than 1.5 s to an end",
+        "Loudness of the 3 s window around each time; null within 1.5 s of either end",
         unit="LUFS",
         method="ITU-R BS.1770-5, EBU Tech 3341",
     )
 
 
 class Silence(Timed):
-    """A stretch in which nothing is to be heard."""
+    """A time span without audible sound."""
 
 
 class Tempo(Model):
@@ -85,18 +85,18 @@ class Tempo(Model):
         "that period is at least 0.9 times as clear",
     )
     pulse_clarity: float = measured(
-        "How sure the pulse is: mean of the normalised autocorrelation of the onset strength at "
-        "one to four beats; 1 is a metronome. No tempo is given under 0.2, or under 2.5 s over the "
-        "seconds of sound (silences longer than 2 s left out): speech and noise hardly ever "
-        "reach that",
+        "Pulse clarity: mean of the normalised autocorrelation of the onset strength at one to "
+        "four beats; 1 is a metronome. No tempo is reported below 0.2, or below 2.5 s divided "
+        "by the seconds of sound (excluding silences longer than 2 s): speech and noise almost "
+        "never reach that",
         range="0..1",
         method="pulse clarity by autocorrelation (Lartillot et al. 2008)",
     )
     beat_support: float = measured(
-        "Share of the beats within 50 ms of an onset; no tempo is given under 0.3", range="0..1"
+        "Share of the beats within 50 ms of an onset; no tempo is reported below 0.3", range="0..1"
     )
     alternative_bpm: float | None = measured(
-        "The next best reading of the same pulse; null when there is none",
+        "The next best tempo for the same pulse; null if there is none",
         unit="1/min",
         range="40..240",
     )
@@ -108,48 +108,52 @@ class Key(Model):
     tonic: str = measured("Pitch class of the tonic", range="C, C#, D … B")
     mode: Literal["major", "minor"] = measured("Mode")
     concentration: float = measured(
-        "How closely the spectral peaks keep to one semitone grid (resultant length of their "
-        "places between semitones); no key is given under 0.3, as in speech and noise",
+        "How closely the spectral peaks fit one semitone grid (resultant length of their "
+        "positions between semitones); no key is reported below 0.3, as in speech and noise",
         range="0..1",
     )
     correlation: float = measured(
-        "Correlation of the mean pitch classes with this key's profile; none is given under 0.6",
+        "Correlation of the mean pitch classes with this key's profile; no key is reported "
+        "below 0.6",
         range="-1..1",
-        method="Krumhansl and Kessler 1982 profiles",
+        method="profiles of Krumhansl and Kessler 1982",
     )
-    runner_up: str = measured("The next best key")
+    runner_up: str = measured("The second best key")
     runner_up_correlation: float = measured("Its correlation", range="-1..1")
 
 
 class Spectrum(Model):
-    """The colour of the sound up to 8 kHz: medians over the windows that can be heard."""
+    """The timbre of the sound up to 8 kHz: medians over the audible windows."""
 
-    centroid_hz: float = measured("Centre of gravity of the spectrum", unit="Hz", range="0..8000")
+    centroid_hz: float = measured("Spectral centroid", unit="Hz", range="0..8000")
     bandwidth_hz: float = measured(
-        "Spread about the centroid (second moment)", unit="Hz", range="0..8000"
+        "Spectral spread around the centroid (second moment)", unit="Hz", range="0..8000"
     )
     rolloff_hz: float = measured(
-        "Frequency under which 85 % of the energy lies", unit="Hz", range="0..8000"
+        "Spectral roll-off: frequency below which 85 % of the energy lies",
+        unit="Hz",
+        range="0..8000",
     )
     flatness: float = measured(
-        "Geometric over arithmetic mean of the power spectrum: 0 is a tone, 1 is white noise",
+        "Spectral flatness, geometric over arithmetic mean of the power spectrum: 0 is a pure "
+        "tone, 1 is white noise",
         range="0..1",
     )
-    low_share: float = measured("Share of the energy under 250 Hz", range="0..1")
-    high_share: float = measured("Share of the energy over 2 kHz", range="0..1")
+    low_share: float = measured("Share of the energy below 250 Hz", range="0..1")
+    high_share: float = measured("Share of the energy above 2 kHz", range="0..1")
     times: list[float] = measured("Times of the curve below", unit="s", range="0..duration")
     centroids_hz: list[float | None] = measured(
-        "Centroid over time; null where nothing is to be heard", unit="Hz", range="0..8000"
+        "Centroid over time; null where the sound is inaudible", unit="Hz", range="0..8000"
     )
 
 
 class SoundSection(Timed):
-    """A stretch whose sound stays alike."""
+    """A time span with similar sound throughout."""
 
     label: str = derived("Letter; sections that sound alike share it", range="A, B, C …")
     lufs: float | None = measured("Ungated loudness; null when silent", unit="LUFS")
     novelty: float | None = measured(
-        "How sharply it sets in; null for the first",
+        "How sharply the sound changes at its start; null for the first section",
         range="0..1",
         method="Foote 2000, checkerboard kernel over the cosine similarity of timbre and chroma",
     )
@@ -159,36 +163,38 @@ class Sound(Output):
     """Loudness, silence, pulse, key, spectrum and sections."""
 
     integrated_lufs: float | None = measured(
-        "Loudness of the whole; null when nothing is above the gate of -70 LUFS",
+        "Integrated loudness; null when nothing is above the gate of -70 LUFS",
         unit="LUFS",
-        method="ITU-R BS.1770-5: 0.4 s blocks, gates at -70 LUFS and 10 LU under the mean",
+        method="ITU-R BS.1770-5: 0.4 s blocks, gates at -70 LUFS and 10 LU below the mean",
     )
     loudness_range_lu: float | None = measured(
-        "Spread of the short-term loudness; null when less than 6 s are above the gate",
+        "Loudness range; null when less than 6 s are above the gate",
         unit="LU",
-        method="EBU Tech 3342: 10th to 95th percentile, gates at -70 LUFS and 20 LU under the mean",
+        method="EBU Tech 3342: 10th to 95th percentile of the short-term loudness, gates at -70 LUFS and 20 LU below the mean",
     )
     max_momentary_lufs: float | None = measured(
-        "Loudest 0.4 s; null when silent", unit="LUFS", method="EBU Tech 3341"
+        "Maximum momentary loudness (0.4 s); null when silent", unit="LUFS", method="EBU Tech 3341"
     )
     max_short_term_lufs: float | None = measured(
-        "Loudest 3 s; null when silent or shorter", unit="LUFS", method="EBU Tech 3341"
+        "Maximum short-term loudness (3 s); null when silent or shorter",
+        unit="LUFS",
+        method="EBU Tech 3341",
     )
     true_peak_dbtp: float | None = measured(
-        "Highest peak of the waveform between samples too; null when digitally silent",
+        "True peak: highest peak of the waveform, including between samples; null when "
+        "digitally silent",
         unit="dBTP",
-        method="ITU-R BS.1770-5 annex 2, four times oversampled",
+        method="ITU-R BS.1770-5 annex 2, fourfold oversampling",
     )
     loudness: LoudnessCurve = measured("Loudness over time")
-    silence_below_lufs: float = setting("Loudness under which it is silent", unit="LUFS")
+    silence_below_lufs: float = setting("Loudness threshold of silence", unit="LUFS")
     silences: list[Silence] = measured(
-        "Where the K-weighted level stays under `silence_below_lufs` and nobody speaks, times without"
-        " audio included",
-        method="the limit is 10 LU under the integrated loudness where that is lower; on the whole 3 dB"
-        " under it, single steps up to 3 dB over",
+        "Where the K-weighted level stays below `silence_below_lufs` and nobody speaks, "
+        "including times without audio",
+        method="the threshold is 10 LU below the integrated loudness where that is lower; the average is 3 dB below it, single steps may exceed it by up to 3 dB",
     )
-    silence_share: float = measured("Share of the time that is silent", range="0..1")
-    tempo: Tempo | None = measured("Pulse; null when there is none, as in speech or silence")
+    silence_share: float = measured("Silent share of the time", range="0..1")
+    tempo: Tempo | None = measured("Tempo; null when there is no pulse, as in speech or silence")
     beats: list[float] = measured(
         "Times of the beats; empty without a tempo",
         unit="s",
@@ -196,16 +202,17 @@ class Sound(Output):
         method="Ellis 2007, dynamic programming over the onset strength",
     )
     onsets: list[float] = measured(
-        "Times at which sounds set in",
+        "Onset times of sounds",
         unit="s",
         range="0..duration",
-        method="peaks of the mean rise of half-octave band levels over 20 ms, 4 dB above their "
-        "surroundings",
+        method="peaks of the mean rise of half-octave band levels over 20 ms, 4 dB above their surroundings",
     )
     key: Key | None = measured("Key; null when the sound is not tonal")
-    spectrum: Spectrum | None = measured("Spectral features; null when nothing is to be heard")
-    band_limit_hz: float = setting("Spectral features see nothing above this", unit="Hz")
-    sections: list[SoundSection] = measured("Sections of sound, in order, covering the whole")
+    spectrum: Spectrum | None = measured("Spectral features; null when the sound is inaudible")
+    band_limit_hz: float = setting("Upper frequency limit of the spectral features", unit="Hz")
+    sections: list[SoundSection] = measured(
+        "Sections of the sound, in order, covering the whole video"
+    )
 
     def headline(self) -> str:
         if self.integrated_lufs is None:
@@ -229,7 +236,9 @@ class Sound(Output):
 class AudioOptions(Options):
     """Settings of the audio analysis."""
 
-    silence_lufs: float = Field(-50.0, description="Loudness under which it is silent, in LUFS")
+    silence_lufs: float = Field(
+        -50.0, description="Loudness below which the sound counts as silent, in LUFS"
+    )
     silence_min_s: float = Field(0.5, gt=0, description="Shortest silence reported, in seconds")
 
 
@@ -248,7 +257,7 @@ class AudioAnalysis(Analyzer):
 
     def analyze(self, audio: Audio, speech: Speech | None = None) -> Sound:
         if not audio.present or not len(audio.samples):
-            raise Skip("no sound within the video")
+            raise Skip("the video has no sound")
         duration = audio.duration_s
         power = fitted(audio.levels.power, duration)
         peak = float(fitted(audio.levels.peak, duration).max(initial=0.0))

@@ -49,32 +49,32 @@ class Tag(Model):
     """A sound class of AudioSet."""
 
     name: str = estimated("AudioSet class name")
-    probability: float = estimated("Probability by the model", range="0..1")
+    probability: float = estimated("The model's probability", range="0..1")
 
 
 class TaggedWindow(Timed):
-    """What the model hears in one window."""
+    """The model's tags for one window."""
 
-    tags: list[Tag] = estimated("Classes at or above the report threshold, most probable first")
+    tags: list[Tag] = estimated("Classes above the reporting threshold, most probable first")
 
 
 class RankedTag(Model):
     """One class over the whole video."""
 
     name: str = estimated("AudioSet class name")
-    mean_probability: float = estimated("Mean over the windows classified", range="0..1")
-    max_probability: float = estimated("Highest in any window", range="0..1")
+    mean_probability: float = estimated("Mean over the classified windows", range="0..1")
+    max_probability: float = estimated("Maximum over all windows", range="0..1")
 
 
 class SoundEvent(Timed):
-    """One sound from where it sets in to where it ends."""
+    """One sound from its onset to its end."""
 
     name: str = estimated("AudioSet class name")
-    probability: float = estimated("Highest probability within", range="0..1")
+    probability: float = estimated("Highest probability within the event", range="0..1")
 
 
 class Quiet(Timed):
-    """A stretch too quiet to classify."""
+    """A time span too quiet to classify."""
 
 
 class Shares(Model):
@@ -82,42 +82,41 @@ class Shares(Model):
 
     speech: float = estimated("Share with speech", range="0..1", method="Silero VAD")
     music: float = estimated(
-        "Share with a class of the music branch at or above the entry threshold", range="0..1"
+        "Share with a class of the music branch at or above the onset threshold", range="0..1"
     )
-    noise: float = derived("Share that is audible, but neither speech nor music", range="0..1")
-    silence: float = measured("Share under the silence threshold", range="0..1")
+    noise: float = derived("Share that is audible but neither speech nor music", range="0..1")
+    silence: float = measured("Share below the silence threshold", range="0..1")
 
 
 class Soundscape(Output):
-    """Sounds by name, over time and altogether."""
+    """Named sounds, over time and overall."""
 
     tags: list[RankedTag] = estimated(
-        "Classes of the whole: by highest probability in steps of 0.1, then by mean; a broad class "
-        "(Animal, Music, Vehicle …) after the best class under it"
+        "Classes over the whole video: by highest probability in steps of 0.1, then by mean; a "
+        "broad class (Animal, Music, Vehicle …) comes after the best class below it"
     )
     windows: list[TaggedWindow] = estimated("Tags of each window that is not silent")
     sounds: list[SoundEvent] = estimated(
-        "Sounds merged over windows: begun at or above `enter_at`, kept at or above `stay_at`; "
-        "where a class and one under it stand for the same sound, only the more telling one. They "
-        "set in at the strongest onset within half a hop of the window's edge, where there is one; "
-        "other edges are known to within `hop_s`"
+        "Sounds merged over windows: they begin at or above `enter_at` and last while at or "
+        "above `stay_at`; where a class and one of its subclasses stand for the same sound, "
+        "only the more informative one is kept. Edges are moved to the strongest onset within "
+        "half a hop of the window's edge, if there is one; other edges are accurate to `hop_s`"
     )
     silences: list[Quiet] = measured(
-        "Where the level stays under `silence_below_lufs`, as in audio_analysis"
+        "Where the level stays below `silence_below_lufs`, as in audio_analysis"
     )
     shares: Shares = derived("Shares of speech, music, noise and silence")
     snr_db: float | None = measured(
-        "Level of the speech over the background between it; null when there is no speech, no "
-        "half second of background, or music in it",
+        "Signal-to-noise ratio of the speech over the background between it; null without "
+        "speech, with less than half a second of background, or with music in it",
         unit="dB",
-        method="10 lg((mean power within speech - background) / background); background is the "
-        "median power of 50 ms frames at least 0.2 s away from speech",
+        method="10 lg((mean power within speech - background) / background); the background is the median power of 50 ms frames at least 0.2 s away from speech",
     )
     window_s: float = setting("Length of a window", unit="s")
-    hop_s: float = setting("Time from one window to the next", unit="s")
-    enter_at: float = setting("Probability at which a sound begins", range="0..1")
-    stay_at: float = setting("Probability under which it ends", range="0..1")
-    silence_below_lufs: float = setting("Level under which it is silent", unit="LUFS")
+    hop_s: float = setting("Hop from one window to the next", unit="s")
+    enter_at: float = setting("Probability at which a sound event begins", range="0..1")
+    stay_at: float = setting("Probability below which it ends", range="0..1")
+    silence_below_lufs: float = setting("Level below which the sound counts as silent", unit="LUFS")
 
     def surest_music(self) -> float | None:
         """The highest probability of music, an instrument or singing; None where none is ranked."""
@@ -140,13 +139,17 @@ class Soundscape(Output):
 class EnvironmentOptions(Options):
     """Settings of audio_environment."""
 
-    enter_at: float = Field(0.3, ge=0, le=1, description="Probability at which a sound begins")
-    stay_at: float = Field(0.15, ge=0, le=1, description="Probability under which it ends")
-    silence_lufs: float = Field(-50.0, description="Level under which it is silent, in LUFS")
+    enter_at: float = Field(
+        0.3, ge=0, le=1, description="Probability at which a sound event begins"
+    )
+    stay_at: float = Field(0.15, ge=0, le=1, description="Probability below which it ends")
+    silence_lufs: float = Field(
+        -50.0, description="Level below which the sound counts as silent, in LUFS"
+    )
 
 
 class AudioEnvironment(Analyzer):
-    """AudioSet tags over time, sound events, and the cleanness of the speech."""
+    """AudioSet tags over time, sound events, and the signal-to-noise ratio of the speech."""
 
     name = NAME
     card_priority = 4
@@ -198,7 +201,7 @@ class AudioEnvironment(Analyzer):
 
     def analyze(self, audio: Audio, speech: Speech) -> Soundscape:
         if not audio.present or not len(audio.samples):
-            raise Skip("no sound within the video")
+            raise Skip("the video has no sound")
         whole = (0.0, audio.duration_s)
         power = fitted(audio.levels.power, audio.duration_s)
         spoken = spans.intersect(speech.spans, [whole])

@@ -31,55 +31,56 @@ LISTED = 0.01
 
 
 class ClassShare(Model):
-    """How much of the picture one class takes."""
+    """How much of the frame one class covers."""
 
     label: str = estimated("ADE20K class")
-    share: float = estimated("Mean share of the picture over time", range="0..1")
-    shares: list[float] = estimated("Share in each sample, at the times of `times`", range="0..1")
+    share: float = estimated("Mean share of the frame over time", range="0..1")
+    shares: list[float] = estimated(
+        "Share in each sampled frame, at the times of `times`", range="0..1"
+    )
 
 
 class EnvironmentSpan(Timed):
-    """A stretch that plays in one environment."""
+    """A time span in one environment."""
 
     environment: Environment = derived(
-        "Environment by the shares of the classes behind it",
-        method="indoor if its classes take more of the background than those of all others; else "
-        "the largest of street, nature and water; sky if they take under a tenth together; "
-        "unknown if all classes that speak for a place take under 0.3",
+        "Environment, judged by the shares of its classes",
+        method="indoor if its classes cover more of the background than those of all others; otherwise the largest of street, nature and water; sky if these cover less than a tenth together; unknown if all classes that indicate a place cover less than 0.3",
     )
-    evidence: float = derived("Mean share of the background its classes take", range="0..1")
+    evidence: float = derived("Mean share of the background covered by its classes", range="0..1")
     rests_on: list[str] = derived("Those classes, largest first")
 
 
 class BackgroundChange(Model):
-    """A moment at which the background becomes another."""
+    """A moment at which the background changes."""
 
     time: float = measured(
-        "The cut between two samples, or the first sample that shows the new background", unit="s"
+        "The cut between two sampled frames, or the first sampled frame that shows the new "
+        "background",
+        unit="s",
     )
     distance: float = derived(
-        "How much of the background is of other classes than before, persons left out",
+        "How much of the background belongs to other classes than before, excluding people",
         range="0..1",
-        method="total variation distance of the class shares of up to two samples either side",
+        method="total variation distance of the class shares of up to two sampled frames on either side",
     )
 
 
 class Background(Output):
     """Classes, environment and changes of the background."""
 
-    environment: Environment = derived("Environment that holds for the longest time")
+    environment: Environment = derived("Environment with the longest duration")
     environments: list[EnvironmentSpan] = derived("Environments over time")
     classes: list[ClassShare] = estimated(
-        "Classes that take at least 1 % of some sample, largest first",
-        method="SegFormer (Xie et al., NeurIPS 2021) on ADE20K, most likely class of each 4 x 4 "
-        "pixels",
+        "Classes that cover at least 1 % of some sampled frame, largest first",
+        method="SegFormer (Xie et al., NeurIPS 2021) on ADE20K, most likely class of each 4 x 4 pixels",
     )
     person_share: float = estimated(
-        "Mean share of the picture that persons take over time", range="0..1"
+        "Mean share of the frame covered by people over time", range="0..1"
     )
-    person_shares: list[float] = estimated("The same in each sample", range="0..1")
+    person_shares: list[float] = estimated("The same in each sampled frame", range="0..1")
     changes: list[BackgroundChange] = derived("Changes of the background")
-    times: list[float] = measured("Times of the samples", unit="s")
+    times: list[float] = measured("Times of the sampled frames", unit="s")
 
     def headline(self) -> str:
         largest = [f"{c.label} {c.share:.0%}" for c in self.classes if c.label != PERSON][:3]
@@ -91,15 +92,20 @@ class BackgroundOptions(Options):
     """Settings of background segmentation."""
 
     fps: float = Field(
-        1.0, gt=0, description="Pictures looked at per second, at most, besides one in every shot"
+        1.0,
+        gt=0,
+        description="Frames analyzed per second, at most, in addition to one in every shot",
     )
     change: float = Field(
-        0.4, gt=0, le=1, description="Share of the background that must change to count as another"
+        0.4,
+        gt=0,
+        le=1,
+        description="Share of the background that must change to count as a new background",
     )
 
 
 class BackgroundSegmentation(Analyzer):
-    """What the picture consists of, and whether it plays indoors, in a street or in nature."""
+    """Semantic classes of the frame, and whether the scene is indoors, in a street or in nature."""
 
     name = "background_segmentation"
     card_priority = 6

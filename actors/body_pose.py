@@ -30,7 +30,7 @@ SHORTEST_S = 0.3
 
 
 class PostureSpan(Timed):
-    """A stretch in which one person keeps one posture."""
+    """A time span in which one person keeps one posture."""
 
     posture: Posture = derived(
         "Posture by angles between keypoints; see `tiktok_ray.methods.vision.poses`"
@@ -43,17 +43,19 @@ class Gesture(Timed):
     gesture: GestureKind = derived(
         "Gesture by the place of keypoints; see `tiktok_ray.methods.vision.poses`"
     )
-    side: Side = derived("The person's own side")
+    side: Side = derived("The side from the person's own view")
 
 
 class PosedPerson(Timed):
-    """One person, followed from first to last sample; never across a cut."""
+    """One person, tracked from the first to the last detection; never across a cut."""
 
     track: int = derived("Number of the person, from 1 in order of first appearance")
     confidence: float = estimated("Mean confidence of the detections", range="0..1")
-    times: list[float] = measured("Times of the samples in which the person was seen", unit="s")
+    times: list[float] = measured(
+        "Timestamps of the frames in which the person was detected", unit="s"
+    )
     boxes: list[Box] = estimated(
-        "Box at each of those times, x0, y0, x1, y1", unit="share of width or height"
+        "Bounding box at each of those times, x0, y0, x1, y1", unit="share of width or height"
     )
     keypoints: list[list[float]] = estimated(
         "At each of those times 17 x (x, y, confidence) in COCO's order: nose, eyes, ears, "
@@ -61,16 +63,16 @@ class PosedPerson(Timed):
         unit="share of width or height; confidence 0..1",
     )
     posture: Posture | Literal["unknown"] = derived(
-        "Posture held for the longest time; unknown where hips or knees are never seen"
+        "Posture held longest; unknown if hips or knees are never visible"
     )
-    postures: list[PostureSpan] = derived("Postures over time, where they can be told")
+    postures: list[PostureSpan] = derived("Postures over time, where they can be determined")
     gestures: list[Gesture] = derived("Gestures over time")
     activity: float | None = derived(
-        "Median of `activity_values`; null where it is never known", unit="torso lengths/s"
+        "Median of `activity_values`; null if it is never known", unit="torso lengths/s"
     )
     activity_times: list[float] = measured("Times at which activity is known", unit="s")
     activity_values: list[float] = derived(
-        "Mean speed of the keypoints seen in this and the previous sample; a moving camera counts "
+        "Mean speed of the keypoints visible in this and the previous frame; a moving camera counts "
         "too",
         unit="torso lengths/s",
         method="torso: shoulders to hips or 1.4 shoulder widths, else 3.3 head widths; median",
@@ -78,20 +80,20 @@ class PosedPerson(Timed):
 
 
 class Poses(Output):
-    """All persons with keypoints."""
+    """All people with keypoints."""
 
     persons: list[PosedPerson] = estimated(
-        "Persons in order of appearance", method="YOLOv8-pose (Ultralytics 2023)"
+        "People in order of appearance", method="YOLOv8-pose (Ultralytics 2023)"
     )
-    at_once: int = derived("Most persons in one sample")
+    at_once: int = derived("Maximum number of people in one frame")
     screen_time_s: float = derived("Time with at least one person on screen", unit="s")
-    samples: int = measured("Pictures looked at")
+    samples: int = measured("Number of frames analyzed")
     step_s: float = measured("Longest time between two of them", unit="s")
 
     def headline(self) -> str:
         count = len(self.persons)
         if not count:
-            return "no body that another analyzer confirms"
+            return "no body confirmed by another analyzer"
         parts = [f"{count} track{'s' * (count != 1)} of bodies"]
         for names in (self.held(), self.made()):
             parts += [f"{name} ({names[name]:.2f})" for name in sorted(names)]
@@ -129,15 +131,18 @@ def _surest(found: Iterable[tuple[str, float]]) -> dict[str, float]:
 class PoseOptions(Options):
     """Settings of pose analysis."""
 
-    fps: float = Field(5.0, gt=0, description="Pictures looked at per second, at most")
+    fps: float = Field(5.0, gt=0, description="Frames analyzed per second, at most")
     confidence: float = Field(
-        0.4, ge=BEGIN, le=1, description="How sure a person's samples must be to count as evidence"
+        0.4,
+        ge=BEGIN,
+        le=1,
+        description="Minimum confidence of a person's detections to count as evidence",
     )
-    lost_s: float = Field(1.0, ge=0, description="Somebody out of sight for longer is new")
+    lost_s: float = Field(1.0, ge=0, description="Seconds after which a lost track is not resumed")
 
 
 class BodyPose(Analyzer):
-    """How people stand and sit, what their hands do, and how lively they are."""
+    """Postures, gestures and activity of people."""
 
     name = "body_pose"
     card_priority = 7
@@ -182,7 +187,7 @@ class BodyPose(Analyzer):
         )
         kept = believed(joined, times, scores, sure=self.options.confidence, breaks=breaks)
         if not kept:
-            raise Skip(f"nobody seen in {len(times)} pictures")
+            raise Skip(f"no body detected in any of {len(times)} frames")
         persons = [
             pose_person(number, path, found, held, dense.width / dense.height)
             for number, path in enumerate(kept, 1)

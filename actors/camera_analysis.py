@@ -47,25 +47,25 @@ STEADY = 0.005
 THIN_S = 0.25  # pictures further apart than this are too far apart to follow
 SERIES = 600  # most entries of the series
 
-PAN = "Camera turning right, content moving left, is positive"
-TILT = "Camera turning up, content moving down, is positive"
-ZOOM = "Content growing is positive; an octave is a doubling"
-ROLL = "Camera turning clockwise, content turning counterclockwise, is positive"
+PAN = "Positive when the camera turns right and content moves left"
+TILT = "Positive when the camera turns up and content moves down"
+ZOOM = "Positive when content grows; an octave is a doubling"
+ROLL = "Positive when the camera turns clockwise and content counterclockwise"
 FLOW = "sparse optical flow (Lucas and Kanade 1981), RANSAC (Fischler and Bolles 1981)"
 
 
 class Move(Timed):
     """One uninterrupted movement of the camera."""
 
-    kind: Movement = measured("What the camera does")
-    shot: int = derived("Index of the shot it lies in")
+    kind: Movement = measured("Kind of camera movement")
+    shot: int = derived("Index of its shot")
     speed: float = measured(
-        "Mean speed without its sign; for shake the RMS deviation from the smoothed path",
+        "Mean speed without sign; for shake the RMS deviation from the smoothed path",
         range="0..",
     )
     unit: str = measured("Unit of `speed`: widths/s, heights/s, octaves/s, degrees/s, or widths")
     amount: float | None = derived(
-        "Speed times length, without sign, in widths, heights, octaves or degrees; null for shake"
+        "Speed times duration, without sign, in widths, heights, octaves or degrees; null for shake"
     )
 
 
@@ -74,30 +74,30 @@ class ShotCamera(Timed):
 
     index: int = derived("Index of the shot")
     movements: list[Movement] = derived(
-        "What the camera does in at least a quarter of the measured time, longest first; static"
-        " where it is seen to stand still for at least half of the shot; empty where too little"
-        " could be measured to say"
+        "Camera movements during at least a quarter of the measured time, longest first; "
+        "static if the camera is still for at least half of the shot; empty where too little "
+        "could be measured to tell"
     )
     measured_share: float = measured(
-        "Share of the shot in which movement could be measured", range="0..1"
+        "Share of the shot in which motion could be measured", range="0..1"
     )
-    pan: float | None = measured(f"Mean speed. {PAN}", unit="picture widths/s")
-    tilt: float | None = measured(f"Mean speed. {TILT}", unit="picture heights/s")
+    pan: float | None = measured(f"Mean speed. {PAN}", unit="frame widths/s")
+    tilt: float | None = measured(f"Mean speed. {TILT}", unit="frame heights/s")
     zoom: float | None = measured(f"Mean speed. {ZOOM}", unit="octaves/s")
     roll: float | None = measured(f"Mean speed. {ROLL}", unit="degrees/s")
     shake: float | None = measured(
-        "RMS deviation of the picture's place from its path smoothed over 1.1 s, both directions"
-        " together; null in shots too short to tell",
-        unit="picture widths",
+        "RMS deviation of the frame position from its path smoothed over 1.1 s, both "
+        "directions together; null in shots too short to tell",
+        unit="frame widths",
         range="0..",
-        method="Savitzky-Golay filter of second order; starts and stops of movements do not count",
+        method="second-order Savitzky-Golay filter; starts and stops of movements do not count",
     )
     stability: float | None = derived(
-        "1 / (1 + shake / 0.005): 1 on a tripod, 0.5 where the picture strays by 0.5 % of its width",
+        "1 / (1 + shake / 0.005): 1 on a tripod, 0.5 where the frame strays by 0.5 % of its width",
         range="0..1",
     )
     background: float | None = measured(
-        "Share of the points followed that move as the camera says; the others move by themselves",
+        "Share of the tracked points that move with the camera; the others move on their own",
         range="0..1",
         method=FLOW,
     )
@@ -108,29 +108,34 @@ class Camera(Output):
 
     shots: list[ShotCamera] = measured("The camera in each shot")
     moves: list[Move] = measured(
-        "Every movement with its extent, ordered by start: pans and tilts from 0.02 widths or heights"
-        " per second and 0.03 in all, zooms from 0.015 octaves/s and 0.03 octaves, rolls from 2"
-        " degrees/s and 3 degrees, shakes from 0.003 widths RMS; each for at least 0.4 s"
+        "Every movement with its extent, ordered by start: pans and tilts from 0.02 widths or "
+        "heights per second and 0.03 in total, zooms from 0.015 octaves/s and 0.03 octaves, "
+        "rolls from 2 degrees/s and 3 degrees, shakes from 0.003 widths RMS; each lasting at "
+        "least 0.4 s"
     )
-    times: list[float] = measured("Times of the series: middle of what is averaged", unit="s")
-    pan: list[float | None] = measured(f"Speed. {PAN}", unit="picture widths/s", method=FLOW)
-    tilt: list[float | None] = measured(f"Speed. {TILT}", unit="picture heights/s", method=FLOW)
+    times: list[float] = measured(
+        "Times of the series: midpoints of the averaged intervals", unit="s"
+    )
+    pan: list[float | None] = measured(f"Speed. {PAN}", unit="frame widths/s", method=FLOW)
+    tilt: list[float | None] = measured(f"Speed. {TILT}", unit="frame heights/s", method=FLOW)
     zoom: list[float | None] = measured(f"Speed. {ZOOM}", unit="octaves/s", method=FLOW)
     roll: list[float | None] = measured(f"Speed. {ROLL}", unit="degrees/s", method=FLOW)
     measured_share: float = measured(
-        "Share of the video in which movement could be measured", range="0..1"
+        "Share of the video in which motion could be measured", range="0..1"
     )
     moving_share: float | None = derived(
-        "Share of that in which the camera pans, tilts, zooms or rolls", range="0..1"
+        "Share of the measured time in which the camera pans, tilts, zooms or rolls", range="0..1"
     )
-    shaking_share: float | None = derived("Share of that with handheld shake", range="0..1")
+    shaking_share: float | None = derived(
+        "Share of the measured time with handheld shake", range="0..1"
+    )
     stability: float | None = derived(
-        "Stability of the shots, mean weighted by their length", range="0..1"
+        "Mean stability of the shots, weighted by their length", range="0..1"
     )
 
     def headline(self) -> str:
         kinds = [kind for shot in self.shots for kind in shot.movements]
-        return ", ".join(list(dict.fromkeys(kinds))[:4]) or "no movement measurable"
+        return ", ".join(list(dict.fromkeys(kinds))[:4]) or "no motion measurable"
 
     def events(self) -> Iterator[Event]:
         for move in self.moves:
@@ -346,17 +351,17 @@ def describe(steps: Steps, extents: Sequence[tuple[float, float]], aspect: float
 
 
 class CameraAnalysis(Analyzer):
-    """What the camera does, shot by shot and over time."""
+    """Camera motion, shot by shot and over time."""
 
     name = "camera_analysis"
     needs = Needs(threads=1, timeout_s=90, cost=1.5)
     imports = ("cv2", "scipy.signal")
-    sees = (Sees("movements of the camera", "thumbs", samples=1, seconds=LEAST_S),)
+    sees = (Sees("camera motion", "thumbs", samples=1, seconds=LEAST_S),)
 
     def analyze(self, dense: Frames, thumbs: Frames, cut_analysis: Cuts | None) -> Camera:
         """Measured on ``dense``, or on ``thumbs`` where a long video has thinned ``dense`` out."""
         if len(thumbs) < 2:
-            raise Skip("one picture shows no movement")
+            raise Skip("a single frame shows no movement")
         thin = len(dense) < 2 or float(np.median(np.diff(dense.times))) > THIN_S
         extents = [shot.span for shot in cut_analysis.shots] if cut_analysis else []
         extents = extents or [(float(thumbs.times[0]), thumbs.end)]

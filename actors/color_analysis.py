@@ -36,7 +36,7 @@ class Swatch(Model):
     lab: tuple[float, float, float] = measured(
         "The colour as L*, a*, b*", range="L* 0..100, a* and b* about -128..127", method=LAB
     )
-    share: float = measured("Share of the picture over the whole video", range="0..1")
+    share: float = measured("Share of the frame area over the whole video", range="0..1")
 
 
 Kind = Literal["monochrome", "sepia", "strong_grade"]
@@ -45,9 +45,9 @@ Kind = Literal["monochrome", "sepia", "strong_grade"]
 class Filter(Model):
     """A look that a stated test found."""
 
-    kind: Kind = measured("Which look")
+    kind: Kind = measured("Kind of look")
     share: float = measured("Share of the sampled frames that pass the test", range="0..1")
-    value: float = measured("What the test measured, median over those frames")
+    value: float = measured("The value measured by the test, median over those frames")
     test: str = measured("The test that those frames pass")
 
 
@@ -55,43 +55,46 @@ class ColorChange(Model):
     """A lasting change of the colours."""
 
     time: float = measured(
-        "First picture of the new colours",
+        "First frame of the new colours",
         unit="s",
         range="0..duration",
-        method="of all pictures since the sample before, the one that differs most from the one"
-        " before it in the colours of the palette",
+        method="of all frames since the previous sample, the one that differs most from its predecessor in the colours of the palette",
     )
     before: str = derived("CSS name of the colour that loses the largest share")
     after: str = derived("CSS name of the colour that gains the largest share")
     share: float = measured(
-        "Share of the picture that takes other colours of the palette",
+        "Share of the frame area that changes to other colours of the palette",
         range="0.25..1",
         method="total variation distance of the palette shares a second after to the median before",
     )
     difference: float = measured(
-        "Difference between the two named", unit="ΔE00", range="10..", method="CIEDE2000"
+        "Colour difference between the two", unit="ΔE00", range="10..", method="CIEDE2000"
     )
 
 
 class ColorStrip(Model):
     """Colour over time; the lists are parallel."""
 
-    times: list[float] = measured("Times of the samples", unit="s", range="0..duration")
-    dominant: list[str] = measured("Colour with the largest share of each sample, as #rrggbb")
-    brightness: list[float] = measured("Mean L* of each sample", range="0..100", method=LAB)
-    saturation: list[float] = measured("Mean chroma C*ab of each sample", range="0..", method=LAB)
+    times: list[float] = measured("Times of the sampled frames", unit="s", range="0..duration")
+    dominant: list[str] = measured(
+        "Colour with the largest share of each sampled frame, as #rrggbb"
+    )
+    brightness: list[float] = measured("Mean L* of each sampled frame", range="0..100", method=LAB)
+    saturation: list[float] = measured(
+        "Mean chroma C*ab of each sampled frame", range="0..", method=LAB
+    )
 
 
 class Colors(Output):
     """The colours of the video."""
 
     palette: list[Swatch] = measured(
-        "Main colours, largest share first; those of one name are one",
+        "Main colours, largest share first; colours of the same name are merged",
         method="k-means in L*a*b*, seeded by median cut",
     )
     brightness: float = measured("Mean L* of all pixels", range="0..100", method=LAB)
     contrast: float = measured(
-        "Standard deviation of L* within the picture, mean over frames", range="0..50", method=LAB
+        "Standard deviation of L* within a frame, mean over frames", range="0..50", method=LAB
     )
     saturation: float = measured("Mean chroma C*ab of all pixels", range="0..", method=LAB)
     temperature_k: float | None = measured(
@@ -103,12 +106,12 @@ class Colors(Output):
     )
     filters: list[Filter] = measured("Looks found on at least half of the sampled frames")
     consistency: float = measured(
-        "How alike the frames are in colour: 1 when all have the palette's colours in equal shares",
+        "Colour consistency of the frames: 1 when all have the palette's colours in equal shares",
         range="0..1",
-        method="mean over frames of the intersection of its palette shares with the video's",
+        method="mean over frames of the intersection of their palette shares with the video's",
     )
     changes: list[ColorChange] = measured(
-        "Changes of the colours, from where they are steady again for a second"
+        "Colour changes, at the time from which the colours are steady for a second"
     )
     strip: ColorStrip = measured("Colour over time")
 
@@ -138,7 +141,7 @@ class ColorAnalysis(Analyzer):
         self, frames: Frames, thumbs: Frames | None = None, video: Video | None = None
     ) -> Colors:
         if video and video.color and video.color.unreadable:
-            raise Skip(f"the colours cannot be told: {video.color.unreadable}")
+            raise Skip(f"the colours cannot be decoded: {video.color.unreadable}")
         labs, linear = samples(frames)
         centres, labels, names = palette(labs)
         shares = frame_shares(labels, len(centres))
@@ -372,16 +375,16 @@ LOOKS: tuple[tuple[Kind, str, Callable[[Look], bool], str], ...] = (
         "sepia",
         "off",
         lambda of: of.high >= 6 and of.off <= 1.2 and 45 <= of.hue <= 100,
-        "one hue, 45 to 100 degrees: a*, b* on average at most 1.2 off its line",
+        "one hue, 45 to 100 degrees: a*, b* at most 1.2 off its line on average",
     ),
     (
         "strong_grade",
         "neutral",
         lambda of: of.neutral >= 10 and of.cast >= 15 and 1.2 < of.off <= 1.5 * of.cast <= 135
         and of.contrast >= 7,
-        "even the tenth with the least chroma has a mean colour of C*ab 10 or more, and the whole "
-        "one of 15 to 90; a*, b* on average no more than 1.5 times that off its hue: a cast, of a "
-        "grade or of the light",
+        "even the tenth with the least chroma has a mean colour of C*ab 10 or more, and the "
+        "whole frame one of 15 to 90; a*, b* on average no more than 1.5 times that off its "
+        "hue: a colour cast, from grading or lighting",
     ),
 )  # fmt: skip
 

@@ -63,23 +63,23 @@ class Bars(Model):
         method="rows and columns at the border of which three fifths are black (or white) in every"
         " sample that has contrast, up to a straight edge",
     )
-    share: float = derived("Share of the picture's area that is bars", range="0..1")
+    share: float = derived("Share of the frame area covered by bars", range="0..1")
 
 
 class Technical(Model):
-    """What can be measured of picture and sound without a model, within the active picture."""
+    """Model-free measurements of image and sound, within the active picture."""
 
     times: list[float] = measured(
-        "Times of the samples of the curve: those with contrast", unit="s"
+        "Timestamps of the sampled frames of the curve: those with contrast", unit="s"
     )
-    sharpness_curve: list[float] = measured("Sharpness of each of these samples", range="0..1")
+    sharpness_curve: list[float] = measured("Sharpness of each of these frames", range="0..1")
     sharpness: float | None = measured(
-        "Median of the curve; absent when no sample has any contrast",
+        "Median of the curve; absent if no frame has any contrast",
         range="0..1",
         method="1 - blur effect (Crete et al. 2007) of luma, short side at most 512 pixels",
     )
     blurred_share: float | None = derived(
-        "Share of the samples with sharpness below 0.4", range="0..1"
+        "Share of the sampled frames with sharpness below 0.4", range="0..1"
     )
     edge_blur: float | None = measured(
         "Blur of edges: standard deviation of the Gaussian that would make them, median over the"
@@ -87,8 +87,8 @@ class Technical(Model):
         unit="pixels",
         method="gradient ratio of the picture and its blurred self at edges (Zhuo & Sim 2011)",
     )
-    clipped_dark: float = measured("Mean share of pixels at black", range="0..1")
-    clipped_bright: float = measured("Mean share of pixels at white", range="0..1")
+    clipped_dark: float = measured("Mean share of black-clipped pixels", range="0..1")
+    clipped_bright: float = measured("Mean share of white-clipped pixels", range="0..1")
     noise: float | None = measured(
         "Standard deviation of noise in luma, median over the stills; absent when all is clipped",
         unit="levels of 255",
@@ -111,7 +111,7 @@ class Technical(Model):
         " percentile of energy",
     )
     effective_resolution: list[int] | None = estimated(
-        "Size that would hold the same detail, [width, height], to within about a quarter",
+        "Size that would carry the same detail, [width, height], to within about a quarter",
         unit="pixels",
         method="resolution x detail_share / 0.85, at most the resolution; 0.85 is what"
         " photographs at their full resolution reach",
@@ -125,8 +125,8 @@ class PairScore(Model):
     """One question about looks, put to CLIP as two prompts."""
 
     pair: str = setting("Name of the pair")
-    positive: str = setting("The prompt that a score of 1 stands for")
-    negative: str = setting("The prompt that a score of 0 stands for")
+    positive: str = setting("The prompt that a score of 1 corresponds to")
+    negative: str = setting("The prompt that a score of 0 corresponds to")
     score: float = estimated(
         "Mean over the frames",
         range="0..1",
@@ -140,7 +140,7 @@ class Embeddings(Model):
     """One unit vector per frame, in the space that CLIP shares between pictures and texts."""
 
     times: list[float] = measured("Times of the frames", unit="s")
-    width: int = setting("Numbers in a vector")
+    width: int = setting("Dimension of the vectors")
     data: str = estimated(
         "The vectors: signed bytes, frame after frame, base64; ``array`` reads them",
         method="CLIP image features, each divided by its largest component and times 127",
@@ -163,11 +163,11 @@ class Embeddings(Model):
 class Quality(Output):
     """Technical and aesthetic quality."""
 
-    technical: Technical = measured("What was measured of the signal")
+    technical: Technical = measured("Measurements of the signal")
     aesthetic: list[PairScore] | None = estimated(
         "CLIP's answers to the prompt pairs; absent without CLIP"
     )
-    embeddings: Embeddings | None = estimated("A vector per frame; absent without CLIP")
+    embeddings: Embeddings | None = estimated("One vector per frame; absent without CLIP")
 
     def headline(self) -> str:
         found = self.technical
@@ -200,7 +200,9 @@ class Seer(Protocol):
 class QualityOptions(Options):
     """Settings of ``content_quality``."""
 
-    clip_frames: int = Field(90, ge=1, description="Most frames shown to CLIP, evenly spread")
+    clip_frames: int = Field(
+        90, ge=1, description="Maximum number of frames shown to CLIP, evenly spaced"
+    )
 
 
 class ContentQuality(Analyzer):

@@ -33,39 +33,41 @@ class Transition(Timed):
     """
 
     kind: Kind = measured(
-        "How the picture changes: at once (hard; jump within one setting; flash behind a few blank "
-        "frames) or over an extent (dissolve; fade; wipe: a border goes over the picture, either "
-        "shot in its place; slide: a shot moves in, out, or both)"
+        "How the shot changes: instantly (hard; jump within one setting; flash hidden by a few blank "
+        "frames) or gradually (dissolve; fade; wipe: a boundary sweeps across the frame, both shots "
+        "staying in place; slide: a shot moves in, out, or both)"
     )
-    through: Literal["black", "white"] | None = measured("The blank picture a fade or flash passes")
+    through: Literal["black", "white"] | None = measured(
+        "The blank frame that a fade or flash passes"
+    )
     fades: Literal["in", "out"] | None = measured(
-        "Whether a fade only comes out of the blank picture (in) or only goes into it (out); null"
-        " for one that goes through it, and for other kinds",
+        "Whether a fade only emerges from the blank frame (in) or only goes to it (out); null"
+        " for one that passes through it, and for other kinds",
         default=None,
     )
     new_shot: float | None = derived(
         "Time at which the new shot begins: its first frame for an instant change, the midpoint of "
-        "the extent of a gradual one; null for a fade that opens or closes the video",
+        "a gradual one; null for a fade that opens or closes the video",
         unit="s",
         range="start..end",
     )
     strength: float = measured(
-        "How much the picture changes",
+        "How much the frame changes",
         range="0..1",
-        method="total variation distance of the histograms of the pictures either side, "
+        method="total variation distance of the histograms of the frames on either side, "
         "8 x 8 x 8 bins of Y'CbCr",
     )
     direction: Literal["left", "right", "up", "down"] | None = measured(
-        "Where the border of a wipe or slide goes; null for other kinds, and for wipes that open, "
-        "turn or go aslant",
+        "Direction in which the boundary of a wipe or slide moves; null for other kinds, and for wipes that open, "
+        "rotate or move diagonally",
         default=None,
     )
     unexplained: float | None = measured(
-        "How far the pictures in between are from what this kind makes of the pictures either side;"
-        " null for changes that take no time",
+        "How far the frames in between deviate from what this kind predicts from the frames on either"
+        " side; null for instant changes",
         range="0..1",
-        method="residual of a blend (dissolve, fade), or of one shot shown beside the other (wipe, "
-        "slide), over the difference of both shots; mean over the extent",
+        method="residual of a blend (dissolve, fade), or of the two shots side by side (wipe, "
+        "slide), relative to the difference of the two shots; mean over the extent",
         default=None,
     )
 
@@ -80,7 +82,7 @@ class Flash(Timed):
     """A few blank or much brighter frames after which the same shot goes on: no cut."""
 
     brightness: float = measured(
-        "Mean luma of the flash less that of the frames around it", unit="share of full scale",
+        "Mean luma of the flash minus that of the frames around it", unit="share of full scale",
         range="-1..1",
     )  # fmt: skip
 
@@ -88,7 +90,7 @@ class Flash(Timed):
 class Shot(Timed):
     """A run of frames from one take."""
 
-    index: int = derived("Position among the shots, from 0")
+    index: int = derived("Index of the shot, from 0")
 
 
 class Cuts(Output):
@@ -96,16 +98,16 @@ class Cuts(Output):
 
     transitions: list[Transition] = measured(
         "Cuts, dissolves, fades, wipes and slides, ordered by start",
-        method="block matching of neighbouring pictures where their difference stands out from "
-        "those around it; linearity of dissolves, and the parts that either shot has in the "
-        "pictures of a wipe or slide, with the motion of both shots carried on",
+        method="block matching of neighbouring frames where their difference stands out from "
+        "that around them; linearity of dissolves, and the areas of the two shots in the "
+        "frames of a wipe or slide, with the motion of both shots extrapolated",
     )
     flashes: list[Flash] = measured("Flashes within a shot, ordered by start")
     shots: list[Shot] = derived("Shots, from the first frame to the end, without gaps")
     cuts_per_minute: float = derived("New shots per minute of video", unit="1/min", range="0..")
-    median_shot_s: float = derived("Median length of the shots", unit="s", range="0..")
-    shortest_shot_s: float = derived("Length of the shortest shot", unit="s", range="0..")
-    longest_shot_s: float = derived("Length of the longest shot", unit="s", range="0..")
+    median_shot_s: float = derived("Median duration of the shots", unit="s", range="0..")
+    shortest_shot_s: float = derived("Duration of the shortest shot", unit="s", range="0..")
+    longest_shot_s: float = derived("Duration of the longest shot", unit="s", range="0..")
     variation: float | None = derived(
         "Rhythm: coefficient of variation of shot lengths, 0 for even lengths; null with one shot",
         range="0..",
@@ -117,7 +119,7 @@ class Cuts(Output):
         range="-1..1",
         method="Kendall's tau-b of shot length against shot order",
     )
-    frame_s: float = measured("Median time between the pictures compared", unit="s", range="0..")
+    frame_s: float = measured("Median time between the frames compared", unit="s", range="0..")
 
     @property
     def boundaries(self) -> list[float]:

@@ -51,9 +51,9 @@ GAZE = (
 
 
 class Blink(Timed):
-    """Both lids falling and rising again."""
+    """Both eyelids closing and opening again."""
 
-    time: float = measured("When the eyes are shut furthest", unit="s")
+    time: float = measured("When the eyes are most closed", unit="s")
     openness: float = measured(
         "Openness at that time, relative to the track's own baseline", range="0.."
     )
@@ -68,7 +68,7 @@ class EyeTrack(Timed):
     """
 
     track: int = measured(
-        "Number of the face track, that of `age_estimation` where it ran", range="0.."
+        "Number of the face track, as in `age_estimation` if that ran", range="0.."
     )
     observed_s: float = measured("Time with landmarks", unit="s", range="0..end - start")
     times: list[float] = measured("When landmarks were found", unit="s")
@@ -85,7 +85,7 @@ class EyeTrack(Timed):
         "Smile, mean of the blendshapes mouthSmileLeft and mouthSmileRight", range="0..1"
     )
     head_yaw: list[float] = estimated(
-        "Direction of the head; faces turned further are not read",
+        "Direction of the head; faces turned further are not measured",
         unit="degrees",
         range="-45..45",
         method="rotation of MediaPipe's canonical face onto the landmarks",
@@ -97,13 +97,13 @@ class EyeTrack(Timed):
         "Tilt of the head", unit="degrees", range="-180..180", method="as head_yaw"
     )
     gaze_yaw: list[float | None] = estimated(
-        "Direction of the gaze; absent while the eyes are shut",
+        "Direction of the gaze; absent while the eyes are closed",
         unit="degrees",
         range="-90..90",
         method=GAZE,
     )
     gaze_pitch: list[float | None] = estimated(
-        "Direction of the gaze; absent while the eyes are shut",
+        "Direction of the gaze; absent while the eyes are closed",
         unit="degrees",
         range="-90..90",
         method=GAZE,
@@ -122,7 +122,7 @@ class EyeTrack(Timed):
         method="dips of the eye aspect ratio below 0.75 of its running median (3 s) in both eyes, "
         "standing out by 0.2 and at most 0.6 s long at half depth; seen open before and after",
     )
-    closures: list[Timed] = measured("Eyes shut for longer than a blink", unit="s")
+    closures: list[Timed] = measured("Eyes closed for longer than a blink", unit="s")
     blinks_per_minute: float | None = derived(
         "Blinks over the observed time; absent below 10 s of it", unit="1/min", range="0.."
     )
@@ -132,15 +132,15 @@ class Eyes(Output):
     """Gaze, blinks and mouth opening of every face."""
 
     tolerance_yaw: float = setting(
-        "Gaze counts as into the camera within this, sideways", unit="degrees"
+        "Horizontal tolerance for a gaze into the camera", unit="degrees"
     )
     tolerance_pitch: float = setting(
-        "Gaze counts as into the camera within this, up and down", unit="degrees"
+        "Vertical tolerance for a gaze into the camera", unit="degrees"
     )
     sampling_hz: float = measured(
-        "Pictures read per second: blinks shorter than one step may fall between two", unit="1/s"
+        "Frames analyzed per second: shorter blinks may be missed between two frames", unit="1/s"
     )
-    located_by: str = derived("What found the faces: `age_estimation` or the landmarker itself")
+    located_by: str = derived("Source of the faces: `age_estimation` or the landmarker itself")
     tracks: list[EyeTrack] = measured("Faces with landmarks, in order of appearance")
     unread: list[int] = measured("Face tracks in which no landmarks could be found")
     blinks: int = derived("Blinks of all faces", range="0..")
@@ -184,10 +184,10 @@ class EyeOptions(Options):
 
     enabled: bool = Field(True, description="Whether faces may be analyzed (biometrics)")
     tolerance_yaw: float = Field(
-        10.0, gt=0, le=90, description="Gaze into the camera: at most so far sideways, in degrees"
+        10.0, gt=0, le=90, description="Horizontal tolerance for a gaze into the camera, in degrees"
     )
     tolerance_pitch: float = Field(
-        15.0, gt=0, le=90, description="Gaze into the camera: at most so far up or down, in degrees"
+        15.0, gt=0, le=90, description="Vertical tolerance for a gaze into the camera, in degrees"
     )
 
 
@@ -227,11 +227,11 @@ class EyeTracking(Analyzer):
     ) -> Eyes:
         """Read every face in every picture, each cut out of the picture first.
 
-        Raises ``Skip`` when biometrics are switched off, when there is no face, and when no face
+        Raises ``Skip`` when biometrics are disabled, when there is no face, and when no face
         shows its eyes.
         """
         if not self.options.enabled:
-            raise Skip("biometrics are switched off")
+            raise Skip("biometrics are disabled")
         breaks = cut_analysis.times if cut_analysis else []
         with self.landmarker() as find:
             if age_estimation:
@@ -242,7 +242,7 @@ class EyeTracking(Analyzer):
                 raise Skip("no face found")
             readings = read(dense, find, seats)
         if not any(readings):
-            raise Skip("no face is large and frontal enough to read its eyes")
+            raise Skip("no face is large and frontal enough to measure its eyes")
         step = float(np.median(np.diff([*dense.times, dense.end])))
         limits = (self.options.tolerance_yaw, self.options.tolerance_pitch)
         tracks = [

@@ -28,24 +28,24 @@ BRIDGED_S = 0.5
 
 
 class ObjectTrack(Timed):
-    """One thing, followed from its first to its last sample; never across a cut."""
+    """One object, tracked from its first to its last detection; never across a cut."""
 
     track: int = derived("Number of the track, from 1 in order of first appearance")
     label: str = estimated(
-        "COCO class that most of its confidence speaks for", method="the detector chosen"
+        "COCO class with the most total confidence", method="the detector chosen"
     )
     group: str = derived("COCO supercategory of the class; `other` for a class outside COCO")
-    confidence: float = estimated("Mean confidence of its samples", range="0..1")
+    confidence: float = estimated("Mean confidence of its detections", range="0..1")
     seen: list[tuple[float, float]] = derived(
-        "Stretches in which it is seen, start and end; interruptions of up to 0.5 s are bridged",
+        "Time spans in which it is visible; gaps of up to 0.5 s are bridged",
         unit="s",
     )
-    times: list[float] = measured("Times of the samples in which it was seen", unit="s")
+    times: list[float] = measured("Timestamps of the frames in which it was detected", unit="s")
     boxes: list[Box] = estimated(
-        "Its box at each of those times, x0, y0, x1, y1", unit="share of width or height"
+        "Bounding box at each of those times, x0, y0, x1, y1", unit="share of width or height"
     )
     confidences: list[float] = estimated("Confidence at each of those times", range="0..1")
-    area: float = derived("Mean share of the picture that its box covers", range="0..1")
+    area: float = derived("Mean share of the frame covered by its box", range="0..1")
 
 
 class ObjectClass(Model):
@@ -53,12 +53,12 @@ class ObjectClass(Model):
 
     label: str = estimated("COCO class")
     group: str = derived("COCO supercategory of the class")
-    tracks: int = derived("Number of tracks; one thing seen in two shots counts twice")
-    at_once: int = derived("Most of them in one sample")
+    tracks: int = derived("Number of tracks; an object seen in two shots counts twice")
+    at_once: int = derived("Maximum number in one frame")
     screen_time_s: float = derived("Time with at least one on screen", unit="s")
     screen_share: float = derived("The same as a share of the video", range="0..1")
     area: float = derived(
-        "Mean share of the picture that their boxes cover together while on screen, overlaps "
+        "Mean share of the frame covered by their boxes together while on screen, overlaps "
         "counted once",
         range="0..1",
     )
@@ -68,7 +68,7 @@ class ObjectGroup(Model):
     """All tracks of one supercategory."""
 
     group: str = derived("COCO supercategory, e.g. person, vehicle, animal, food")
-    labels: list[str] = derived("Its classes that were seen, most screen time first")
+    labels: list[str] = derived("Its classes that were detected, most screen time first")
     tracks: int = derived("Number of tracks")
     screen_time_s: float = derived("Time with at least one on screen", unit="s")
 
@@ -81,14 +81,14 @@ class Objects(Output):
         method="YOLOv8 (Ultralytics 2023) or the detector chosen; ByteTrack (Zhang et al., ECCV 2022), "
         "in seconds",
     )
-    classes: list[ObjectClass] = derived("Sums by class, most screen time first")
-    groups: list[ObjectGroup] = derived("Sums by supercategory, most screen time first")
-    samples: int = measured("Pictures looked at")
+    classes: list[ObjectClass] = derived("Totals by class, most screen time first")
+    groups: list[ObjectGroup] = derived("Totals by supercategory, most screen time first")
+    samples: int = measured("Number of frames analyzed")
     step_s: float = measured("Longest time between two of them", unit="s")
 
     def headline(self) -> str:
         if not self.classes:
-            return "nothing recognised"
+            return "no objects detected"
         sure = self.confidences()
         named = [
             f"{c.label}{f' ×{c.at_once}' if c.at_once > 1 else ''}"
@@ -125,12 +125,15 @@ Detector = Literal["yolov8", "rt-detr", "d-fine"]
 class ObjectOptions(Options):
     """Settings of object detection."""
 
-    detector: Detector = Field("yolov8", description="Family of detectors; see docs/models.md")
-    fps: float = Field(5.0, gt=0, description="Pictures looked at per second, at most")
+    detector: Detector = Field("yolov8", description="Detector family; see docs/models.md")
+    fps: float = Field(5.0, gt=0, description="Frames analyzed per second, at most")
     confidence: float = Field(
-        0.4, ge=FLOOR, le=1, description="How sure a track's samples must be to count as evidence"
+        0.4,
+        ge=FLOOR,
+        le=1,
+        description="Minimum confidence of a track's detections to count as evidence",
     )
-    lost_s: float = Field(1.5, ge=0, description="A thing out of sight for longer is a new track")
+    lost_s: float = Field(1.5, ge=0, description="Seconds after which a lost track is not resumed")
 
 
 DETECTORS: dict[Detector, tuple[Variant, ...]] = {

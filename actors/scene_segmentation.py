@@ -35,18 +35,19 @@ AWAY, AWAY_S = 0.05, 60.0
 
 
 class Scene(Timed):
-    """A run of successive shots in one setting."""
+    """A run of consecutive shots in one setting."""
 
     setting: int = measured("Id of its setting; scenes with the same id show the same setting")
     shots: list[int] = derived("Indices of its shots")
     representative_s: float = measured(
-        "Time of the picture most like all others of the scene", unit="s", range="start..end"
+        "Time of the frame most similar to all others of the scene", unit="s", range="start..end"
     )
     transition: str | None = derived(
         "Kind of the transition into it; null for the first scene", range="as in cut_analysis"
     )
     distance: float | None = measured(
-        "Distance of its first shot from the shot before; null for the first scene", range="0..1.05"
+        "Distance of its first shot from the previous shot; null for the first scene",
+        range="0..1.05",
     )
 
 
@@ -55,21 +56,19 @@ class Setting(Model):
 
     id: int = derived("Its id, from 0 in order of first appearance")
     scenes: list[int] = derived("Indices of its scenes")
-    seconds: float = derived("Time spent in it", unit="s")
+    seconds: float = derived("Total duration", unit="s")
 
 
 class Scenes(Output):
     """The scenes of a video."""
 
-    scenes: list[Scene] = measured("Scenes in order of time, without gaps")
+    scenes: list[Scene] = measured("Scenes in chronological order, without gaps")
     settings: list[Setting] = derived("Settings in order of first appearance")
     features: Features = measured(
-        "What pictures were compared by: colour and edge histograms, or CLIP embeddings",
-        method="histograms: 3/4 Hellinger distance of border-weighted HSV histograms, 1/4 that of"
-        " edge orientation histograms; clip: 1 less the cosine of frame embeddings. Mean over the"
-        " pictures of both shots, plus 0.05 for shots a minute or more apart, less for nearer ones",
+        "What frames were compared by: colour and edge histograms, or CLIP embeddings",
+        method="histograms: 3/4 Hellinger distance of border-weighted HSV histograms, 1/4 that of edge orientation histograms; clip: 1 minus the cosine similarity of frame embeddings. Mean over the frames of both shots, plus 0.05 for shots a minute or more apart, less for closer ones",
     )
-    threshold: float = setting("Shots at less than this distance share a setting", range="0..1.05")
+    threshold: float = setting("Distance below which shots share a setting", range="0..1.05")
 
     def headline(self) -> str:
         scenes, settings = len(self.scenes), len(self.settings)

@@ -60,7 +60,7 @@ class Dimensions(Model):
 
 
 class Prosody(Model):
-    """Pitch and energy of speech. What concerns pitch is null where nothing is voiced."""
+    """Pitch and energy of speech. The pitch fields are null where nothing is voiced."""
 
     pitch_hz: float | None = measured(
         "Geometric mean of the fundamental frequency", unit="Hz", method="pYIN (Mauch, Dixon 2014)"
@@ -73,16 +73,17 @@ class Prosody(Model):
         "Level, from the mean square; null when digitally silent", unit="dBFS"
     )
     level_range_db: float = measured(
-        "From the 10th to the 95th percentile of the level of 50 ms frames, -100 dBFS at least",
+        "From the 10th to the 95th percentile of the level of 50 ms frames, with a floor of "
+        "-100 dBFS",
         unit="dB",
     )
 
 
 class Movement(Prosody):
-    """Pitch and energy of one stretch of speech, and how they move."""
+    """Pitch and energy of one speech segment, and their trends."""
 
     pitch_slope_st_s: float | None = measured(
-        "Slope of the pitch, rising is positive; null under 0.3 s of voice",
+        "Slope of the pitch, rising is positive; null with less than 0.3 s of voice",
         unit="semitones/s",
         method="Theil-Sen",
     )
@@ -90,22 +91,22 @@ class Movement(Prosody):
         "Slope of the level of 50 ms frames, rising is positive", unit="dB/s", method="Theil-Sen"
     )
     pitch_against_whole_st: float | None = derived(
-        "Its mean pitch above that of all speech in the video", unit="semitones"
+        "Its mean pitch relative to that of all speech in the video", unit="semitones"
     )
     level_against_whole_db: float | None = derived(
-        "Its level above that of all speech in the video", unit="dB"
+        "Its level relative to that of all speech in the video", unit="dB"
     )
 
 
 class SpokenStretch(Timed):
-    """A stretch of speech: one sentence where there is a transcript, else one run of speech."""
+    """A speech segment: one sentence where there is a transcript, else one run of speech."""
 
-    text: str | None = derived("What is said in it; null without a transcript")
+    text: str | None = derived("Transcript of the segment; null without a transcript")
     emotion: Emotion | None = estimated(
-        "Emotion; null without the model, and under half a second of speech"
+        "Emotion; null without the model, and for less than half a second of speech"
     )
     dimensions: Dimensions | None = estimated(
-        "Arousal and valence; null where the model has no such outputs"
+        "Arousal and valence; null if the model does not output them"
     )
     prosody: Movement = measured("Pitch and energy")
 
@@ -113,25 +114,25 @@ class SpokenStretch(Timed):
 class VoiceCurve(Model):
     """Pitch and level over time, as parallel lists; only within speech."""
 
-    times: list[float] = measured("Middle of each step", unit="s", range="0..duration")
+    times: list[float] = measured("Midpoint of each step", unit="s", range="0..duration")
     pitch_hz: list[float | None] = measured(
         "Median pitch of the step; null where unvoiced", unit="Hz", method="pYIN"
     )
-    level_db: list[float] = measured("Level, -100 at least", unit="dBFS")
+    level_db: list[float] = measured("Level, with a floor of -100", unit="dBFS")
 
 
 class VoiceEmotion(Output):
-    """Emotion and prosody per stretch of speech, and of the whole."""
+    """Emotion and prosody per speech segment, and of the whole video."""
 
-    segments: list[SpokenStretch] = measured("Stretches of speech, in order")
+    segments: list[SpokenStretch] = measured("Speech segments, in order")
     emotion: Emotion | None = estimated(
-        "Emotion of the whole: mean distribution of the stretches, weighted by their length; null "
-        "without the model"
+        "Emotion of the whole video: mean distribution of the segments, weighted by their "
+        "length; null without the model"
     )
     dimensions: Dimensions | None = estimated("Their mean, weighted by length")
     prosody: Prosody = measured("Pitch and energy of all speech")
     curve: VoiceCurve = measured("Pitch and level over time")
-    longest_segment_s: float = setting("Longer stretches of speech are split", unit="s")
+    longest_segment_s: float = setting("Longer speech segments are split", unit="s")
 
     def headline(self) -> str:
         parts = []
@@ -209,7 +210,7 @@ class SpeechEmotion(Analyzer):
     ) -> VoiceEmotion:
         spoken = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
         if not spoken:
-            raise Skip("nobody speaks")
+            raise Skip("no speech found")
         sentences = (speech_transcription.segments if speech_transcription else None) or []
         found = stretches(spoken, audio, [sentence.start for sentence in sentences])
         voice = Voice.of(audio, spoken)

@@ -37,64 +37,71 @@ WINDOW_S, HOP_S = 5.0, 1.0
 
 
 class Rates(Model):
-    """Rates in windows over time; parallel lists. Absent inside where little is said."""
+    """Rates in windows over time, as parallel lists. Null where there is little speech."""
 
-    times: list[float] = derived("Middle of each window", unit="s")
-    speaking: list[float | None] = derived("Speaking rate in it", unit="1/min")
-    articulation: list[float | None] = derived("Articulation rate in it", unit="1/min")
-    window_s: float = setting("Length of a window; the steps are 1 s", unit="s")
+    times: list[float] = derived("Midpoint of each window", unit="s")
+    speaking: list[float | None] = derived("Speaking rate in the window", unit="1/min")
+    articulation: list[float | None] = derived("Articulation rate in the window", unit="1/min")
+    window_s: float = setting("Length of a window; the hop is 1 s", unit="s")
 
 
 class Delivery(Output):
-    """How the speech runs. The talk lasts from the first speech to the last, without interludes."""
+    """Delivery of the speech. The talk lasts from the first speech to the last, without interludes."""
 
     counted: Literal["words", "syllables"] = derived(
-        "What the rates count: the transcript's words without hesitations, or, where there are no"
-        " words, syllable nuclei"
+        "What the rates count: the transcript's words without hesitations, or syllable nuclei "
+        "where there are no words"
     )
     speaking_rate: float | None = derived(
-        "Counted per minute of talk, pauses included and breaks left out; absent under 1 s of talk",
+        "Speaking rate: counted per minute of talk, including pauses but not breaks; absent "
+        "for less than 1 s of talk",
         unit="1/min",
     )
     articulation_rate: float | None = derived(
-        "Counted per minute of talk without pauses; absent under 1 s of it", unit="1/min"
+        "Articulation rate: counted per minute of talk without pauses; absent for less than 1 "
+        "s of talk",
+        unit="1/min",
     )
     syllables: int = measured(
         "Syllable nuclei: voiced peaks of the energy envelope, 2 dB above the dips beside them",
         method="de Jong and Wempe 2009",
     )
     syllables_per_s: float | None = derived(
-        "Nuclei per second of talk without pauses; absent under 1 s of it", unit="1/s"
+        "Nuclei per second of talk without pauses; absent for less than 1 s of talk", unit="1/s"
     )
-    talk_s: float = derived("Length of the talk without breaks", unit="s")
+    talk_s: float = derived("Duration of the talk, excluding breaks", unit="s")
     rates: Rates = derived("Rates over time")
     pauses: list[Pause] = measured(
-        "Gaps of 0.25 s and more in the talk, in order of time; speech within 25 dB of its loudest"
-        " parts is no gap",
+        "Pauses: gaps of 0.25 s and more in the talk, in chronological order; speech within 25 "
+        "dB of its loudest parts is not a gap",
         method="Silero VAD and the energy envelope",
     )
     pauses_per_minute: float | None = derived(
-        "Pauses per minute of talk, breaks left out; absent under 1 s of talk", unit="1/min"
+        "Pauses per minute of talk, excluding breaks; absent for less than 1 s of talk",
+        unit="1/min",
     )
     pause_share: float | None = derived(
-        "Share of the talk that is pause, breaks left out; absent under 1 s of talk", range="0..1"
+        "Share of the talk spent in pauses, excluding breaks; absent for less than 1 s of talk",
+        range="0..1",
     )
     pause_median_s: float | None = derived(
-        "Median length, breaks left out; absent without pauses", unit="s"
+        "Median length, excluding breaks; absent without pauses", unit="s"
     )
-    interludes: list[Interlude] = measured("Gaps that music or the like fills, in order of time")
+    interludes: list[Interlude] = measured(
+        "Gaps filled by music or the like, in chronological order"
+    )
     emphasis: list[EmphasisedWord] | None = derived(
-        "Words that stand out, in order of time, against all words of the video (speakers are not"
-        " told apart); absent with fewer than 8 words",
+        "Emphasised words, in chronological order, relative to all words of the video "
+        "(speakers are not distinguished); absent with fewer than 8 words",
         method="robust z: (x - median) / max(1.4826 MAD, 1 dB or 0.5 semitones or 0.02 s); a word"
         " stands out if the mean of level, pitch and length is at least 1.5 and two of them are at"
         " least 1",
     )
     fillers: list[Filler] | None = derived(
-        "Fillers in order of time, as far as they were transcribed; absent without words, and in"
-        " languages other than German and English"
+        "Fillers in chronological order, as far as they were transcribed; absent without "
+        "words, and in languages other than German and English"
     )
-    fillers_per_100_words: float | None = derived("Their number per 100 words")
+    fillers_per_100_words: float | None = derived("Fillers per 100 words")
 
     def headline(self) -> str:
         parts = []
@@ -130,7 +137,7 @@ class SpeechFlow(Analyzer):
     ) -> Delivery | Partial:
         spoken = spans.longer(spans.intersect(speech.spans, [(0.0, audio.duration_s)]), 0.05)
         if not spoken:
-            raise Skip("nobody speaks in this video")
+            raise Skip("there is no speech in this video")
         heard = speech_transcription
         words = heard.words if heard and not heard.translated else []
         language = (heard.language if heard else None) or ""
@@ -173,19 +180,19 @@ class SpeechFlow(Analyzer):
 def _missing(heard: Transcript | None, words: Sequence[Word], language: str) -> Iterator[Missing]:
     if words:
         if len(words) < BASELINE_WORDS:
-            few = f"{len(words)} words are too few to know how the speaker speaks"
+            few = f"{len(words)} words are too few for a baseline of the speaker"
             yield Missing(part="emphasis", reason=few)
         if language not in HESITATIONS:
-            yield Missing(part="fillers", reason=f"no list of fillers for language {language!r}")
+            yield Missing(part="fillers", reason=f"no filler list for language {language!r}")
         return
     if heard is None:
-        reason = "speech_transcription gave nothing"
+        reason = "speech_transcription produced no output"
     elif heard.segments is None:
         reason = "speech_transcription ran without a model, so there are no words"
     elif heard.translated:
-        reason = "the words are a translation, not those that are said"
+        reason = "the words are a translation, not the original speech"
     else:
-        reason = "no words were heard"
+        reason = "no words were recognised"
     yield Missing(part="emphasis", reason=reason)
     yield Missing(part="fillers", reason=reason)
 

@@ -51,52 +51,54 @@ NO_SENTENCE_END = re.compile(
 
 #: Why a checkpoint that knows English only is not used.
 ENGLISH_ONLY = (
-    "this checkpoint knows English only, and the language is not known to be English: set"
-    " language=en, or get one that knows other languages"
+    "this checkpoint supports English only, and the language is not known to be English: set "
+    "language=en, or use a multilingual checkpoint"
 )
 
 
 #: Why voices are not told apart.
-NO_VOICES = "the package resemblyzer, which holds the model of voices, is not installed"
+NO_VOICES = "the package resemblyzer, which contains the speaker model, is not installed"
 
 #: What is named as missing where there are several voices.
 NO_OVERLAP = (
-    "where two voices speak at once one of them is told: no model of overlapping speech can be had,"
-    " and what was tried without one was wrong too often, see docs/speech.md"
+    "where two voices overlap, only one is reported: no overlapping-speech model is available, "
+    "and what was tried without one was wrong too often, see docs/speech.md"
 )
 
 
 class Word(Timed):
-    """One spoken word, from where it sets in to where it ends."""
+    """One spoken word, from its onset to its end."""
 
     text: str = estimated("The word with its punctuation")
-    probability: float = estimated("Mean probability of its tokens by the model", range="0..1")
+    probability: float = estimated("Mean probability of its tokens", range="0..1")
     speaker: str | None = estimated(
-        "Who says it, as in `turns`; absent where voices were not told apart", default=None
+        "Its speaker, as in `turns`; absent if speakers were not distinguished", default=None
     )
 
 
 class Segment(Timed):
-    """One sentence, or what stands between two breaks in the speech."""
+    """One sentence, or the words between two breaks in the speech."""
 
-    text: str = estimated("What is said in it")
-    words: list[Word] = estimated("Its words in order of time")
-    language: str | None = estimated("ISO 639-1 code of the language it was read in", default=None)
+    text: str = estimated("Text of the sentence")
+    words: list[Word] = estimated("Its words in chronological order")
+    language: str | None = estimated(
+        "ISO 639-1 code of the language it was recognised in", default=None
+    )
     doubtful: bool = derived(
-        "Whether the model itself doubts some of it: the reading stayed repetitive or improbable",
-        method="compression ratio over 2.4 or mean log probability under -1 at every temperature tried"
-        " (Radford et al. 2022, section 4.5)",
+        "Whether the model itself doubts part of it: decoding remained repetitive or improbable",
+        method="compression ratio above 2.4 or mean log probability below -1 at every temperature tried (Radford et al. 2022, section 4.5)",
         default=False,
     )
 
 
 class SpeakerTurn(Timed):
-    """A stretch of speech by one speaker."""
+    """A time span of speech by one speaker."""
 
     speaker: str = estimated("Speaker 1, Speaker 2, … in order of first appearance")
     margin: float | None = estimated(
-        "How much more the voice is like that speaker than like the next; absent with one speaker",
-        unit="difference of cosines",
+        "How much more similar the voice is to that speaker than to the next best; absent with "
+        "one speaker",
+        unit="difference of cosine similarities",
         range="0..1",
     )
 
@@ -105,17 +107,17 @@ class Speaker(Model):
     """One voice, over the whole video."""
 
     name: str = estimated("Its name in `turns` and words")
-    speech_s: float = derived("Seconds that it speaks", unit="s")
-    share: float = derived("Share of the speech", range="0..1")
-    word_count: int | None = derived("Its words; absent without a model of words")
+    speech_s: float = derived("Seconds of speech", unit="s")
+    share: float = derived("Share of all speech", range="0..1")
+    word_count: int | None = derived("Number of words; absent without a speech recognition model")
 
 
 class Before(Model):
-    """What is said before the first picture: times are negative."""
+    """Speech before the first frame; times are negative."""
 
-    start: float = estimated("First moment, before time zero", unit="s", range="..0")
-    end: float = estimated("Its end", unit="s", range="start..0")
-    text: str | None = estimated("What is said in it; absent without a model", default=None)
+    start: float = estimated("Start, before time zero", unit="s", range="..0")
+    end: float = estimated("End", unit="s", range="start..0")
+    text: str | None = estimated("Text; absent without a model", default=None)
 
 
 class Pitch(Model):
@@ -124,69 +126,70 @@ class Pitch(Model):
     median_hz: float = measured("Median", unit="Hz", range="65..600")
     p5_hz: float = measured("5th percentile", unit="Hz", range="65..600")
     p95_hz: float = measured("95th percentile", unit="Hz", range="65..600")
-    iqr_hz: float = measured("Distance between the 25th and 75th percentiles", unit="Hz")
+    iqr_hz: float = measured("Interquartile range, from the 25th to the 75th percentile", unit="Hz")
     range_semitones: float = derived(
         "From the 5th to the 95th percentile", unit="semitones", method="12 log2(p95 / p5)"
     )
-    voiced_share: float = measured("Share of the analyzed speech that is voiced", range="0..1")
-    analyzed_s: float = measured("Seconds of speech that were analyzed", unit="s")
+    voiced_share: float = measured("Voiced share of the analyzed speech", range="0..1")
+    analyzed_s: float = measured("Seconds of speech analyzed", unit="s")
     times: list[float] = measured(
-        "Times of the contour below: the middle of each 50 ms of voiced speech", unit="s"
+        "Times of the contour below: the midpoint of each 50 ms of voiced speech", unit="s"
     )
-    hz: list[float] = measured("Median pitch in each of them", unit="Hz", range="65..600")
+    hz: list[float] = measured("Median pitch at each of them", unit="Hz", range="65..600")
 
 
 class Transcript(Output):
-    """What is said and when. Without a model's weights: when somebody speaks, and how high."""
+    """Timed transcript. Without model weights: only the speech spans and their pitch."""
 
     language: str | None = estimated(
-        "ISO 639-1 code of the language heard, or the one it was told; absent without a model"
+        "ISO 639-1 code of the detected language, or of the one that was set; absent without a "
+        "model"
     )
     language_probability: float | None = estimated(
-        "Probability of that language; absent without a model, or if the language was told",
+        "Probability of that language; absent without a model, or if the language was set",
         range="0..1",
     )
-    text: str | None = estimated("All that is said; absent without a model")
+    text: str | None = estimated("The whole transcript; absent without a model")
     text_language: str | None = derived(
-        "ISO 639-1 code of the language that the text and words are written in: en where they are"
-        " translated (`task`), else that of the speech; absent without a model",
+        "ISO 639-1 code of the language of the text and words: en if they are translated "
+        "(`task`), otherwise that of the speech; absent without a model",
         default=None,
     )
-    segments: list[Segment] | None = estimated("Sentences in order of time; absent without a model")
+    segments: list[Segment] | None = estimated(
+        "Sentences in chronological order; absent without a model"
+    )
     word_count: int | None = derived("Number of words; absent without a model")
     words_per_minute: float | None = derived(
-        "Words per minute of speech (pauses between the spans of speech do not count);"
-        " absent without a model",
+        "Words per minute of speech (pauses between the speech spans do not count); absent "
+        "without a model",
         unit="1/min",
     )
     words_dropped: int | None = derived(
-        "Words of the model that lay where nobody speaks, left out; absent without a model"
+        "Words that the model placed outside of speech, dropped; absent without a model"
     )
     wordless: list[Timed] | None = derived(
-        "Speech in which no word was heard though it was read twice: whole spans, and parts of"
-        " `wordless_s` (a setting) and longer, in order of time; absent without a model",
+        "Speech in which no words were recognised in two passes: whole spans, and parts of "
+        "`wordless_s` (a setting) or longer, in chronological order; absent without a model",
         default=None,
     )
     turns: list[SpeakerTurn] | None = estimated(
-        "Who speaks when, in order of time; where voices overlap one of them is told; absent where"
-        " voices were not told apart",
-        method="embeddings of 0.8 s by Resemblyzer's encoder (Wan et al. 2018), cut where they change"
-        " (optimal partitioning), means clustered by average linkage, voices apart from a cosine"
-        " distance of 0.14 on, of more for stretches under 2 s",
+        "Who speaks when, in chronological order; where voices overlap, only one is reported; "
+        "absent if speakers were not distinguished",
+        method="embeddings of 0.8 s by Resemblyzer's encoder (Wan et al. 2018), split where they change (optimal partitioning), means clustered by average linkage; different speakers from a cosine distance of 0.14, or more for segments under 2 s",
         default=None,
     )
     speakers: list[Speaker] | None = estimated(
-        "The voices, up to six, in order of first appearance; absent as above", default=None
+        "The speakers, up to six, in order of first appearance; absent as above", default=None
     )
     pitch: Pitch | None = measured(
-        "Pitch of the voice; absent where none of the speech is voiced",
+        "Pitch of the voice; absent if none of the speech is voiced",
         method="pYIN (Mauch and Dixon 2014)",
     )
-    speech: list[Timed] = estimated("Spans in which somebody speaks", method="Silero VAD")
-    speech_s: float = derived("Their length together", unit="s")
-    speech_share: float = derived("Share of the sound in which somebody speaks", range="0..1")
+    speech: list[Timed] = estimated("Spans of speech", method="Silero VAD")
+    speech_s: float = derived("Total duration of the speech", unit="s")
+    speech_share: float = derived("Share of the sound that is speech", range="0..1")
     before: list[Before] = estimated(
-        "Speech before the first picture, counted nowhere else", default_factory=list
+        "Speech before the first frame, not counted anywhere else", default_factory=list
     )
 
     @property
@@ -204,7 +207,7 @@ class Transcript(Output):
         if self.word_count is None:
             return f"{spoken}, no words"
         lost = spans.total(part.span for part in self.wordless or ())
-        without = f", {lost:.1f} s of it without words" if lost else ""
+        without = f", {lost:.1f} s of it untranscribed" if lost else ""
         voices = f", {len(self.speakers)} voices" if self.speakers and self.speakers[1:] else ""
         tongue = f"{self.language} in {self.text_language}" if self.translated else self.language
         return f"{self.word_count} words ({tongue}), {spoken}{without}{voices}"
@@ -259,22 +262,27 @@ class TranscriptionOptions(Options):
         " English only and takes language=en",
     )
     language: str | None = Field(
-        None, pattern="^[a-z]{2,3}$", description="ISO 639-1 code; none: found out per video"
+        None, pattern="^[a-z]{2,3}$", description="ISO 639-1 code; none: detected per video"
     )
     several_languages: bool = Field(
-        False, description="Find the language of every window, where a video changes tongue"
+        False, description="Detect the language of every window, for videos that switch languages"
     )
     task: Task = Field("transcribe", description="transcribe, or translate into English")
     prompt: str | None = Field(
-        None, max_length=800, description="Text as if said before: style, spelling, names"
+        None,
+        max_length=800,
+        description="Prompt text that precedes the transcript: style, spelling, names",
     )
     hotwords: str | None = Field(
-        None, max_length=400, description="Words and names that are likely to be said"
+        None, max_length=400, description="Words and names that are likely to occur"
     )
-    beam_size: int = Field(5, ge=1, le=20, description="Readings kept while decoding")
-    speakers: bool = Field(True, description="Tell voices apart")
+    beam_size: int = Field(5, ge=1, le=20, description="Beam size of the decoding")
+    speakers: bool = Field(True, description="Distinguish speakers")
     wordless_s: float = Field(
-        WORDLESS_S, ge=0.3, le=30, description="Speech without words for this long is read again"
+        WORDLESS_S,
+        ge=0.3,
+        le=30,
+        description="Minimum duration of speech without words that is decoded again",
     )
 
     @model_validator(mode="after")
@@ -282,13 +290,13 @@ class TranscriptionOptions(Options):
         name = self.checkpoint
         if name and "/" not in name and name not in CHECKPOINTS:
             raise ValueError(
-                f"there is no checkpoint {name!r}; there are {', '.join(CHECKPOINTS)}, or give"
+                f"unknown checkpoint {name!r}; available are {', '.join(CHECKPOINTS)}, or give"
                 " organisation/name or the path of a folder"
             )
         if name and name.endswith(".en") and self.language != "en":
-            raise ValueError(f"{name} knows English only: set language to en, or take another")
+            raise ValueError(f"{name} supports English only: set language to en, or choose another")
         if self.language == "en" and self.task == "translate":
-            raise ValueError("English is not translated into English: leave task as it is")
+            raise ValueError("English is not translated into English: leave task at its default")
         return self
 
 
@@ -314,7 +322,7 @@ def _automatic(name: str) -> Variant:
 
 
 class SpeechTranscription(Analyzer):
-    """Words with their times, and the language they are in."""
+    """Words with timestamps, and their language."""
 
     name = NAME
     card_priority = 9
@@ -351,7 +359,7 @@ class SpeechTranscription(Analyzer):
     def analyze(self, audio: Audio, speech: Speech) -> Transcript | Partial:
         heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
         if not heard_spans and not speech.before:
-            raise Skip("nobody speaks in this video")
+            raise Skip("there is no speech in this video")
         missing: list[Missing] = []
         reader = self.recogniser
         if reader is not None and reader.english_only and self.options.language != "en":

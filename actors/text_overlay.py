@@ -64,18 +64,18 @@ TextKind = Literal["caption", "watermark", "scene_text"]
 
 
 class Overlay(Timed):
-    """One text for as long as it stands on the picture."""
+    """One text while it is on screen."""
 
-    text: str = estimated("What is written; its lines joined by a space")
+    text: str = estimated("The text; its lines joined by a space")
     lines: list[str] = estimated(
-        "What is written, line by line, top to bottom",
+        "The text line by line, top to bottom",
         method="per line, the reading with the largest sum of confidence over the samples read",
     )
     box: list[float] = estimated(
-        "Median box over its samples, [x0, y0, x1, y1]", range="0..1 of width and height"
+        "Median bounding box over its samples, [x0, y0, x1, y1]", range="0..1 of width and height"
     )
     confidence: float = estimated(
-        "Mean probability of its characters by the recogniser, lower where the reading is in doubt",
+        "Mean recognition probability of its characters, lower where the reading is uncertain",
         range="0..1",
         method="PP-OCR: times 0.36 over the doubt per character where that is more (entropy"
         " between letters, and letters seen and not read), and times 0.5 at most for a word with"
@@ -93,10 +93,10 @@ class Overlay(Timed):
         " before a still camera among it",
     )
     order: int = derived(
-        "Place in reading order among the overlays on the picture when it appears, from 0",
+        "Index in reading order among the overlays on screen when it appears, from 0",
     )
     travel: float = measured(
-        "How far its centre moved while it was there", unit="share of the picture's diagonal"
+        "How far its centre moved while it was on screen", unit="share of the frame's diagonal"
     )
     edge_s: float = measured(
         "Distance between the samples that its start or end lies between, the larger of the two",
@@ -105,23 +105,22 @@ class Overlay(Timed):
 
 
 class Unread(Timed):
-    """Where something is written onto the picture that the reader cannot read."""
+    """A place with overlaid text that the reader cannot read."""
 
     box: list[float] = estimated(
-        "Median box over its samples, [x0, y0, x1, y1]", range="0..1 of width and height"
+        "Median bounding box over its samples, [x0, y0, x1, y1]", range="0..1 of width and height"
     )
 
 
 class Overlays(Output):
-    """Text on the picture over time."""
+    """On-screen text over time."""
 
     overlays: list[Overlay] = estimated("Overlays by start, then in reading order")
-    text: str = derived("All that is written, each text once, a line for each overlay")
-    on_screen_s: float = derived(
-        "Time during which any text that could be read is on the picture", unit="s"
-    )
+    text: str = derived("All texts, each once, one line per overlay")
+    on_screen_s: float = derived("Time during which readable text is on screen", unit="s")
     share: float = derived(
-        "Share of the pictures' time with text on the picture that could be read", range="0..1"
+        "Share of the time up to the end of the last frame with readable text on screen",
+        range="0..1",
     )
     reading_speed: float | None = derived(
         "Median over the captions of characters (without spaces) per second shown;"
@@ -129,23 +128,23 @@ class Overlays(Output):
         unit="characters/s",
     )
     unread: list[Unread] = estimated(
-        "Where lines of text stand for a second or longer, one after the other, that cannot be read:"
-        " of a script that the reader does not know, or too small",
-        method="lines that the detector finds in one place, filled as evenly as what is drawn onto"
-        " a picture (see `kind`), no reading of which reaches the least confidence",
+        "Where unreadable lines of text are on screen for a second or longer in succession: in a"
+        " script that the reader does not support, or too small",
+        method="lines that the detector finds in one place, filled as evenly as overlaid graphics"
+        " (see `kind`), no reading of which reaches the minimum confidence",
         default_factory=list,
     )
-    languages: list[str] = setting("Languages asked for; empty: whatever the model reads")
+    languages: list[str] = setting("Languages requested; empty: all that the model reads")
 
     def headline(self) -> str:
         where = f"in {len(self.unread)} place{'s' if len(self.unread) > 1 else ''}"
         if not self.overlays:
-            return f"text that cannot be read {where}" if self.unread else "no text"
+            return f"unreadable text {where}" if self.unread else "no text"
         kinds = ("caption", "watermark", "scene_text")
         counts = [(sum(o.kind == k for o in self.overlays), k.replace("_", " ")) for k in kinds]
         named = [f"{n} {k}{'s' if n > 1 and k != 'scene text' else ''}" for n, k in counts if n]
-        more = f"; text that cannot be read {where}" if self.unread else ""
-        return f"{', '.join(named)}; text on {self.share:.0%} of the pictures{more}"
+        more = f"; unreadable text {where}" if self.unread else ""
+        return f"{', '.join(named)}; text in {self.share:.0%} of the frames{more}"
 
     def events(self) -> Iterator[Event]:
         for overlay in self.overlays:
@@ -162,15 +161,21 @@ class Overlays(Output):
 class TextOptions(Options):
     """Settings of ``text_overlay``."""
 
-    reader: Literal["rapidocr", "easyocr"] = Field("rapidocr", description="What reads the text")
+    reader: Literal["rapidocr", "easyocr"] = Field(
+        "rapidocr", description="Text recognition library"
+    )
     languages: tuple[str, ...] = Field(
         (),
-        description="Languages of the text, ISO 639-1; empty: whatever the reader knows (RapidOCR)"
+        description="Languages of the text, ISO 639-1; empty: all that the reader supports (RapidOCR)"
         " or the larger European languages (EasyOCR)",
     )
-    detect_short: int = Field(320, ge=64, description="Short side of the picture searched, pixels")
-    least_confidence: float = Field(0.8, ge=0, le=1, description="Weaker readings are dropped")
-    readings: int = Field(3, ge=1, description="Readings of a line whose look does not change")
+    detect_short: int = Field(
+        320, ge=64, description="Short side of the frames searched, in pixels"
+    )
+    least_confidence: float = Field(0.8, ge=0, le=1, description="Minimum confidence of a reading")
+    readings: int = Field(
+        3, ge=1, description="Number of readings of a line whose appearance does not change"
+    )
     searches: float = Field(
         8.0,
         ge=0,
@@ -239,15 +244,15 @@ class TextOverlay(Analyzer):
         if not unread:
             return made
         where = f"in {len(unread)} places" if len(unread) > 1 else "in one place"
-        reason = f"{where} something is written that {UNREADABLE}"
+        reason = f"{where} there is text that {UNREADABLE}"
         missing = Missing(part="reading of some lines", reason=reason)
         return Partial(made.model_copy(update={"unread": unread}), (missing,))
 
 
 #: What may be done about text that was found and not read.
 UNREADABLE = (
-    "this reader cannot read: of a script it does not know, or too small. It knows Latin, Chinese"
-    " and Japanese best; neither reader knows Greek or Hebrew; for others:"
+    "this reader cannot read: its script is unsupported, or it is too small. It supports Latin, Chinese"
+    " and Japanese best; neither reader supports Greek or Hebrew; for others:"
     " --set text_overlay.reader=easyocr and"
     " text_overlay.languages (ar, ru, ko and so on), with `tiktok-ray models pull text_overlay`"
 )

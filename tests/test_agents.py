@@ -166,7 +166,7 @@ async def test_words_are_found_over_all_results(settings, clip):
             (6.0, "said"),
         ]
         assert "from the [launch]" in hits[0]["snippet"]
-        assert "no word in it" in complaint(await client.call_tool("search", {"q": "..."}))
+        assert "contains no words" in complaint(await client.call_tool("search", {"q": "..."}))
 
 
 async def test_what_is_too_long_is_refused_and_not_cut(settings, clip):
@@ -174,7 +174,7 @@ async def test_what_is_too_long_is_refused_and_not_cut(settings, clip):
         id = await with_report(http, clip, speech_transcription={"text": "soup " * 20_000})
         query = {"id": id, "sections": ["speech_transcription"]}
         refused = await client.call_tool("report_sections", query)
-        assert "an answer may have 60000" in complaint(refused)
+        assert "the limit is 60000" in complaint(refused)
 
 
 # Access
@@ -204,7 +204,7 @@ async def test_no_files_unless_a_folder_is_allowed(settings, clip, tmp_path):
         for path in (theirs / "secret.mp4", theirs / "none.mp4", mine / "link.mp4", mine,
                      mine / ".." / "theirs" / "secret.mp4", "/etc/passwd", "soup\0.mp4"):  # fmt: skip
             said = complaint(await client.call_tool("analyze_file", {"path": str(path)}))
-            assert "no such file in the folders that are allowed" in said
+            assert "no such file in the allowed folders" in said
         assert (await http.get("/jobs")).json()["jobs"] == []
     assert allowed(str(theirs / "secret.mp4"), [theirs.resolve()]) == theirs / "secret.mp4"
 
@@ -338,14 +338,14 @@ def test_a_pack_tells_what_it_leaves_out():
     for most in (500, 2000, 20_000):
         short = packed(report, most)
         assert len(short) <= most
-        assert "\nLeft out for length: " in short
+        assert "\nOmitted for length: " in short
     assert packed(report, len(whole)) == whole
 
 
 def test_a_pack_names_what_was_not_measured():
     pack = packed(viewer_reports.every_status(), 4000)
     assert "body_pose: failed, ValueError: no such file" in pack
-    assert "speech_transcription, words: weights not on this machine" in pack
+    assert "speech_transcription, words: weights not installed" in pack
     assert "color_analysis: skipped" not in pack  # nobody asked for it
 
 

@@ -51,7 +51,7 @@ def test_without_object_detection_nothing_contradicts_a_pose() -> None:
 
 def test_a_headline_without_a_confirmed_body_says_so() -> None:
     kept = confirmed(made.poses((0.0, 3.0)), made.objects(("bus", 0.0, 3.0, 0.5)))
-    assert kept.headline() == "no body that another analyzer confirms"
+    assert kept.headline() == "no body confirmed by another analyzer"
 
 
 def test_seconds_of_speech_are_told_by_the_speech_detector_alone() -> None:

@@ -334,7 +334,7 @@ def test_a_report_without_them_says_why():
     gone = {"analyzers": {"text_overlay": {"status": "skipped", "reason": "not selected"}}}
     with pytest.raises(LookupError, match="text_overlay is skipped: not selected"):
         file_of(gone, "vtt", "text")
-    with pytest.raises(LookupError, match="speech_transcription is not there"):
+    with pytest.raises(LookupError, match="speech_transcription is missing"):
         file_of(gone, "srt")
 
 
@@ -355,13 +355,15 @@ def test_words_that_were_never_read_are_no_empty_file():
     unread = odd(
         {"speech": [{"start": 0.0, "end": 2.0}]},
         status="partial",
-        missing=[{"part": "words", "reason": "weights not on this machine"}],
+        missing=[{"part": "words", "reason": "weights not installed"}],
     )
     for format in ("srt", "vtt", "txt", "json"):
-        with pytest.raises(LookupError, match="no words: weights not on this machine"):
+        with pytest.raises(LookupError, match="no words: weights not installed"):
             file_of(unread, format)
-    silent = {"speech_transcription": {"status": "skipped", "reason": "nobody speaks"}}
-    with pytest.raises(LookupError, match="skipped: nobody speaks"):
+    silent = {
+        "speech_transcription": {"status": "skipped", "reason": "there is no speech in this video"}
+    }
+    with pytest.raises(LookupError, match="skipped: there is no speech in this video"):
         file_of({"analyzers": silent}, "srt")
 
 

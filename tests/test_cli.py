@@ -105,19 +105,19 @@ def test_bad_input_exits_3_and_names_the_cause(run, tmp_path, make, words):
     ("words", "said"),
     [
         (["analyze"], "missing argument"),
-        (["analyze", ""], "name a file"),
-        (["analyze", "  "], "name a file"),
+        (["analyze", ""], "give a file or a url"),
+        (["analyze", "  "], "give a file or a url"),
         (["analyze", "CLIP", "CLIP"], "unexpected extra argument"),
         (["analyze", "CLIP", "--onyl", "cut_analysis"], "no such option"),
         (
             ["analyze", "CLIP", "--only", "cut_anlysis"],
-            "no analyzer 'cut_anlysis'; did you mean cut_analysis?",
+            "unknown analyzer 'cut_anlysis'; did you mean cut_analysis?",
         ),
         (["analyze", "CLIP", "--only", ""], "at least one analyzer"),
         (["analyze", "CLIP", "--without", " , "], "at least one analyzer"),
         (["analyze", "CLIP", "--only", ""], "age_estimation, audio_analysis"),
         (["analyze", "CLIP", "--out", ""], "name a folder with --out"),
-        (["analyze", "CLIP", "--set", "nonsense"], "not of the form"),
+        (["analyze", "CLIP", "--set", "nonsense"], "not in the form"),
         (["analyze", "CLIP", "--set", "nonsense"], "analyzers --options"),
         (["analyze", "CLIP", "--set", "object_detection.fsp=3"], "its options: detector, fps"),
         (["analyze", "CLIP", "--set", "cut_analysis.nope=3"], "invalid options of cut_analysis"),
@@ -157,7 +157,7 @@ def test_a_misspelt_setting_is_an_error_that_names_the_nearest(
     monkeypatch.setenv(name, "1")
     done = run(*command)
     assert done.exit_code == 2
-    assert done.stderr == f"error: there is no setting {name}; did you mean {meant}?\n"
+    assert done.stderr == f"error: unknown setting {name}; did you mean {meant}?\n"
 
 
 def test_the_version_and_help_are_where_one_looks_for_them(run):
@@ -167,7 +167,7 @@ def test_the_version_and_help_are_where_one_looks_for_them(run):
 
 
 def test_settings_given_by_name_are_checked_too():
-    with pytest.raises(UnknownSetting, match="no setting core; did you mean cores"):
+    with pytest.raises(UnknownSetting, match="unknown setting core; did you mean cores"):
         Settings(core=2)
 
 
@@ -195,7 +195,7 @@ def test_a_smaller_report_never_replaces_a_fuller_one(run, clip, tmp_path):
     assert done.exit_code == 0
     assert full.read_text() == before
     assert (tmp_path / "out" / f"{full.stem}-2.json").is_file()
-    assert "is left as it is: it also has audio_analysis" in done.stderr
+    assert "was left unchanged: it also contains audio_analysis" in done.stderr
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -253,9 +253,9 @@ def test_what_was_found_comes_first_and_missing_weights_in_one_line(run, clip, t
     done = run("analyze", clip, *ONLY[:2], "--only", names, "--out", tmp_path)
     said = done.stderr[done.stderr.index("What it is.") :]
     assert said.index("What it is.") < said.index("Shots") < said.index("analyzer ")
-    (line,) = [line for line in said.splitlines() if "weights not here" in line]
+    (line,) = [line for line in said.splitlines() if "weights not installed" in line]
     assert line.startswith("1 of 3 measured")
-    assert "background_segmentation, qwen2_vl_temporal; get them: tiktok-ray models pull" in line
+    assert "background_segmentation, qwen2_vl_temporal; to get them: tiktok-ray models pull" in line
 
 
 def test_analyzers_and_graph_speak_json_and_words(run):

@@ -11,7 +11,7 @@ from tiktok_ray.console import Display, headline, summary, told
 from tiktok_ray.report import Missing, Section, Summary, VideoReport
 from tiktok_ray.run.engine import Progress
 
-LONG = "weights not on this machine: nvidia/segformer-b0; get them: tiktok-ray models pull x"
+LONG = "weights not installed: nvidia/segformer-b0; to get them: tiktok-ray models pull x"
 UNREAD = "the reader knows no such script: name it in text_overlay.languages, with `tiktok-ray models pull`"
 
 
@@ -55,7 +55,9 @@ def test_the_table_keeps_states_and_seconds_whole_at_80_columns():
 def test_missing_weights_are_one_line_and_text_that_cannot_be_read_wants_none():
     parts = [
         Missing(part="some texts", reason=UNREAD),
-        Missing(part="tags from body_pose", reason="body_pose gave nothing", lacks=["body_pose"]),
+        Missing(
+            part="tags from body_pose", reason="body_pose produced no output", lacks=["body_pose"]
+        ),
     ]
     made = report(
         background_segmentation=Section(status="unavailable", reason=LONG),
@@ -64,12 +66,12 @@ def test_missing_weights_are_one_line_and_text_that_cannot_be_read_wants_none():
         age_estimation=Section(status="skipped", reason="no face found"),
     )
     assert headline(made, 0.5) == (
-        "2 of 3 measured; weights not here, 0.5 GiB: background_segmentation, content_quality (in"
-        " part); get them: tiktok-ray models pull"
+        "2 of 3 measured; weights not installed, 0.5 GiB: background_segmentation, content_quality"
+        " (partly); to get them: tiktok-ray models pull"
     )
     table = shown(summary(made), width=160)
     assert "background_segmentation" not in table
-    assert "no aesthetic: weights not here" in table
+    assert "no aesthetic: weights not installed" in table
     assert "without body_pose" in table
 
 

@@ -229,7 +229,7 @@ def answering(status: int, body: Any, **headers: str) -> Callable[[Handler, int]
         (answering(200, {"choices": [{"message": None}]}), "sent no chat completion"),
         (answering(200, [1]), "sent no chat completion"),
         (answering(200, {"choices": [{"message": {"content": [1]}}]}), "not text"),
-        (answering(200, b"x" * (17 * 2**20)), "more than 16777216 bytes came"),
+        (answering(200, b"x" * (17 * 2**20)), "more than 16777216 bytes were received"),
     ],
 )
 def test_an_answer_that_is_none_is_named(served: Served, spoil: Any, said: str):
@@ -366,7 +366,7 @@ def test_proxies_of_the_environment_are_not_asked(served: Served, monkeypatch: p
 
 def test_nothing_is_reached_unless_a_server_is_named():
     assert DescriptionOptions().server_url is None
-    with pytest.raises(ValidationError, match="needs server_url"):
+    with pytest.raises(ValidationError, match="requires server_url"):
         DescriptionOptions(describer="server")
     chosen = Qwen2VlTemporal.variants_for(DescriptionOptions(server_url="http://127.0.0.1:1/v1"))
     assert SERVER not in chosen

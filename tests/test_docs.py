@@ -44,7 +44,7 @@ UNIT = re.compile(r"\btiktok-ray[\w-]*\.(?:service|timer)\b")
 
 def settings_table():
     """The table of all settings, as docs/deployment.md has it."""
-    rows = ["| variable | default | what |", "|---|---|---|"]
+    rows = ["| variable | default | description |", "|---|---|---|"]
     special = {
         "models": "`~/.cache/tiktok_ray/models`",
         "home": "`~/.local/share/tiktok_ray`",
@@ -61,7 +61,7 @@ def settings_table():
 
 
 MACHINES = {
-    "no card": (),
+    "no GPU": (),
     "4 GiB": (4,),
     "8 GiB": (8,),
     "12 GiB": (12,),

@@ -65,7 +65,7 @@ def test_checkpoints_that_wait_for_their_export_are_named(settings, monkeypatch)
     graph = make_graph()
     waits = found("networks", doctor._networks(graph, settings))
     assert waits.state == "note"
-    assert "once: ultralytics/yolov8n.pt" in waits.found
+    assert "once, at first use: ultralytics/yolov8n.pt" in waits.found
     assert "models pull" in waits.advice
     monkeypatch.setattr(onnx_export, "at_hand", lambda *_: True)
     assert found("networks", doctor._networks(graph, settings)).state == "ok"

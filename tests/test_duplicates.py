@@ -189,7 +189,7 @@ def test_videos_of_a_dataset_are_compared_as_far_as_they_are_there(original, set
     assert asked("--dataset", str(where), str(copy)).exit_code == 2
     refused = asked("--dataset", str(tmp_path / "none"))
     assert refused.exit_code == 2
-    assert "no dataset" in refused.stderr
+    assert "not a dataset" in refused.stderr
 
 
 def head(seed):

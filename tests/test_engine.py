@@ -63,7 +63,7 @@ async def test_a_whole_report(clip, settings):
         ("raise", "failed", "ValueError: broken inside"),
         ("load fails", "failed", "load: RuntimeError: bad checkpoint"),
         ("skip", "skipped", "nothing to see"),
-        ("hang", "timed_out", "longer than its limit of 2 s"),
+        ("hang", "timed_out", "timed out after 2 s"),
         ("write", "failed", "read-only"),
         ("memory always", "failed", "MemoryError: never enough"),
     ],
@@ -88,7 +88,7 @@ async def test_a_load_that_hangs_is_limited(clip, settings):
     settings = behaved(settings, "load hangs").model_copy(update={"load_timeout_s": 0.3})
     report = await analyze(clip, [fakes.Behaved], settings)
     assert report.analyzers["plain"].status == "failed"
-    assert "load: took longer than 0.3" in report.analyzers["plain"].reason
+    assert "load: timed out after 0.3" in report.analyzers["plain"].reason
 
 
 async def test_the_next_video_runs_clean_after_a_hang(clip, settings, tmp_path):
@@ -351,7 +351,7 @@ async def test_biometrics_off_neither_starts_nor_loads_what_needs_them(clip, set
     engine.workers.start = noted
     report = await engine.analyze(Source(clip, "clip.mp4"))
     section = report.analyzers["likeness"]
-    assert (section.status, section.reason) == ("skipped", "biometrics are switched off")
+    assert (section.status, section.reason) == ("skipped", "biometrics are disabled")
     assert report.analyzers["plain"].status == "ok"
     assert started == ["plain"]
     assert "likeness" not in report.run.load_s
@@ -365,7 +365,7 @@ def test_those_that_look_at_faces_are_biometric(settings):
     made = plan(ANALYZERS, settings.model_copy(update={"biometrics": False}), cards=())
     assert set(made.switched_off) == {"age_estimation", "eye_tracking"}
     assert not set(made.switched_off) & {*made.assignments, *made.unavailable}
-    assert made.why_not("eye_tracking") == "biometrics are switched off"
+    assert made.why_not("eye_tracking") == "biometrics are disabled"
 
 
 class Broken(fakes.Plain):

@@ -428,7 +428,7 @@ def test_the_command_exports(tmp_path: Path):
     result.write_text(json.dumps(made.report(variable_fps=True)))
     refused = run(app, ["export", str(result), "--to", "cvat"])
     assert refused.exit_code == 3
-    assert "give the video too (--video)" in refused.stderr
+    assert "also give the video (--video)" in refused.stderr
 
 
 def test_the_video_tells_the_frames_where_their_rate_varies(tmp_path: Path):

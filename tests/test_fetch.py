@@ -265,10 +265,10 @@ def test_an_address_without_its_scheme_is_explained(tmp_path: Path) -> None:
 
 
 def test_an_error_survives_pickling_and_has_a_status() -> None:
-    error = IntakeError("too_long", "it lasts 9 s")
+    error = IntakeError("too_long", "it is 9 s long")
     again = pickle.loads(pickle.dumps(error))
     assert (again.type, str(again), again.advice, again.status) == (
-        "too_long", "it lasts 9 s", error.advice, 422,
+        "too_long", "it is 9 s long", error.advice, 422,
     )  # fmt: skip
     assert isinstance(again, InputError)
 

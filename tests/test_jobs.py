@@ -215,7 +215,7 @@ def test_webhooks_are_tried_again_and_given_up(ledger, clock):
             assert ledger.due() == [], "not at once"
             clock.now += RETRIES_S[tries - 1]
     assert tries == 1 + len(RETRIES_S)
-    assert ledger.outcome("a") == "given up: it answered 500"
+    assert ledger.outcome("a") == "gave up: it answered 500"
 
 
 def test_a_delivered_webhook_is_not_sent_again(ledger):

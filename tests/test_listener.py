@@ -114,7 +114,7 @@ async def test_a_port_that_stays_taken_is_told(settings, monkeypatch):
     monkeypatch.setattr(listener, "TAKEN_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as one:
         taken = settings.model_copy(update={"port": one.getsockname()[1]})
-        with pytest.raises(OSError, match="cannot be listened on"):
+        with pytest.raises(OSError, match="cannot be bound"):
             async with listening(FastAPI(), taken):
                 pass
 

@@ -566,7 +566,7 @@ def test_a_delay_of_the_pictures_leaves_the_sound_before_them(edited, settings):
 
 
 def test_pictures_that_are_all_edited_out_are_refused(edited, settings):
-    with pytest.raises(InputError, match="holds no pictures") as caught:
+    with pytest.raises(InputError, match="contains no frames") as caught:
         decode(with_edits(edited, 0, (3, -1)), {"thumbs"}, settings)
     assert caught.value.type == "undecodable"
 
@@ -644,7 +644,7 @@ def test_an_inverted_channel_is_turned_back():
     voice = sine()
     audio, mono = heard([voice, -voice], "stereo").finish()
     assert rms(audio.samples) == pytest.approx(rms(voice), rel=0.02)
-    assert "inverted in 100%" in mono.how
+    assert "inverted polarity in 100%" in mono.how
 
 
 @pytest.mark.parametrize("layout", ["3.0", "quad", "5.1", "7.1(wide)"])
@@ -661,7 +661,9 @@ def test_inverted_ones_of_many_channels_are_turned_back(layout, inverted):
     # Which of the two kinds is the inverted one cannot be heard.
     others = [n for k, n in enumerate(names) if k not in inverted and n != "LFE"]
     told = [" ".join(names[k] for k in inverted), " ".join(others)]
-    assert any(f"; {one} inverted and turned back" in mono.how for one in told), mono.how
+    assert any(f"; {one} had inverted polarity, which was corrected" in mono.how for one in told), (
+        mono.how
+    )
 
 
 def test_many_channels_that_only_differ_are_folded_as_they_are():
@@ -741,12 +743,12 @@ def test_sound_without_a_single_number_is_a_track_that_cannot_be_used(tmp_path, 
     assert set(decoded.tracks) == {"thumbs", "video"}
     assert not decoded.video.has_audio
     assert decoded.video.no_sound == (
-        "the audio track (pcm_f32le) cannot be used: none of its samples is a number within 24 dB of"
+        "the audio track (pcm_f32le) cannot be used: none of its samples is a finite number within 24 dB of"
         " full scale"
     )
     (track,) = [s for s in decoded.video.streams if s.kind == "audio"]
     assert not track.used
-    assert "none of its samples is a number" in (track.reason or "")
+    assert "none of its samples is a finite number" in (track.reason or "")
 
 
 def test_a_stretch_of_sound_without_a_number_is_a_hole_and_counted(tmp_path, settings):
@@ -769,7 +771,7 @@ def test_a_track_of_no_numbers_is_passed_over(tmp_path, settings):
     decoded = decode(path, {"audio"}, settings)
     assert rms(decoded.tracks["audio"].cut(0.2, 0.8)) == pytest.approx(0.354, rel=0.02)
     reasons = [s.reason for s in decoded.video.streams if s.kind == "audio"]
-    assert "none of its samples is a number" in (reasons[0] or "")
+    assert "none of its samples is a finite number" in (reasons[0] or "")
     assert reasons[1] == "the first that is not silent"
 
 
@@ -834,7 +836,7 @@ def test_a_codec_without_a_decoder_costs_only_its_track(spoken, settings):
     assert set(decoded.tracks) == {"thumbs", "video"}
     assert not decoded.video.has_audio
     assert decoded.video.no_sound == (
-        "the audio track (ac-4) cannot be used: there is no decoder for it"
+        "the audio track (ac-4) cannot be used: no decoder supports it"
     )
     assert decoded.video.audio_codec == "ac-4"
 
@@ -937,7 +939,7 @@ def test_half_a_file_is_known_as_such_or_not_known(
     assert 30 < (video.frames or 0) < 80
     assert video.truncated is cut_off
     assert probe(path, settings).truncated is cut_off
-    why = None if cut_off else "nothing in the file says how long it is or where it ends"
+    why = None if cut_off else "nothing in the file tells its length or where it ends"
     assert video.truncated_unknown == probe(path, settings).truncated_unknown == why
 
 
@@ -1053,9 +1055,9 @@ def test_why_other_streams_are_left_out_is_said(many, settings):
     reasons = {s.index: s.reason for s in probe(many, settings).streams if not s.used}
     assert all(reasons.values())
     assert reasons[1] == (
-        "2 pictures, fewer by far than the film; the setting video_stream can choose it"
+        "2 frames, far fewer than the main video; the setting video_stream can select it"
     )
-    assert reasons[4] == "another sound; the setting audio_stream can choose it"
+    assert reasons[4] == "another sound; the setting audio_stream can select it"
 
 
 def test_what_is_neither_film_nor_sound_is_named(tmp_path, settings):
@@ -1070,16 +1072,16 @@ def test_what_is_neither_film_nor_sound_is_named(tmp_path, settings):
     streams = probe(tmp_path / "x.mov", settings).streams
     assert {(s.codec, s.reason) for s in streams if not s.used} >= {
         ("tmcd", "a clock (timecode)"),
-        ("text", "titles of chapters, read as chapters"),
+        ("text", "chapter titles, read as chapters"),
     }
     ffmpeg("-i", path, "-i", tmp_path / "cover.jpg", "-map", 0, "-map", 1, "-c", "copy",
            "-disposition:v:1", "attached_pic", tmp_path / "x.mp4")  # fmt: skip
-    assert probe(tmp_path / "x.mp4", settings).streams[1].reason == "a cover picture"
+    assert probe(tmp_path / "x.mp4", settings).streams[1].reason == "a cover image"
     ffmpeg("-i", path, "-c", "copy", "-attach", tmp_path / "note.txt", "-metadata:s:t",
            "mimetype=text/plain", tmp_path / "x.mkv")  # fmt: skip
     attached = probe(tmp_path / "x.mkv", settings).streams[1]
     assert (attached.kind, attached.title) == ("attachment", "note.txt")
-    assert attached.reason == "a file that is attached: neither pictures, sound nor text"
+    assert attached.reason == "an attached file: neither video, audio nor text"
 
 
 def animated(path):
@@ -1118,7 +1120,7 @@ def test_an_animated_webp_is_refused_with_what_to_do(tmp_path, settings, monkeyp
 def test_a_still_picture_is_called_so(tmp_path, settings, name):
     Image.fromarray(scene(1)).save(tmp_path / name)
     assert kind_of((tmp_path / name).read_bytes()[:4096]) == "picture"
-    with pytest.raises(InputError, match="still picture") as caught:
+    with pytest.raises(InputError, match="still image") as caught:
         probe(tmp_path / name, settings)
     assert caught.value.type == "not_video"
 
@@ -1146,11 +1148,11 @@ def test_the_sound_of_a_photo_post_may_change_its_channels(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "said"),
     [
-        ("5.1", "6 channels (FL FR FC LFE BL BR) folded by ITU-R BS.775, the low-frequency one left"
-         " out; then mean of left and right"),
-        ("3.0", "3 channels (FL FR FC) folded by ITU-R BS.775; then mean of left and right"),
-        ("ambisonic 1", "the omnidirectional channel (W) of 4 ambisonic ones alone"),
-        ("mono", "as it is"),
+        ("5.1", "6 channels (FL FR FC LFE BL BR) downmixed according to ITU-R BS.775, without the"
+         " low-frequency channel; then mean of left and right"),
+        ("3.0", "3 channels (FL FR FC) downmixed according to ITU-R BS.775; then mean of left and right"),
+        ("ambisonic 1", "only the omnidirectional channel (W) of 4 ambisonic channels"),
+        ("mono", "unchanged"),
         ("stereo", "mean of left and right"),
     ],
 )  # fmt: skip
@@ -1175,7 +1177,7 @@ def test_a_sound_track_that_holds_nothing_is_none(tmp_path, spoken, settings):
                 target.mux(packet)
     for video in (probe(path, settings), decode(path, {"audio"}, settings).video):
         assert not video.has_audio
-        assert "holds nothing" in (video.no_sound or "")
+        assert "it is declared but empty" in (video.no_sound or "")
 
 
 def test_subtitles_and_chapters_are_read(tmp_path, settings):

@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written_is_passed_over(
 
     made.unlink()
     monkeypatch.setattr(tempfile, "mkdtemp", refuse_all)
-    with pytest.raises(ExportFailed, match=r"no folder to keep the export of net\.pt"):
+    with pytest.raises(ExportFailed, match=r"no writable folder for the export of net\.pt"):
         exported(checkpoint, COPY)
 
 

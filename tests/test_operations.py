@@ -296,7 +296,7 @@ def test_nothing_is_restored_over_what_is_there(lived_in, run, tmp_path):
     before = tables(lived_in.home / service_home.LEDGER)
     done = run("maintain", "restore", file)
     assert done.exit_code == 1
-    assert "is there" in done.stderr
+    assert "exists; stop the service" in done.stderr
     assert tables(lived_in.home / service_home.LEDGER) == before
 
 
@@ -612,11 +612,11 @@ def test_the_token_is_shown_to_the_service_and_to_nobody_else(service, run, monk
     ("change", "code", "check"),
     [
         ({}, 0, None),
-        ({"reasons": ["body_pose: weights not here"], "fleet": {"planned": 1, "loaded": [], "unavailable": ["body_pose"]}}, 0, None),
+        ({"reasons": ["body_pose: weights not installed"], "fleet": {"planned": 1, "loaded": [], "unavailable": ["body_pose"]}}, 0, None),
         ({"reasons": ["body_pose could not be loaded: too slow"]}, 1, "trouble"),
         ({"ready": False}, 5, "service"),
         ({"ready": False, "since": 4e9}, 0, None),
-        ({"disk": {"free_gib": 0.2, "results": 0, "results_bytes": 0}, "reasons": ["only 0.2 GiB of disk are free"]}, 1, "disk"),
+        ({"disk": {"free_gib": 0.2, "results": 0, "results_bytes": 0}, "reasons": ["only 0.2 GiB of disk space are free"]}, 1, "disk"),
         ({"queue": {"queued": 100, "running": 4, "in_flight_limit": 4, "queue_limit": 100}}, 1, "queue"),
     ],
 )  # fmt: skip
@@ -673,11 +673,11 @@ def test_fix_restarts_the_installed_unit_and_waits(service, run, settings, monke
         return ""
 
     here = settings.model_copy(update={"port": service.server_address[1]})
-    assert "nothing restarted" in service_commands.mend(here, ill, restart)[0]
+    assert "not restarted" in service_commands.mend(here, ill, restart)[0]
     run("install-service", "--user", "--program", PROGRAM)
     [said] = service_commands.mend(here, ill, restart)
     assert asked == ["user"]
-    assert "it answers after" in said
+    assert "it responded after" in said
     [said] = service_commands.mend(here, ill, lambda _: "no such bus")
     assert said == "could not restart the user unit: no such bus"
 
@@ -809,11 +809,11 @@ class TestRayIsWatched:
             return []
 
         self.stand_in(monkeypatch, silent)
-        assert "not answered" in self.found(watched, own=False)
+        assert "not responded" in self.found(watched, own=False)
 
     def test_a_node_that_ended(self, watched, monkeypatch):
         self.stand_in(monkeypatch, lambda: [{"NodeID": "here", "Alive": False}])
-        assert "node of Ray has ended" in self.found(watched, own=False)
+        assert "Ray node has died" in self.found(watched, own=False)
 
     def test_one_that_refuses(self, watched, monkeypatch):
         def refuse():

@@ -129,8 +129,8 @@ class CutAnalysis(Analyzer):
     [
         (Entry("new", ImportError("no module x")), "new .* cannot be imported: .*no module x"),
         (Entry("new", dict), "new .* is not an analyzer"),
-        (Entry("new", CutAnalysis), "one name"),
-        (Entry("cut_analysis", CutAnalysis), "there is an analyzer cut_analysis already"),
+        (Entry("new", CutAnalysis), "must have the same name"),
+        (Entry("cut_analysis", CutAnalysis), "an analyzer named cut_analysis already exists"),
     ],
 )
 def test_one_that_cannot_be_had_is_named(monkeypatch, entry, words):

@@ -40,7 +40,7 @@ def test_chapters_and_clean_aperture_are_told(tmp_path, settings):
     ffmpeg("-i", path, "-i", tmp_path / "c.txt", "-map_metadata", 1, "-c", "copy", titled)
     words = dict(probing.told(probing.probed(titled, settings)))
     assert words["chapter"] == "0.00 to 1.00 s, Opening"
-    assert words["shown"] == "80 x 48 of the stored picture (clean aperture)"
+    assert words["shown"] == "80 x 48 of the stored frame (clean aperture)"
 
 
 def test_what_cannot_be_read_ends_with_its_type(tmp_path, settings):

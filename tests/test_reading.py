@@ -55,7 +55,7 @@ def test_older_reports_have_typed_outputs_too(file):
         assert section.output.headline(), name
     assert found.output(Cuts).shots[0].end == 3.0
     # What it did not say is said to be absent, and never made up.
-    assert "run.plan.vram_gib was not said" in found.remarks
+    assert "run.plan.vram_gib is missing" in found.remarks
     with pytest.raises(AttributeError, match="vram_gib"):
         _ = found.run.plan[0].vram_gib
     assert "vram_gib" not in found.plain()["run"]["plan"][0]
@@ -67,11 +67,11 @@ def test_what_is_not_known_any_more_is_named():
     value["analyzers"]["cut_analysis"]["output"]["shots"][0]["colour"] = "red"
     value["analyzers"]["eye_tracking"]["output"]["tracks"] = 7
     found = Report.of(value)
-    assert "cut_analysis.shots.colour is not known any more" in found.remarks
+    assert "cut_analysis.shots.colour is no longer known" in found.remarks
     assert found.output(Cuts).shots[0].end == 3.0
     assert found.analyzers["eye_tracking"].output["tracks"] == 7
     assert any(
-        remark.startswith("the output of eye_tracking is left as it is: eye_tracking.tracks: ")
+        remark.startswith("the output of eye_tracking is left as is: eye_tracking.tracks: ")
         for remark in found.remarks
     )
 
@@ -82,7 +82,7 @@ def test_the_output_of_an_analyzer_that_is_not_here_is_left_as_it_is():
     found = Report.of(value)
     assert found.analyzers["of_a_plug_in"].output == {"n": [1, {"x": 2}]}
     assert found.remarks == (
-        "of_a_plug_in: no such analyzer is installed; its output is left as it is",
+        "of_a_plug_in: no such analyzer is installed; its output is left as is",
     )
     assert found.plain()["analyzers"]["of_a_plug_in"]["output"] == {"n": [1, {"x": 2}]}
 
@@ -90,11 +90,11 @@ def test_the_output_of_an_analyzer_that_is_not_here_is_left_as_it_is():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r.update(schema_version="2.0"), f"has the form 2.0, .* reads 1.0, {SCHEMA_VERSION}"),
-        (lambda r: r.pop("video"), "no video and no analyzers"),
+        (lambda r: r.update(schema_version="2.0"), f"has schema version 2.0, .* reads 1.0, {SCHEMA_VERSION}"),
+        (lambda r: r.pop("video"), "neither video nor analyzers"),
         (lambda r: r["run"].update(nonsense=1), "run.nonsense"),
         (lambda r: r["analyzers"]["cut_analysis"]["output"].pop("shots"), "shots: Field required"),
-        (lambda r: r.update(analyzers=[]), "no video and no analyzers"),
+        (lambda r: r.update(analyzers=[]), "neither video nor analyzers"),
         (lambda r: r["analyzers"].update(cut_analysis=7), "cut_analysis"),
     ],
 )  # fmt: skip

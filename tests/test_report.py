@@ -21,7 +21,7 @@ class Mute(Exception):
     [
         (ValueError("no such thing"), "ValueError: no such thing"),
         (TimeoutError(), "TimeoutError: no message"),
-        (Mute(), "Mute: its message cannot be read"),
+        (Mute(), "Mute: its message is unreadable"),
         (OSError(2, "gone"), "FileNotFoundError: [Errno 2] gone"),
         (ValueError("x" * 600), "ValueError: " + "x" * 488),
     ],

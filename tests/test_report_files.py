@@ -29,7 +29,7 @@ def test_a_smaller_report_stands_beside_a_fuller_one_and_says_so(tmp_path):
     less = write_report(report("cut_analysis"), tmp_path)
     assert told(full.path) == {"cut_analysis", "text_overlay"}
     assert told(less.path) == {"cut_analysis"}
-    assert less.remark == f"{full.path} is left as it is: it also has text_overlay"
+    assert less.remark == f"{full.path} was left unchanged: it also contains text_overlay"
     again = write_report(report("cut_analysis"), tmp_path)
     assert again.path == less.path
     other = write_report(report("body_pose"), tmp_path)
@@ -40,10 +40,10 @@ def test_a_smaller_report_stands_beside_a_fuller_one_and_says_so(tmp_path):
 def test_a_report_in_which_something_did_not_work_out_is_a_smaller_one(tmp_path, status):
     full = write_report(report("cut_analysis", "text_overlay"), tmp_path)
     without = report("cut_analysis", "text_overlay")
-    without.analyzers["text_overlay"] = Section(status=status, reason="weights not here")
+    without.analyzers["text_overlay"] = Section(status=status, reason="weights not installed")
     less = write_report(without, tmp_path)
     assert told(full.path) == {"cut_analysis", "text_overlay"}
-    assert less.remark == f"{full.path} is left as it is: it also has text_overlay"
+    assert less.remark == f"{full.path} was left unchanged: it also contains text_overlay"
     nothing_there = report("cut_analysis", "text_overlay")
     nothing_there.analyzers["text_overlay"] = Section(status="skipped", reason="nothing to read")
     assert write_report(nothing_there, tmp_path).path == full.path, "that is an answer too"
@@ -74,7 +74,7 @@ def test_a_report_that_cannot_be_written_where_it_should_is_kept_elsewhere(tmp_p
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     written = write_report(report("cut_analysis"), folder)
     assert told(written.path) == {"cut_analysis"}
-    assert "the report is kept here instead" in written.remark
+    assert "the report was saved here instead" in written.remark
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     with pytest.raises(CannotWrite, match="cannot be written"):
         write_report(report("cut_analysis"), folder)

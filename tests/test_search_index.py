@@ -229,7 +229,7 @@ def test_a_dataset_is_searched_by_its_reports(settings, tmp_path):
     assert asked("soup", "--dataset", str(where)).stdout == ""
     refused = asked("soup", "--dataset", str(tmp_path / "none"))
     assert refused.exit_code == 2
-    assert "no dataset" in refused.stderr
+    assert "not a dataset" in refused.stderr
 
 
 def test_the_command_searches(settings, tmp_path):

@@ -108,7 +108,7 @@ def test_what_nobody_measured_is_not_absent():
 def test_what_is_said_is_not_known_without_words():
     spans_only = {"speech_transcription": {
         "status": "partial", "output": {"speech": []},
-        "missing": [{"part": "words", "reason": "weights not on this machine"}],
+        "missing": [{"part": "words", "reason": "weights not installed"}],
     }}  # fmt: skip
     asked = [{"name": "soup", "when": {"event": {"kind": "speech", "contains": "soup"}}},
              {"name": "talk", "when": TALK}]  # fmt: skip
@@ -116,7 +116,7 @@ def test_what_is_said_is_not_known_without_words():
     assert [one.name for one in made.not_measured] == ["soup"]
     [partly] = made.partly_measured
     assert (partly.name, partly.reason) == (
-        "talk", "speech_transcription, words: weights not on this machine",
+        "talk", "speech_transcription, words: weights not installed",
     )  # fmt: skip
 
 
@@ -163,11 +163,11 @@ def deep(times):
         ({"segments": [{"name": "a", "when": CUP}], "schema": {"type": "soup"}}, "schema: "),
         (
             {"segments": [{"name": "a", "when": CUP}], "schema": {"$ref": "http://a/b.json"}},
-            "leads elsewhere",
+            "refers to an external schema",
         ),
         (
             {"segments": [{"name": "a", "when": CUP}], "schema": {"pattern": "(a+)+$"}},
-            "pattern is not taken",
+            "pattern is not supported",
         ),
     ],
 )

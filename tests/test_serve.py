@@ -406,7 +406,7 @@ async def test_what_the_disk_did_not_take_runs_again_after_a_stop(clip, settings
         while "disk" not in client.service.troubles:
             await asyncio.sleep(0.01)
         health = (await client.get("/health")).json()
-        assert any("the disk takes nothing" in reason for reason in health["reasons"])
+        assert any("the disk cannot be written to" in reason for reason in health["reasons"])
     async with served(settings) as client:
         assert (await ended(client, id))["state"] == "done"
 
@@ -1098,7 +1098,7 @@ async def test_it_starts_without_a_cache_where_there_can_be_none(clip, settings)
     (settings.home / "cache").write_text("in the way")
     async with served(settings) as client:
         assert (await client.post("/analyze?wait=true", **form(clip))).status_code == 200
-        assert any("no cache" in why for why in (await client.get("/health")).json()["reasons"])
+        assert any("without a cache" in why for why in (await client.get("/health")).json()["reasons"])
 
 
 async def test_it_starts_over_whatever_cannot_be_read(clip, settings):

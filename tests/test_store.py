@@ -94,7 +94,7 @@ def test_no_name_leads_out_of_the_folder(store, id):
     assert store.report_path(id) is None
     assert store.video_path(id) is None
     assert not store.delete(id)
-    with pytest.raises(ValueError, match="no identifier"):
+    with pytest.raises(ValueError, match="not the id"):
         store.publish(id, report())
 
 

@@ -55,7 +55,7 @@ def sentences(summary: dict[str, Any], about: str) -> list[str]:
 
 
 def without(*names: str, **instead: Section) -> dict[str, Section]:
-    gone = Section(status="unavailable", reason="weights not on this machine")
+    gone = Section(status="unavailable", reason="weights not installed")
     return {**world(), **dict.fromkeys(names, gone), **instead}
 
 
@@ -91,24 +91,24 @@ def test_sentences_are_whole_and_without_placeholders():
 def test_the_figures_are_those_of_the_outputs():
     summary = summarize(info(title="My clip"), world())
     expected = {
-        "what it is": ["“My clip”", "In view, by object_detection with its confidence: person for 45% (0.90)", "bus for 15% (0.90)", "3 scenes in 2 settings"],
+        "what it is": ["“My clip”", "In view, according to object_detection (with confidence): person for 45% (0.90)", "bus for 15% (0.90)", "3 scenes in 2 settings"],
         "hook": ["The first 3.0 s: one shot; speech “bin blue”."],
         "pace": ["5 cuts, 15.0 per minute.", "6 shots of 3.0 to 5.0 s", "(0.50) at 10.0 s",
-                 "on the beat: 5 of 5 lie at most 0.07 s from one", "p = 5e-05"],
+                 "on the beat: 5 of 5 lie within 0.07 s of a beat", "p = 5e-05"],
         "speech": ["for 6.4 s, 32% of the sound", "en, with a probability of 0.95",
                    "“bin blue at f two now lay", "3.4 s are on camera and 3.0 s are voice-over",
-                   "190 words per minute", "1 filler: “um” 1.", "happy by speech_emotion, with a probability of 0.70",
+                   "190 words per minute", "1 filler: “um” 1.", "happy according to speech_emotion, with a probability of 0.70",
                    "180 Hz"],
         "text": ["100% of the time (3 captions and 1 watermark)", "“BUS STOP” (0.95) readable from 6.0 to 9.0 s",
                  "8.0 characters per second", "Of 3 captions, 2 are not spoken and 1 is spoken."],
         "sound": ["-18.0 LUFS, true peak -1.2 dBTP", "Silent for 15%", "120 beats per minute",
-                  "C major", "music in 15%", "with its probability: Speech for about 5.5 s (0.90), Trumpet for about", "24 dB over"],
-        "people": ["45% of the time", "in 3 tracks", "face by face, without a confidence: 30, 31 and 32",
+                  "C major", "music in 15%", "(with probability): Speech for about 5.5 s (0.90), Trumpet for about", "24 dB above"],
+        "people": ["45% of the time", "in 3 tracks", "for each face, without a confidence: 30, 31 and 32",
                    "into the camera in 80%", "3 blinks.", "waving (3, 0.80)", "standing (3, 0.80)"],
         "look": ["teal 60%", "5200 K", "Sepia on 80%", "Sharpness 0.60 of 1",
                  "detail of 400 x 711", "letterbox on 25%", "moves in 60%", "pan left (1)"],
         "key moments": ["At 6.0 s: cut; text “BUS STOP”.", "Call to action at 18.0 s (follow)",
-                        "like the first by 0.97, and the sound at both ends by 0.90"],
+                        "the first with a similarity of 0.97, and the sound at both ends with 0.90"],
     }  # fmt: skip
     for about, parts in expected.items():
         told = " ".join(sentences(summary, about))
@@ -123,8 +123,8 @@ def test_a_topic_of_which_nothing_was_measured_is_left_out_and_named(topic):
     assert not sentences(summary, topic.about)
     reason = summary["topics_not_measured"][topic.about]
     for name in topic.analyzers:
-        assert f"{name} unavailable: weights not on this machine" in reason
-        assert summary["not_measured"][name] == "unavailable: weights not on this machine"
+        assert f"{name} unavailable: weights not installed" in reason
+        assert summary["not_measured"][name] == "unavailable: weights not installed"
     assert f"{topic.about[0].upper()}{topic.about[1:]}. " not in summary["text"]
 
 
@@ -149,7 +149,7 @@ def test_partial_and_failed_sections_say_what_they_lack():
     lacking = Section(
         status="partial",
         output=made.transcript(words=False),
-        missing=[Missing(part="words", reason="weights not on this machine")],
+        missing=[Missing(part="words", reason="weights not installed")],
     )
     summary = summarize(
         info(),
@@ -160,7 +160,7 @@ def test_partial_and_failed_sections_say_what_they_lack():
         ),
     )
     assert summary["not_measured"] == {
-        "speech_transcription: words": "weights not on this machine",
+        "speech_transcription: words": "weights not installed",
         "camera_analysis": "failed: ValueError: bad",
         "color_analysis": "skipped: not selected",
     }
@@ -173,8 +173,7 @@ def test_with_nothing_measured_only_the_containers_facts_are_left():
     nothing = {name: Section(status="failed", reason="it broke") for name in world()}
     summary = summarize(info(has_audio=False, width=1920, height=1080), nothing)
     assert [s["text"] for s in summary["statements"]] == [
-        "A video of 20.0 s, 1920 x 1080 pixels (landscape), 30.00 pictures per second, without"
-        " sound."
+        "A video of 20.0 s, 1920 x 1080 pixels (landscape), 30.00 frames per second, without sound."
     ]
     assert set(summary["topics_not_measured"]) == {t.about for t in TOPICS} - {"what it is"}
     assert summary["measured"] == 0
@@ -187,9 +186,9 @@ def test_with_nothing_measured_only_the_containers_facts_are_left():
         ({}, "with sound."),
         (
             {"samples_silenced": 40, "silenced_share": 0.25},
-            "with sound of which 25.0% is no number",
+            "with sound of which 25.0% was invalid",
         ),
-        ({"samples_silenced": 1, "silenced_share": 1e-6}, "less than 0.1% is no number"),
+        ({"samples_silenced": 1, "silenced_share": 1e-6}, "less than 0.1% was invalid"),
         ({"has_audio": False}, "without sound."),
         (
             {
@@ -197,11 +196,11 @@ def test_with_nothing_measured_only_the_containers_facts_are_left():
                 "streams": (
                     StreamInfo(index=0, kind="video"),
                     StreamInfo(
-                        index=1, kind="audio", codec="ac-4", reason="there is no decoder for it"
+                        index=1, kind="audio", codec="ac-4", reason="no decoder supports it"
                     ),
                 ),
             },
-            "with sound that cannot be used (ac-4: there is no decoder for it).",
+            "with unusable sound (ac-4: no decoder supports it).",
         ),
     ],
 )
@@ -227,9 +226,9 @@ def test_nothing_found_is_said_where_it_was_looked_for():
             cut_analysis=Section(status="ok", output=made.cuts(())),
         ),
     )
-    assert sentences(summary, "text") == ["No text was found on the picture by text_overlay."]
-    assert "No person was detected by object_detection." in sentences(summary, "people")
-    assert sentences(summary, "pace")[0] == "One shot: no cut."
+    assert sentences(summary, "text") == ["No text was found on screen by text_overlay."]
+    assert "No people were detected by object_detection." in sentences(summary, "people")
+    assert sentences(summary, "pace")[0] == "A single shot, without cuts."
 
 
 def test_text_that_could_not_be_read_is_not_called_none():
@@ -239,26 +238,25 @@ def test_text_that_could_not_be_read_is_not_called_none():
         told = without(text_overlay=Section(status="partial", output=output))
         first, *more = sentences(summarize(info(), told), "text")
         assert first == (
-            "Text stands on the picture that could not be read: in 3 places, from 0.0 to 3.0 s and"
-            " from 5.0 to 9.5 s."
+            "Unreadable text is on screen in 3 places, from 0.0 to 3.0 s and from 5.0 to 9.5 s."
         )
         assert all("No text" not in text for text in more)
         if overlays.overlays:
-            assert more[0].startswith("Text that could be read stands on the picture for")
+            assert more[0].startswith("Readable text is on screen for")
 
 
 def test_sound_that_outlasts_the_pictures_is_told_and_shares_are_of_the_pictures():
     summary = summarize(info(picture_end_s=9.0), world())
-    assert "The pictures end at 9.0 s, the sound goes on until 20.0 s." in sentences(
+    assert "The last frame ends at 9.0 s, the sound continues until 20.0 s." in sentences(
         summary, "what it is"
     )
-    assert "100% of the 9.0 s with pictures" in " ".join(sentences(summary, "text"))
+    assert "100% of the 9.0 s with video" in " ".join(sentences(summary, "text"))
     for about in ("what it is", "text", "people"):
         assert "of the time" not in " ".join(sentences(summary, about)).replace(
             "of the time that", ""
         )
     usual = summarize(info(picture_end_s=19.9), world())
-    assert "pictures end" not in usual["text"]
+    assert "frame ends" not in usual["text"]
     assert "100% of the time" in " ".join(sentences(usual, "text"))
 
 
@@ -267,12 +265,11 @@ def test_speech_before_the_first_picture_is_told():
     heard = made.transcript().model_copy(update={"before": said})
     told = without(speech_transcription=Section(status="ok", output=heard))
     summary = summarize(info(start_offset_s=4.0), told)
-    assert "The sound begins 4.0 s before the first picture." in sentences(summary, "what it is")
+    assert "The sound starts 4.0 s before the first frame." in sentences(summary, "what it is")
     first, second, *_ = sentences(summary, "speech")
-    assert first.endswith("of the sound from the first picture on.")
+    assert first.endswith("of the sound from the first frame on.")
     assert second == (
-        "Before the first picture, from 3.5 s before it on, somebody speaks for 2.5 s more: “Come in"
-        " now.”."
+        "Starting 3.5 s before the first frame, there is another 2.5 s of speech: “Come in now.”."
     )
 
 
@@ -307,7 +304,7 @@ def test_ages_without_an_agreed_sex_lose_no_summary():
     )
     sections["age_estimation"] = sections["age_estimation"].model_copy(update={"output": unsexed})
     text = summarize(info(), sections)["text"]
-    assert "face by face, without a confidence: 30" in text
+    assert "for each face, without a confidence: 30" in text
     assert "sex:" not in text
 
 

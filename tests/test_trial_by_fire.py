@@ -29,7 +29,7 @@ def report(cuts=(1.0, 2.0), status="ok", sha256="a" * 64, reason=None):
     [
         (report(), ""),
         (report(cuts=[1.03, 2.0]), ""),
-        (report(cuts=[], status="timed_out", reason="took longer than its limit"), ""),
+        (report(cuts=[], status="timed_out", reason="timed out after 2 s"), ""),
         (report(cuts=[1.0]), "cuts at"),
         (report(cuts=[1.0, 2.2]), "cuts at"),
         (report(cuts=[1.0, 1.5, 2.0]), "cuts at"),

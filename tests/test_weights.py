@@ -583,7 +583,7 @@ def test_a_pack_is_unpacked(top: str, hub: Hubbub, tmp_path: Path) -> None:
     (place / "age.onnx").write_bytes(b"AGE")
     changed = verify(weights, tmp_path)
     assert changed.state == "changed"
-    assert changed.problems == ("age.onnx has other content than was recorded",)
+    assert changed.problems == ("age.onnx differs from the recorded content",)
 
 
 def test_a_pack_that_lacks_something_is_incomplete(hub: Hubbub, tmp_path: Path) -> None:
@@ -718,7 +718,7 @@ def test_weights_of_other_origin_are_unrecorded(
     [
         (lambda place: (place / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda place: (place / "config.json").write_bytes(b"{}"), "config.json has 2 bytes"),
-        (lambda place: (place / "model.safetensors").write_bytes(BIG[::-1]), "other content"),
+        (lambda place: (place / "model.safetensors").write_bytes(BIG[::-1]), "differs from the recorded content"),
     ],
 )
 def test_verify_finds_what_changed(harm: Any, problem: str, hub: Hubbub, tmp_path: Path) -> None:

@@ -459,11 +459,11 @@ def every_status() -> dict[str, Any]:
             "eye_tracking": Section(status="timed_out", reason="took longer than 180 s", **ended),
             "color_analysis": Section(status="skipped", reason="not selected"),
             "qwen2_vl_temporal": Section(
-                status="unavailable", reason="weights not on this machine: Qwen/Qwen2-VL-2B"
+                status="unavailable", reason="weights not installed: Qwen/Qwen2-VL-2B"
             ),
             "speech_transcription": Section(
                 status="partial",
-                missing=[Missing(part="words", reason="weights not on this machine")],
+                missing=[Missing(part="words", reason="weights not installed")],
                 output=words,
                 **ended,
             ),

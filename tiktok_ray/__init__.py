@@ -1,8 +1,8 @@
-"""One true, complete JSON about a short video.
+"""A complete, truthful JSON report on a short video.
 
-Importing this package closes the doors that the model libraries leave open: every statistics
-reporter and every lookup at a model hub is switched off before any of those libraries can be
-imported. A user's own setting of the same variable wins.
+Importing this package disables what model libraries do unasked: all telemetry and every lookup at a
+model hub is switched off before any of those libraries can be imported. A user's own setting of the
+same variable takes precedence.
 """
 
 import os

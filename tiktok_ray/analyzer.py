@@ -1,9 +1,9 @@
-"""The contract every analyzer keeps.
+"""The contract of every analyzer.
 
-An analyzer is one class with one ``analyze`` method whose signature *is* its place in the graph:
-a parameter named like a media track receives that track, one named like another analyzer receives
-that analyzer's output, and ``X | None`` makes the edge soft (None comes when nothing came of the
-producer). It raises; it never returns a default. It keeps nothing about a video on itself.
+An analyzer is a class with an ``analyze`` method whose signature *is* its place in the graph: a
+parameter named after a media track receives that track, one named after another analyzer receives
+that analyzer's output, and ``X | None`` makes the edge soft (None if the producer had no output).
+It raises; it never returns a default. It keeps no state about a video.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class Skip(Exception):
 
 
 class Vram(NamedTuple):
-    """Memory on the card in GiB, without the CUDA context."""
+    """GPU memory in GiB, without the CUDA context."""
 
     weights: float
     activations: float
 
 
 class Sees(NamedTuple):
-    """What something must be like for an analyzer to tell it.
+    """The minimum duration and size that an analyzer can detect.
 
-    ``what`` must last for ``samples`` samples of the ``track``, and for ``seconds``, whichever is
-    more; and be ``pixels`` of the track's pictures in size.
+    ``what`` must last for ``samples`` samples of the ``track`` and for ``seconds``, whichever is
+    longer, and have a size of ``pixels`` in the track's frames.
     """
 
     what: str
@@ -45,7 +45,7 @@ class Sees(NamedTuple):
     pixels: float = 0.0
 
     def limit(self, coverage: Coverage, short_px: int) -> Limit:
-        """What can be missed, so sampled, of a video whose short side has ``short_px`` pixels.
+        """What may be missed at this sampling in a video whose short side has ``short_px`` pixels.
 
         Where samples are not evenly spaced, the longest gap counts.
         """
@@ -58,7 +58,7 @@ class Sees(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """How an analyzer's lane of the viewer's timeline looks: its title, and its hue in degrees."""
+    """An analyzer's lane on the viewer's timeline: its title, and its hue in degrees."""
 
     title: str
     hue: int
@@ -68,9 +68,9 @@ class Lane(NamedTuple):
 class Needs:
     """What one call costs.
 
-    ``threads`` are CPU threads while it works (its share of the engine's cores); ``timeout_s`` is
-    the limit of one call from the moment it gets its worker; ``cost`` is CPU seconds per minute of
-    video on one core, roughly: the longest is started first.
+    ``threads`` are its CPU threads (its share of the engine's cores); ``timeout_s`` limits one call
+    from the moment it gets its worker; ``cost`` is roughly the CPU seconds per minute of video on
+    one core: the longest is started first.
     """
 
     threads: int = 1
@@ -80,13 +80,13 @@ class Needs:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run an analyzer. Variants stand best first.
+    """One way to run an analyzer. Variants are listed best first.
 
-    ``vram`` None means that it has no use for a card; ``cpu`` says whether it can do without one.
-    ``ram_gib`` is the memory of its process on the CPU. ``lacks`` names the parts of the output
-    that this variant cannot make, so that a report made with it is ``partial``. ``imports`` are
-    the libraries it needs beside those of its analyzer, ``card_imports`` those that it needs on a
-    card alone. ``basis`` says whether the figures were ``estimated`` or ``measured``.
+    ``vram`` None means that it does not use a GPU; ``cpu`` says whether it can run without one.
+    ``ram_gib`` is the host memory of its process. ``lacks`` names the parts of the output that this
+    variant cannot produce, so that its result is ``partial``. ``imports`` are the libraries it needs
+    in addition to those of its analyzer, ``card_imports`` those it needs only on a GPU. ``basis``
+    says whether the figures were ``estimated`` or ``measured``.
     """
 
     name: str
@@ -107,26 +107,26 @@ class Options(BaseModel):
 
 
 class Partial(NamedTuple):
-    """Returned by ``analyze`` instead of the bare output when a part could not be made."""
+    """Returned by ``analyze`` instead of the bare output if a part could not be produced."""
 
     output: Output
     missing: tuple[Missing, ...]
 
 
 class Analyzer(ABC):
-    """Base class of all analyzers, also of those that other packages bring.
+    """Base class of all analyzers, including those of other packages.
 
-    Class attributes: ``name`` is the key in the report; ``variants`` are all there are, best first
-    (``variants_for`` says which of them some options choose among); ``imports`` are the libraries
-    that any of them needs, imported before ``load``: neither ``load`` nor ``analyze`` may be the
-    first to import one, since others of the process may import too; ``batch`` is how many samples
-    go through a model at once (halved by the worker after the device ran out of memory).
-    ``options`` are the settings it was made with.
+    Class attributes: ``name`` is the key in the report; ``variants`` lists all variants, best first
+    (``variants_for`` returns those that given options allow); ``imports`` are the libraries that any
+    of them needs, imported before ``load``: neither ``load`` nor ``analyze`` may be the first to
+    import one, since other threads of the process may be importing too; ``batch`` is the model's
+    batch size (halved by the worker after the device ran out of memory). ``options`` are the settings
+    it was created with.
 
-    ``card_priority``: where a card is short of room, who has less leaves it first. ``biometric``: it
-    looks at who somebody is, so that it neither starts nor loads where biometrics are switched off.
-    ``sees``: the least that it can tell, from which each section's ``limits`` follow.
-    ``lane``: its lane of the viewer's timeline; without one, the lane is called as the analyzer is.
+    ``card_priority``: if GPU memory is short, analyzers with lower priority leave the GPU first.
+    ``biometric``: it identifies people, so it neither starts nor loads if biometrics are disabled.
+    ``sees``: the smallest things it can detect, from which each section's ``limits`` follow.
+    ``lane``: its lane on the viewer's timeline; by default the lane is named after the analyzer.
     """
 
     name: ClassVar[str]
@@ -145,25 +145,25 @@ class Analyzer(ABC):
 
     @classmethod
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
-        """The variants that these options choose among, best first."""
+        """The variants that these options allow, best first."""
         return cls.variants
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:  # noqa: B027
-        """Make ready to analyze. Heavy imports live here.
+        """Prepare to analyze. Heavy imports belong here.
 
         ``device`` is ``"cpu"`` or ``"cuda"``; ``files`` maps the keys of ``variant.weights`` to
         where each lies.
         """
 
     def answering(self) -> ModelUsed | None:
-        """The model that answers, where it runs elsewhere: asked anew for each video. None where
-        the variant's own weights answer. Without a ``revision`` no output of it is kept in the
-        cache, since another model could answer under the same name."""
+        """The remote model that will answer, queried anew for each video; None if the variant's own
+        weights are used. Without a ``revision`` its outputs are not cached, since another model
+        could answer under the same name."""
         return None
 
     @abstractmethod
     def analyze(self, *args: Any, **kwargs: Any) -> Output | Partial:
         """Analyze one video. Parameters are the edges of the graph.
 
-        Raises ``Skip`` when there is nothing to analyze, and any other exception when it failed.
+        Raises ``Skip`` if there is nothing to analyze, and any other exception on failure.
         """

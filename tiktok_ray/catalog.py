@@ -1,6 +1,6 @@
-"""Which analyzers there are: those of the folder ``actors``, and those that installed packages bring.
+"""The available analyzers: those in the folder ``actors``, and those of installed packages.
 
-A package brings one by an entry point of the group ``tiktok_ray.analyzers`` that names its class::
+A package provides one through an entry point of the group ``tiktok_ray.analyzers`` for its class::
 
     [project.entry-points."tiktok_ray.analyzers"]
     stillness = "tiktok_ray_stillness:Stillness"
@@ -19,20 +19,20 @@ GROUP = "tiktok_ray.analyzers"
 
 
 def make_graph() -> Graph:
-    """The graph of all analyzers that there are. Raises ``GraphError`` where they do not fit."""
+    """The graph of all available analyzers. Raises ``GraphError`` if they do not fit together."""
     from actors import ANALYZERS
 
     classes = {analyzer.name: analyzer for analyzer in ANALYZERS}
     for entry, analyzer in plug_ins():
         if analyzer.name in classes:
-            raise GraphError(f"{_told(entry)}: there is an analyzer {analyzer.name} already")
+            raise GraphError(f"{_told(entry)}: an analyzer named {analyzer.name} already exists")
         classes[analyzer.name] = analyzer
     return Graph(classes.values())
 
 
 def plug_ins() -> Iterator[tuple[EntryPoint, type[Analyzer]]]:
-    """Analyzers of installed packages. Raises ``GraphError`` for one that cannot be had: what was
-    installed to be part of reports is never left out in silence.
+    """Analyzers of installed packages. Raises ``GraphError`` for one that cannot be loaded: an
+    installed analyzer is never silently left out of reports.
     """
     for entry in entry_points(group=GROUP):
         try:
@@ -43,7 +43,9 @@ def plug_ins() -> Iterator[tuple[EntryPoint, type[Analyzer]]]:
         if not (isinstance(found, type) and issubclass(found, Analyzer)):
             raise GraphError(f"{_told(entry)} is not an analyzer")
         if getattr(found, "name", None) != entry.name:
-            raise GraphError(f"{_told(entry)}: the entry and its analyzer must have one name")
+            raise GraphError(
+                f"{_told(entry)}: the entry point and its analyzer must have the same name"
+            )
         yield entry, found
 
 

@@ -85,13 +85,15 @@ app = typer.Typer(
 def options_of_all(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it, and end"),
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit"
+        ),
     ] = False,
 ) -> None:
     """One true, complete JSON about a short video."""
 
 
-models_app = typer.Typer(help="Weights: what there is, where it lies, and getting it.")
+models_app = typer.Typer(help="Model weights: list, pull and verify them.")
 app.add_typer(models_app, name="models", no_args_is_help=True)
 service_commands.register(app)
 app.add_typer(batch_app, name="batch", no_args_is_help=True)
@@ -105,53 +107,53 @@ def write_page(report: VideoReport, folder: Path, video: Path) -> Path:
     try:
         text = page(made, video)
     except ValueError as error:
-        problem(str(error), "the page is written without it")
+        problem(str(error), "the page was written without the video")
         text = page(made)
     return write_whole(folder / f"{file_name(report)}.html", text)
 
 
 Only = Annotated[
-    list[str] | None, typer.Option("--only", help="Names, joined by commas; may be repeated")
+    list[str] | None, typer.Option("--only", help="Analyzer names, comma-separated; repeatable")
 ]
 Without = Annotated[
-    list[str] | None, typer.Option("--without", help="Names, joined by commas; may be repeated")
+    list[str] | None, typer.Option("--without", help="Analyzer names, comma-separated; repeatable")
 ]
-OutOption = Annotated[str, typer.Option("--out", help="Folder of the report")]
+OutOption = Annotated[str, typer.Option("--out", help="Folder to write the report to")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="analyzer.option=value; may be repeated")
+    list[str] | None, typer.Option("--set", help="analyzer.option=value; repeatable")
 ]
 
 
 @app.command()
 def analyze(
-    source: Annotated[str, typer.Argument(help="A file, or a link")],
+    source: Annotated[str, typer.Argument(help="A file or a URL")],
     only: Only = None,
     without: Without = None,
     out: OutOption = "results",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
-    as_html: Annotated[bool, typer.Option("--html", help="Write a page to look at too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report to stdout")] = False,
+    as_html: Annotated[bool, typer.Option("--html", help="Also write an HTML page")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
     decoder: Annotated[str | None, typer.Option("--decoder", help="pyav or decord")] = None,
     workers: Annotated[
         str | None, typer.Option("--workers", help="auto, ray, threads or processes")
     ] = None,
     describer: Annotated[
-        str | None, typer.Option("--describer", help="A describer; see docs/describers.md")
+        str | None, typer.Option("--describer", help="Describer to use; see docs/describers.md")
     ] = None,
-    pull: Annotated[bool, typer.Option("--pull", help="Get missing weights first")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="Download missing weights first")] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither use outputs of earlier runs nor keep these")
+        bool, typer.Option("--no-cache", help="Do not read or write cached outputs")
     ] = False,
     options: SetOption = None,
 ) -> None:
-    """Analyze one video: write its report, and say what was found."""
+    """Analyze one video: write its report and print what was found."""
     with explained():
         pairs = list(options or [])
         if describer:
             pairs.append(f"qwen2_vl_temporal.describer={describer}")
         settings = open_settings(decoder=decoder, workers=workers, options=options_of(pairs))
         if not source.strip():
-            raise typer.BadParameter("name a file, or give a link")
+            raise typer.BadParameter("give a file or a URL")
         folder, wanted, unwanted = folder_of(out), names_of(only), names_of(without)
         chosen = list(make_graph().select(wanted, unwanted))
         make_graph().check_options(settings.options)
@@ -188,9 +190,9 @@ def analyze(
 @app.command()
 def probe(
     file: Annotated[Path, typer.Argument(help="A video file")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON")] = False,
 ) -> None:
-    """Show what is known of a file without analyzing it: streams, clocks, colours, sound."""
+    """Show what a file contains without analyzing it: streams, timestamps, colours, sound."""
     from tiktok_ray.media import probing
 
     with explained():
@@ -205,12 +207,12 @@ def probe(
 @app.command()
 def demo(
     out: OutOption = "results",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report on stdout")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report to stdout")] = False,
     workers: Annotated[
         str | None, typer.Option("--workers", help="auto, ray, threads or processes")
     ] = None,
 ) -> None:
-    """Make a clip whose truth is known, analyze it, and compare the report with the truth."""
+    """Generate a clip with known ground truth, analyze it, and compare the report with the truth."""
     from tiktok_ray.demo import compare, demo_clip
 
     with explained():
@@ -225,7 +227,7 @@ def demo(
     with explained(answering=True):
         _finish(report, write_report(report, folder), as_json, settings)
     lines = compare(report.plain())
-    console.print(table_of([line.__dict__ for line in lines], "Against the truth"))
+    console.print(table_of([line.__dict__ for line in lines], "Compared with the ground truth"))
     wrong = [line for line in lines if line.verdict == "wrong"]
     unmeasured = sum(line.verdict == "not measured" for line in lines)
     right = len(lines) - len(wrong) - unmeasured
@@ -247,7 +249,7 @@ def _finish(report: VideoReport, written: Written, as_json: bool, settings: Sett
         f"models loaded after {run.startup_s:.1f} s)"
     )
     for part in run.lost or ():
-        problem(f"not made: {part.part}: {part.reason}")
+        problem(f"could not be produced: {part.part}: {part.reason}")
     console.print(f"report: {written.path}", soft_wrap=True)
     if written.remark:
         console.print(written.remark, soft_wrap=True)
@@ -272,10 +274,10 @@ def weights_wanted_gib(report: VideoReport, settings: Settings) -> float | None:
 def analyzers(
     as_json: Annotated[bool, typer.Option("--json")] = False,
     options: Annotated[
-        bool, typer.Option("--options", help="List what --set can set, instead")
+        bool, typer.Option("--options", help="List the options that --set accepts instead")
     ] = False,
 ) -> None:
-    """List the analyzers: what each reads, and how it would run here; or their options."""
+    """List the analyzers: what each one reads and how it would run here; or list their options."""
     from tiktok_ray.run.placement import plan
 
     graph = make_graph()
@@ -308,7 +310,7 @@ def _options_there(graph: Graph) -> Iterator[dict[str, Any]]:
 
 @app.command()
 def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Show the graph of analyzers, as Mermaid text or as JSON."""
+    """Show the dependency graph of the analyzers, as Mermaid or JSON."""
     made = make_graph()
     edges = [
         {"from": e.source, "to": name, "soft": e.soft}
@@ -325,16 +327,21 @@ def graph(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str | None, typer.Argument(help="An analyzer; none: the whole report")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="An analyzer; default: the whole report")
+    ] = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="A page of all fields instead: docs/fields.md")
+        bool,
+        typer.Option(
+            "--markdown", help="Print a Markdown page of all fields (docs/fields.md) instead"
+        ),
     ] = False,
 ) -> None:
-    """Print the form of reports, or of an analyzer's output, as JSON Schema."""
+    """Print the JSON Schema of reports, or of one analyzer's output."""
     from tiktok_ray.reporting import schema as forms
 
     if markdown and name:
-        raise typer.BadParameter("--markdown is of the whole report: leave out the name")
+        raise typer.BadParameter("--markdown covers the whole report: omit the name")
     if markdown:
         sys.stdout.write(forms.markdown())
     else:
@@ -343,7 +350,7 @@ def schema(
 
 @models_app.command("list")
 def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """List every checkpoint: size, licence, where it lies, and who needs it."""
+    """List every checkpoint: size, licence, location, and which analyzers need it."""
     from tiktok_ray.weights import rows
 
     settings = open_settings()
@@ -372,7 +379,7 @@ def _wanted_weights(names: list[str], settings: Settings, everything: bool) -> l
     for name in names:
         if name not in graph.analyzers and name not in known:
             raise typer.BadParameter(
-                f"{name!r} is neither an analyzer nor weights; see: models list"
+                f"{name!r} is neither an analyzer nor a checkpoint; see: tiktok-ray models list"
             )
     if everything:
         return list(known.values())
@@ -427,21 +434,23 @@ def _export(weights: Weights, settings: Settings) -> list[str]:
     place = weights.locate(settings.models)
     if weights.recipe is None or place is None or at_hand(place, weights.recipe):
         return []
-    console.print(f"exporting {weights.id} for the CPU, once", soft_wrap=True)
+    console.print(f"exporting {weights.id} for the CPU (only once)", soft_wrap=True)
     try:
         console.print(f"exported: {exported(place, weights.recipe)}", soft_wrap=True)
     except ExportFailed as error:
-        problem(f"{weights.id}: {error}", "analyses will try again; the log has the details")
+        problem(f"{weights.id}: {error}", "the next analysis will retry; see the log for details")
         return [weights.id]
     return []
 
 
 @models_app.command("pull")
 def models_pull(
-    names: Annotated[list[str] | None, typer.Argument(help="Analyzers or weights")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every variant's weights")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of analyzers or checkpoints")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The weights of every variant")] = False,
 ) -> None:
-    """Get weights that are not here: by default what this machine's plan wants. Uses the network."""
+    """Download missing weights: by default those that this machine's plan needs. Uses the network."""
     with explained():
         settings = open_settings()
         if _pull(_wanted_weights(names or [], settings, everything), settings):
@@ -450,7 +459,7 @@ def models_pull(
 
 @models_app.command("verify")
 def models_verify(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Compare weights with what was recorded when they were pulled; exit 1 if any changed."""
+    """Check weights against the hashes recorded when they were pulled; exit 1 if any changed."""
     from tiktok_ray.weights import rows, verify
 
     settings = open_settings()
@@ -475,13 +484,13 @@ def models_verify(as_json: Annotated[bool, typer.Option("--json")] = False) -> N
 @app.command()
 def plan(
     vram: Annotated[
-        float | None, typer.Option("--vram", help="Plan for cards of so many GiB")
+        float | None, typer.Option("--vram", help="Plan for GPUs with this much memory, in GiB")
     ] = None,
-    gpus: Annotated[int, typer.Option("--gpus", min=1, help="Number of such cards")] = 1,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Plan without a card")] = False,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="Number of such GPUs")] = 1,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Plan without a GPU")] = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Show where each analyzer would run, in which variant, with all weights at hand."""
+    """Show where each analyzer would run, and in which variant, if all weights were available."""
     from tiktok_ray.run import placement
 
     settings = open_settings()
@@ -518,12 +527,12 @@ def plan(
     if totals:
         _show(totals, False)
     ram = sum(row["ram_gib"] for row in rows)
-    print(f"memory of all processes on the CPU side: {ram:.1f} GiB (as declared)")
+    print(f"host memory of all processes: {ram:.1f} GiB (as declared)")
 
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Check this machine; exit 1 if something must be mended."""
+    """Check this machine; exit 1 if something needs fixing."""
     from tiktok_ray.ops.doctor import examine
 
     findings = examine(make_graph(), open_settings())
@@ -537,7 +546,7 @@ def serve(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on")] = None,
 ) -> None:
-    """Serve HTTP until told to stop, with the models kept warm."""
+    """Run the HTTP service until stopped, keeping the models loaded."""
     if "RAY_ADDRESS" not in os.environ:
         # Read when Ray is imported: a Ray of one machine then listens on loopback alone.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -557,27 +566,27 @@ def serve(
 
 @app.command()
 def down() -> None:
-    """End the service, and remove the actors that it left on a Ray that runs."""
+    """Stop the service, and remove any actors it left on a running Ray cluster."""
     from tiktok_ray.ops import lifecycle
 
     with explained():
         if not lifecycle.down(open_settings(), console.print):
-            console.print("nothing serves here")
+            console.print("no service is running here")
 
 
 def dataset_folder(folder: Path) -> Path:
     """The folder of a dataset. Raises ``typer.BadParameter`` for one that holds no reports."""
     if not (folder / "reports").is_dir():
-        raise typer.BadParameter(f"no dataset, for it has no folder reports: {folder}")
+        raise typer.BadParameter(f"not a dataset, since it has no reports folder: {folder}")
     return folder
 
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help='Words, "a phrase", begin*')],
+    words: Annotated[list[str], typer.Argument(help='Words, "a phrase", prefix*')],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="Joined by commas: " + ", ".join(search_index.KINDS)),
+        typer.Option("--kind", help="Comma-separated: " + ", ".join(search_index.KINDS)),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 20,
     dataset: Annotated[
@@ -585,8 +594,8 @@ def search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Find words in all results of the service, or of a dataset: said, written, seen, heard, with
-    time."""
+    """Search all results of the service, or of a dataset, for what was said, written, seen or heard,
+    with timestamps."""
     with explained():
         folder, listed = open_settings().home / RESULTS, reports
         if dataset is not None:
@@ -604,7 +613,7 @@ def search(
                     hits, _ = finder.search(query, kinds=kinds, limit=limit)
             except (sqlite3.OperationalError, PermissionError) as error:
                 where = f"{folder / search_index.INDEX}: {error}"
-                raise CannotWrite(where, "the index is kept beside the reports") from None
+                raise CannotWrite(where, "the index is stored next to the reports") from None
     rows = [hit.model_dump(exclude_none=True) for hit in hits]
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -618,23 +627,26 @@ def search(
 
 @app.command()
 def duplicates(
-    videos: Annotated[list[Path] | None, typer.Argument(help="Videos, or folders of them")] = None,
+    videos: Annotated[
+        list[Path] | None, typer.Argument(help="Videos, or folders of videos")
+    ] = None,
     dataset: Annotated[
-        Path | None, typer.Option("--dataset", help="Those of a dataset whose files are there")
+        Path | None,
+        typer.Option("--dataset", help="Compare a dataset's videos whose files still exist"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Find videos that show the same, and what was changed: among files, in a dataset, or else
-    among the results of the service whose videos are kept."""
+    """Find duplicate videos and how they were altered: among files, in a dataset, or by default
+    among the service's results whose videos are kept."""
     from tiktok_ray.serve import duplicates as same
 
     with explained():
         settings = open_settings()
         if videos and dataset:
-            raise typer.BadParameter("name videos or a dataset, not both")
+            raise typer.BadParameter("give videos or a dataset, not both")
         for path in videos or ():
             if not path.exists():
-                raise typer.BadParameter(f"there is no {path}")
+                raise typer.BadParameter(f"{path} does not exist")
         results = settings.home / RESULTS
         if videos:
             wanted = same.of_files(videos)
@@ -652,19 +664,19 @@ def duplicates(
         changes = ", ".join(match.changes) or ("the same file" if match.same_file else "")
         print(f"{match.a} and {match.b}: {changes}")
     if not found.matches:
-        console.print(f"no two of {found.compared} videos show the same")
+        console.print(f"no duplicates among {found.compared} videos")
 
 
 @app.command("mcp")
 def mcp_server(
     allow: Annotated[
         list[Path] | None,
-        typer.Option("--allow", help="Folder whose files an agent may name; may be repeated"),
+        typer.Option("--allow", help="Folder whose files an agent may access; repeatable"),
     ] = None,
 ) -> None:
-    """Serve an agent on standard input and output, by the Model Context Protocol.
+    """Serve an agent over stdin and stdout, using the Model Context Protocol.
 
-    Through the service that runs, or else through one of its own. Over HTTP: /mcp of the service.
+    Uses the running service, or starts one of its own. Over HTTP: /mcp of the service.
     """
     from tiktok_ray.compose import make_own_service
     from tiktok_ray.serve.api import create_app
@@ -685,13 +697,13 @@ def mcp_server(
 
 @app.command("report")
 def report_page(
-    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
+    result: Annotated[Path, typer.Argument(help="A report written by analyze")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write")],
     video: Annotated[
-        Path | None, typer.Option("--video", help="The video, to be put into the page")
+        Path | None, typer.Option("--video", help="The video to embed in the page")
     ] = None,
 ) -> None:
-    """Make one HTML page of a report, to look at and to send to someone; it opens offline."""
+    """Make a single HTML page of a report, to view or share; it works offline."""
     from tiktok_ray.viewer import page
 
     read = _read(result)
@@ -708,16 +720,17 @@ def report_page(
 
 @app.command("captions")
 def caption_file(
-    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
+    result: Annotated[Path, typer.Argument(help="A report written by analyze")],
     format: Annotated[
-        captions.Format, typer.Option(help="srt, vtt, txt, or json: each word with its times")
+        captions.Format,
+        typer.Option(help="srt, vtt, txt, or json (every word with its timestamps)"),
     ] = "vtt",
     source: Annotated[
-        captions.Source, typer.Option(help="speech, or text: the captions on the picture")
+        captions.Source, typer.Option(help="speech, or text (the captions shown on screen)")
     ] = "speech",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
 ) -> None:
-    """Make a caption file of a report, on standard output or where --out says."""
+    """Make a caption file from a report; prints to stdout unless --out is given."""
     try:
         text = captions.file_of(_read(result).plain(), format, source)
     except LookupError as error:
@@ -728,15 +741,15 @@ def caption_file(
 
 @app.command("export")
 def export_file(
-    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
+    result: Annotated[Path, typer.Argument(help="A report written by analyze")],
     to: Annotated[exports.To, typer.Option("--to", help="Format; see docs/exports.md")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
     video: Annotated[
         Path | None,
-        typer.Option("--video", help="The video: it tells its frames where their rate varies"),
+        typer.Option("--video", help="The video, to get frame times where the frame rate varies"),
     ] = None,
 ) -> None:
-    """Tell a report in the format of an editor, an annotator or a table."""
+    """Convert a report to the format of a video editor, an annotation tool or a table."""
     report = _read(result).plain()
     with explained():
         times = _times_of(report, to, video)
@@ -756,17 +769,17 @@ def _times_of(report: dict[str, Any], to: exports.To, video: Path | None) -> lis
     if video is None or not exports.wants_times(report, to):
         return None
     if not video.is_file() or sha256_of(video) != report["video"]["sha256"]:
-        raise typer.BadParameter(f"{video} is not the video that the report is about")
+        raise typer.BadParameter(f"{video} is not the video this report describes")
     return frame_times(video, open_settings())
 
 
 @app.command("segments")
 def find_segments(
-    result: Annotated[Path, typer.Argument(help="A report, as analyze writes it")],
-    define: Annotated[Path, typer.Option("--define", help="The definition, a JSON file")],
+    result: Annotated[Path, typer.Argument(help="A report written by analyze")],
+    define: Annotated[Path, typer.Option("--define", help="The definition (a JSON file)")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
 ) -> None:
-    """Find stretches of a video by a definition of your own; see docs/segments.md. Prints JSON."""
+    """Find segments of a video that match your own definition; see docs/segments.md. Prints JSON."""
     from tiktok_ray.reporting import segments
 
     report = _read(result).plain()

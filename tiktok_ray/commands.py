@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, errors in words, settings, and what options mean."""
+"""What the commands share: exit codes, error messages, settings, and parsing of options."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Exit(IntEnum):
 
 @contextlib.contextmanager
 def explained(*, answering: bool = False) -> Iterator[None]:
-    """Turn whatever is raised into words and an exit code: no user sees a traceback.
+    """Turn any exception into a message and an exit code: no user sees a traceback.
 
-    Only while ``answering`` does anything reach stdout.
+    Nothing reaches stdout except while ``answering``.
     """
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
@@ -80,7 +80,7 @@ def explained(*, answering: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         log.error("the command failed", exc_info=error)
-        problem(f"internal: {said(error)}", f"this is a fault of tiktok-ray; {_where_logged()}")
+        problem(f"internal: {said(error)}", f"this is a bug in tiktok-ray; {_where_logged()}")
         raise typer.Exit(Exit.INPUT) from None
 
 
@@ -88,11 +88,11 @@ def _where_logged() -> str:
     files = [
         h.path for h in logging.getLogger("tiktok_ray").handlers if isinstance(h, logs.SharedFile)
     ]
-    return f"the log has the traceback: {files[0]}" if files else "there is no log"
+    return f"the traceback is in the log: {files[0]}" if files else "no log was written"
 
 
 def names_of(given: str | Sequence[str] | None) -> list[str]:
-    """Names joined by commas, or given one after the other; none where nothing was given.
+    """Comma-separated or repeated names; none if nothing was given.
 
     Raises ``typer.BadParameter``, which lists the choices, for one that is empty.
     """
@@ -110,14 +110,14 @@ def names_of(given: str | Sequence[str] | None) -> list[str]:
 
 
 def folder_of(text: str) -> Path:
-    """The folder named. Raises ``typer.BadParameter`` for none."""
+    """The named folder. Raises ``typer.BadParameter`` if it is empty."""
     if not text.strip():
-        raise typer.BadParameter("name a folder with --out; . is the one you are in")
+        raise typer.BadParameter("name a folder with --out (. for the current one)")
     return Path(text)
 
 
 def open_settings(**changes: Any) -> Settings:
-    """The settings; from now on this process logs where they say."""
+    """Read the settings and direct this process's logs accordingly."""
     settings = Settings(**{key: value for key, value in changes.items() if value is not None})
     with contextlib.suppress(OSError):
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -134,8 +134,8 @@ def options_of(pairs: list[str]) -> dict[str, dict[str, Any]]:
         name, dot, option = place.partition(".")
         if not (equals and dot and name and option):
             raise typer.BadParameter(
-                f"{pair!r} is not of the form analyzer.option=value;"
-                " what there is: tiktok-ray analyzers --options"
+                f"{pair!r} is not in the form analyzer.option=value;"
+                " to list the options: tiktok-ray analyzers --options"
             )
         try:
             value = json.loads(text)
@@ -146,9 +146,9 @@ def options_of(pairs: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def run_tidily(work: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run`` in which SIGTERM and SIGHUP cancel the work, so that it leaves nothing behind.
+    """``asyncio.run`` in which SIGTERM and SIGHUP cancel the work, so that it cleans up.
 
-    Raises ``SystemExit`` with 128 and the signal's number then.
+    In that case raises ``SystemExit`` with 128 plus the signal number.
     """
     told: list[int] = []
 

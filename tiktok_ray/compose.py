@@ -1,6 +1,6 @@
-"""The one place that puts the program together: analyzers, workers, cache and engine.
+"""The one place that assembles the program: analyzers, workers, cache and engine.
 
-The command line, the Python API, the service, batches, benchmarks and tests make what they run
+The command line, the Python API, the service, batches, benchmarks and tests create what they run
 here, so that a setting means the same to all of them.
 """
 
@@ -40,7 +40,7 @@ REFUSED_S = 0.3
 
 
 def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> Workers:
-    """Workers as the settings say, for many videos or a single one. Nothing is started yet."""
+    """Create workers according to the settings, for many videos or a single one, without starting them."""
     from tiktok_ray.run.placement import plan
 
     graph.check_options(settings.options)
@@ -57,16 +57,16 @@ def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> W
 
 
 def make_cache(settings: Settings) -> Cache | None:
-    """The cache, where it is wanted and can be had: it is optional."""
+    """The cache, if it is enabled and can be opened: it is optional."""
     try:
         return open_cache(settings)
     except OSError as error:
-        log.warning("there is no cache: %s", error)
+        log.warning("running without a cache: %s", error)
         return None
 
 
 def make_engine(settings: Settings, *, single: bool = False, cached: bool = True) -> Engine:
-    """An engine over workers of its own: close ``engine.workers`` afterwards.
+    """Create an engine with its own workers; close ``engine.workers`` afterwards.
 
     ``single``: for one video. ``cached``: with the cache that ``settings.cache_gib`` allows.
     """
@@ -106,7 +106,7 @@ async def analyze_source(
     keep: Callable[[VideoReport, Path], None] = lambda report, video: None,
     cached: bool = True,
 ) -> VideoReport:
-    """Fetch where needed and analyze one source, on workers that are closed afterwards.
+    """Fetch a source if needed and analyze it, on workers that are closed afterwards.
 
     ``keep`` is called with the report and the video's file, which may be gone afterwards. Raises
     ``InputError``, ``GraphError`` and ``CapacityError``.

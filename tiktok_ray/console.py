@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: the live table, the plain lines, and the summary."""
+"""Terminal output: the live table, plain progress lines, and the summary."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WIDTH_WHEN_PIPED = 160
 #: Most sentences, and most shots, that are listed.
 LISTED = 60
 #: How the reason begins where weights are not here; what cannot be read has another.
-NO_WEIGHTS = "weights not on this machine"
+NO_WEIGHTS = "weights not installed"
 
 
 def console_for(file: TextIO) -> Console:
-    """A console for a stream; wide where nobody's terminal limits it."""
+    """A console for a stream; wide if no terminal limits it."""
     return Console(file=file, highlight=False, width=None if file.isatty() else WIDTH_WHEN_PIPED)
 
 
@@ -120,7 +120,7 @@ def _soundless(streams: Iterable[StreamInfo]) -> str:
 
 
 def told(report: VideoReport, file: Console | None = None) -> None:
-    """Print what was found, for reading: the summary, the transcript, and the shots."""
+    """Print the findings for reading: the summary, the transcript, and the shots."""
     v, out = report.video, file or console
     title = f"{v.title or v.id}: {v.duration_s:.1f} s, {v.width} x {v.height}, {v.fps:.2f} fps"
     out.print(f"[bold]{escape(title + ('' if v.has_audio else _soundless(v.streams)))}[/]\n")
@@ -158,18 +158,18 @@ def _listed(out: Console, title: str, lines: Sequence[str], several: int = 1) ->
 
 
 def lacks_weights(section: Section) -> bool:
-    """Whether an analyzer, or part of it, could not run because weights are not here."""
+    """Whether an analyzer, or part of it, could not run because weights are not installed."""
     reasons = [section.reason or "", *(m.reason for m in section.missing or ())]
     return any(reason.startswith(NO_WEIGHTS) for reason in reasons)
 
 
 def summary(report: VideoReport) -> Table:
-    """The analyzers one by one: how each ended, what it found, and what it could not."""
+    """The analyzers one by one: their status, what they found, and what they could not."""
     table = Table(show_edge=False)
     for column, width in (("analyzer", 27), ("status", 11), ("s", 6)):
         justify: Literal["left", "right"] = "right" if column == "s" else "left"
         table.add_column(column, min_width=width, justify=justify, no_wrap=True)
-    table.add_column("found, or why not", overflow="fold")
+    table.add_column("result or reason", overflow="fold")
     order = ("ok", "partial", "failed", "timed_out", "skipped", "unavailable")
     for name, section in sorted(
         report.analyzers.items(), key=lambda item: (order.index(item[1].status), item[0])
@@ -194,7 +194,7 @@ def _lost(section: Section) -> str:
         if missing.lacks:
             others |= dict.fromkeys(missing.lacks)
         elif missing.reason.startswith(NO_WEIGHTS):
-            reasons.setdefault("weights not here", []).append(missing.part)
+            reasons.setdefault("weights not installed", []).append(missing.part)
         else:
             reasons.setdefault(missing.reason, []).append(missing.part)
     parts = [f"no {', '.join(parts)}: {reason}" for reason, parts in reasons.items()]
@@ -202,9 +202,9 @@ def _lost(section: Section) -> str:
 
 
 def headline(report: VideoReport, weights_gib: float | None) -> str:
-    """``7 of 14 measured; weights not here: … (3.1 GiB): tiktok-ray models pull``.
+    """``7 of 14 measured; weights not installed, 3.1 GiB: …; to get them: tiktok-ray models pull``.
 
-    Of those that had something to do: whoever is skipped does not count.
+    Counts only analyzers that had work to do, not those skipped.
     """
     statuses = [s.status for s in report.analyzers.values()]
     measured = statuses.count("ok") + statuses.count("partial")
@@ -215,14 +215,14 @@ def headline(report: VideoReport, weights_gib: float | None) -> str:
     wanting = [name for name, s in report.analyzers.items() if lacks_weights(s)]
     if wanting:
         some = {name for name in wanting if report.analyzers[name].status == "partial"}
-        names = ", ".join(f"{name} (in part)" if name in some else name for name in wanting)
+        names = ", ".join(f"{name} (partly)" if name in some else name for name in wanting)
         size = f", {weights_gib:.1f} GiB" if weights_gib else ""
-        parts.append(f"weights not here{size}: {names}; get them: tiktok-ray models pull")
+        parts.append(f"weights not installed{size}: {names}; to get them: tiktok-ray models pull")
     return "; ".join(parts)
 
 
 def problem(what: str, advice: str = "") -> None:
-    """An error for a person: what happened, and what to do."""
+    """Print an error: what happened, and what to do."""
     console.print(f"[bold red]error:[/] {escape(what)}", soft_wrap=True)
     if advice:
         console.print(f"  {escape(advice)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What is done with any file: hashed, named safely, written whole or not at all."""
+"""File helpers: hashing, safe names, atomic writing."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def digest_of(path: Path, algorithm: str) -> str:
 
 
 def safe_name(text: str) -> str:
-    """The text as the name of a file: letters, digits, ``-`` and ``_`` stay, all else is ``_``."""
+    """The text as a file name: letters, digits, ``-`` and ``_`` are kept, all else becomes ``_``."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in text)
 
 
 def owner_only(path: str, flags: int) -> int:
-    """An opener, for ``open``, of files that are their owner's alone from the first moment."""
+    """An opener, for ``open``, of files that are private to their owner from the first moment."""
     return os.open(path, flags, 0o600)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, ending: str = ".part") -> Iterator[Path]:
-    """A place beside ``path`` to write to, which replaces ``path`` when the block has ended.
+    """A temporary file next to ``path``, which replaces ``path`` when the block ends.
 
-    Where the block raises, ``path`` stays as it was and the part is removed. Its name is this
-    thread's own and has that ``ending``.
+    If the block raises, ``path`` is left unchanged and the temporary file is removed. Its name is
+    unique to this thread and has the given ``ending``.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{ending}")
     try:
@@ -49,7 +49,7 @@ def replacing(path: Path, ending: str = ".part") -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Write a text file whole or not at all, its folder too; returns its path. Raises ``OSError``."""
+    """Write a text file atomically, creating its folder; returns its path. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")

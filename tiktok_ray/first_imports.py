@@ -1,8 +1,8 @@
-"""First imports of heavy libraries: one at a time, in one order.
+"""First imports of heavy libraries: one at a time, in a fixed order.
 
-Threads that first import libraries which import one another can meet a half-imported module, since
-Python breaks what would be a deadlock by handing it out. So every first import of a model library
-happens in here or inside ``alone``, and what an analyzer declares is imported before it is loaded.
+Threads that first import mutually dependent libraries can see a partially initialised module, since
+Python breaks the would-be deadlock by handing it out. So every first import of a model library
+happens here or inside ``alone``, and the declared imports of an analyzer happen before it is loaded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _inside: int | None = None
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Nobody else in this process imports a declared module, or loads a model, inside the block."""
+    """Inside the block no other thread imports a declared module or loads a model."""
     global _inside
     me = threading.get_ident()
     with _changed:
@@ -62,9 +62,9 @@ def alone() -> Iterator[None]:
 
 
 def leave_behind(thread: int | None = None) -> None:
-    """Let those who wait for ``alone`` go on without whoever is inside, who hangs there.
+    """Release threads waiting for ``alone`` when the one inside hangs.
 
-    With the identifier of a ``thread``: only if it is that one.
+    With a ``thread`` identifier: only if it is that thread.
     """
     global _inside
     with _changed:

@@ -52,7 +52,7 @@ class Graph:
             )
         except CycleError as error:
             raise GraphError(
-                f"analyzers wait for each other: {' → '.join(error.args[1])}"
+                f"analyzers depend on each other: {' → '.join(error.args[1])}"
             ) from None
 
     def _edges_of(self, analyzer: type[Analyzer]) -> tuple[Edge, ...]:
@@ -62,7 +62,7 @@ class Graph:
             where = f"{analyzer.__name__}.analyze({name})"
             expected = TRACKS.get(name) or self.outputs.get(name)
             if expected is None:
-                raise GraphError(f"{where}: neither a media track nor an analyzer is called so")
+                raise GraphError(f"{where}: no media track or analyzer has this name")
             kinds = _alternatives(hints.get(name))
             soft = types.NoneType in kinds
             if kinds - {types.NoneType} != {expected}:
@@ -80,16 +80,16 @@ class Graph:
         return {e.source for name in names for e in self.edges[name] if e.is_track}
 
     def select(self, only: Collection[str] = (), without: Collection[str] = ()) -> tuple[str, ...]:
-        """The chosen analyzers and all they cannot do without, in an order that works.
+        """The chosen analyzers and their required producers, in a valid order.
 
-        ``without`` holds whatever ``only`` says. Raises ``GraphError`` for an unknown name, for one
-        excluded that a chosen one needs, and where nothing is left.
+        ``without`` takes precedence over ``only``. Raises ``GraphError`` for an unknown name, for
+        an excluded analyzer that a chosen one requires, and if nothing is left.
         """
         for name in (*only, *without):
             self._known(name)
         chosen = (set(only) or set(self.analyzers)) - set(without)
         if not chosen:
-            raise GraphError("no analyzer is left: all that are wanted are excluded")
+            raise GraphError("no analyzer is left: all selected analyzers are excluded")
         waiting = list(chosen)
         while waiting:
             name = waiting.pop()
@@ -97,7 +97,7 @@ class Graph:
                 if edge.is_track or edge.soft or edge.source in chosen:
                     continue
                 if edge.source in without and name in only:
-                    raise GraphError(f"{name} cannot do without {edge.source}")
+                    raise GraphError(f"{name} cannot run without {edge.source}")
                 if edge.source not in without:
                     chosen.add(edge.source)
                     waiting.append(edge.source)
@@ -108,11 +108,11 @@ class Graph:
             near = difflib.get_close_matches(name, self.order, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise GraphError(
-                f"there is no analyzer {name!r}{meant}; available: {', '.join(self.order)}"
+                f"unknown analyzer {name!r}{meant}; available: {', '.join(self.order)}"
             )
 
     def check_options(self, options: Mapping[str, Mapping[str, Any]]) -> None:
-        """Raise ``GraphError`` for options of an analyzer that does not exist or does not take them."""
+        """Raise ``GraphError`` for options of an unknown analyzer, and for invalid options."""
         for name, given in options.items():
             self._known(name)
             try:
@@ -126,7 +126,7 @@ class Graph:
 
     @cached_property
     def urgency(self) -> dict[str, float]:
-        """Estimated cost of an analyzer and of the longest chain of analyzers that wait for it."""
+        """Estimated cost of an analyzer plus the longest chain of analyzers that depend on it."""
         worth: dict[str, float] = {}
         for name in reversed(self.order):
             after = [worth[n] for n, producers in self.producers.items() if name in producers]

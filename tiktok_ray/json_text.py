@@ -1,7 +1,7 @@
-"""JSON as text that is compact and can still be read: the one way this project writes it for people.
+"""Compact yet readable JSON text: the one format this project writes for people.
 
-What fits stands on one line, so that an event, a word or a row is a line; lists of numbers fill
-lines. Against one value a line that is about half the bytes.
+Whatever fits is on one line, so that an event, a word or a row is a line; lists of numbers fill
+lines. That takes about half the bytes of one value per line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The Python API: ``from tiktok_ray import analyze, analyze_many, aanalyze, Report``.
 
-Work is done in child processes, or on Ray: workers are started for a call and end with it, so several
-videos are best given to ``analyze_many`` together. Settings are those of the command line, from the
-environment unless ``settings`` is given.
+Work is done in child processes, or on Ray: workers are started for a call and end with it, so pass
+several videos to ``analyze_many`` together. Settings are the same as for the command line, read from
+the environment unless ``settings`` is given.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Options = Mapping[str, Mapping[str, Any]]
 
 
 class Analyzed(NamedTuple):
-    """What came of one of many sources: a report, or the error that says why there is none."""
+    """The result for one of many sources: a report, or the error that explains why there is none."""
 
     source: str
     report: Report | None
@@ -47,17 +47,17 @@ def analyze(
     settings: Settings | None = None,
     listen: Listener = lambda _: None,
 ) -> Report:
-    """The report of one video: a file or a link.
+    """Analyze one video, given as a file or a URL, and return its report.
 
     ``only`` and ``without`` name analyzers; ``options`` are settings of single analyzers, by name;
     ``workers`` is ``"auto"``, ``"threads"`` (of one child process), ``"processes"`` or ``"ray"``;
-    ``ray_address`` is a Ray to run on (``"auto"`` for the one on this machine); ``cached`` says
-    whether outputs of earlier runs may be used and those of this one kept; ``listen`` is called with
-    each ``Progress``.
+    ``ray_address`` is the Ray cluster to run on (``"auto"`` for the one on this machine); ``cached``
+    controls whether outputs are read from and written to the cache; ``listen`` is called with each
+    ``Progress``.
 
-    Raises ``InputError`` when the video cannot be fetched or decoded, ``GraphError`` for names and
-    options that do not fit, ``CapacityError`` where there is no room for the workers. What a single
-    analyzer could not do is in its section of the report. In a coroutine use ``aanalyze``.
+    Raises ``InputError`` when the video cannot be fetched or decoded, ``GraphError`` for unknown
+    names and invalid options, ``CapacityError`` if the workers do not fit. What a single analyzer
+    could not do is stated in its section of the report. In a coroutine use ``aanalyze``.
     """
     return _run(
         aanalyze(
@@ -79,7 +79,7 @@ async def aanalyze(
     settings: Settings | None = None,
     listen: Listener = lambda _: None,
 ) -> Report:
-    """As ``analyze``, in a running event loop. Cancelling it ends the workers."""
+    """Like ``analyze``, in a running event loop. Cancelling it stops the workers."""
     chosen = _settings(settings, options, workers, ray_address)
     report = await analyze_source(
         str(source), chosen, only=only, without=without, listen=listen, cached=cached
@@ -99,13 +99,13 @@ def analyze_many(
     cached: bool = True,
     settings: Settings | None = None,
 ) -> Iterator[Analyzed]:
-    """What came of each source, in the order in which they end; models are loaded once.
+    """Analyze several sources, yielding results in order of completion; models are loaded once.
 
-    ``in_flight`` videos are worked on at once (the setting of that name unless given). A video that
-    cannot be analyzed ends with its ``error`` and stops no other. Workers are started with the first
-    step of the iteration and end with it, also where it is left early. Raises ``GraphError`` at once,
-    and ``CapacityError`` while iterating. For thousands of videos, resumed after any end and with a
-    Parquet dataset, see ``tiktok-ray batch``.
+    ``in_flight`` videos are processed at once (default: the setting of that name). A video that
+    cannot be analyzed yields its ``error`` and does not stop the others. Workers start with the first
+    step of the iteration and stop with it, even if it is abandoned early. Raises ``GraphError`` at
+    once, and ``CapacityError`` while iterating. For thousands of videos, with resuming and a Parquet
+    dataset, see ``tiktok-ray batch``.
     """
     chosen = _settings(settings, options, workers, ray_address)
     graph = make_graph()

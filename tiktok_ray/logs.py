@@ -1,8 +1,8 @@
-"""Structured logs: one JSON object a line, and one identifier from a request to the actors' work.
+"""Structured logs: one JSON object per line, and one id from a request to the actors' work.
 
 Every process appends to the same file: a line is one ``write`` to a file opened for appending, which
-the kernel keeps whole. ``rotate`` renames the file; writers notice that and open the new one.
-What looks like a secret is struck out before it is written.
+the kernel keeps intact. ``rotate`` renames the file; writers notice and open the new one.
+Anything that looks like a secret is redacted before it is written.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def log_file(home: Path) -> Path:
 
 
 def write_to(path: Path, level: int = logging.INFO) -> None:
-    """Let what tiktok_ray logs in this process from ``level`` on go to ``path`` alone."""
+    """Send this process's tiktok_ray logs from ``level`` up to ``path`` only."""
     logger = logging.getLogger("tiktok_ray")
     with _lock:
         for handler in list(logger.handlers):
@@ -178,7 +178,7 @@ def write_to(path: Path, level: int = logging.INFO) -> None:
 
 
 def native_log(home: Path) -> BinaryIO:
-    """Where what native libraries say goes, opened to add to; nowhere if it cannot be written."""
+    """The file for output of native libraries, opened for appending; a null device if it is not writable."""
     path = home / FOLDER / NATIVE
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -191,10 +191,10 @@ def native_log(home: Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def native_aside(home: Path) -> Iterator[None]:
-    """Keep what native libraries write to standard error out of a command's own words.
+    """Keep what native libraries write to standard error out of a command's own output.
 
-    It goes to ``logs/native.log``, which each command makes anew; ``sys.stderr`` stays where it
-    was. Nothing changes where there is no standard error, or no such file can be written.
+    It goes to ``logs/native.log``, which each command truncates; ``sys.stderr`` is unaffected.
+    Nothing changes if there is no standard error, or the file cannot be written.
     """
     path = home / FOLDER / NATIVE
     try:
@@ -228,10 +228,10 @@ def _is_standard_error(stream: TextIO) -> bool:
 
 
 def rotate(path: Path, now: float | None = None) -> Path | None:
-    """Put the log aside as ``<name>-<time>.jsonl.gz``; None when it is empty or not there.
+    """Rotate the log to ``<name>-<time>.jsonl.gz``; None if it is empty or missing.
 
-    Writers of other processes go on in a new file. Only one process rotates at a time. What could
-    not be packed for want of room stays as it is and is packed the next time. Raises ``OSError``.
+    Writers in other processes continue in a new file. Only one process rotates at a time. A log that
+    could not be compressed for lack of space is compressed the next time. Raises ``OSError``.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -271,7 +271,7 @@ def _pack(aside: Path) -> Path:
 
 
 def forget(folder: Path, *, keep_days: float, now: float | None = None) -> list[Path]:
-    """Remove packed logs older than that; returns them."""
+    """Delete compressed logs older than that; returns them."""
     limit = (time.time() if now is None else now) - keep_days * 86_400
     gone = [p for p in sorted(folder.glob("*.jsonl.gz")) if p.stat().st_mtime < limit]
     for path in gone:
@@ -280,7 +280,7 @@ def forget(folder: Path, *, keep_days: float, now: float | None = None) -> list[
 
 
 def read(path: Path, id: str = "") -> Iterator[dict[str, Any]]:
-    """Lines of a log, packed or not, with that identifier or all; what is not JSON is left out."""
+    """Lines of a log, compressed or not, with the given id or all; lines that are not JSON are skipped."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as file:
         for line in file:

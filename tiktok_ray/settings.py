@@ -17,21 +17,29 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class TrackSettings(BaseModel):
-    """How a video is sampled. Sampling thins out on long videos; the report's coverage says so."""
+    """How a video is sampled. Sampling gets sparser on long videos, as the report's coverage states."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames_fps: float = Field(2.0, gt=0, description="Rate of the `frames` track, per second")
-    frames_short: int = Field(512, ge=16, description="Its short side in pixels, at most")
-    frames_max: int = Field(180, ge=1, description="Its number of frames, at most")
-    dense_fps: float = Field(10.0, gt=0, description="Rate of the `dense` track, per second")
-    dense_short: int = Field(320, ge=16, description="Its short side in pixels, at most")
-    dense_max: int = Field(600, ge=1, description="Its number of frames, at most")
-    thumbs_short: int = Field(64, ge=16, description="Short side of `thumbs` in pixels, at most")
-    thumbs_mib: int = Field(48, ge=1, description="Bytes of `thumbs`; smaller pictures keep to it")
-    thumbs_max: int = Field(36_000, ge=1, description="Number of `thumbs`, at most")
-    stills_max: int = Field(6, ge=1, description="Number of `stills`")
-    stills_mib: int = Field(128, ge=1, description="Bytes of `stills`; fewer stills keep to it")
+    frames_fps: float = Field(
+        2.0, gt=0, description="Sampling rate of the `frames` track, in frames per second"
+    )
+    frames_short: int = Field(512, ge=16, description="Maximum short side of its frames, in pixels")
+    frames_max: int = Field(180, ge=1, description="Maximum number of its frames")
+    dense_fps: float = Field(
+        10.0, gt=0, description="Sampling rate of the `dense` track, in frames per second"
+    )
+    dense_short: int = Field(320, ge=16, description="Maximum short side of its frames, in pixels")
+    dense_max: int = Field(600, ge=1, description="Maximum number of its frames")
+    thumbs_short: int = Field(64, ge=16, description="Maximum short side of `thumbs`, in pixels")
+    thumbs_mib: int = Field(
+        48, ge=1, description="Memory limit of `thumbs`, in MiB, met by smaller frames"
+    )
+    thumbs_max: int = Field(36_000, ge=1, description="Maximum number of `thumbs`")
+    stills_max: int = Field(6, ge=1, description="Maximum number of `stills`")
+    stills_mib: int = Field(
+        128, ge=1, description="Memory limit of `stills`, in MiB, met by fewer stills"
+    )
 
 
 PREFIX = "TIKTOK_RAY_"
@@ -40,7 +48,7 @@ NO_SETTINGS = ("EXTRA", "VENV", "TEST_MEDIA", "FACTORY", "OWNER")
 
 
 class UnknownSetting(Exception):
-    """The environment holds variables that look like settings and are none."""
+    """The environment contains variables that look like settings but are not."""
 
 
 class Settings(BaseSettings):
@@ -52,32 +60,34 @@ class Settings(BaseSettings):
 
     models: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("tiktok_ray")) / "models",
-        description="Folder of model weights",
+        description="Folder with the model weights",
     )
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("tiktok_ray")),
-        description="Folder of results, jobs and made clips",
+        description="Folder for results, jobs and generated clips",
     )
     workers: Literal["auto", "ray", "threads", "processes"] = Field(
         "auto",
-        description="Where analyzers run: Ray actors, threads of one child process, a child "
-        "process each, or (auto) threads for a single video where there is no card, since they "
-        "start in half the time, else Ray",
+        description="Where analyzers run: in Ray actors, in threads of one child process, in a child "
+        "process each, or (auto) in threads for a single video on a machine without a GPU, where "
+        "they start in half the time, and otherwise in Ray",
     )
     ray_address: str | None = Field(
-        None, description="The Ray to run on; None: what `RAY_ADDRESS` names, else one of its own"
+        None,
+        description="Address of the Ray cluster; None: `RAY_ADDRESS`, or else a local one is started",
     )
-    decoder: Literal["pyav", "decord"] = Field("pyav", description="Decoder of video files")
+    decoder: Literal["pyav", "decord"] = Field("pyav", description="Video decoder")
     runtime: Literal["auto", "openvino", "onnxruntime"] = Field(
         "auto",
-        description="What runs exported networks on the CPU; auto: OpenVINO on Intel's processors, "
-        "else ONNX Runtime",
+        description="Inference runtime for exported networks on the CPU; auto: OpenVINO on Intel "
+        "processors, otherwise ONNX Runtime",
     )
     video_stream: int | None = Field(
-        None, description="Number of the video stream to analyze; None: the film among them"
+        None, description="Index of the video stream to analyze; None: the main one"
     )
     audio_stream: str | None = Field(
-        None, description="Number or language of the audio stream; None: the first not silent"
+        None,
+        description="Index or language of the audio stream; None: the first that is not silent",
     )
     tracks: TrackSettings = TrackSettings()
     cores: int = Field(
@@ -85,68 +95,77 @@ class Settings(BaseSettings):
         ge=1,
         description="CPU cores that analyzers may use together",
     )
-    max_duration_s: float = Field(1200.0, gt=0, description="Longest video taken, in seconds")
-    max_bytes: int = Field(2 * 1024**3, gt=0, description="Largest file taken, in bytes")
-    max_pixels: int = Field(64_000_000, gt=0, description="Largest picture taken, in pixels")
-    decode_timeout_s: float = Field(180.0, gt=0, description="Limit of decoding one video")
-    timeout_factor: float = Field(1.0, gt=0, description="Multiplies every analyzer's time limit")
-    load_timeout_s: float = Field(180.0, gt=0, description="Limit of loading one analyzer")
-    start_timeout_s: float = Field(120.0, gt=0, description="Limit of placing one actor")
-    node_timeout_s: float = Field(900.0, gt=0, description="Wait for a cluster's first node")
-    fetch_timeout_s: float = Field(120.0, gt=0, description="Limit of fetching one video")
-    fetch_silence_s: float = Field(15.0, gt=0, description="Longest silence while fetching")
-    object_store_gib: float = Field(2.0, gt=0, description="Ray's object store, in GiB")
-    vram_gib: float | None = Field(None, description="Plan for a card of this size, in GiB")
-    host: str = Field("127.0.0.1", description="Address the service listens on")
-    port: int = Field(8000, ge=1, le=65535, description="Port of the service")
-    token: SecretStr | None = Field(
-        None, description="What clients of the service must show; needed beyond loopback"
+    max_duration_s: float = Field(1200.0, gt=0, description="Longest video accepted, in seconds")
+    max_bytes: int = Field(2 * 1024**3, gt=0, description="Largest file accepted, in bytes")
+    max_pixels: int = Field(64_000_000, gt=0, description="Largest frame accepted, in pixels")
+    decode_timeout_s: float = Field(180.0, gt=0, description="Timeout for decoding one video")
+    timeout_factor: float = Field(
+        1.0, gt=0, description="Factor applied to every analyzer's timeout"
     )
-    in_flight: int = Field(4, ge=1, description="Videos the service works on at once")
-    queue: int = Field(100, ge=0, description="Jobs that may wait beside those")
-    upload_timeout_s: float = Field(600.0, gt=0, description="Limit of receiving one upload")
-    upload_silence_s: float = Field(20.0, gt=0, description="Longest silence within an upload")
+    load_timeout_s: float = Field(180.0, gt=0, description="Timeout for loading one analyzer")
+    start_timeout_s: float = Field(120.0, gt=0, description="Timeout for placing one actor")
+    node_timeout_s: float = Field(900.0, gt=0, description="Timeout for a cluster's first node")
+    fetch_timeout_s: float = Field(120.0, gt=0, description="Timeout for fetching one video")
+    fetch_silence_s: float = Field(15.0, gt=0, description="Timeout without data while fetching")
+    object_store_gib: float = Field(2.0, gt=0, description="Size of Ray's object store, in GiB")
+    vram_gib: float | None = Field(None, description="Plan for a GPU with this much memory, in GiB")
+    host: str = Field("127.0.0.1", description="Address the service listens on")
+    port: int = Field(8000, ge=1, le=65535, description="Port the service listens on")
+    token: SecretStr | None = Field(
+        None, description="Token that clients must send; required when listening beyond loopback"
+    )
+    in_flight: int = Field(4, ge=1, description="Videos the service analyzes at once")
+    queue: int = Field(100, ge=0, description="Jobs that may be queued in addition")
+    upload_timeout_s: float = Field(600.0, gt=0, description="Timeout for receiving one upload")
+    upload_silence_s: float = Field(20.0, gt=0, description="Timeout without data within an upload")
     head_timeout_s: float = Field(
-        20.0, ge=1, description="Longest wait for the head of a client's next request"
+        20.0, ge=1, description="Timeout for the headers of a client's next request"
     )
     proxied_mib: int = Field(
-        64, ge=1, description="Uploads through Ray Serve's own proxy, all at once, in MiB"
+        64, ge=1, description="Total size of concurrent uploads through Ray Serve's proxy, in MiB"
     )
     streams: int = Field(
-        200, ge=1, description="Streams of events and requests that wait for a report, at once"
+        200,
+        ge=1,
+        description="Maximum number of concurrent event streams and requests waiting for a report",
     )
     disk_reserve_gib: float = Field(1.0, ge=0, description="Disk space the service leaves free")
     keep_days: float = Field(30.0, gt=0, description="Age at which results and jobs are removed")
-    keep_gib: float = Field(20.0, gt=0, description="Size of all results; the oldest make room")
-    keep_videos: bool = Field(True, description="Whether a result keeps its video to play")
-    cache_gib: float = Field(1.0, ge=0, description="Size of the cache of outputs; 0: none")
-    preload: bool = Field(True, description="Whether the service loads its models at start")
+    keep_gib: float = Field(
+        20.0, gt=0, description="Total size of results; the oldest are removed beyond it"
+    )
+    keep_videos: bool = Field(True, description="Whether a result keeps its video for playback")
+    cache_gib: float = Field(1.0, ge=0, description="Size of the output cache; 0 disables it")
+    preload: bool = Field(True, description="Whether the service loads its models at startup")
     drain_s: float = Field(
-        30.0, ge=0, description="Patience with an actor that is busy for a dead owner"
+        30.0, ge=0, description="How long an actor may stay busy after its owner died, in seconds"
     )
-    decoder_gib: float = Field(4.0, gt=0, description="Memory that decoding one video may take")
+    decoder_gib: float = Field(4.0, gt=0, description="Memory limit for decoding one video")
     webhook_secret: SecretStr | None = Field(
-        None, description="Signs what is sent to webhooks; without it there are none"
+        None, description="Secret that signs webhook deliveries; webhooks are off without it"
     )
-    dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of Ray's dashboard")
+    dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of the Ray dashboard")
     batch_metrics_port: int = Field(
-        0, ge=0, le=65535, description="Loopback port of a batch's metrics; 0: Ray shows them"
+        0,
+        ge=0,
+        le=65535,
+        description="Loopback port for a batch's metrics; 0: exported through Ray",
     )
     biometrics: bool = Field(True, description="Whether faces may be analyzed")
     private_addresses: bool = Field(
-        False, description="Whether URLs may lead to private, loopback or link-local addresses"
+        False, description="Whether URLs may resolve to private, loopback or link-local addresses"
     )
     allowed_hosts: tuple[str, ...] | None = Field(
-        None, description="Hosts that URLs may lead to, with what lies under them; None: any"
+        None, description="Hosts that URLs may point to, including subdomains; None: any"
     )
     cookies_file: Path | None = Field(
-        None, description="Cookies for platforms, a file in Netscape's format"
+        None, description="Cookie file for platforms, in Netscape format"
     )
     impersonate: str | None = Field(
-        None, description="Browser whose connections platform requests resemble, such as `chrome`"
+        None, description="Browser to impersonate in requests to platforms, such as `chrome`"
     )
     options: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Options of single analyzers, by name"
+        default_factory=dict, description="Options by analyzer name"
     )
 
     def __init__(self, **given: Any) -> None:
@@ -157,7 +176,7 @@ class Settings(BaseSettings):
 
 
 def ray_address(settings: Settings) -> str | None:
-    """Where the Ray is that actors are to run on; None for one of our own."""
+    """The address of the Ray cluster for the actors; None to start a local one."""
     return settings.ray_address or os.environ.get("RAY_ADDRESS") or None
 
 
@@ -177,4 +196,4 @@ def _guess(name: str, known: Collection[str]) -> str:
     """That there is no such setting, and the one that was probably meant."""
     near = difflib.get_close_matches(name.upper(), [k.upper() for k in known], 1, cutoff=0.0)
     written = near[0] if name.upper().startswith(PREFIX) else near[0].lower()
-    return f"there is no setting {name}; did you mean {written}?"
+    return f"unknown setting {name}; did you mean {written}?"

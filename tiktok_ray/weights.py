@@ -1,9 +1,9 @@
-"""What weights exist, under which licence, where they lie, and whether they are still the same.
+"""Which weights exist, their licences, where they are, and whether they are unchanged.
 
-Weights are looked for under the models folder (setting ``models``, environment
+Weights are looked up in the models folder (setting ``models``, environment variable
 ``TIKTOK_RAY_MODELS``), then in the caches of the libraries that use them. Nothing here opens a
-connection: ``pull`` does, in a module of its own. What it brings it records in a manifest, and
-``verify`` compares with that; no hash is ever made up.
+connection: ``pull``, in a separate module, does. It records what it downloads in a manifest, which
+``verify`` checks against; hashes are never made up.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 class Weights:
     """One checkpoint. ``id`` is its name everywhere: in the report, the plan and ``models list``.
 
-    ``size_gib`` is what it takes on disk; None where that is not known before it is pulled.
-    ``recipe`` is how it is exported for the CPU, where it is.
+    ``size_gib`` is its size on disk; None if that is not known before it is pulled.
+    ``recipe`` says how it is exported for the CPU, if it is.
     """
 
     id: str
@@ -40,15 +40,15 @@ class Weights:
     recipe: Recipe | None = field(default=None, kw_only=True)
 
     def places(self, models: Path) -> Iterator[Path]:
-        """Where it may lie, best place first."""
+        """Where it may be, best place first."""
         yield models / self.id
 
     def locate(self, models: Path) -> Path | None:
-        """The first place where it lies whole, or None."""
+        """The first place where it is complete, or None."""
         return next((place for place in self.places(models) if self.whole(place)), None)
 
     def whole(self, place: Path) -> bool:
-        """Whether everything needed lies at ``place``."""
+        """Whether ``place`` contains everything needed."""
         return place.exists() and (place.is_dir() or place.stat().st_size > 0)
 
 
@@ -56,8 +56,8 @@ class Weights:
 class Hub(Weights):
     """A model repository; ``id`` is ``organisation/name``.
 
-    ``files`` are the patterns pulled, each for the folder it names (without a slash: the top);
-    ``needs`` are the files that must lie in a folder for it to count as whole (a pattern each).
+    ``files`` are the patterns to pull, each for the folder it names (without a slash: the top);
+    ``needs`` are patterns of the files a folder must contain to count as complete.
     ``revision`` is resolved to a commit when it is pulled.
     """
 
@@ -104,7 +104,7 @@ class Asset(Weights):
 
 @dataclass(frozen=True)
 class Bundled(Weights):
-    """Weights that come inside an installed package, so that they are always at hand."""
+    """Weights that are part of an installed package, and so are always available."""
 
     package: str = ""
     path: str = ""
@@ -142,8 +142,8 @@ class User(Protocol):
 class Row:
     """One checkpoint as ``models list`` shows it.
 
-    ``size_gib`` is what lies on disk, or what its declaration says while it is absent.
-    ``needed_by`` names analyzers with the variant that wants it: ``object_detection (yolov8s)``.
+    ``size_gib`` is its size on disk, or its declared size while it is absent.
+    ``needed_by`` names analyzers with the variant that needs it: ``object_detection (yolov8s)``.
     """
 
     weights: Weights
@@ -162,7 +162,7 @@ class Row:
 
 
 def rows(analyzers: Iterable[User], models: Path) -> list[Row]:
-    """Every checkpoint that some variant of some analyzer wants, once, in their order."""
+    """Every checkpoint that some variant of some analyzer needs, once, in their order."""
     users: dict[str, list[str]] = {}
     found: dict[str, Weights] = {}
     for analyzer in analyzers:
@@ -229,7 +229,7 @@ def recorded(place: Path) -> Manifest | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What ``verify`` found. ``unrecorded`` weights did not come by ``pull``: nothing is known."""
+    """What ``verify`` found. ``unrecorded`` weights were not pulled, so nothing is known about them."""
 
     id: str
     state: Literal["ok", "changed", "unrecorded", "bundled", "absent"]
@@ -239,7 +239,7 @@ class Verdict:
 
 
 def verify(weights: Weights, models: Path) -> Verdict:
-    """Compare what lies on disk with what was recorded when it was pulled: names, sizes, SHA-256."""
+    """Compare the files on disk with those recorded when they were pulled: names, sizes, SHA-256."""
     place = weights.locate(models)
     manifest = next((m for p in weights.places(models) if (m := recorded(p))), None)
     if place is None and manifest is None:
@@ -256,11 +256,13 @@ def verify(weights: Weights, models: Path) -> Verdict:
         if not path.is_file():
             problems.append(f"{name} is missing")
         elif path.stat().st_size != fact["size"]:
-            problems.append(f"{name} has {path.stat().st_size} bytes, recorded are {fact['size']}")
+            problems.append(
+                f"{name} has {path.stat().st_size} bytes instead of the recorded {fact['size']}"
+            )
         elif sha256_of(path) != fact["sha256"]:
-            problems.append(f"{name} has other content than was recorded")
+            problems.append(f"{name} differs from the recorded content")
     if place is None:
-        problems.append("it is not whole")
+        problems.append("it is incomplete")
     state: Literal["ok", "changed"] = "changed" if problems else "ok"
     return Verdict(weights.id, state, home, manifest.revision, tuple(problems))
 
@@ -282,7 +284,7 @@ def refuse_code(folder: Path, *, weights_only: bool = False) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.suffix == ".py":
-            raise UnsafeCheckpoint(f"{folder.name} holds code: {name}")
+            raise UnsafeCheckpoint(f"{folder.name} contains code: {name}")
         if path.suffix == ".json" and path.name.endswith("config.json") and _names_code(path):
             raise UnsafeCheckpoint(f"{folder.name} names code of its own (auto_map): {name}")
         if (
@@ -290,7 +292,7 @@ def refuse_code(folder: Path, *, weights_only: bool = False) -> None:
             and not weights_only
             and not any(path.parent.glob("*.safetensors"))
         ):
-            raise UnsafeCheckpoint(f"{folder.name} holds pickled weights: {name}")
+            raise UnsafeCheckpoint(f"{folder.name} contains pickled weights: {name}")
 
 
 def _names_code(path: Path) -> bool:

@@ -57,44 +57,48 @@ SUBJECTS = "description against detected subjects"
 
 
 class Unanswered(Model):
-    """A question for which the video gives no occasion."""
+    """A question that does not apply to the video."""
 
-    question: str = derived("What was asked")
+    question: str = derived("The question")
     reason: str = derived("Why there is no answer")
 
 
 class Findings(Output):
-    """Findings across analyzers. Null: an analyzer it takes gave nothing, see `missing`."""
+    """Findings across analyzers. Null: a required analyzer produced no output, see `missing`."""
 
-    beat_match: BeatMatch | None = derived("Cuts against beats; null also where `unanswered`")
+    beat_match: BeatMatch | None = derived(
+        "Cuts compared with the beats; null also where `unanswered`"
+    )
     voices: list[Voice] | None = derived(
-        "Stretches of speech, parted at cuts, on camera or voice-over, in order of time"
+        "Speech segments, split at cuts, on camera or voice-over, in chronological order"
     )
     on_camera_s: float | None = derived("Speech on camera", unit="s", range="0..")
     voice_over_s: float | None = derived("Speech in voice-over", unit="s", range="0..")
     speaker_faces: list[SpeakerFace] | None = derived(
-        "Which face speaks with which voice, voices in order of appearance; null also where voices"
-        " were not told apart",
+        "Which face belongs to which voice, voices in order of appearance; null also if "
+        "speakers were not distinguished",
         default=None,
     )
-    texts: list[TextMatch] | None = derived("Captions against what is said, in order of time")
+    texts: list[TextMatch] | None = derived(
+        "Captions compared with the speech, in chronological order"
+    )
     captioned_share: float | None = derived(
-        "Share of the spoken words that stand on the picture from 1 s before to 1 s after they are"
-        " spoken; null also where no words are known",
+        "Share of the spoken words that are on screen from 1 s before to 1 s after they are "
+        "spoken; null also if no words are known",
         range="0..1",
     )
     caption_audit: CaptionAudit | None = derived(
-        "Captions on the picture against the voice, and whether they can be read; null also where"
-        " there is none",
+        "Audit of the captions: agreement with the speech, and legibility; null also if there "
+        "are none",
         default=None,
     )
     subjects: list[Subject] | None = derived(
-        "What is described against what is detected, by start; null also where `unanswered`"
+        "Described subjects compared with detected ones, by start; null also where `unanswered`"
     )
-    contradictions: list[Contradiction] = derived("Where two analyzers disagree, by start")
+    contradictions: list[Contradiction] = derived("Contradictions between two analyzers, by start")
     tags: list[Tag] = derived("Content tags")
-    insights: list[Insight] = derived("What follows from several analyzers, best first")
-    unanswered: list[Unanswered] = derived("Questions that the video gives no occasion for")
+    insights: list[Insight] = derived("Insights that combine several analyzers, best first")
+    unanswered: list[Unanswered] = derived("Questions that do not apply to this video")
 
     def headline(self) -> str:
         parts = [counted(len(self.insights), "insight"), counted(len(self.tags), "tag")]
@@ -175,7 +179,7 @@ class CrossAnalyzerIntelligence(Analyzer):
             temporal_flow=temporal_flow,
         )
         if all(of.output(name) is None for name in OTHERS):
-            raise Skip("no other analyzer gave anything")
+            raise Skip("no other analyzer produced output")
         made = findings(of, self.options)
         gone = list(missing(of, made))
         return Partial(made, tuple(gone)) if gone else made
@@ -213,8 +217,8 @@ def findings(of: Sources, options: CaptionOptions | None = None) -> Findings:
             Unanswered(question=question, reason=reason)
             for question, reason in (
                 (BEATS, beats if isinstance(beats, str) else None),
-                (VOICES, "nobody speaks" if heard == [] else None),
-                (TEXTS, "there is no caption" if texts == [] else None),
+                (VOICES, "no speech" if heard == [] else None),
+                (TEXTS, "there are no captions" if texts == [] else None),
                 (SUBJECTS, compared if isinstance(compared, str) else None),
             )
             if reason
@@ -242,7 +246,7 @@ def missing(of: Sources, made: Findings) -> Iterator[Missing]:
         if part not in answered:
             yield from of.lacking(part, names)
     if any(text.said == "unknown" for text in made.texts or ()):
-        why = "speech_transcription knows no words as they are said"
+        why = "speech_transcription has no words in the original language"
         yield Missing(part=f"words in {TEXTS}", reason=why)
     yield from uncompared(of)
     yield from unheld(of)

@@ -35,69 +35,77 @@ Area = Literal["top", "bottom", "left", "right"]
 class CaptionOptions(Options):
     """Settings of ``cross_analyzer_intelligence``: what the app lays over a picture of 9:16."""
 
-    unsafe_top: float = Field(0.07, ge=0, le=0.5, description="Share of the height, tabs")
-    unsafe_bottom: float = Field(
-        0.19, ge=0, le=0.5, description="Share of the height, account, description and sound"
+    unsafe_top: float = Field(
+        0.07, ge=0, le=0.5, description="Share of the height covered by the tabs"
     )
-    unsafe_left: float = Field(0.055, ge=0, le=0.5, description="Share of the width, edge")
-    unsafe_right: float = Field(0.11, ge=0, le=0.5, description="Share of the width, buttons")
+    unsafe_bottom: float = Field(
+        0.19,
+        ge=0,
+        le=0.5,
+        description="Share of the height covered by account, description and sound",
+    )
+    unsafe_left: float = Field(
+        0.055, ge=0, le=0.5, description="Share of the width covered by the edge"
+    )
+    unsafe_right: float = Field(
+        0.11, ge=0, le=0.5, description="Share of the width covered by the buttons"
+    )
 
 
 class Misheard(Timed):
-    """A word that the recogniser heard otherwise than it is written: the caption is believed."""
+    """A word recognised differently from how it is written: the caption is trusted."""
 
     heard: str = derived("The word in the transcript")
     written: str = derived("The word in the caption")
-    probability: float = derived("Probability of the word heard, by the recogniser", range="0..1")
+    probability: float = derived("Probability of the recognised word", range="0..1")
 
 
 class CaptionCheck(Timed, Finding):
-    """A caption on the picture against the voice."""
+    """A caption compared with the speech."""
 
-    text: str = derived("What is written")
+    text: str = derived("Text of the caption")
     offset_s: float | None = derived(
-        "Start of the caption less the start of its first word in the voice: negative where it"
-        " comes first; null where it is not a caption of the speech, or words are not known",
+        "Start of the caption minus the start of its first word in the speech: negative if the "
+        "caption comes first; null if it is not a caption of the speech, or words are not "
+        "known",
         unit="s",
-        method="a caption of the speech: at least half of its words stand, in order, among those"
-        " spoken from 2 s before to 2 s after it (Needleman and Wunsch 1970, words alike by 0.75 of"
-        " Ratcliff and Obershelp's ratio)",
+        method="a caption of the speech: at least half of its words occur, in order, among those spoken from 2 s before to 2 s after it (Needleman and Wunsch 1970, words with a similarity of at least 0.75 by Ratcliff and Obershelp's ratio)",
     )
     missing: list[str] | None = derived(
-        "Words said between its first and last one, but not written; null as above"
+        "Words spoken between its first and last one that it lacks; null as above"
     )
-    extra: list[str] | None = derived("Words written, but not said; null as above")
+    extra: list[str] | None = derived("Words in the caption that are not spoken; null as above")
     misheard: list[Misheard] | None = derived(
-        "Words heard otherwise than written, one for one, at least 0.4 alike; null as above"
+        "Words recognised differently from how they are written, one for one, with a "
+        "similarity of at least 0.4; null as above"
     )
     characters_per_s: float = derived(
         "Reading speed: characters without spaces per second shown", unit="1/s", range="0.."
     )
     contrast: float | None = measured(
-        "Contrast ratio of the text; 4.5 and more is readable by WCAG, 3 for large text; null"
-        " where no picture shows it",
+        "Contrast ratio of the text; WCAG requires 4.5, or 3 for large text; null if no frame "
+        "shows it",
         range="1..21",
-        method="WCAG 2.2; the two tones of its box parted by Otsu's threshold, medians, on the"
-        " picture in its middle",
+        method="WCAG 2.2; the two tones of its box separated by Otsu's threshold, medians, on the frame at its midpoint",
     )
     unsafe: list[Area] | None = derived(
-        "Areas that the app covers (settings) and the caption reaches into; null where the picture"
-        " is not 9:16"
+        "Areas covered by the app (settings) that the caption overlaps; null if the frame is "
+        "not 9:16"
     )
     language: str | None = derived(
-        "ISO 639-1 code: that of the speech it is a caption of, or the only one that uses its"
-        " script; null where neither tells"
+        "ISO 639-1 code: that of the speech it is a caption of, or the only language that uses "
+        "its script; null if neither is known"
     )
 
 
 class CaptionAudit(Model):
-    """The captions on the picture against the voice, together."""
+    """All captions compared with the speech."""
 
-    captions: list[CaptionCheck] = derived("Each caption, in order of time")
+    captions: list[CaptionCheck] = derived("Each caption, in chronological order")
     median_offset_s: float | None = derived(
-        "Median of their offsets; null where none is a caption of the speech", unit="s"
+        "Median of their offsets; null if none is a caption of the speech", unit="s"
     )
-    least_contrast: float | None = derived("Lowest contrast ratio; null without any")
+    least_contrast: float | None = derived("Lowest contrast ratio; null if there is none")
     fastest_per_s: float | None = derived(
         "Highest reading speed; null without captions", unit="1/s"
     )

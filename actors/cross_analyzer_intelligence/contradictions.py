@@ -20,26 +20,26 @@ Conflict = Literal[
 
 #: Shortest disagreement about the picture, and about silence and speech.
 PICTURE_S, SOUND_S, SPEECH_S, TAG_S = 0.5, 0.5, 0.3, 1.0
-#: Shares of the picture for segments: clearly there, as good as absent.
+#: Shares of the frame for segments: clearly there, as good as absent.
 THERE, ABSENT = 0.1, 0.01
 #: AudioSet classes that a voice may be given.
 VOICES = ("speech", "conversation", "narration", "singing", "rapping", "shout", "whisper", "vocal")
 
 
 class Contradiction(Timed, Finding):
-    """Two analyzers say what does not go together. Which of them errs is not known."""
+    """Two analyzers contradict each other. Which one is wrong is not known."""
 
     conflict: Conflict = derived(
-        "What does not go together; about the picture and silence from 0.5 s on, speech in silence"
-        " from 0.3 s, speech against sound tags from 1 s; segments: persons on at least 10 % of"
-        " the picture for one and on under 1 % for the other"
+        "Kind of contradiction; in video and silence from 0.5 s on, speech in silence from 0.3 "
+        "s, speech against sound tags from 1 s; segments: people on at least 10 % of the frame "
+        "according to one analyzer and under 1 % according to the other"
     )
-    what: str = derived("Both sides in words")
+    what: str = derived("Both sides, as text")
 
     @model_validator(mode="after")
     def _two_sides(self) -> Self:
         if len({each.analyzer for each in self.evidence}) < 2:
-            raise ValueError("a contradiction cites two analyzers")
+            raise ValueError("a contradiction must cite two analyzers")
         return self
 
 
@@ -143,7 +143,7 @@ def _tags(of: Sources) -> Iterator[Contradiction]:
     where = spans.longer(spans.subtract(spoken, voiced), TAG_S)
     yield from _conflicts(
         "speech without a tag", where, "speech_transcription", "speech", "audio_environment",
-        "no tag of a voice at 0.1 or more",
+        "no voice tag at 0.1 or more",
     )  # fmt: skip
     where = spans.longer(spans.subtract(tagged, spoken), TAG_S)
     yield from _conflicts(
@@ -175,11 +175,11 @@ def _segments(of: Sources) -> Iterator[Contradiction]:
             )
         where = spans.longer(spans.runs(ground.times, flags, of.end), PICTURE_S)
         one, other = ("background_segmentation", "object_detection")
-        says = f"persons on at least {THERE:.0%} of the picture"
+        says = f"people on at least {THERE:.0%} of the frame"
         if kind == "segment without person":
             yield from _conflicts("segment without person", where, one, says, other, "no person")
         else:
-            denies = f"persons on under {ABSENT:.0%} of the picture"
+            denies = f"people on under {ABSENT:.0%} of the frame"
             yield from _conflicts("person without segment", where, other, says, one, denies)
 
 

@@ -40,62 +40,57 @@ class BeatMatch(Finding):
 
     cuts: int = derived("Cuts tested: from one frame to the next, between beats", range="4..")
     beats: int = derived("Beats found in the sound", range="8..")
-    near: int = derived("Cuts at most 0.07 s from a beat")
+    near: int = derived("Cuts within 0.07 s of a beat")
     mean_distance_s: float = derived(
-        "Mean distance of the cuts from the beat nearest to them: the statistic", unit="s"
+        "Mean distance of the cuts from the nearest beat: the test statistic", unit="s"
     )
     expected_s: float = derived(
-        "The same by chance: a quarter of the mean time between beats", unit="s"
+        "Expected value by chance: a quarter of the mean time between beats", unit="s"
     )
     p_value: float = derived(
-        "How often chance puts the cuts at least as near",
+        "p-value: how often chance puts the cuts at least as close",
         range="0.00005..1",
-        method="randomisation: every cut shifted round within the interval of its two beats by an"
-        " amount of its own (interval jitter, Amarasingham et al. 2012); one-sided, mean distance"
-        " to the nearest beat; (1 + draws as near) / (1 + draws)",
+        method="randomisation test: every cut is rotated within the interval of its two beats by an amount of its own (interval jitter, Amarasingham et al. 2012); one-sided, mean distance to the nearest beat; (1 + draws as close) / (1 + draws)",
     )
     on_the_beat: bool = derived(
-        "Whether p is under 0.01 and at least half of the cuts are at most 0.07 s from a beat"
+        "Whether p is below 0.01 and at least half of the cuts are within 0.07 s of a beat"
     )
-    draws: int = setting("Draws of chance")
+    draws: int = setting("Number of random draws")
 
 
 class Voice(Timed, Finding):
-    """A stretch of speech within one shot, and whether the speaker is seen to speak."""
+    """A speech segment within one shot, and whether the speaker is seen speaking."""
 
     heard: Heard = derived(
-        "on camera: a face whose mouth moves is read in at least half of it; voice-over: in at"
-        " least half of it there is no face, or every mouth read keeps still; unclear: a face is"
-        " there, but its mouth cannot be read, or nobody looked for faces and a person is in view",
-        method="a mouth moves if its opening has a standard deviation of 0.03 mouth widths or more"
-        " over at least 5 readings",
+        "on camera: during at least half of it, a face with a moving mouth is measured; "
+        "voice-over: during at least half of it there is no face, or every mouth measured "
+        "stays still; unclear: a face is there but its mouth cannot be measured, or faces were "
+        "not searched for and a person is in view",
+        method="a mouth moves if its opening has a standard deviation of at least 0.03 mouth widths over at least 5 samples",
     )
     face_share: float | None = derived(
-        "Share of it with a face in view; null where faces were not looked for", range="0..1"
+        "Share of it with a face in view; null if faces were not searched for", range="0..1"
     )
     mouth_movement: float | None = derived(
-        "Standard deviation of the mouth opening over it, of the face whose mouth moves most; null"
-        " where none could be read",
+        "Standard deviation of the mouth opening during it, for the face whose mouth moves "
+        "most; null if none could be measured",
         unit="mouth widths",
         range="0..",
     )
-    why: str = derived("What decides it")
+    why: str = derived("Evidence for the decision")
 
 
 class TextMatch(Timed, Finding):
-    """A caption against what is said around it."""
+    """A caption compared with the speech around it."""
 
-    text: str = derived("What is written")
+    text: str = derived("Text of the caption")
     said: Said = derived(
-        "spoken: a caption of the speech; not spoken: a message besides it; unknown: somebody"
-        " speaks meanwhile, but nobody knows the words",
-        method="share of its words that align, in order, with those spoken from 1 s before to 1 s"
-        " after it (longest common subsequence, words alike by 0.75 of Ratcliff and Obershelp's"
-        " ratio): spoken from 0.6, partly spoken from 0.3; not spoken where nobody speaks while it"
-        " surely stands (its edges are known to within `edge_s`)",
+        "spoken: a caption of the speech; not spoken: a separate message; unknown: there is "
+        "speech meanwhile, but its words are not known",
+        method="share of its words that align, in order, with those spoken from 1 s before to 1 s after it (longest common subsequence, words with a similarity of at least 0.75 by Ratcliff and Obershelp's ratio): spoken from 0.6, partly spoken from 0.3; not spoken where there is no speech while it is certainly on screen (its edges are accurate to `edge_s`)",
     )
     matched_share: float | None = derived(
-        "Share of its words that are spoken; null where the words are not known", range="0..1"
+        "Share of its words that are spoken; null if the words are not known", range="0..1"
     )
 
 
@@ -106,9 +101,9 @@ def beat_match(of: Sources) -> BeatMatch | str | None:
     """Cuts against beats; why there is nothing to test; None where an analyzer is missing."""
     cuts, sound = of.cut_analysis, of.audio_analysis
     if cuts is None or sound is None:
-        return None if of.wanted("audio_analysis") else "there is no sound"
+        return None if of.wanted("audio_analysis") else "the video has no sound"
     if not sound.beats:
-        return "audio_analysis found no pulse"
+        return "audio_analysis found no beat"
     instants = [
         cut.new_shot
         for cut in cuts.transitions
@@ -118,7 +113,7 @@ def beat_match(of: Sources) -> BeatMatch | str | None:
     if found is None:
         return (
             f"{counted(len(instants), 'cut')} and {counted(len(sound.beats), 'beat')}: the test"
-            f" takes {LEAST_INSTANTS} cuts between {LEAST_MARKS} beats"
+            f" needs {LEAST_INSTANTS} cuts between {LEAST_MARKS} beats"
         )
     bpm = f", {sound.tempo.bpm:.0f} per minute" if sound.tempo else ""
     cited = [
@@ -185,16 +180,16 @@ def _voice(piece: Span, of: Sources) -> Voice:
     elif share is not None and share < HALF:
         heard, why = "voice-over", f"a face is in view for {share:.0%} of it"
     elif most is not None:
-        heard, why = "voice-over", f"every mouth read keeps still: {most:.3f}, under {MOVING}"
+        heard, why = "voice-over", f"every measured mouth stays still: {most:.3f}, under {MOVING}"
     elif share is not None:
-        heard, why = "unclear", "a face is in view, but its mouth could not be read"
+        heard, why = "unclear", "a face is in view, but its mouth could not be measured"
     elif of.persons is not None:
         seen = spans.share(of.persons, [piece])
-        why = f"a person is in view for {seen:.0%} of it; no analyzer gave faces"
+        why = f"a person is in view for {seen:.0%} of it; no analyzer produced faces"
         cited.append(cite("object_detection", *piece, f"person in view for {seen:.0%}"))
         heard = "voice-over" if seen < HALF else "unclear"
     else:
-        heard, why = "unclear", "no mouth could be read; no analyzer gave faces or persons"
+        heard, why = "unclear", "no mouth could be measured; no analyzer produced faces or persons"
     return Voice(
         start=piece.start,
         end=piece.end,
@@ -219,7 +214,7 @@ def _mouths(piece: Span, of: Sources) -> list[tuple[float, Evidence]]:
         if len(inside) >= READINGS and share >= HALF:
             start, end = max(piece.start, track.start), min(piece.end, track.end)
             moves = float(np.std(inside))
-            what = f"mouth opening varies by {moves:.3f} over {len(inside)} readings"
+            what = f"mouth opening varies by {moves:.3f} over {len(inside)} samples"
             found.append((moves, cite("eye_tracking", start, end, what)))
     return found
 
@@ -240,13 +235,13 @@ def text_matches(of: Sources) -> list[TextMatch] | None:
         share = None
         if not spans.intersect(spoken, [_surely(caption)]):
             said, share = "not spoken", 0.0
-            other = cite("speech_transcription", *caption.span, "nobody speaks")
+            other = cite("speech_transcription", *caption.span, "no speech")
         elif of.words is None:
             said = "unknown"
             during = spans.intersect(spoken, [caption.span])
             other = cite(
                 "speech_transcription", during[0].start, during[-1].end,
-                f"speech for {spans.total(during):.1f} s, words not known",
+                f"speech for {spans.total(during):.1f} s, words unknown",
             )  # fmt: skip
         else:
             words = [w for w in of.words if start <= (w.start + w.end) / 2 < end]

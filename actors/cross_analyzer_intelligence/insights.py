@@ -35,12 +35,12 @@ TEXT_S, SOUND_S = 0.2, 0.3
 class Insight(Timed, Finding):
     """One sentence on what several analyzers found together."""
 
-    about: About = derived("What is held together")
+    about: About = derived("Topic of the insight")
     text: str = derived("The sentence")
-    analyzers: int = derived("Number of analyzers that it cites", range="2..")
-    covered: float = derived("Share of the video that the stretches cited cover", range="0..1")
-    score: float = derived("analyzers + covered: the insights are ranked by it", range="2..20")
-    rank: int = derived("Place by score, from 1; ties by start, then by subject", range="1..")
+    analyzers: int = derived("Number of analyzers cited", range="2..")
+    covered: float = derived("Share of the video covered by the evidence", range="0..1")
+    score: float = derived("analyzers + covered; the insights are ranked by it", range="2..20")
+    rank: int = derived("Rank by score, from 1; ties by start, then by subject", range="1..")
 
 
 class Found(NamedTuple):
@@ -94,7 +94,7 @@ def _beats(found: Found) -> Iterator[Draft]:
     if (match := found.beats) is not None and match.on_the_beat:
         yield (
             "cuts and beats",
-            f"The cuts are on the beat: {match.near} of {match.cuts} lie at most 0.07 s from one; mean"
+            f"The cuts are on the beat: {match.near} of {match.cuts} lie within 0.07 s of a beat; mean"
             f" distance {match.mean_distance_s:.3f} s, by chance {match.expected_s:.3f} s, p ="
             f" {match.p_value:.2g}",
             match.evidence,
@@ -129,7 +129,7 @@ def _gaze(of: Sources, found: Found) -> Iterator[Draft]:
     yield (
         "speech and gaze",
         f"Of {spans.total(seen):.1f} s of speech on camera, {spans.total(meets):.1f} s are spoken"
-        " with the gaze into the camera",
+        " while looking into the camera",
         evidence,
     )
 
@@ -142,13 +142,13 @@ def _texts(found: Found) -> Iterator[Draft]:
         "spoken": "spoken",
         "partly spoken": "partly spoken",
         "not spoken": "not spoken",
-        "unknown": "shown over speech whose words are not known",
+        "unknown": "shown during speech that was not transcribed",
     }
     count = {said: sum(text.said == said for text in found.texts) for said in told}
     words = ", ".join(f"{n} {told[said]}" for said, n in count.items() if n)
     more = ""
     if found.captioned:
-        more = f"; {found.captioned:.0%} of the words spoken stand on the picture"
+        more = f"; {found.captioned:.0%} of the spoken words are on screen"
     evidence = [each for text in found.texts for each in text.evidence]
     yield "texts and speech", f"Of {counted(len(found.texts), 'caption')}: {words}{more}", evidence
 
@@ -176,7 +176,7 @@ def _contradictions(found: Found) -> Iterator[Draft]:
         evidence = [each for case in cases for each in case.evidence]
         yield (
             "contradiction",
-            f"Two analyzers disagree ({', '.join(when)}{more}), and which errs is not known: {what}",
+            f"Two analyzers disagree ({', '.join(when)}{more}), and which one is wrong is not known: {what}",
             evidence,
         )
 
@@ -215,7 +215,7 @@ def _texts_and_cuts(of: Sources) -> Iterator[Draft]:
     times = len({c.start for c in later})
     yield (
         "texts and cuts",
-        f"Captions come with a cut in {count} of the {counted(times, 'time')} that they appear after"
+        f"Captions coincide with a cut in {count} of the {counted(times, 'time')} that they appear after"
         " the start",
         evidence,
     )
@@ -240,7 +240,7 @@ def _sounds_and_speech(of: Sources) -> Iterator[Draft]:
     evidence += [cite("speech_transcription", *part, "speech") for part in of.spoken or []]
     yield (
         "sounds and speech",
-        f"{both:.1f} s of the speech lie over other sounds, by the tagger's probability: {names}",
+        f"{both:.1f} s of the speech overlap other sounds, with the tagger's probability: {names}",
         evidence,
     )
 
@@ -283,7 +283,7 @@ def _emphasis_and_texts(of: Sources) -> Iterator[Draft]:
     count = len({e.start for e, _ in shown})
     yield (
         "emphasis and texts",
-        f"Of {counted(len(stressed), 'emphasised word')}, {count} on the picture meanwhile",
+        f"Of {counted(len(stressed), 'emphasised word')}, {count} on screen at the same time",
         evidence,
     )
 

@@ -41,7 +41,7 @@ class Finding(Model):
     """Something found across analyzers. There is none without evidence."""
 
     evidence: list[Evidence] = derived(
-        "What it rests on, by analyzer and time; of one analyzer at most eight entries",
+        "Evidence, by analyzer and time; at most eight entries per analyzer",
         min_length=1,
     )
 
@@ -158,7 +158,7 @@ class Sources:
         """That a part could not be made, where analyzers it takes gave nothing though wanted."""
         gone = [name for name in names if not self.gave(name) and self.wanted(name)]
         if gone:
-            yield Missing(part=part, reason=f"{' and '.join(gone)} gave nothing", lacks=gone)
+            yield Missing(part=part, reason=f"{' and '.join(gone)} produced no output", lacks=gone)
 
 
 def cite(analyzer: str, start: float, end: float, what: str) -> Evidence:

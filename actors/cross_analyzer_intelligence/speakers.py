@@ -25,39 +25,37 @@ ASIDE_S = 0.3
 
 
 class SpeakerFace(Finding):
-    """A voice, and the face it comes from, if that can be told."""
+    """A voice, and the face it belongs to, if that can be determined."""
 
     speaker: str = derived("Name of the voice, as in `speech_transcription`")
     tracks: list[int] = derived(
-        "Face tracks, as in `eye_tracking`, in which it is read during the turns: several of one"
-        " person across shots, where persons are known; none where it cannot be told, see `why`",
-        method="over all turns of the voice: the mouth moves (its opening has a standard deviation"
-        " of 0.03 mouth widths or more around its mean in each track), it is read for half of them,"
-        " no other mouth read then moves two thirds as much, and the same moves less while the"
-        " voice is silent",
+        "Face tracks, as in `eye_tracking`, in which it is measured during the turns: several "
+        "for one person across shots, where identities are known; none if it cannot be "
+        "determined, see `why`",
+        method="over all turns of the voice: the mouth moves (its opening has a standard deviation of at least 0.03 mouth widths around its mean in each track), it is measured during half of them, no other measured mouth then moves two thirds as much, and the same mouth moves less while the voice is silent",
     )
     seen: float | None = derived(
-        "Share of the turns during which that face is read; null without a face", range="0..1"
+        "Share of the turns during which that face is measured; null without a face", range="0..1"
     )
     movement: float | None = derived(
-        "Movement of that mouth during the turns; null without one",
+        "Movement of that mouth during the turns; null without a face",
         unit="mouth widths",
         range="0..",
     )
     elsewhere: float | None = derived(
-        "Movement of the same mouth while others speak or nobody does, from 0.3 s beside the turns"
-        " on; null where it is not read then",
+        "Movement of the same mouth during other or no speech, at least 0.3 s away from the "
+        "turns; null if it is not measured then",
         unit="mouth widths",
         range="0..",
     )
     certainty: float | None = derived(
-        "How sure: movement of the next best mouth (or of the same while the voice is silent,"
-        " whichever is more) against that of this one, from 1, for the share that is seen; null"
-        " without a face",
+        "Confidence: 1 minus the movement of the next best mouth (or of the same one while the "
+        "voice is silent, whichever is larger) relative to this one's, times the share that is "
+        "seen; null without a face",
         range="0..1",
-        method="seen (1 - next / movement), not under 0",
+        method="seen (1 - next / movement), at least 0",
     )
-    why: str = derived("What decides it")
+    why: str = derived("Evidence for the decision")
 
 
 class _Face(NamedTuple):
@@ -109,7 +107,7 @@ def _face(speaker: str, turns: Sequence[SpeakerTurn], faces: Sequence[_Face]) ->
     moves = [(face.movement(own) or 0.0, face) for face in faces if face.movement(own) is not None]
     seen = [(moved, face) for moved, face in moves if spans.share(face.read, own) >= SEEN]
     if not seen:
-        why = "no face whose mouth is read is seen for half of its turns"
+        why = "no face with a measurable mouth is seen during half of its turns"
         return _unknown(speaker, why, cited)
     most, best = max(seen, key=lambda each: each[0])
     tracks = best.within(own)
@@ -122,7 +120,7 @@ def _face(speaker: str, turns: Sequence[SpeakerTurn], faces: Sequence[_Face]) ->
     silent = spans.subtract(best.read, ((a - ASIDE_S, b + ASIDE_S) for a, b in own))
     elsewhere = best.movement(silent)
     if most < MOVING:
-        return _unknown(speaker, f"every mouth keeps still: {most:.3f}, under {MOVING}", cited)
+        return _unknown(speaker, f"every mouth stays still: {most:.3f}, under {MOVING}", cited)
     if most < AHEAD * rest:
         why = f"two mouths move about as much: {most:.3f} and {rest:.3f}"
         return _unknown(speaker, why, cited)

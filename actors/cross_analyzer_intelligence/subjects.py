@@ -38,13 +38,13 @@ SYNONYMS: dict[str, str] = {
 
 
 class Subject(Timed, Finding):
-    """One kind of thing over windows of the description, and who says that it is there."""
+    """One kind of object over windows of the description, and which analyzers report it."""
 
     label: str = derived("COCO class")
     agreement: Agreement = derived(
-        "confirmed: described and detected; only described: not detected in that time; only"
-        " detected: in view for at least half of a window, its boxes at least 5 % of the picture,"
-        " and not described",
+        "confirmed: described and detected; only described: not detected in that time; only "
+        "detected: in view for at least half of a window, its boxes covering at least 5 % of "
+        "the frame, and not described",
         method="English words for the class in the windows' people, action, setting and raw answer",
     )
 
@@ -74,7 +74,7 @@ def subjects(of: Sources) -> list[Subject] | str | None:
     if described is None or objects is None:
         return None
     if described.language != "en":
-        return f"the description is in {described.language!r}, subjects are looked for in English"
+        return f"the description is in {described.language!r}, subjects are searched for in English"
     windows = [w for w in described.windows if w.label()]
     if not windows:
         return "qwen2_vl_temporal gave no answer"
@@ -117,7 +117,7 @@ def _in_window(
         agreement: Agreement = (
             "only detected" if label not in said else "confirmed" if sights else "only described"
         )
-        words = window.label() if label in said else f"no word of a {label}: {window.label()}"
+        words = window.label() if label in said else f"no mention of a {label}: {window.label()}"
         evidence = [cite("qwen2_vl_temporal", window.start, window.end, words)]
         evidence += [cite("object_detection", a, b, label) for a, b in sights]
         if not sights:

@@ -26,11 +26,11 @@ SURE = 0.5
 class Tag(Finding):
     """A word for what the video is."""
 
-    tag: str = derived("The word")
-    value: float = derived("The figure that it rests on, in the unit its rule names")
-    rule: str = derived("What must hold for it")
+    tag: str = derived("The tag")
+    value: float = derived("The figure it is based on, in the unit its rule names")
+    rule: str = derived("The condition for the tag")
     confidence: float | None = estimated(
-        "How sure the model behind it is, at least 0.5; absent where none gives a confidence",
+        "Confidence of the underlying model, at least 0.5; absent if it gives none",
         range="0.5..1",
         default=None,
     )
@@ -98,14 +98,14 @@ def _scenes(of: Sources) -> Iterator[Tag]:
         for k in one.scenes
     ]
     if again:
-        rule = "settings that two or more scenes show, at least 1"
+        rule = "settings shown in two or more scenes, at least 1"
         yield _tag("returns to a setting", len(again), rule, cited)
 
 
 def _colors(of: Sources) -> Iterator[Tag]:
     for look in of.color_analysis.filters if of.color_analysis else ():
-        what = f"{look.kind} on {look.share:.0%} of the samples"
-        rule = f"share of the samples, at least 0.5; test: {look.test}"
+        what = f"{look.kind} on {look.share:.0%} of the sampled frames"
+        rule = f"share of the sampled frames, at least 0.5; test: {look.test}"
         cited = [cite("color_analysis", 0.0, of.end, what)]
         yield _tag(look.kind.replace("_", " "), look.share, rule, cited)
 
@@ -115,13 +115,15 @@ def _quality(of: Sources) -> Iterator[Tag]:
         return
     found = of.content_quality.technical
     if found.bars.kind != "none":
-        what = f"bars on {found.bars.share:.0%} of the picture"
+        what = f"bars on {found.bars.share:.0%} of the frame"
         cited = [cite("content_quality", 0.0, of.end, what)]
-        yield _tag(found.bars.kind, found.bars.share, "share of the picture in bars, over 0", cited)
+        yield _tag(
+            found.bars.kind, found.bars.share, "share of the frame covered by bars, above 0", cited
+        )
     if found.blurred_share is not None and found.blurred_share >= 0.5:
-        what = f"{found.blurred_share:.0%} of the samples with sharpness below 0.4"
+        what = f"{found.blurred_share:.0%} of the sampled frames with sharpness below 0.4"
         cited = [cite("content_quality", 0.0, of.end, what)]
-        rule = "share of the samples with sharpness below 0.4, at least 0.5"
+        rule = "share of the sampled frames with sharpness below 0.4, at least 0.5"
         yield _tag("blurred", found.blurred_share, rule, cited)
 
 
@@ -141,9 +143,7 @@ def _objects(of: Sources) -> Iterator[Tag]:
         rule = "share of the video in view, at least 0.1, with a mean confidence of 0.5 or more"
         yield _tag(kind.label, kind.screen_share, rule, cited, sure[kind.label])
         if kind.label == "person" and kind.at_once >= 3:
-            yield _tag(
-                "group", kind.at_once, "persons at once, at least 3", cited, sure[kind.label]
-            )
+            yield _tag("group", kind.at_once, "people at once, at least 3", cited, sure[kind.label])
 
 
 def _people(of: Sources) -> Iterator[Tag]:
@@ -156,9 +156,12 @@ def _people(of: Sources) -> Iterator[Tag]:
     share = spans.total(face.span for face in large) / of.end
     if share >= 0.25:
         cited = [
-            cite("age_estimation", *f.span, "a face of 25 % of the height or more") for f in large
+            cite("age_estimation", *f.span, "a face at least 25 % of the frame height")
+            for f in large
         ]
-        rule = "share of the video with a face of a quarter of the height or more, at least 0.25"
+        rule = (
+            "share of the video with a face at least a quarter of the frame height, at least 0.25"
+        )
         yield _tag("close-up of a face", share, rule, cited)
 
 
@@ -172,7 +175,7 @@ def _eyes(of: Sources) -> Iterator[Tag]:
         for part in track.into_camera
     ]
     if spans.total((e.start, e.end) for e in cited) >= 2.0:
-        rule = "share of the readings with the gaze into the camera, at least 0.5, over 2 s or more"
+        rule = "share of the samples with the gaze into the camera, at least 0.5, over 2 s or more"
         yield _tag("looks into the camera", eyes.into_camera_share, rule, cited)
 
 
@@ -190,7 +193,7 @@ def _poses(of: Sources) -> Iterator[Tag]:
                 found[gesture.gesture].append(seen)
     for kind, evidence in sorted(found.items()):
         if sure[kind] >= SURE:
-            rule = "times the gesture is made by a body of a confidence of 0.5 or more"
+            rule = "number of times the gesture is made by a body with a confidence of 0.5 or more"
             times = sum(each.analyzer == "body_pose" for each in evidence)
             yield _tag(f"gesture: {kind}", times, rule, evidence, sure[kind])
 
@@ -223,18 +226,18 @@ def _text(of: Sources) -> Iterator[Tag]:
         if mark.kind == "watermark":
             cited = [cite("text_overlay", *mark.span, quoted(mark.text))]
             seconds = mark.end - mark.start
-            yield _tag(f"watermark: {mark.text}", seconds, "seconds it is shown, over 0", cited)
+            yield _tag(f"watermark: {mark.text}", seconds, "seconds on screen, above 0", cited)
 
 
 def _speech(of: Sources) -> Iterator[Tag]:
     heard = of.speech_transcription
     if not of.video.has_audio:
         unusable = any(s.kind == "audio" for s in of.video.streams)
-        tag = "sound that cannot be used" if unusable else "no sound"
+        tag = "unusable sound" if unusable else "no sound"
         cited = [cite("video", 0.0, of.end, of.video.no_sound or tag)]
-        yield _tag(tag, 0.0, "share of the video with sound that can be used, 0", cited)
+        yield _tag(tag, 0.0, "share of the video with usable sound, 0", cited)
     elif of.quiet:
-        cited = [cite("speech_transcription", 0.0, of.end, "nobody speaks")]
+        cited = [cite("speech_transcription", 0.0, of.end, "no speech")]
         yield _tag("no speech", 0.0, "share of the sound with speech, 0", cited)
     elif heard is not None:
         cited = [cite("speech_transcription", *part.span, "speech") for part in heard.speech]
@@ -270,7 +273,7 @@ def _delivery(of: Sources) -> Iterator[Tag]:
         yield _tag("fillers", talk.fillers_per_100_words or 0.0, rule, cited)
     if talk.pauses and (talk.pause_share or 0.0) >= 0.3:
         cited = [cite("speech_flow", *p.span, f"{p.kind} pause") for p in talk.pauses]
-        rule = "share of the talk that is pause, at least 0.3"
+        rule = "share of the talk spent in pauses, at least 0.3"
         yield _tag("many pauses", talk.pause_share or 0.0, rule, cited)
 
 
@@ -294,7 +297,7 @@ def _sounds(of: Sources) -> Iterator[Tag]:
     for sound_name, evidence in named.items():
         seconds = spans.total((e.start, e.end) for e in evidence)
         if seconds >= 1.0:
-            rule = "seconds it is heard, at least 1, with a probability of 0.5 or more"
+            rule = "seconds it is audible, at least 1, with a probability of 0.5 or more"
             yield _tag(f"sound: {sound_name}", seconds, rule, evidence, sure[sound_name])
 
 
@@ -320,11 +323,11 @@ def _flow(of: Sources) -> Iterator[Tag]:
         words = cite("temporal_flow", ask.start, ask.end, f"“{ask.words}”")
         asked.setdefault(ask.action, []).append(words)
     for action, evidence in asked.items():
-        yield _tag(f"call to action: {action}", len(evidence), "times it is asked", evidence)
+        yield _tag(f"call to action: {action}", len(evidence), "number of requests", evidence)
     if flow.loop and flow.loop.loops:
-        what = f"last picture like the first by {flow.loop.similarity:.2f}"
+        what = f"last frame similar to the first by {flow.loop.similarity:.2f}"
         cited = [cite("temporal_flow", flow.loop.last_s, flow.loop.last_s, what)]
-        rule = f"likeness of last and first picture, at least {flow.loop.threshold}, sounds alike"
+        rule = f"similarity of last and first frame, at least {flow.loop.threshold}, similar sound"
         yield _tag("loops", flow.loop.similarity, rule, cited)
 
 
@@ -333,7 +336,7 @@ def _description(of: Sources) -> Iterator[Tag]:
     for tag in dict.fromkeys((described.tags if described else None) or ()):
         cited = [cite("qwen2_vl_temporal", 0.0, of.end, f"tag “{tag}”")]
         share = described.described_share if described else 0.0
-        yield _tag(tag, share, "tag by the describer; share of the video it described", cited)
+        yield _tag(tag, share, "tag by the describer; share of the video described", cited)
 
 
 def _voices(of: Sources, heard: Sequence[Voice]) -> Iterator[Tag]:

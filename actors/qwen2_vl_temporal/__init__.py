@@ -76,30 +76,31 @@ WINDOWS_SHARE = 0.8
 FAULT_WORDS: dict[Fault, str] = {
     "empty": "an empty answer",
     "cut_off": "cut off at the limit",
-    "format": "not in the form asked for",
-    "loop": "going round in circles",
+    "format": "not in the requested format",
+    "loop": "repeating itself",
     "language": "in another language",
 }
 
 
 class WindowDescription(Timed):
-    """What a describer says about one window. A field is null where its answer does not give it,
+    """A describer's answer about one window. A field is null if the answer lacks it,
     and empty where it says that there is nothing."""
 
-    shot: int | None = derived("Index of the shot it lies in; null where shots are not known")
-    picture_times: list[float] = measured("Times of the pictures it was shown", unit="s")
+    shot: int | None = derived("Index of its shot; null where shots are not known")
+    picture_times: list[float] = measured("Timestamps of the frames shown to the model", unit="s")
     setting: str | None = estimated("The place")
     people: str | None = estimated("Who is there; empty: nobody")
     action: str | None = estimated("What happens")
-    visible_text: str | None = estimated("Words that can be read; empty: none")
-    mood: str | None = estimated("The mood, in the model's free words; there is no scale behind it")
-    raw: str = estimated("The whole answer, unchanged")
+    visible_text: str | None = estimated("Readable words; empty: none")
+    mood: str | None = estimated("The mood, in the model's own words, without a defined scale")
+    raw: str = estimated("The complete answer, verbatim")
     faults: list[Fault] = derived(
-        "What is wrong with the answer: empty, cut_off (at the limit of tokens or time), format "
-        "(fields are not in it), loop (it repeats itself), language (other than asked for)"
+        "What is wrong with the answer: empty, cut_off (by the limit of tokens or time), "
+        "format (fields are missing), loop (it repeats itself), language (not the requested "
+        "one)"
     )
     tokens: int | None = measured(
-        "Length of the answer; null where a server does not say", unit="tokens", range="0.."
+        "Length of the answer; null if a server does not report it", unit="tokens", range="0.."
     )
 
     def label(self) -> str:
@@ -111,26 +112,32 @@ class WindowDescription(Timed):
 class Description(Output):
     """What the video shows, in the words of a vision-language model."""
 
-    windows: list[WindowDescription] = estimated("Windows in order of time; they follow the shots")
-    title: str | None = estimated("A title for the whole; null where none came")
-    summary: str | None = estimated("What the whole shows, in short; null where none came")
-    narrative: str | None = estimated("How it goes from begin to end; null where none came")
-    tags: list[str] | None = estimated("Tags in lower case; null where none came")
-    raw: str | None = estimated("The answer about the whole, unchanged; null if it was not asked")
+    windows: list[WindowDescription] = estimated(
+        "Windows in chronological order; they follow the shots"
+    )
+    title: str | None = estimated("A title for the whole video; null if none was given")
+    summary: str | None = estimated("Short summary of the whole video; null if none was given")
+    narrative: str | None = estimated(
+        "How the video develops from beginning to end; null if not given"
+    )
+    tags: list[str] | None = estimated("Tags in lower case; null if none were given")
+    raw: str | None = estimated(
+        "The answer about the whole video, verbatim; null if it was not asked for"
+    )
     faults: list[Fault] = derived("What is wrong with that answer, as in the windows")
     described_share: float = derived(
-        "Share of the video that lies in windows with an answer", range="0..1"
+        "Share of the video covered by windows with an answer", range="0..1"
     )
     answered_share: float = derived(
-        "Share of the fields asked about windows that the answers give", range="0..1"
+        "Share of the fields requested for the windows that the answers provide", range="0..1"
     )
-    describer: str = setting("Describer that was asked for")
+    describer: str = setting("Describer that was requested")
     answered_by: list[str] | None = setting(
-        "Models that answered, by the word of the server; null where it says nothing, and where the "
+        "Models that answered, as reported by the server; null if it reports none, and if the "
         "describer runs on this machine (its checkpoint is the section's `model`)",
         default=None,
     )
-    language: str = setting("Language that was asked for, ISO 639-1")
+    language: str = setting("Language that was requested, ISO 639-1")
 
     def headline(self) -> str:
         count = f"{len(self.windows)} window{'' if len(self.windows) == 1 else 's'}"
@@ -152,34 +159,34 @@ class Description(Output):
 class DescriptionOptions(Options):
     """Settings of ``qwen2_vl_temporal``."""
 
-    describer: DescriberName = Field("qwen2-vl", description="Model that describes")
+    describer: DescriberName = Field("qwen2-vl", description="Describer model")
     language: str = Field(
         "en", pattern=f"^({'|'.join(LANGUAGES)})$", description="Language of the answers, ISO 639-1"
     )
     window_s: float = Field(4.0, ge=0.5, le=30, description="Longest window, in seconds")
-    windows_max: int = Field(60, ge=1, le=600, description="Windows described, at most")
-    pictures: int = Field(8, ge=1, le=16, description="Pictures shown of each window, at most")
+    windows_max: int = Field(60, ge=1, le=600, description="Maximum number of windows described")
+    pictures: int = Field(8, ge=1, le=16, description="Maximum number of frames shown per window")
     pixels: int = Field(
-        100_352, ge=3136, le=1_003_520, description="Pixels kept of each picture, at most"
+        100_352, ge=3136, le=1_003_520, description="Maximum number of pixels per frame"
     )
-    tokens: int = Field(160, ge=16, le=1024, description="Length of an answer, at most")
-    whole_tokens: int = Field(400, ge=16, le=2048, description="Length of the last one, at most")
-    seconds: float = Field(540.0, gt=0, description="Time limit of one video, in seconds")
+    tokens: int = Field(160, ge=16, le=1024, description="Maximum length of an answer")
+    whole_tokens: int = Field(400, ge=16, le=2048, description="Maximum length of the final answer")
+    seconds: float = Field(540.0, gt=0, description="Timeout for one video, in seconds")
     server_url: str | None = Field(
-        None, description="Base address for `server`, like http://127.0.0.1:8000/v1"
+        None, description="Base URL for `server`, like http://127.0.0.1:8000/v1"
     )
     server_model: str | None = Field(
-        None, min_length=1, description="Name of its model; None: the only one that it has"
+        None, min_length=1, description="Name of the server's model; None: the only one it has"
     )
-    server_key_file: Path | None = Field(None, description="File that holds its key")
+    server_key_file: Path | None = Field(None, description="File with its API key")
     server_seconds: float = Field(
-        120.0, gt=0, description="Time limit of one batch of its answers, in seconds"
+        120.0, gt=0, description="Timeout for one batch of its answers, in seconds"
     )
 
     @model_validator(mode="after")
     def _named(self) -> DescriptionOptions:
         if self.describer == "server" and self.server_url is None:
-            raise ValueError("the describer `server` needs server_url")
+            raise ValueError("the describer `server` requires server_url")
         if self.server_url is not None:
             checked_url(self.server_url)
         return self
@@ -416,7 +423,7 @@ def _missing_windows(
         unseen,
         (
             f"limit of {options.windows_max} windows",
-            broken or f"time limit of {options.seconds:g} s",
+            broken or f"timeout of {options.seconds:g} s",
         ),
         strict=True,
     ):
@@ -428,17 +435,17 @@ def _missing_windows(
             causes = Counter(FAULT_WORDS[f] for w in lacking for f in w.faults)
             why = ", ".join(f"{words} ({n})" for words, n in causes.items())
             yield Missing(
-                part=name, reason=f"not given for {len(lacking)} of {len(described)} windows: {why}"
+                part=name, reason=f"missing for {len(lacking)} of {len(described)} windows: {why}"
             )
 
 
 def _missing_whole(output: Description, follows: bool, broken: str) -> Iterator[Missing]:
     if not follows:
-        reason = f"{output.describer} follows no instructions, so that it cannot sum up"
+        reason = f"{output.describer} does not follow instructions, so it cannot summarise"
     elif broken:
         reason = broken
     elif output.raw is None:
-        reason = "there was nothing to sum up, or no time left for it"
+        reason = "there was nothing to summarise, or no time left for it"
     else:
         reason = "the answer is " + ", ".join(FAULT_WORDS[f] for f in output.faults or ["format"])
     for name in WHOLE:

@@ -56,28 +56,28 @@ MOTION_S, LEAST_MOTION, MOTION_RISE = 0.5, 2.0, 2.0
 
 
 class Hook(Model):
-    """What meets the viewer first."""
+    """The opening of the video."""
 
-    end: float = derived("End of the hook, which begins with the video", unit="s", range="0..3")
-    what: str = derived("What happens: the elements in order of time")
-    elements: list[Element] = derived("The single things, in order of time")
+    end: float = derived("End of the hook, which starts with the video", unit="s", range="0..3")
+    what: str = derived("Summary of its elements in chronological order")
+    elements: list[Element] = derived("Individual elements, in chronological order")
 
 
 class Feeling(Timed):
-    """One emotion for as long as the voice, or the picture, keeps it."""
+    """One emotion, for as long as the voice or the frames keep it."""
 
     what: str = derived(
-        "The emotion of the voice as its model labels it, or the mood of the picture in the words of"
-        " the model that describes it; the evidence says which"
+        "The emotion of the voice by its model's label, or the mood of the frames in the "
+        "describer's words; the evidence tells which"
     )
-    evidence: list[Evidence] = derived("What it rests on")
+    evidence: list[Evidence] = derived("Evidence for it")
 
 
 class CallToAction(Timed):
     """Words that ask the viewer to do something."""
 
-    action: str = derived("What is asked for, e.g. follow, comment, visit, buy")
-    words: str = derived("The words that ask")
+    action: str = derived("The requested action, e.g. follow, comment, visit, buy")
+    words: str = derived("The words of the request")
     evidence: list[Evidence] = derived("Where they are spoken or written")
 
 
@@ -85,56 +85,59 @@ class Loop(Model):
     """Whether the end leads back to the beginning."""
 
     similarity: float = measured(
-        "Likeness of the luma of the first picture and the last",
+        "Similarity of the luma of the first and last frame",
         range="-1..1",
         method="zero-mean normalised cross-correlation",
     )
     difference: float = measured(
-        "Mean absolute difference of the first picture and the last in Y, Cb and Cr",
+        "Mean absolute difference of the first and last frame in Y, Cb and Cr",
         unit="share of full scale",
         range="0..1",
     )
     farthest: float = measured(
-        "Likeness of the first picture and the one least like it", range="-1..1"
+        "Similarity of the first frame and the frame least similar to it", range="-1..1"
     )
     sound_similarity: float | None = measured(
-        "Likeness of the first and the last quarter second of the sound; null without sound",
+        "Similarity of the first and last quarter second of the sound; null without sound",
         range="0..1",
-        method="1 if both are under -60 dBFS, 0 if their levels are over 6 dB apart, else cosine of"
-        " their magnitude spectra in half-octave bands",
+        method="1 if both are below -60 dBFS, 0 if their levels are more than 6 dB apart, otherwise the cosine similarity of their magnitude spectra in half-octave bands",
     )
     loops: bool = derived(
-        "Whether the likeness is at least `threshold`, the difference at most 0.05, the sounds are"
-        " alike by 0.8 or there is none, and the picture was other in between (likeness under 0.8)"
+        "Whether the similarity is at least `threshold`, the difference at most 0.05, the "
+        "sound similarity at least 0.8 or absent, and the frames differed in between "
+        "(similarity below 0.8)"
     )
-    threshold: float = setting("Likeness from which the end may count as leading back")
-    last_s: float = measured("Time of the last picture; the first is at 0", unit="s")
+    threshold: float = setting(
+        "Similarity from which the end may count as leading back to the beginning"
+    )
+    last_s: float = measured("Time of the last frame; the first is at 0", unit="s")
 
 
 class Flow(Output):
-    """How the video runs."""
+    """The course of the video."""
 
     hook: Hook = derived("What happens in the first 3 s, or in the whole of a shorter video")
     pacing: Pacing = derived("The pace over time, in windows of 3 s")
     moments: list[Moment] = derived(
-        "Key moments: where at least two of shot, camera, objects, text and what is heard change"
-        " within 0.3 s of each other; and single changes of a strength of 0.3 or more, a second from"
-        " any other, the strongest ones, about one in 5 s. Where there is none, the strongest change"
-        " of all, or else where the picture moves most. Camera and objects count within shots only,"
-        " captions if they stay for a second, pauses of speech from a second on"
+        "Key moments: where at least two of shot, camera, objects, text and sound change "
+        "within 0.3 s of each other; and single changes with a strength of 0.3 or more at "
+        "least a second from any other, the strongest ones, about one per 5 s. If there is "
+        "none, the strongest change of all, or else the point of most motion. Camera and "
+        "objects count within shots only, captions if they stay for a second, pauses of speech "
+        "from a second on"
     )
     segments: list[Segment] = derived(
-        "Stretches of the video between key moments that are cuts, in order, without gaps"
+        "Parts of the video between key moments that are cuts, in order, without gaps"
     )
     emotional_course: list[Feeling] | None = derived(
-        "Emotion of the voice and mood of the picture over time; null without a source"
+        "Emotion of the voice and mood of the frames over time; null without a source"
     )
     calls_to_action: list[CallToAction] | None = derived(
-        "What viewers are asked to do, in German or English; null without words to look at"
+        "Calls to action, in German or English; null without words to search"
     )
     loop: Loop | None = derived(
-        "Whether the end leads back to the beginning, in picture and sound; null if the first or"
-        " last picture is blank, or there is but one"
+        "Whether the end leads back to the beginning, in image and sound; null if the first or "
+        "last frame is blank, or there is only one"
     )
 
     def headline(self) -> str:
@@ -293,14 +296,14 @@ def motion(thumbs: Frames) -> list[Change]:
     k = at[int(moved.argmax())]
     t = float(thumbs.times[k - step] + thumbs.times[k]) / 2
     rise = 1 - usual / top
-    return [Change("motion", cite(NAME, t, t, "the picture moves most"), rise)]
+    return [Change("motion", cite(NAME, t, t, "strongest motion"), rise)]
 
 
 def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Missing]:
     """Findings that could not be made, and why."""
     gone: list[Missing] = []
 
-    def lacks(source: str, *parts: str, why: str = "gave nothing") -> None:
+    def lacks(source: str, *parts: str, why: str = "produced no output") -> None:
         gone.extend(Missing(part=part, reason=f"{source} {why}", lacks=[source]) for part in parts)
 
     if of.camera is None:
@@ -314,17 +317,17 @@ def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Mis
     if of.transcript is None and not of.quiet:
         lacks("speech_transcription", "speech in hook, segments and moments")
     if of.words is None:
-        why = "gave nothing" if of.transcript is None else "knows no words"
+        why = "produced no output" if of.transcript is None else "has no words"
         lacks("speech_transcription", "words in the pace", "spoken calls to action", why=why)
     if _voiced(of.voice) is None and not of.quiet:
-        why = "gave nothing" if of.voice is None else "heard the voice without its model"
+        why = "produced no output" if of.voice is None else "ran without its model"
         lacks("speech_emotion", "voice in the emotional course", why=why)
     if of.description is None:
         lacks(
             "qwen2_vl_temporal", "descriptions in hook and segments", "mood in the emotional course"
         )
     if made.loop is None:
-        why = "the first or the last picture is blank" if pictures > 1 else "there is one picture"
+        why = "the first or last frame is blank" if pictures > 1 else "there is only one frame"
         gone.append(Missing(part="loop ending", reason=why))
     return gone
 

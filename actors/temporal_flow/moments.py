@@ -30,32 +30,30 @@ class Moment(Timed):
     """A moment at which something strong changes, or several things at once."""
 
     at: float = derived("Time of its cut, or else of its strongest change", unit="s")
-    what: str = derived(
-        "What changes, the strongest first; with its own time where that is not `at`"
-    )
-    kinds: list[Kind] = derived("Sorts of what changes")
+    what: str = derived("What changes, strongest first; with its own time if that is not `at`")
+    kinds: list[Kind] = derived("Kinds of change")
     weight: int = derived(
-        "How many of these change: shot, camera, objects, text, what is heard (speech or other"
-        " sound), motion in the picture",
+        "Number of kinds that change: shot, camera, objects, text, sound (speech or other), "
+        "motion in the frame",
         range="1..5",
     )
     score: float = derived(
-        "Sum over these sorts of the strongest change of each, 0..1: a cut or fade by the distance of"
-        " its pictures; a movement of the camera by how far it goes; a subject by confidence x root"
-        " of its area; a text by confidence x height / 10 % of the picture; speech 0.25; silence 0.5;"
-        " another sound by its novelty; a rise of the loudness by LU / 20; motion by its rise over"
-        " the median",
+        "Sum over these kinds of the strongest change of each, 0..1: a cut or fade by the "
+        "distance of its frames; a camera movement by its extent; a subject by confidence x "
+        "root of its area; a text by confidence x height / 10 % of the frame; speech 0.25; "
+        "silence 0.5; another sound by its novelty; a rise in loudness by LU / 20; motion by "
+        "its rise above the median",
         range="0..5",
     )
-    rank: int = derived("Place by score, from 1; ties by time", range="1..")
-    evidence: list[Evidence] = derived("The changes, in order of time")
+    rank: int = derived("Rank by score, from 1; ties by time", range="1..")
+    evidence: list[Evidence] = derived("The changes, in chronological order")
 
 
 class Segment(Timed):
-    """A stretch between two key moments that are cuts, or an end of the video."""
+    """A part of the video between two key moments that are cuts, or an end of the video."""
 
-    what: str = derived("What it consists of: its elements")
-    elements: list[Element] = derived("What happens in it, in order of time")
+    what: str = derived("Summary of its elements")
+    elements: list[Element] = derived("What happens in it, in chronological order")
     evidence: list[Evidence] = derived("The changes at which it begins and ends")
 
 
@@ -141,7 +139,7 @@ def _sounds(of: Sources) -> Iterator[Change]:
     told = [t for t, *_ in edges]
     for t, rise in rises(of.sound.loudness.times, of.sound.loudness.momentary):
         if all(abs(t - other) > PAUSE_S for other in told):
-            edges.append((t, f"grows louder by {rise:.0f} LU", rise / LOUD_LU))
+            edges.append((t, f"loudness rises by {rise:.0f} LU", rise / LOUD_LU))
     told = [t for t, *_ in edges]
     for section in of.sound.sections[1:]:
         if all(abs(section.start - t) > PAUSE_S for t in told):

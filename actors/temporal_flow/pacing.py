@@ -21,29 +21,30 @@ FAST: dict[Part, float] = {"cuts": 0.5, "motion": 0.3, "words": 3.0, "onsets": 4
 
 
 class Pacing(Model):
-    """The pace over time, as parallel lists. A part whose source is missing is null."""
+    """The pace over time, as parallel lists. Parts whose source is missing are null."""
 
-    times: list[float] = derived("Middles of the windows", unit="s")
+    times: list[float] = derived("Midpoints of the windows", unit="s")
     pace: list[float] = derived(
-        "Mean over the parts known in the window of min(1, part / reference); references: 0.5"
-        " cuts/s, motion 0.3 widths/s, 3 words/s, 4 onsets/s",
+        "Mean over the parts known in the window of min(1, part / reference); references: 0.5 "
+        "cuts/s, motion 0.3 widths/s, 3 words/s, 4 onsets/s",
         range="0..1",
     )
     cuts: list[float] = derived("Cuts per second", unit="1/s", range="0..")
     motion: list[float | None] | None = derived(
-        "Mean speed of the camera, pan (widths) and tilt (heights) together; null in windows"
-        " where it could not be measured",
+        "Mean speed of the camera, pan (widths) and tilt (heights) combined; null in windows "
+        "where it could not be measured",
         unit="1/s",
         range="0..",
     )
-    words: list[float] | None = derived("Words begun per second", unit="1/s", range="0..")
-    onsets: list[float] | None = derived("Onsets of sounds per second", unit="1/s", range="0..")
-    fastest_s: float = derived("Middle of the fastest window", unit="s")
+    words: list[float] | None = derived("Words started per second", unit="1/s", range="0..")
+    onsets: list[float] | None = derived("Sound onsets per second", unit="1/s", range="0..")
+    fastest_s: float = derived("Midpoint of the fastest window", unit="s")
     trend: float | None = derived(
-        "Mean pace of the last third of the windows less that of the first; null under three",
+        "Mean pace of the last third of the windows minus that of the first; null with fewer "
+        "than three",
         range="-1..1",
     )
-    evidence: list[Evidence] = derived("What it rests on, an entry for each part")
+    evidence: list[Evidence] = derived("Evidence, one entry per part")
 
 
 def pacing(of: Sources) -> Pacing:

@@ -31,11 +31,11 @@ CERTAIN = 0.95
 
 
 class Element(Model):
-    """One thing that happens in a stretch of the video."""
+    """One thing that happens in a part of the video."""
 
-    kind: Kind = derived("What sort of thing")
+    kind: Kind = derived("Kind of element")
     what: str = derived("What happens, from the evidence")
-    evidence: list[Evidence] = derived("What it rests on; at most eight entries")
+    evidence: list[Evidence] = derived("Evidence for it; at most eight entries")
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _speech(start: float, end: float, of: Sources) -> Element | None:
         cited = [cite(name, a, b, "speech") for a, b in spoken]
         what = f"speech for {spans.total(spoken):.1f} s{_since(cited, start)}"
         return _element("speech", what, cited)
-    return _element("speech", "nobody speaks", [cite(name, start, end, "no speech")])
+    return _element("speech", "no speech", [cite(name, start, end, "no speech")])
 
 
 def _sound(start: float, end: float, of: Sources) -> Element | None:

@@ -202,7 +202,7 @@ def test_embeddings_stay_inside_unless_asked_for():
 
 def test_biometrics_off_means_no_picture_is_looked_at():
     made = AgeEstimation(AgeOptions(enabled=False))  # no model at all
-    with pytest.raises(Skip, match="biometrics are switched off"):
+    with pytest.raises(Skip, match="biometrics are disabled"):
         made.analyze(video([picture(MAN)]), None)
 
 

@@ -197,7 +197,7 @@ def test_nobody_crosses_a_cut():
 
 
 def test_a_video_without_people_is_skipped():
-    with pytest.raises(Skip, match="nobody seen in 5 pictures"):
+    with pytest.raises(Skip, match="no body detected in any of 5 frames"):
         analyzer().analyze(video([picture()] * 10), None)
 
 

@@ -186,7 +186,7 @@ def test_black_and_flat_pictures_say_nothing(level: int) -> None:
     assert made.measured_share == 0.0
     assert (made.moving_share, made.shaking_share, made.stability) == (None, None, None)
     assert set(made.pan) == {None}
-    assert made.headline() == "no movement measurable"
+    assert made.headline() == "no motion measurable"
 
 
 def test_noise_alone_is_no_movement() -> None:
@@ -254,7 +254,7 @@ def test_thumbs_serve_where_dense_is_thinned_out(kind: str) -> None:
 
 def test_one_picture_is_skipped() -> None:
     one = Frames.of([0.0], [photo()[:320, :180]], 0.04)
-    with pytest.raises(Skip, match="one picture"):
+    with pytest.raises(Skip, match="a single frame shows no movement"):
         CameraAnalysis().analyze(dense=one, thumbs=one, cut_analysis=None)
 
 

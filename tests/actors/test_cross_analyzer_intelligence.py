@@ -144,7 +144,7 @@ def test_a_voice_comes_from_the_face_whose_mouth_moves_over_all_its_turns():
 def test_what_cannot_be_told_of_a_voice_is_said():
     still, unseen = faces_of("AAB", (0.0, 6.0, 0.005))
     assert (still.tracks, unseen.tracks) == ([], [])
-    assert "keeps still" in still.why
+    assert "stays still" in still.why
     assert "no face" in unseen.why
     (both, _) = faces_of("AAB", (0.0, 6.0, 0.1), (0.0, 6.0, 0.1))
     assert both.tracks == []
@@ -165,7 +165,7 @@ def test_a_face_that_is_not_read_during_the_turns_is_not_named():
     assert out.speaker_faces is not None
     first, second = out.speaker_faces
     assert (first.tracks, first.seen, first.certainty) == ([], None, None)
-    assert "seen for half" in first.why
+    assert "seen during half" in first.why
     assert second.tracks == []
 
 
@@ -421,9 +421,10 @@ def test_what_is_missing_is_named_with_the_analyzer():
     world = made.everything()
     out, missing = run(**{**world, "audio_analysis": None, "qwen2_vl_temporal": None})
     assert out.beat_match is None
-    assert missing["cuts on the beat"] == "audio_analysis gave nothing"
+    assert missing["cuts on the beat"] == "audio_analysis produced no output"
     assert (
-        missing["check of sounds and silence for contradictions"] == "audio_analysis gave nothing"
+        missing["check of sounds and silence for contradictions"]
+        == "audio_analysis produced no output"
     )
     assert "qwen2_vl_temporal" in missing["description against detected subjects"]
     assert not {"cuts on the beat", "description against detected subjects"} & {
@@ -452,8 +453,8 @@ def test_what_cannot_be_expected_is_not_missing():
     assert out.voices == []
     assert [text.said for text in out.texts or ()] == ["not spoken"]
     assert {one.question: one.reason for one in out.unanswered} == {
-        "cuts on the beat": "there is no sound",
-        "speech on camera or voice-over": "nobody speaks",
+        "cuts on the beat": "the video has no sound",
+        "speech on camera or voice-over": "no speech",
     }
 
 
@@ -520,13 +521,13 @@ def test_cuts_that_keep_beside_the_beat_are_not_on_it():
 
 def test_too_little_to_test_is_said():
     beats = np.arange(0.3, 20.0, 0.5)
-    assert "no pulse" in matched(beats[:8], [])
+    assert "no beat" in matched(beats[:8], [])
     assert "3 cuts" in matched(beats[2:5], beats)
     assert "5 beats" in matched(beats[:5], beats[:5])
     out, missing = run(cut_analysis=made.cuts(), audio_analysis=made.sound())
     assert out.beat_match is None
     assert "cuts on the beat" not in missing
-    assert out.unanswered[0].reason == "audio_analysis found no pulse"
+    assert out.unanswered[0].reason == "audio_analysis found no beat"
 
 
 def test_gaps_between_beats_and_dissolves_are_left_out():
@@ -645,7 +646,7 @@ def test_without_words_only_texts_beside_the_speech_are_known_not_to_be_spoken()
         text_overlay=made.overlays(*texts), speech_transcription=made.transcript(words=False)
     )
     assert missing["words in captions against speech"] == (
-        "speech_transcription knows no words as they are said"
+        "speech_transcription has no words in the original language"
     )
     assert out.captioned_share is None
 
@@ -790,10 +791,10 @@ def insight(out: Findings, about: str) -> Insight:
 
 def test_insights_count_what_is_there():
     out, _ = run(**made.everything())
-    assert insight(out, "texts and cuts").text.startswith("Captions come with a cut in 2 of the 2")
+    assert insight(out, "texts and cuts").text.startswith("Captions coincide with a cut in 2 of the 2")
     assert insight(out, "sounds and cuts").text.startswith("The sound changes 3 times, 3 of them")
-    assert insight(out, "sounds and speech").text.startswith("0.6 s of the speech lie over other")
-    assert insight(out, "emphasis and texts").text.startswith("Of 1 emphasised word, 1 on the")
+    assert insight(out, "sounds and speech").text.startswith("0.6 s of the speech overlap other")
+    assert insight(out, "emphasis and texts").text.startswith("Of 1 emphasised word, 1 on screen")
     assert "3.4 s are on camera, 3.0 s are voice-over" in insight(out, "speech and faces").text
 
 

@@ -510,7 +510,7 @@ def test_shut_eyes_have_no_gaze():
 
 
 def test_biometrics_off_means_no_picture_is_looked_at():
-    with pytest.raises(Skip, match="biometrics are switched off"):
+    with pytest.raises(Skip, match="biometrics are disabled"):
         EyeTracking(EyeOptions(enabled=False)).analyze(video([picture(OPEN)]), None, None)
 
 

@@ -212,7 +212,7 @@ def test_what_is_seen_once_or_hardly_is_left_out():
     faint = picture((1, 0.5, 0.5, 0.6, 0.3, 0.35))
     once = analyzer().analyze(video([picture()] * 4 + [cup, cup] + [picture()] * 4), None)
     assert once.tracks == []
-    assert once.headline() == "nothing recognised"
+    assert once.headline() == "no objects detected"
     assert analyzer().analyze(video([faint] * 10), None).tracks == []
     assert len(analyzer(confidence=0.3).analyze(video([faint] * 10), None).tracks) == 1
 

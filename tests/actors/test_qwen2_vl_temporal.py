@@ -253,7 +253,7 @@ def test_time_runs_out(monkeypatch: pytest.MonkeyPatch):
     assert isinstance(result, Partial)
     assert len(bare(result).windows) == 3  # begun at 0, 30 and 60 s of the 80 for windows
     assert bare(result).title == "From red on"
-    assert result.missing[0].reason == "2 of 5 not described: time limit of 100 s"
+    assert result.missing[0].reason == "2 of 5 not described: timeout of 100 s"
 
 
 def spoilt(text: str, *, ended: bool = True, tokens: int = 9, **options: Any) -> Partial:
@@ -273,8 +273,8 @@ def test_an_empty_answer_says_nothing():
     assert list(bare(result).events()) == []
     reasons = {m.part: m.reason for m in result.missing}
     assert set(reasons) == {*WINDOW, *WHOLE}
-    assert reasons["mood"] == "not given for 1 of 1 windows: an empty answer (1)"
-    assert reasons["title"] == "there was nothing to sum up, or no time left for it"
+    assert reasons["mood"] == "missing for 1 of 1 windows: an empty answer (1)"
+    assert reasons["title"] == "there was nothing to summarise, or no time left for it"
 
 
 def test_prose_is_kept_raw_and_parsed_into_nothing():
@@ -286,7 +286,7 @@ def test_prose_is_kept_raw_and_parsed_into_nothing():
     assert window.faults == ["format"]
     assert bare(result).answered_share == 0.0
     assert [e.label for e in bare(result).events()] == [text]
-    assert "not in the form asked for (1)" in result.missing[0].reason
+    assert "not in the requested format (1)" in result.missing[0].reason
 
 
 def test_an_endless_answer_loses_what_was_cut_off():
@@ -335,7 +335,7 @@ def test_one_that_follows_no_instructions_is_not_asked_to_sum_up():
     assert bare(result).raw is None
     assert len(describer.asked) == 1
     assert {m.reason for m in result.missing} == {
-        "blip2 follows no instructions, so that it cannot sum up"
+        "blip2 does not follow instructions, so it cannot summarise"
     }
 
 

@@ -287,11 +287,11 @@ def test_changing_a_source_changes_exactly_the_findings_that_rest_on_it() -> Non
 
 def test_what_is_missing_is_named_with_its_source() -> None:
     made, gone = flow(everything() | dict.fromkeys(SOFT))
-    assert gone["motion in the pace"] == "camera_analysis gave nothing"
-    assert gone["spoken calls to action"] == "speech_transcription gave nothing"
-    assert gone["written calls to action"] == "text_overlay gave nothing"
-    assert gone["voice in the emotional course"] == "speech_emotion gave nothing"
-    assert gone["mood in the emotional course"] == "qwen2_vl_temporal gave nothing"
+    assert gone["motion in the pace"] == "camera_analysis produced no output"
+    assert gone["spoken calls to action"] == "speech_transcription produced no output"
+    assert gone["written calls to action"] == "text_overlay produced no output"
+    assert gone["voice in the emotional course"] == "speech_emotion produced no output"
+    assert gone["mood in the emotional course"] == "qwen2_vl_temporal produced no output"
     assert (made.emotional_course, made.calls_to_action) == (None, None)
     assert (made.pacing.motion, made.pacing.words, made.pacing.onsets) == (None, None, None)
     assert [m.what for m in made.moments] == ["cut", "cut"], "nothing else is known to change"
@@ -302,8 +302,8 @@ def test_speech_without_words_lacks_only_the_words() -> None:
     wordless = spoken((1.0, 3.5), (5.0, 7.0), words=None)
     made, gone = flow(everything() | {"speech_transcription": wordless})
     assert gone == {
-        "words in the pace": "speech_transcription knows no words",
-        "spoken calls to action": "speech_transcription knows no words",
+        "words in the pace": "speech_transcription has no words",
+        "spoken calls to action": "speech_transcription has no words",
     }
     assert "speech for 2.0 s from 1.0 s" in made.hook.what
     assert [call.words for call in made.calls_to_action or ()] == ["Link in bio"]
@@ -323,7 +323,7 @@ def test_a_voice_without_its_model_has_no_emotional_course() -> None:
     deaf = {"speech_emotion": felt((None, 1.0, 3.0))}
     made, gone = flow(everything() | deaf)
     assert [f.what for f in made.emotional_course or ()] == ["cheerful", "calm"]
-    reason = "speech_emotion heard the voice without its model"
+    reason = "speech_emotion ran without its model"
     assert gone == {"voice in the emotional course": reason}
     made, _ = flow(everything() | deaf | {"qwen2_vl_temporal": None})
     assert made.emotional_course is None
@@ -367,7 +367,7 @@ def test_happenings_in_words() -> None:
     assert says(0, 3, sound=heard((0.0, 5.0), onsets=[]))["sound"] == "silence"
     assert says(0, 3, sound=heard((1.0, 1.5), onsets=[]))["sound"] == "silent for 0.5 s"
     assert says(0, 3, sound=heard(onsets=[]))["sound"] == "sound throughout"
-    assert says(0, 3, transcript=spoken(words=None))["speech"] == "nobody speaks"
+    assert says(0, 3, transcript=spoken(words=None))["speech"] == "no speech"
     three = written(("a", 0, 3), ("b", 0, 3), ("c", 0, 3))
     assert says(0, 3, text=three)["text"] == "text “a” (0.90), “b” (0.90) and 1 more"
     mark = written(("@me", 0, 3), kind="watermark")
@@ -413,7 +413,7 @@ def test_one_picture_neither_loops_nor_paces_beyond_its_end() -> None:
         dict.fromkeys(SOFT) | {"video": video(0.04), "speech": None, "audio": None} | one
     )
     assert made.loop is None
-    assert gone["loop ending"] == "there is one picture"
+    assert gone["loop ending"] == "there is only one frame"
     assert made.pacing.times == [0.02]
     assert made.hook.end == 0.04
 
@@ -503,7 +503,7 @@ def test_a_loud_hit_and_a_large_title_are_key_moments_and_quiet_ones_are_not() -
 
     cuts = cuts_at([], 6.0)
     loud, quiet = (moments(Sources(6.0, cuts, sound=sound(hit))) for hit in (15.0, 4.0))
-    assert [m.what for m in loud] == ["grows louder by 15 LU"]
+    assert [m.what for m in loud] == ["loudness rises by 15 LU"]
     assert loud[0].at == pytest.approx(3.0, abs=0.25)
     assert quiet == []
     title = written(("THE TITLE", 2.0, 5.0))
@@ -527,7 +527,7 @@ def test_where_nothing_else_changes_the_picture_that_moves_most_is_the_moment() 
     assert change.time == pytest.approx(3.0, abs=0.5)
     assert motion(Frames.of(times, [one] * 60, 6.0)) == []
     (moment,) = moments(Sources(6.0, cuts_at([], 6.0)), [change])
-    assert moment.what == "the picture moves most"
+    assert moment.what == "strongest motion"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 20)), max_size=25))
@@ -635,7 +635,7 @@ def test_a_blank_picture_has_no_loop() -> None:
     black = np.zeros((114, 64, 3), np.uint8)
     assert loop(thumbs(picture(), black, 5.0), None) is None
     _, gone = flow(everything() | {"thumbs": thumbs(black, picture(), 12.0)})
-    assert gone == {"loop ending": "the first or the last picture is blank"}
+    assert gone == {"loop ending": "the first or last frame is blank"}
 
 
 def test_it_reads_well_in_a_line() -> None:

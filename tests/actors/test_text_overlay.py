@@ -209,7 +209,7 @@ def test_what_is_written_and_cannot_be_read_is_told():
     assert any(end - start < 2 for start, end in starts)
     assert partial.output.overlays == []
     count = len(partial.output.unread)
-    assert partial.output.headline() == f"text that cannot be read in {count} places"
+    assert partial.output.headline() == f"unreadable text in {count} places"
 
 
 @pytest.mark.parametrize(("text", "confidence"), [("?", 0.93), ("T", 0.84)])
@@ -255,7 +255,7 @@ def test_each_text_is_one_overlay_with_its_edges_kind_and_order():
     assert first.box[3] == pytest.approx(0.51, abs=0.03)
     assert found.share == 1
     assert found.reading_speed == pytest.approx((5 / 1.3 + 9 / 1.5) / 2)
-    assert found.headline() == "2 captions, 1 watermark; text on 100% of the pictures"
+    assert found.headline() == "2 captions, 1 watermark; text in 100% of the frames"
     (event,) = (e for e in found.events() if e.label == "FIRST")
     assert (event.kind, event.start, event.end) == ("text", first.start, first.end)
 

@@ -91,10 +91,10 @@ def test_the_player_shows_the_subtitles_that_are_chosen(
     until(page, "document.querySelector('video')?.readyState >= 2")
     chooser = page.get_by_label("Subtitles")
     assert chooser.locator("option").all_inner_texts() == [
-        "Words, as they are said", "What is said", "What is written", "None"
+        "Speech, word by word", "Speech", "On-screen text", "None"
     ]  # fmt: skip
     assert page.locator(".caption").is_visible()
-    for title, source in (("What is said", "speech"), ("What is written", "text")):
+    for title, source in (("Speech", "speech"), ("On-screen text", "text")):
         chooser.select_option(title)
         until(page, f"({CUES})('{title}').length > 0")
         told = captions.file_of(service.report, "vtt", "text" if source == "text" else "speech")
@@ -108,7 +108,7 @@ def test_the_player_shows_the_subtitles_that_are_chosen(
         assert shown[0][0] == pytest.approx(first[0].start + 0.5, abs=0.002)
         assert not page.locator(".caption").is_visible()
     chooser.select_option("None")
-    assert page.evaluate(CUES, "What is said") == []
+    assert page.evaluate(CUES, "Speech") == []
     assert axe(page) == []
     for end in ("srt", "vtt", "txt", "words.json"):
         assert page.locator(f"a[href='/results/{'bb' * 8}.{end}']").count() == 1

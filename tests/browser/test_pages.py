@@ -233,7 +233,7 @@ def test_hovering_where_a_curve_has_no_value_says_so(tmp_path: Path, open_page: 
     canvas.scroll_into_view_if_needed()
     box = box_of(canvas)
     canvas.hover(position={"x": 3, "y": box["height"] - 4})
-    assert "pitch: none here" in page.locator(".tip").inner_text()
+    assert "pitch: no value here" in page.locator(".tip").inner_text()
     canvas.hover(position={"x": box["width"] - 40, "y": box["height"] - 4})
     assert "Hz" in page.locator(".tip").inner_text()
 
@@ -301,13 +301,13 @@ def test_every_status_shows_its_reason(tmp_path: Path, open_page: Open) -> None:
         ("eye_tracking", "timed out", "took longer than 180 s"),
         ("color_analysis", "skipped", "not selected"),
         ("qwen2_vl_temporal", "unavailable", "Qwen/Qwen2-VL-2B"),
-        ("speech_transcription", "partial", "no words: weights not on this machine"),
+        ("speech_transcription", "partial", "no words: weights not installed"),
     ):
         text = lane(watched, name).inner_text()
         assert status in text
         assert reason in text
     assert watched.page.get_by_label("Skeletons").is_disabled()
-    assert "weights not on this machine" in watched.page.locator("#said-title + p").inner_text()
+    assert "weights not installed" in watched.page.locator("#said-title + p").inner_text()
     assert watched.complaints == []
 
 
@@ -420,7 +420,7 @@ def test_a_video_opened_by_hand_that_may_be_another_is_told(full: Watched, clip:
     full.page.wait_for_selector("video")
     until(
         full.page,
-        "document.querySelector('.stage [role=status]').textContent.includes('may be another')",
+        "document.querySelector('.stage [role=status]').textContent.includes('may be a different one')",
     )
 
 

@@ -45,7 +45,7 @@ def test_rapidocr_reads_a_slanted_line_from_the_right(reader, higher, order):
 
 def test_pictures_of_one_batch_must_have_one_size():
     """A padded picture is another picture (below): we refuse it instead."""
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="must have the same size"):
         pack([np.zeros((64, 64, 3), np.uint8), np.zeros((64, 96, 3), np.uint8)], 640)
 
 

@@ -286,13 +286,13 @@ class Cluster:
             suspect = trouble is not None or (report is not None and report.failed())
             if suspect and tried < NODES_TRIED and await cell.lost():
                 await self._forget(cell)
-                log.warning("a node was lost; %s goes to another", source.source)
+                log.warning("a node was lost; moving %s to another", source.source)
                 continue
             if trouble is not None:
                 raise trouble
             assert report is not None
             return await asyncio.to_thread(report.plain)
-        raise CapacityError(f"{NODES_TRIED} nodes were lost while they worked on {source.source}")
+        raise CapacityError(f"{NODES_TRIED} nodes were lost while working on {source.source}")
 
     async def _take(self) -> Cell:
         """The cell with least to do, with room for one more. Raises ``CapacityError``."""
@@ -335,7 +335,7 @@ class Cluster:
                     begin = time.monotonic()
                 elif time.monotonic() - begin > self.settings.node_timeout_s:
                     limit = self.settings.node_timeout_s
-                    raise CapacityError(f"no node of the cluster could be used within {limit:g} s")
+                    raise CapacityError(f"no cluster node became usable within {limit:g} s")
                 await asyncio.sleep(LOOK_S)
         finally:
             async with self._free:
@@ -350,7 +350,7 @@ class Cluster:
         async with self._free:
             self.cells[cell.node] = cell
             self._free.notify_all()
-        log.info("node %s works", node["NodeManagerAddress"])
+        log.info("node %s is ready", node["NodeManagerAddress"])
 
     async def close(self) -> None:
         if self._watching is not None:

@@ -53,11 +53,11 @@ def entries(manifest: str, column: str | None = None) -> Iterator[Entry]:
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.is_file() and MEDIA_SUFFIX.search(p.name))
         if not found:
-            raise InputError("empty", f"there is no media file in {path}", "check the folder")
+            raise InputError("empty", f"no media files in {path}", "check the folder")
         yield from _placed((str(p) for p in found), Path.cwd())
         return
     if not path.is_file():
-        raise InputError("not_found", f"there is no manifest {path}", "check the path")
+        raise InputError("not_found", f"the manifest {path} does not exist", "check the path")
     yield from _placed(_read(path, column), path.parent)
 
 
@@ -127,7 +127,7 @@ def _column(names: list[str], column: str | None) -> int | None:
         if wanted in lower:
             return lower.index(wanted)
     if column:
-        raise InputError("unsupported", f"there is no column {column!r}", f"available: {names}")
+        raise InputError("unsupported", f"no column named {column!r}", f"available: {names}")
     return None
 
 
@@ -139,6 +139,6 @@ def _parquet(path: Path, column: str | None) -> Iterator[str]:
         index = _column(names, column)
         if index is None:
             advice = f"available: {', '.join(names)}; choose with --column"
-            raise InputError("unsupported", f"no column of {path.name} holds sources", advice)
+            raise InputError("unsupported", f"no column of {path.name} contains sources", advice)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=[names[index]]):
             yield from (str(value or "") for value in batch.column(0).to_pylist())

@@ -70,7 +70,7 @@ class Exit(IntEnum):
     BROKEN = 5
 
 
-POISONED = "leave it out, or look at it alone: tiktok-ray analyze; then --retry-quarantined"
+POISONED = "leave it out, or try it alone with tiktok-ray analyze, then use --retry-quarantined"
 
 
 class Busy(Exception):
@@ -240,7 +240,7 @@ class Batch:
         """Stop at a signal: SIGINT lets those at work end first; SIGTERM and a second one do not."""
         hard = self.stopped is not None or number != signal.SIGINT
         self.stopped = self.stopped or number
-        log.info("stopping%s …", "" if hard else " when those at work have ended")
+        log.info("stopping%s …", "" if hard else " once the running ones have finished")
         if hard and self._main is not None:
             self._main.cancel()
 
@@ -249,9 +249,9 @@ class Batch:
         self._work.mkdir(parents=True)
         mended = self.dataset.open()
         if mended:
-            log.info("%d reports were in no part of the dataset yet", mended)
+            log.info("%d reports were not yet in any part of the dataset", mended)
         for place in self.dataset.set_aside:
-            log.warning("no report of ours, so it was set aside: %s", place)
+            log.warning("not one of our reports, set aside: %s", place)
         self.failures = {
             row["item"]: row
             for row in self.dataset.failures()
@@ -266,7 +266,7 @@ class Batch:
             try:
                 self._deaths = json.loads(self.where.read(DEATHS))
             except ValueError:
-                log.warning("set aside, unreadable: %s", self.where.put_aside(DEATHS))
+                log.warning("unreadable, set aside: %s", self.where.put_aside(DEATHS))
         left = self.where.files(RUNNING)
         for file in left:
             item = file.removesuffix(".json")
@@ -292,7 +292,7 @@ class Batch:
                 self._note(entry, "blank", "the line is empty", item=f"\0blank {entry.position}")
             elif item in seen:
                 self.tally.repeats += 1
-                reason = f"the same as entry {seen[item]}"
+                reason = f"same as entry {seen[item]}"
                 self._note(entry, "duplicate", reason, item=f"\0again {entry.position} {item}")
             else:
                 seen[item] = entry.position
@@ -312,7 +312,7 @@ class Batch:
             return False
         if self._deaths.get(entry.item, 0) >= POISON:
             deaths = self._deaths.pop(entry.item)
-            reason = f"the driver died {deaths} times while this alone was at work"
+            reason = f"the driver died {deaths} times while working on this entry alone"
             self._fail(entry, "quarantined", reason, POISONED, deaths=deaths)
             return True
         if row is not None and row["type"] == "quarantined":
@@ -365,7 +365,7 @@ class Batch:
         except (ValueError, OSError) as error:
             if URL.match(entry.source):
                 raise
-            words = f"this cannot be read: {error}"[:500]
+            words = f"the entry cannot be read: {error}"[:500]
             raise InputError("not_found", words, "check the manifest") from None
         return Ready(taken, digest, taken.id or digest[:16])
 
@@ -409,7 +409,7 @@ class Batch:
         except InputError as error:
             deaths = before + (error.type == "decoder_died")
             if deaths > before and deaths >= POISON:
-                reason = f"its decoder died in {deaths} runs; the last time: {error}"
+                reason = f"its decoder died in {deaths} runs, the last time with: {error}"
                 self._fail(entry, "quarantined", reason, POISONED, deaths=deaths)
             else:
                 self._fail(entry, error.type, str(error), error.advice, deaths=deaths)
@@ -418,7 +418,7 @@ class Batch:
             self._ruin = self._ruin or error
         except Exception as error:
             log.error("%s: unforeseen", entry.source, exc_info=error)
-            self._fail(entry, "internal", said(error), "the log says more", deaths=before)
+            self._fail(entry, "internal", said(error), "see the log for details", deaths=before)
         finally:
             for key in [k for k, maker in self._makers.items() if maker == entry.item]:
                 del self._makers[key]
@@ -578,7 +578,7 @@ def alone_at(where: Destination) -> Iterator[None]:
         return
     lease = Lease(where.local / "state" / "lock")
     if not lease.acquire():
-        raise Busy(f"another batch writes to {where.name}; see: tiktok-ray batch status")
+        raise Busy(f"another batch is writing to {where.name}; see: tiktok-ray batch status")
     try:
         yield
     finally:
@@ -689,7 +689,7 @@ class _RunByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_RunByDefault,
-    help="Analyze many videos: reports and a Parquet dataset, resumed where it stopped.",
+    help="Analyze many videos into reports and a Parquet dataset; resumes where it stopped.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -698,35 +698,40 @@ app = typer.Typer(
 
 @app.command("run")
 def run_command(
-    manifest: Annotated[str, typer.Argument(help="txt, csv, jsonl, parquet, a folder, or -")],
-    out: Annotated[str, typer.Option("--out", help="Folder, or an address that pyarrow knows")],
+    manifest: Annotated[
+        str, typer.Argument(help="A txt, csv, jsonl or parquet file, a folder, or -")
+    ],
+    out: Annotated[str, typer.Option("--out", help="A folder, or a URI that pyarrow supports")],
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Names, joined by commas")
+        list[str] | None, typer.Option("--only", help="Analyzer names, comma-separated")
     ] = None,
-    without: Annotated[list[str] | None, typer.Option("--without", help="The same")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="Analyzer names, comma-separated")
+    ] = None,
     column: Annotated[
-        str | None, typer.Option("--column", help="Column of a csv, jsonl or parquet")
+        str | None, typer.Option("--column", help="Column of a csv, jsonl or parquet manifest")
     ] = None,
     in_flight: Annotated[int | None, typer.Option("--in-flight", min=1)] = None,
     nodes: Annotated[
-        int | None, typer.Option("--nodes", min=1, help="Nodes of a cluster; more are asked for")
+        int | None,
+        typer.Option("--nodes", min=1, help="Cluster nodes to use; missing ones are requested"),
     ] = None,
     workers: Annotated[
         str | None, typer.Option("--workers", help="ray, threads or processes")
     ] = None,
     own_fleet: Annotated[
-        bool, typer.Option("--own-fleet", help="Leave a service that runs here alone")
+        bool, typer.Option("--own-fleet", help="Do not use a service running on this machine")
     ] = False,
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 if an analyzer failed")] = False,
     options: Annotated[
-        list[str] | None, typer.Option("--set", help="analyzer.option=value; may be repeated")
+        list[str] | None, typer.Option("--set", help="analyzer.option=value; repeatable")
     ] = None,
 ) -> None:
-    """Analyze what the manifest names and is not done yet.
+    """Analyze the entries of a manifest that are not done yet.
 
-    Exit codes: 0 every entry has a report; 3 some have not, see the table failures; 4 --strict and
-    an analyzer failed; 5 the destination failed; 130 and 143 stopped. Run the same command again to go on.
+    Exit codes: 0 every entry has a report; 3 some do not, see the failures table; 4 --strict and
+    an analyzer failed; 5 the destination failed; 130 or 143 stopped. Run the same command again to resume.
     """
     from tiktok_ray.batch.dataset import Destination, measured_seconds
     from tiktok_ray.console import problem
@@ -753,10 +758,13 @@ def run_command(
             problem(str(error))
             raise typer.Exit(Exit.USAGE) from None
         except PortTaken as error:
-            problem(str(error), "choose another: TIKTOK_RAY_BATCH_METRICS_PORT")
+            problem(str(error), "choose another with TIKTOK_RAY_BATCH_METRICS_PORT")
             raise typer.Exit(Exit.USAGE) from None
         except OSError as error:
-            problem(f"the destination or the disk failed: {error}", "fix it, then run this again")
+            problem(
+                f"the destination or the disk failed: {error}",
+                "fix it, then run this command again",
+            )
             raise typer.Exit(Exit.BROKEN) from None
     log.info("%s: %s", "stopped" if batch.stopped else "ended", batch.tally)
     raise typer.Exit(exit_code(batch, strict))
@@ -773,15 +781,15 @@ def exit_code(batch: Batch, strict: bool) -> int:
 
 @app.command("status")
 def status_command(
-    out: Annotated[str, typer.Argument(help="The batch's --out")],
+    out: Annotated[str, typer.Argument(help="The --out of the batch")],
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Say how far a batch is, from what it wrote at its destination."""
+    """Show the progress of a batch, as recorded at its destination."""
     from tiktok_ray.batch.dataset import Destination
     from tiktok_ray.console import console_for, problem
 
     if "://" not in out and not Path(out).is_dir():
-        problem(f"there is no folder {out}")
+        problem(f"the folder {out} does not exist")
         raise typer.Exit(Exit.USAGE)
     facts = status_of(Destination(out))
     if facts is None:
@@ -804,4 +812,4 @@ def status_command(
         left = f", about {facts['seconds_left']} s left" if facts["state"] == "running" else ""
         shown.print(f"{facts['videos_per_minute']:.1f} videos per minute{left}")
     for one in facts["running"]:
-        shown.print(f"at work: {one['source']} ({one['seconds']:.0f} s)", soft_wrap=True)
+        shown.print(f"in progress: {one['source']} ({one['seconds']:.0f} s)", soft_wrap=True)

@@ -102,7 +102,7 @@ def _bundled(package: str, file: str) -> Path:
         raise InputError(
             "demo_unavailable",
             f"the demo needs {package}, which is not installed",
-            "install the extra: tiktok-ray[demo]",
+            "install the extra tiktok-ray[demo]",
         )
     return Path(spec.submodule_search_locations[0]) / file
 

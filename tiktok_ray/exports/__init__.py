@@ -53,14 +53,14 @@ FORMATS: dict[To, Format] = {
         ".fcpxml", "application/xml", "fcpxml", "fcpxml", "Final Cut Pro XML 1.10: shots, marks"
     ),
     "chapters": Format(
-        ".ffmetadata", "text/plain", "chapters", "chapters", "FFmpeg's chapter file: scenes"
+        ".ffmetadata", "text/plain", "chapters", "chapters", "FFmpeg chapter file: scenes"
     ),
     "csv": Format(".csv", "text/csv", "tables", "csv", "The timeline as a table", True),
     "jsonl": Format(
-        ".jsonl", "application/jsonl", "tables", "jsonl", "The timeline, an object a line", True
+        ".jsonl", "application/jsonl", "tables", "jsonl", "The timeline, one object per line", True
     ),
     "coco": Format(
-        ".coco.json", "application/json", "boxes", "coco", "Boxes, as COCO has them", True
+        ".coco.json", "application/json", "boxes", "coco", "Bounding boxes in COCO format", True
     ),
     "cvat": Format(
         ".cvat.xml", "application/xml", "boxes", "cvat", "Tracks, CVAT for video 1.1", True
@@ -81,7 +81,9 @@ FORMATS: dict[To, Format] = {
         "ETA VideoLabels of FiftyOne",
         True,
     ),
-    "text": Format(".txt", "text/plain", "text", "text", "All of it as compact text with times"),
+    "text": Format(
+        ".txt", "text/plain", "text", "text", "The whole report as compact text with timestamps"
+    ),
 }
 assert set(FORMATS) == set(get_args(To))
 
@@ -111,11 +113,11 @@ def output_of(report: Report, *names: str) -> Report:
     told = [
         f"{name} is {sections[name]['status']}: {sections[name].get('reason', 'no reason given')}"
         if name in sections
-        else f"{name} is not in it"
+        else f"{name} is missing"
         for name in names
     ]
     raise CannotExport(
-        f"this report lacks what the format needs: {'; '.join(told)}",
+        f"this report lacks data that the format needs: {'; '.join(told)}",
         f"analyze the video again with {' or '.join(names)}",
     )
 

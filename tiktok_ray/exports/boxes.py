@@ -70,9 +70,10 @@ def tracked(report: Report) -> list[Tracked]:
     sections = report["analyzers"]
     outputs = {name: sections.get(name, {}).get("output") for name in makers}
     if not any(output is not None for output in outputs.values()):
-        told = [f"{n} is {sections[n]['status'] if n in sections else 'not in it'}" for n in makers]
+        told = [f"{n} is {sections[n]['status'] if n in sections else 'missing'}" for n in makers]
         raise CannotExport(
-            f"this report has no boxes: {', '.join(told)}", "analyze the video with one of them"
+            f"this report has no bounding boxes: {', '.join(told)}",
+            "analyze the video with one of them",
         )
     return [
         one
@@ -120,9 +121,9 @@ def counted(report: Report, times: Times) -> Raster:
     frames = raster_of(report, times)
     if not frames.counts:
         raise CannotExport(
-            "the frame rate of this video varies, and the format counts frames: its times do not "
-            "tell their numbers",
-            "give the video too (--video), or export to coco, csv or jsonl, which have times",
+            "the frame rate of this video varies, and the format numbers frames: frame numbers cannot "
+            "be derived from timestamps alone",
+            "also give the video (--video), or export to coco, csv or jsonl, which use timestamps",
         )
     return frames
 
@@ -171,7 +172,7 @@ def coco(report: Report, times: Times = None) -> str:
                 made |= _keypoints(one.keypoints[k], width, height)
             annotations.append(made)
     info = {
-        "description": f"Made of the report on {line_of(video['source'])}",
+        "description": f"Made from the report on {line_of(video['source'])}",
         "version": __version__,
     }
     whole = {

@@ -121,7 +121,7 @@ def file_of(report: Mapping[str, Any], format: Format, source: Source = "speech"
     section = report["analyzers"].get(name, {})
     output = section.get("output")
     if output is None:
-        why = f"{name} is {section.get('status', 'not there')}: {section.get('reason', '')}"
+        why = f"{name} is {section.get('status', 'missing')}: {section.get('reason', '')}"
         raise LookupError(f"this report has no captions: {why}")
     if source == "speech" and output.get("segments") is None:
         raise LookupError(f"this report has no captions: {_unread(section)}")
@@ -134,7 +134,7 @@ def file_of(report: Mapping[str, Any], format: Format, source: Source = "speech"
 def _unread(section: Mapping[str, Any]) -> str:
     """Why a section that heard speech has no words of it."""
     missing = {one["part"]: one["reason"] for one in section.get("missing") or ()}
-    return f"speech_transcription has no words: {missing.get('words', 'no reason is told')}"
+    return f"speech_transcription has no words: {missing.get('words', 'no reason given')}"
 
 
 def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def edl(report: Report) -> str:
     frames = raster_of(report)
     if frames.rate not in TIMECODE_RATES:
         raise CannotExport(
-            f"an edit list counts in timecode, which {float(frames.rate):g} frames per second lack",
+            f"an edit list counts in timecode, which {float(frames.rate):g} frames per second does not have",
             "export to otio or fcpxml instead",
         )
     made = timeline(report, marked=False)

@@ -13,7 +13,7 @@ TOLD = {
     "description": "Described by a model",
     "speech": "Said",
     "subtitle": "Subtitles in the file",
-    "text": "Written on the picture",
+    "text": "On-screen text",
     "moment": "Key moments",
     "insight": "Findings",
     "scene": "Scenes",
@@ -64,7 +64,7 @@ def _cut(parts: list[_Part], most: int) -> str:
         if len(fitting) > 1:
             kept.append("\n".join(fitting))
             room -= len(kept[-1]) + 2
-    told = "Left out for length: " + ", ".join(left)
+    told = "Omitted for length: " + ", ".join(left)
     return "\n\n".join([*kept, told if len(told) < 200 else told[:197] + " …"]) + "\n"
 
 

@@ -1,19 +1,19 @@
 """Probe a video file and decode it once into the tracks that analyzers read.
 
-Times are seconds from the first displayed frame, from the file's own timestamps, put right where
-they cannot be trusted. Pictures are upright, of square pixels and SDR; they are kept as planar YUV
-(I420, BT.601, limited range: half the bytes of RGB) and converted on read. Memory is bounded
-whatever the length: sampling thins out, and ``Coverage`` says so.
+Times are seconds from the first displayed frame, from the file's own timestamps, repaired where they
+cannot be trusted. Frames are upright, with square pixels and SDR; they are stored as planar YUV
+(I420, BT.601, limited range: half the bytes of RGB) and converted on access. Memory is bounded
+regardless of duration: sampling gets sparser, and ``Coverage`` says so.
 
 | module | decides |
 |---|---|
-| `container`, `headers`, `ending` | what is opened, whether it is whole, what its packets say, which streams are analyzed |
-| `clock` | when each picture is shown |
-| `picture`, `colour`, `interlace` | how it looks: turn, crop, aspect, canvas; matrix, range, HDR |
-| `sampling` | which pictures each track keeps |
-| `sound`, `speech` | the sound's place, levels and mono; where somebody speaks |
+| `container`, `headers`, `ending` | what is opened, whether it is complete, what its packets say, which streams are analyzed |
+| `clock` | when each frame is shown |
+| `picture`, `colour`, `interlace` | how it looks: rotation, crop, aspect ratio, canvas; matrix, range, HDR |
+| `sampling` | which frames each track keeps |
+| `sound`, `speech` | timing, levels and mono mix of the sound; where there is speech |
 | `texts` | subtitles and chapters |
-| `decode`, `decord` | the one pass |
+| `decode`, `decord` | the single decoding pass |
 """
 
 from tiktok_ray.media.decode import (

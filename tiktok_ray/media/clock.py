@@ -1,10 +1,10 @@
-"""When each picture is shown, where the file's own times cannot be trusted too.
+"""When each frame is shown, even if the file's own timestamps cannot be trusted.
 
-Two faults are put right before decoding, from what the packets say. *Jumps*: a clock that starts
-again or leaps ahead (recordings joined, live streams): what follows is moved to where the pictures
-before end, all streams alike. *Stamps that are not display times* (AVI with B frames, raw
-streams, muxers that write decode times): the n-th picture gets the n-th of the ordered stamps, or,
-without any or where they all are the same, n times the duration of one.
+Two faults are repaired before decoding, from the packets. *Jumps*: timestamps that start over or leap
+ahead (joined recordings, live streams): what follows is moved to the end of the preceding frames, for
+all streams alike. *Timestamps that are not display times* (AVI with B-frames, raw streams, muxers that
+write decode times): the n-th frame gets the n-th of the sorted timestamps, or, if there are none or
+they are all equal, n times the duration of a frame.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RAW_FPS = 25.0
 
 @dataclass(frozen=True)
 class Moves:
-    """What to add to the times of a stream, from one packet (by its number) on to the next."""
+    """Offsets to add to the times of a stream, each from one packet (by index) to the next entry."""
 
     starts: tuple[int, ...] = (0,)
     seconds: tuple[float, ...] = (0.0,)
@@ -50,7 +50,7 @@ class Moves:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the times of a file are read.
+    """How the timestamps of a file are interpreted.
 
     ``stamps``: times of the n-th displayed picture from zero, where its own stamp does not tell
     them, with ``zero`` on the file's clock; else None, and ``zero`` is the time of the first picture
@@ -72,12 +72,12 @@ class Schedule:
 
 
 def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule:
-    """Judge the clocks of a file. Raises ``InputError`` when its content is too long."""
+    """Analyze the timestamps of a file. Raises ``InputError`` if its content is too long."""
     played = contents.played()
     video = played.get(contents.video)
     if video is None or not len(video):
         raise InputError(
-            "undecodable", "the video stream holds no pictures", "fetch or export it again"
+            "undecodable", "the video stream contains no frames", "fetch or export it again"
         )
     moves, repairs = _moves(contents, limit_s)
     stamps, zero, more = _stamps(contents.format, video, has_b_frames)
@@ -85,7 +85,7 @@ def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule
     sound = played.get(contents.audio) if contents.audio is not None else None
     stands = sound is not None and sound.stand
     if stands:
-        about = "the clock of the sound stands still: it was placed by counting its samples"
+        about = "the audio timestamps do not advance: the audio was timed by counting its samples"
         more.append(Repair(kind="no_sound_times", count=len(sound or ()), about=about))
     lengths = [_length(packets, moves[index]) for index, packets in played.items() if len(packets)]
     content = max([*lengths, stamps[-1] - stamps[0] + usual if stamps is not None else 0.0])
@@ -101,7 +101,7 @@ def schedule(contents: Contents, has_b_frames: bool, limit_s: float) -> Schedule
 
 
 def _pause(span: Span) -> Repair:
-    about = f"the edit list is empty from {span.start:.2f} to {span.end:.2f} s: nothing new there"
+    about = f"the edit list is empty from {span.start:.2f} to {span.end:.2f} s: no new frames there"
     return Repair(kind="empty_edit", count=1, about=about)
 
 
@@ -185,7 +185,7 @@ def _moves(contents: Contents, limit_s: float) -> tuple[dict[int, Moves], list[R
             Repair(
                 kind="clock_restarted",
                 count=restarts,
-                about="the clock starts again: what follows was placed after what came before",
+                about="the timestamps start over: what follows was placed after what came before",
             )
         )
     if jumps:
@@ -193,7 +193,7 @@ def _moves(contents: Contents, limit_s: float) -> tuple[dict[int, Moves], list[R
             Repair(
                 kind="clock_jumped",
                 count=jumps,
-                about=f"the clock jumps ahead, by up to {hours:.0f} s: the gap was closed",
+                about=f"the timestamps jump ahead by up to {hours:.0f} s: the gap was closed",
             )
         )
     return {i: Moves(tuple(starts), tuple(by)) for i, (starts, by) in moves.items()}, repairs
@@ -249,13 +249,13 @@ def _stamps(
     usual = video.usual or 1 / RAW_FPS
     timed = np.isfinite(video.pts)
     if video.stand:
-        about = f"the clock of the pictures stands still: each was given {usual:.4g} s"
+        about = f"the frame timestamps do not advance: each frame was given {usual:.4g} s"
         count = len(video)
         repair = Repair(kind="no_times", count=count, about=about)
         return np.arange(count, dtype=float) * usual, float(np.nanmin(video.pts)), [repair]
     if timed.mean() < 0.5:
         if np.isfinite(video.dts).mean() < 0.5:
-            about = f"no times in the file: every picture was given {usual:.4g} s"
+            about = f"the file has no timestamps: each frame was given {usual:.4g} s"
             count = len(video)
             repair = Repair(kind="no_times", count=count, about=about)
             return np.arange(count, dtype=float) * float(usual), 0.0, [repair]
@@ -275,12 +275,12 @@ def _stamps(
         ordered[1:] -= ordered[1] - usual
     if np.array_equal(video.pts[timed], np.sort(video.pts[timed])) and not has_b_frames:
         return ordered, zero, []
-    about = "the file has decode times only: pictures were timed in their order of display"
+    about = "the file has decode timestamps only: frames were timed in display order"
     return ordered, zero, [Repair(kind="decode_times", count=len(ordered), about=about)]
 
 
 class Clock:
-    """Times of displayed pictures: ascending, from zero, within the limit."""
+    """Times of displayed frames: ascending, from zero, within the limit."""
 
     def __init__(self, plan: Schedule, limit_s: float) -> None:
         self.plan = plan
@@ -296,7 +296,7 @@ class Clock:
         self._longest = 0.0
 
     def tick(self, stamp: float | None, length: float) -> float | None:
-        """The time of the next picture that was decoded, or None when it is not displayed."""
+        """The time of the next decoded frame, or None if it is not displayed."""
         stamps = self.plan.stamps
         self._shown += 1
         if self.zero is None:
@@ -320,7 +320,7 @@ class Clock:
         return t
 
     def at(self, t: float, end: float) -> None:
-        """A picture is shown from ``t`` until ``end`` (or as long as pictures usually are)."""
+        """A frame is shown from ``t`` until ``end`` (or for the usual frame duration)."""
         if t > self.limit_s:
             raise too_long(t, self.limit_s)
         if self.count:
@@ -333,13 +333,13 @@ class Clock:
         self.end = end if end > t else t + usual
 
     def repairs(self) -> tuple[Repair, ...]:
-        """What was put right, before decoding and while."""
+        """Repairs made before and during decoding."""
         found = list(self.plan.repairs)
         if self.untimed:
-            about = "pictures without a time were placed after the one before"
+            about = "frames without a timestamp were placed after the previous one"
             found.append(Repair(kind="missing_times", count=self.untimed, about=about))
         if self.dropped:
-            about = "pictures whose time does not come after the one before were left out"
+            about = "frames whose timestamp does not follow the previous one were dropped"
             found.append(Repair(kind="not_ascending", count=self.dropped, about=about))
         return tuple(found)
 

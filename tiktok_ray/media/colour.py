@@ -1,7 +1,7 @@
-"""Colours as a player shows them: every way of coding them becomes I420, BT.601, limited range.
+"""Colours as a player shows them: every encoding becomes I420, BT.601, limited range.
 
-Ordinary YUV goes through FFmpeg's scaler alone. What is of a high dynamic range, of other primaries
-than BT.709's, or of a transfer that is none of video's is linearised, mapped to SDR and coded again.
+Ordinary YUV only goes through FFmpeg's scaler. HDR, primaries other than BT.709's, and transfer
+functions not used for video are linearised, mapped to SDR and encoded again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MATRICES = {
 #: Those of them that the scaler knows.
 SCALER = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}
 UNSPECIFIED = (0, 2, 3)
-CONVERTED = "colours outside desaturated"
+CONVERTED = "out-of-gamut colours desaturated"
 
 #: Chromaticities of red, green, blue and white of gamuts other than BT.709's (ITU-T H.273).
 D65, C = (0.3127, 0.3290), (0.310, 0.316)
@@ -80,10 +80,10 @@ INCOMPATIBLE = 0
 
 @dataclass(frozen=True)
 class Coding:
-    """How the colours of a picture are coded; numbers of ITU-T H.273.
+    """How the colours of a frame are encoded; code points of ITU-T H.273.
 
-    ``primaries`` and ``transfer`` as the file says them. ``unreadable`` says why colours cannot be
-    told, where they cannot: pictures are then grey.
+    ``primaries`` and ``transfer`` are as stated by the file. ``unreadable`` says why the colours cannot
+    be decoded, in which case the frames are grey.
     """
 
     primaries: int
@@ -122,11 +122,11 @@ class Coding:
         if dolby and dolby[1] == INCOMPATIBLE:
             transfer = PQ
             unreadable = (
-                f"Dolby Vision profile {dolby[0]} (IPT-PQ-c2) has no base layer that is compatible "
-                "with anything, and its own colours are not read"
+                f"Dolby Vision profile {dolby[0]} (IPT-PQ-c2) has no backward-compatible base layer, "
+                "and its own colours are not supported"
             )
         elif not rgb and matrix not in SCALER and not _is_ours(matrix, transfer):
-            unreadable = f"the matrix {MATRICES.get(matrix, matrix)} is not read"
+            unreadable = f"the matrix {MATRICES.get(matrix, matrix)} is not supported"
         peak, said = _peak(frame, transfer) if transfer in (PQ, HLG) else (WHITE_NITS, "")
         return cls(
             int(frame.color_primaries),
@@ -153,22 +153,22 @@ class Coding:
 
     @property
     def hdr(self) -> Hdr | None:
-        """How pictures are mapped to SDR, where they are of a high dynamic range or a wide gamut."""
+        """How HDR or wide-gamut frames are mapped to SDR."""
         wide = self.gamut in GAMUTS and self.gamut not in NARROW
         if self.transfer not in (PQ, HLG) and not wide:
             return None
         method = f"primaries converted to BT.709 ({CONVERTED})"
         if self.unreadable:
-            method = "grey, by the intensity of the base layer alone"
+            method = "grey, from the intensity of the base layer only"
         if self.transfer in (PQ, HLG):
             method = (
                 f"white of {WHITE_NITS:.0f} cd/m² (ITU-R BT.2408) becomes white; above {KNEE:.0%} "
-                f"of it highlights roll off to the peak, the hue kept; {method}"
+                f"of it highlights roll off to the peak, with the hue preserved; {method}"
             )
         return Hdr(
             transfer={PQ: "PQ", HLG: "HLG"}.get(self.transfer, "SDR"),
             peak_nits=self.peak_nits,
-            peak_from=self.peak_from or "white of SDR",
+            peak_from=self.peak_from or "SDR white",
             method=method,
         )
 
@@ -180,7 +180,7 @@ class Coding:
         if self.gamut in GAMUTS:
             changed.append(f"primaries of {PRIMARIES[self.gamut]} to BT.709 ({CONVERTED})")
         if self.transfer in (PQ, HLG, *UNLIKE_VIDEO):
-            changed.append(f"transfer of {TRANSFERS[self.transfer]} to that of SDR video")
+            changed.append(f"transfer of {TRANSFERS[self.transfer]} to SDR")
         return Color(
             primaries=PRIMARIES.get(self.primaries, "unspecified"),
             transfer=TRANSFERS.get(self.transfer, "unspecified"),
@@ -204,7 +204,7 @@ class Coding:
         return _is_ours(self.matrix, self.transfer)
 
     def i420(self, frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """The stored picture at a size (even), uint8 [height * 3 / 2, width]."""
+        """The stored frame at an (even) size, uint8 [height * 3 / 2, width]."""
         if self._mapped:
             return self._sdr(frame, size)
         if self.alpha:
@@ -317,7 +317,7 @@ def _has_alpha(name: str) -> bool:
 def _peak(frame: Any, transfer: int) -> tuple[float, str]:
     """The brightest of a frame's pictures in cd/m², and what says so."""
     if transfer == 18:
-        return USUAL_PEAK_NITS, "the display that HLG is meant for"
+        return USUAL_PEAK_NITS, "HLG's nominal display"
     data = {d.type.name: d for d in frame.side_data}
     if "CONTENT_LIGHT_LEVEL" in data:
         most = float(np.frombuffer(data["CONTENT_LIGHT_LEVEL"], np.uint32, 1)[0])
@@ -329,7 +329,7 @@ def _peak(frame: Any, transfer: int) -> tuple[float, str]:
         most = n[18] / n[19] if n[19] else 0.0
         if 1 <= most <= 10_000:
             return most, "the mastering display of the file"
-    return USUAL_PEAK_NITS, "the usual peak; the file does not say"
+    return USUAL_PEAK_NITS, "a common peak; the file does not state one"
 
 
 @lru_cache(maxsize=8)

@@ -1,8 +1,8 @@
-"""Opening a file, reading what all its packets say, and choosing the streams that are analyzed.
+"""Opening a file, scanning all its packets, and choosing the streams to analyze.
 
-Packets are read once before anything is decoded: that costs a hundredth of decoding, and tells
-how long the content is, which clocks jump, and which streams hold something, where a header may
-say anything.
+All packets are scanned before anything is decoded: this costs a hundredth of decoding, and shows how
+long the content is, where timestamps jump, and which streams are not empty, whereas headers are
+unreliable.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FORMATS = (
 
 @contextmanager
 def opened(path: Path, settings: Settings, *, edits: bool = True) -> Iterator[Any]:
-    """The container; without ``edits`` its edit lists are passed over. Raises ``InputError``."""
+    """The container; without ``edits`` its edit lists are ignored. Raises ``InputError``."""
     import av
 
     if not path.exists():
-        raise InputError("not_found", f"there is no file {path}", "check the path")
+        raise InputError("not_found", f"the file {path} does not exist", "check the path")
     if not path.is_file():
         raise InputError("not_video", f"{path} is not a regular file", "give a video file")
     size = path.stat().st_size
@@ -93,12 +93,12 @@ def _refused(path: Path, error: BaseException) -> InputError:
             )
     if kind:
         return InputError(
-            "not_video", f"{path.name} is a still picture ({kind}), not a film", "give a video file"
+            "not_video", f"{path.name} is a still image ({kind}), not a video", "give a video file"
         )
     return InputError(
         "not_video",
         f"{path.name} cannot be opened as a video: {words(error)}",
-        "it may be cut off or not a video at all; fetch or export it again",
+        "it may be truncated or not a video at all; fetch or export it again",
     )
 
 
@@ -145,7 +145,7 @@ class Demuxed:
 
 
 def words(error: BaseException) -> str:
-    """What an error says, without its number and file."""
+    """The message of an error, without its number and file."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -155,7 +155,7 @@ SHORTEST_S = 0.001
 
 @dataclass(frozen=True)
 class Packets:
-    """What the packets of one stream say, in file order; seconds, NaN where they say nothing.
+    """The timing of one stream's packets, in file order; seconds, NaN where unspecified.
 
     ``hidden``: which are decoded but not shown (by an edit list); None: none is.
     """
@@ -193,7 +193,7 @@ class Packets:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds, and which of its streams are analyzed (by their numbers).
+    """The contents of a file, and which of its streams are analyzed (by index).
 
     ``promised_s``: how long its header says that pictures and sound are. ``crop`` and
     ``dolby``: see ``headers.Track``. ``pauses``: when nothing new is shown or heard, by the stream's
@@ -238,12 +238,12 @@ class Contents:
 
 
 def unusable(codec: str | None, reason: str | None) -> str:
-    """Why there is no sound although the file has a track of it."""
+    """Why there is no sound although the file has an audio track."""
     return f"the audio track ({codec or 'of an unknown codec'}) cannot be used: {reason}"
 
 
 def contents(path: Path, settings: Settings) -> Contents:
-    """Read all packets and choose what is analyzed. Raises ``InputError``."""
+    """Scan all packets and choose the streams to analyze. Raises ``InputError``."""
     with opened(path, settings) as container:
         packets, ended_early = _scan(container)
         tracks = tracks_of(path, container.format.name, [s.id for s in container.streams])
@@ -385,44 +385,48 @@ def _name(stream: Any, tracks: Mapping[int, Track]) -> str | None:
 
 
 def codec_of(stream: Any) -> str:
-    """The codec's own name by FFmpeg; ``codec_context.name`` is that of the decoder."""
+    """FFmpeg's name of the codec; ``codec_context.name`` is that of the decoder."""
     return str(stream.codec_context.codec.canonical_name)
 
 
 #: What QuickTime's data tracks hold, by their codes.
 DATA = {
     "tmcd": "a clock (timecode)",
-    "text": "titles of chapters, read as chapters",
-    "gpmd": "what a camera's sensors measured",
-    "camm": "what a camera's sensors measured",
-    "mebx": "what a phone measured",
-    "rtmd": "what a camera measured",
+    "text": "chapter titles, read as chapters",
+    "gpmd": "camera sensor data",
+    "camm": "camera sensor data",
+    "mebx": "phone sensor data",
+    "rtmd": "camera metadata",
 }
 
 
 def _left(stream: Any, codec: str | None, packets: Mapping[int, Packets], film: int) -> str | None:
     """Why a stream is left out, where nothing else has been said of it."""
     if stream.type == "attachment":
-        return "a file that is attached: neither pictures, sound nor text"
+        return "an attached file: neither video, audio nor text"
     if stream.type not in ("video", "audio", "subtitle"):
-        return DATA.get(codec or "", "data: neither pictures, sound nor text")
+        return DATA.get(codec or "", "data: neither video, audio nor text")
     if stream.codec_context is None:
-        return "there is no decoder for it"
+        return "no decoder supports it"
     if stream.type == "subtitle":
-        return "read as text" if is_text(stream) else "subtitles that are pictures are not read"
+        return "read as text" if is_text(stream) else "bitmap subtitles are not read"
     still = next((words for name, words in STILLS.items() if _has(stream, name)), None)
     if still:
         return still
     if stream.index not in packets:
-        return "it is declared, but holds nothing"
+        return "it is declared but empty"
     if stream.type == "video":
         count, most = len(packets[stream.index]), len(packets.get(film, ()))
         few = (
-            f"{count} pictures, fewer by far than the film" if count < most / 10 else "another film"
+            f"{count} frames, far fewer than the main video"
+            if count < most / 10
+            else "another video"
         )
-        return f"{few}; the setting video_stream can choose it"
-    aside = next((words for name, words in ASIDES.items() if _has(stream, name)), "another sound")
-    return f"{aside}; the setting audio_stream can choose it"
+        return f"{few}; the setting video_stream can select it"
+    aside = next(
+        (words for name, words in ASIDES.items() if _has(stream, name)), "another audio track"
+    )
+    return f"{aside}; the setting audio_stream can select it"
 
 
 def is_text(stream: Any) -> bool:
@@ -438,16 +442,16 @@ def is_text(stream: Any) -> bool:
 PICTURED = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle", "xsub")
 #: What a picture stream may be other than a film: dispositions, and what they are.
 STILLS = {
-    "attached_pic": "a cover picture",
+    "attached_pic": "a cover image",
     "timed_thumbnails": "thumbnails",
-    "still_image": "a still picture",
-    "dependent": "it needs another stream to be shown",
+    "still_image": "a still image",
+    "dependent": "it can only be shown with another stream",
 }
 #: What a sound may be other than what is to be heard with the film.
 ASIDES = {
     "comment": "a commentary",
-    "visual_impaired": "for those who do not see",
-    "descriptions": "a description of the pictures",
+    "visual_impaired": "for the visually impaired",
+    "descriptions": "an audio description",
     "karaoke": "karaoke",
     "lyrics": "lyrics",
 }
@@ -463,16 +467,14 @@ def _film(
     """The video stream that is analyzed, and why that one."""
     films = [s for s in container.streams.video if not any(_has(s, d) for d in STILLS)]
     if not films:
-        raise InputError(
-            "no_video", f"{path.name} has no video stream", "give a file that has pictures"
-        )
+        raise InputError("no_video", f"{path.name} has no video stream", "give a file with video")
     known = [s for s in films if s.codec_context is not None]
     if not known:
-        codecs = ", ".join(sorted({named[s.index] or "a codec without a name" for s in films}))
+        codecs = ", ".join(sorted({named[s.index] or "an unnamed codec" for s in films}))
         raise InputError(
             "undecodable",
-            f"the pictures of {path.name} are coded as {codecs}, which no decoder here knows",
-            "fetch another format of it, or export it as H.264",
+            f"the video of {path.name} is encoded as {codecs}, which no decoder here supports",
+            "fetch it in another format, or export it as H.264",
         )
     wanted = settings.video_stream
     if wanted is not None:
@@ -480,10 +482,10 @@ def _film(
         if film is None:
             raise InputError(
                 "no_video",
-                f"stream {wanted} of {path.name} is no video that can be decoded",
+                f"stream {wanted} of {path.name} is not a decodable video stream",
                 f"set TIKTOK_RAY_VIDEO_STREAM to one of {[s.index for s in known]}",
             )
-        reason = "the setting video_stream names it"
+        reason = "selected by the setting video_stream"
     else:
         counts = {s.index: len(packets.get(s.index, ())) for s in known}
         most = max(counts.values())
@@ -492,9 +494,9 @@ def _film(
         if len(films) == 1:
             reason = "the only video stream"
         elif len(moving) == 1:
-            reason = f"the film: {counts[film.index]} pictures, the others have fewer by far"
+            reason = f"the main video: {counts[film.index]} frames, the others have far fewer"
         else:
-            reason = "the default, else the largest, of the streams that move"
+            reason = "the default, or else the largest, of the moving video streams"
     if film.width * film.height > settings.max_pixels:
         raise too_large(film.width, film.height, settings.max_pixels)
     return film.index, reason
@@ -523,10 +525,10 @@ def _sound(
             have = ", ".join(f"{s.index} ({_tag(s, 'language') or '?'})" for s in known) or "none"
             raise InputError(
                 "no_audio",
-                f"no audio stream of {path.name} is {wanted!r}",
+                f"no audio stream of {path.name} matches {wanted!r}",
                 f"set TIKTOK_RAY_AUDIO_STREAM to a number or language of: {have}",
             )
-        return named_so[0].index, {named_so[0].index: "the setting audio_stream names it"}
+        return named_so[0].index, {named_so[0].index: "selected by the setting audio_stream"}
     if not known:
         return None, {}
     if len(known) == 1:
@@ -541,12 +543,12 @@ def _sound(
             return stream.index, {**silent, stream.index: reason}
         silent[stream.index] = fault
     first = next((index for index, fault in silent.items() if fault == SILENT), known[0].index)
-    return first, {**silent, first: "no audio stream has sound in it: the default, or the first"}
+    return first, {**silent, first: "no audio stream contains sound: the default, or the first"}
 
 
 UNDECODED = "no sample of it can be decoded"
 SILENT = "it is silent throughout"
-NO_NUMBERS = "none of its samples is a number within 24 dB of full scale"
+NO_NUMBERS = "none of its samples is a finite number within 24 dB of full scale"
 #: Sound that never rises above it (-60 dB of full scale) holds nothing.
 SILENCE = 0.001
 

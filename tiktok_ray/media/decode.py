@@ -1,4 +1,4 @@
-"""The one pass over a file: every picture and every sample is decoded once, for all tracks."""
+"""The single pass over a file: every frame and every sample is decoded once, for all tracks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SOUND = {"audio", "speech"}
 
 
 def probe(path: Path, settings: Settings) -> Video:
-    """Facts from all packets and the first displayed frame; nothing more is decoded.
+    """Facts from all packets and the first displayed frame; nothing else is decoded.
 
     Raises ``InputError`` of type ``not_found``, ``empty``, ``not_video``, ``no_video``,
     ``undecodable``, ``too_large`` or ``too_long``.
@@ -58,8 +58,8 @@ def decode(
 ) -> Decoded:
     """Decode a file once into the tracks in ``want`` (names in ``TRACKS``).
 
-    What of a damaged file can be decoded is; the damage is counted in ``video``. ``audio`` and
-    ``speech`` are absent from the result when the file has no sound. ``progress`` is called with
+    The decodable parts of a damaged file are decoded; the damage is counted in ``video``. ``audio`` and
+    ``speech`` are absent from the result if the file has no sound. ``progress`` is called with
     seconds decoded. Raises ``InputError`` as ``probe`` does.
     """
     with _typed(path):
@@ -108,12 +108,12 @@ WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def has_alpha_apart(film: Any) -> bool:
-    """Whether a stream's transparency lies beside its pictures, as in WebM."""
+    """Whether a stream stores its alpha channel separately, as in WebM."""
     return film.metadata.get("alpha_mode", "").strip("\0 ") == "1" and codec_of(film) in WITH_ALPHA
 
 
 def alpha_decoder(film: Any) -> Any:
-    """The decoder that reads pictures with their transparency, where another than usual is needed."""
+    """The decoder that supports transparency, if one other than the default is needed."""
     import av
 
     if not has_alpha_apart(film):
@@ -159,7 +159,7 @@ class _Pass:
     # What is decoded, in file order
 
     def run(self) -> Decoded:
-        """Decode everything that is wanted."""
+        """Decode everything requested."""
         by_decord = self.settings.decoder == "decord"
         film = facts(self.path, self.settings) if by_decord else None
         others = decord.pictures(film, self.path, self.settings) if film else None
@@ -205,7 +205,7 @@ class _Pass:
         damage = f" ({self.damaged} damaged packets)" if self.damaged else ""
         return InputError(
             "undecodable",
-            f"no picture of {self.path.name} can be decoded{damage}",
+            f"no frame of {self.path.name} can be decoded{damage}",
             "fetch or export it again",
         )
 
@@ -426,8 +426,8 @@ class _Pass:
         if truncated is not None:
             return None
         if self.contents.promised_s is None:
-            return "nothing in the file says how long it is or where it ends"
-        return "its clock was put right, so that the length in its header says nothing"
+            return "nothing in the file tells its length or where it ends"
+        return "its timestamps were repaired, so the length in its header cannot be compared"
 
     def _soundless(self, video: Video) -> Video:
         """The facts where an audio stream gave nothing."""
@@ -446,7 +446,7 @@ class _Pass:
         return replace(video, has_audio=False, no_sound=no_sound, streams=streams)
 
     def facts(self) -> Video:
-        """What is known after the first picture."""
+        """What is known after the first frame."""
         view, held, plan = self.first_view, self.contents, self.plan
         sound = self._sound_stream()
         video = next(s for s in held.streams if s.index == held.video)
@@ -495,25 +495,25 @@ class _Pass:
     def _repairs(self) -> tuple[Repair, ...]:
         repairs = list(self.clock.repairs())
         if has_alpha_apart(self.film) and self.alpha is None:
-            about = "the pictures are transparent, which is not read: FFmpeg here lacks libvpx"
+            about = "the video has transparency, which is ignored: FFmpeg here lacks libvpx"
             repairs.append(Repair(kind="alpha_unread", count=1, about=about))
         if self.concealed:
-            about = "pictures are damaged: FFmpeg filled in what is missing"
+            about = "frames are damaged: FFmpeg concealed the missing parts"
             repairs.append(Repair(kind="damaged_pictures", count=self.concealed, about=about))
         if self.sound and self.sound.changes:
-            about = "the sound changes its channels or rate: it was brought to what it began with"
+            about = "the audio changes its channels or sample rate: it was converted to the initial format"
             repairs.append(Repair(kind="sound_changed", count=self.sound.changes, about=about))
         if self.sound and self.sound.late_s > AUDIO_GAP_S:
-            about = f"{self.sound.late_s:.2f} s of sound whose time had passed was left out"
+            about = f"{self.sound.late_s:.2f} s of audio with overlapping timestamps was dropped"
             repairs.append(Repair(kind="sound_overlaps", count=self.sound.overlaps, about=about))
         return tuple(repairs)
 
 
 def pictures_at(path: Path, times: Collection[float], short: int, settings: Settings) -> Frames:
-    """The picture that is shown at each of some times, in order of time, each once.
+    """The frames shown at the given times, in chronological order, each once.
 
     ``times`` are seconds from the first displayed frame; ``short`` bounds the short side in
-    pixels. A time past the last picture gives that one. Raises ``InputError`` as ``probe`` does.
+    pixels. A time past the last frame yields that frame. Raises ``InputError`` like ``probe``.
     """
     with _typed(path):
         return _Look(path, times, short, settings).frames()

@@ -1,4 +1,4 @@
-"""decord as the decoder, where it is exact; refused with the reason where it is not."""
+"""decord as the decoder where it is exact; elsewhere refused with the reason."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def objections(film: Facts, path: Path, settings: Settings) -> list[str]:
         reasons.append(f"the pixel format is {film.pixel_format}")
     reasons += [repair.about for repair in video.repairs]
     if video.mirrored:
-        reasons.append("the pictures are mirrored by their display matrix")
+        reasons.append("the display matrix mirrors the video")
     if video.clean_aperture:
-        reasons.append("a clean aperture cuts the pictures")
+        reasons.append("a clean aperture crops the frames")
     if video.color and (video.color.converted or video.color.unreadable):
-        reasons.append("the pictures are not SDR of BT.709")
+        reasons.append("the video is not BT.709 SDR")
     if sum(stream.kind == "video" for stream in video.streams) > 1:
         reasons.append("there are several video streams")
     key_pts, stamps, hidden, leading = None, [], 0, 0
@@ -62,7 +62,7 @@ def objections(film: Facts, path: Path, settings: Settings) -> list[str]:
     if hidden:
         reasons.append(f"{hidden} frames are hidden by an edit list")
     if leading:
-        reasons.append(f"groups of pictures are open ({leading} leading pictures)")
+        reasons.append(f"groups of pictures are open ({leading} leading frames)")
     if stamps and min(stamps) != 0:
         reasons.append("the first frame is not at time zero")
     return reasons
@@ -92,7 +92,7 @@ def _unpadded(picture: Picture) -> Picture:
 
 
 def i420(picture: Picture, size: tuple[int, int]) -> Picture:
-    """An RGB picture as I420 at a size (even)."""
+    """An RGB frame as I420 at an (even) size."""
     import cv2
 
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Whether a file ends where its format says that it does, for formats without a length in a header."""
+"""Whether a file ends as its format requires, for formats without a length in the header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD_BYTES = 64 * 1024
 
 
 def is_whole(path: Path, format: str) -> bool | None:
-    """Whether a file is all there; None where its end does not tell."""
+    """Whether a file is complete; None if its end does not tell."""
     judge = next((judge for name, judge in JUDGES.items() if name in format.split(",")), None)
     if judge is None:
         return None

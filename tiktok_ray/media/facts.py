@@ -1,4 +1,4 @@
-"""What is known of a video file, and how it is said that a file cannot be analyzed."""
+"""What is known about a video file, and the error for files that cannot be analyzed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tiktok_ray.report import Chapter, Color, Hdr, Repair, StreamInfo, Subtitle
 
 
 class InputError(Exception):
-    """The input cannot be analyzed. ``type`` is a stable word, ``advice`` says what to do."""
+    """The input cannot be analyzed. ``type`` is a stable identifier, ``advice`` says what to do."""
 
     def __init__(self, type: str, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -31,17 +31,17 @@ def too_long(seconds: float, limit: float) -> InputError:
 
 
 def too_large(width: int, height: int, limit: int) -> InputError:
-    """The pictures of a file are larger than the limit."""
+    """The frames of a file are larger than the limit."""
     return InputError(
         "too_large",
-        f"pictures of {width} x {height} are over the limit of {limit} pixels",
+        f"frames of {width} x {height} exceed the limit of {limit} pixels",
         "raise the setting TIKTOK_RAY_MAX_PIXELS",
     )
 
 
 @dataclass(frozen=True)
 class Video:
-    """What the container says, corrected by what decoding found.
+    """Data of the container, corrected by decoding.
 
     ``duration_s`` ends with the last picture or the last sound, whichever is later;
     ``picture_end_s`` with the last picture. ``no_sound`` says why there is none,

@@ -1,4 +1,4 @@
-"""Interlaced pictures made whole: each is two moments, one in the even lines, one in the odd."""
+"""Deinterlacing: an interlaced frame holds two moments, in its even and odd lines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Deinterlacer(Generic[T]):
-    """FFmpeg's bwdif, one picture out for one in; progressive ones pass as they are.
+    """FFmpeg's bwdif, one frame out per frame in; progressive frames pass unchanged.
 
-    It looks one picture ahead, so that pictures come out one later than they go in, each with what
-    was given beside it.
+    It looks one frame ahead, so frames come out one step later than they go in, each with the data
+    passed along with it.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Deinterlacer(Generic[T]):
         self._count = 0
 
     def take(self, frame: Any, beside: T) -> Iterator[tuple[Any, T]]:
-        """The pictures that are ready when this one has come."""
+        """The frames that are ready once this one is fed."""
         kind = (frame.width, frame.height, frame.format.name)
         if kind != self._kind:
             yield from self.finish()
@@ -38,7 +38,7 @@ class Deinterlacer(Generic[T]):
         yield from self._ready()
 
     def finish(self) -> Iterator[tuple[Any, T]]:
-        """The pictures that are left."""
+        """The remaining frames."""
         if self._graph is not None:
             self._graph.vpush(None)
             yield from self._ready()

@@ -1,6 +1,6 @@
-"""One decoded picture as a player shows it: upright, of square pixels, cropped, on its canvas.
+"""One decoded frame as a player shows it: upright, with square pixels, cropped, on its canvas.
 
-Pictures become planar YUV (I420, BT.601, limited range), the form in which tracks keep them.
+Frames become planar YUV (I420, BT.601, limited range), the format in which tracks store them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SAME_SHAPE = 0.01
 
 @dataclass(frozen=True)
 class Turn:
-    """How a stored picture becomes upright: transposed first, then flipped.
+    """How a stored frame becomes upright: transposed first, then flipped.
 
     From a display matrix, to the nearest of its eight cases; editors write 89.99 degrees.
     """
@@ -46,14 +46,14 @@ class Turn:
 
     @property
     def degrees(self) -> int:
-        """Counter-clockwise turn, 0, 90, 180 or 270, after a mirroring if there is one."""
+        """Counter-clockwise rotation, 0, 90, 180 or 270, after mirroring if there is any."""
         if self.transpose:
             return 90 if self.flip_y else 270
         return 180 if self.flip_y else 0
 
     @property
     def mirrored(self) -> bool:
-        """Whether left and right are exchanged."""
+        """Whether left and right are swapped."""
         return (self.transpose + self.flip_x + self.flip_y) % 2 == 1
 
     def __bool__(self) -> bool:
@@ -70,7 +70,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Crop:
-    """What of a coded picture is shown, in shares of its width and height."""
+    """The displayed part of a coded frame, in fractions of its width and height."""
 
     x: float = 0.0
     y: float = 0.0
@@ -94,7 +94,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class View:
-    """How the pictures of one kind (size, aspect, turn, colours) are shown.
+    """How frames of one kind (size, aspect ratio, rotation, colours) are shown.
 
     ``shape``: displayed width and height. ``canvas``: those of the first picture of the file, into
     which others are fitted with black bars, never squeezed.
@@ -129,12 +129,12 @@ class View:
 
     @property
     def fits(self) -> bool:
-        """Whether pictures have the shape of the canvas."""
+        """Whether frames have the shape of the canvas."""
         a, b = self.shape[0] / self.shape[1], self.canvas[0] / self.canvas[1]
         return abs(a / b - 1) < SAME_SHAPE
 
     def i420(self, frame: Any, size: tuple[int, int]) -> Plane:
-        """The picture on a canvas of a size (even), uint8 [height * 3 / 2, width]."""
+        """The frame on a canvas of an (even) size, uint8 [height * 3 / 2, width]."""
         inner = size
         if not self.fits:
             scale = min(size[0] / self.shape[0], size[1] / self.shape[1])

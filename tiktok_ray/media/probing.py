@@ -1,6 +1,6 @@
-"""What is known of a video file without analyzing it, for a person and as JSON.
+"""What is known about a video file without analyzing it, as text and as JSON.
 
-The file is read in a process of its own: native code that dies of it takes nothing else along.
+The file is read in a separate process: a crash of native code affects nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tiktok_ray.settings import Settings
 
 
 def probed(path: Path, settings: Settings) -> dict[str, Any]:
-    """Everything ``media.probe`` knows, as JSON values. Raises ``InputError``.
+    """Everything ``media.probe`` finds, as JSON values. Raises ``InputError``.
 
     Types beyond those of ``probe``: ``decoder_died`` and ``decode_timeout``.
     """
@@ -27,8 +27,8 @@ def probed(path: Path, settings: Settings) -> dict[str, Any]:
 
 
 def read_apart(module: str, path: Path, call: Any, settings: Settings) -> dict[str, Any]:
-    """What ``python -m module`` says of a file, as JSON; it gets ``call`` pickled on its standard
-    input. Raises ``InputError``, with what it found wrong and with what it died of.
+    """The JSON output of ``python -m module``, which receives ``call`` pickled on its standard input.
+    Raises ``InputError``, with the error it reported or the cause of its death.
     """
     try:
         done = subprocess.run(
@@ -39,14 +39,14 @@ def read_apart(module: str, path: Path, call: Any, settings: Settings) -> dict[s
             check=False,
         )
     except subprocess.TimeoutExpired:
-        limit = f"reading it took longer than {settings.decode_timeout_s:.0f} s"
+        limit = f"probing it took longer than {settings.decode_timeout_s:.0f} s"
         advice = "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S"
         raise InputError("decode_timeout", limit, advice) from None
     if done.returncode != 0:
         raise InputError(
             "decoder_died",
-            f"the process that read {path.name} ended with {done.returncode}",
-            "the file may be hostile; export it again",
+            f"the process reading {path.name} exited with {done.returncode}",
+            "the file may be malicious; export it again",
         )
     found: dict[str, Any] = json.loads(done.stdout)
     if "error" in found:
@@ -80,23 +80,21 @@ def _plain(value: Any) -> Any:
 
 
 def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What was found, in words: a heading and what belongs to it."""
+    """The findings as text: pairs of a heading and its content."""
     size = f"{found['width']} x {found['height']}"
-    yield "pictures", f"{size}, {found['fps']:.4g} per second, {found['video_codec']}"
+    yield "video", f"{size}, {found['fps']:.4g} frames per second, {found['video_codec']}"
     yield (
         "length",
         f"{found['duration_s']:.2f} s, {found['size_bytes']} bytes, {found['container']}",
     )
     if found["truncated"] is not False:
-        cut = "the file ends before it should"
-        unknown = f"not known: {found['truncated_unknown']}"
-        yield "cut off", cut if found["truncated"] else unknown
-    turns = (
-        [f"turned by {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
-    )
+        cut = "the file ends prematurely"
+        unknown = f"unknown: {found['truncated_unknown']}"
+        yield "truncated", cut if found["truncated"] else unknown
+    turns = [f"rotated {found['rotation']} degrees counter-clockwise"] if found["rotation"] else []
     turns += ["mirrored"] if found["mirrored"] else []
     if aperture := found["clean_aperture"]:
-        turns += [f"{aperture[0]} x {aperture[1]} of the stored picture (clean aperture)"]
+        turns += [f"{aperture[0]} x {aperture[1]} of the stored frame (clean aperture)"]
     turns += ["interlaced"] if found["interlaced"] else []
     turns += [f"transparent, over {found['alpha_over']}"] if found["alpha_over"] else []
     if turns:
@@ -105,7 +103,7 @@ def told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "colours", ", ".join(f"{name} {said}" for name, said in color.items() if said)
     if hdr := found["hdr"]:
         yield (
-            "made SDR",
+            "tone-mapped",
             f"{hdr['transfer']}, peak {hdr['peak_nits']:.0f} cd/m² ({hdr['peak_from']})",
         )
     sound = f"{found['audio_codec']}, {found['audio_channels']} channels, {found['audio_rate']} Hz"

@@ -1,4 +1,4 @@
-"""Which pictures each track keeps, and at what size: bounded whatever the file turns out to be."""
+"""Which frames each track keeps, and at what size: bounded regardless of the file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Size = tuple[int, int]
 
 
 class Sampler:
-    """Keeps pictures at least ``step`` seconds apart, at most ``most`` of them.
+    """Keeps frames at least ``step`` seconds apart, at most ``most`` of them.
 
-    When it is full every second one is dropped and the step doubles, so that a file longer than
-    its header promised stays within bounds too.
+    When it is full, every second frame is dropped and the step doubles, so that even a file longer
+    than its header promised stays within bounds.
     """
 
     def __init__(self, size: Size, step: float, most: int) -> None:
@@ -52,7 +52,7 @@ class Sampler:
 def samplers(
     want: Collection[str], shown: Size, duration_s: float, pictures: int, sizes: TrackSettings
 ) -> dict[str, Sampler]:
-    """A sampler for each track of pictures that is wanted.
+    """A sampler for each requested track of frames.
 
     ``shown``: width and height of the pictures as displayed; ``pictures``: how many there are.
     """

@@ -1,7 +1,7 @@
-"""Makes a video of the pictures and the sound of a photo post.
+"""Makes a video from the images and the sound of a photo post.
 
-Foreign pictures and sound are parsed here, so intake runs this module as a process of its own,
-under limits of time and memory: ``python -m tiktok_ray.media.slideshow SPEC.json``.
+Untrusted images and audio are parsed here, so this module runs as a separate process, with limits on
+time and memory: ``python -m tiktok_ray.media.slideshow SPEC.json``.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MEMORY_BYTES = 4 * 1024**3
 
 
 def canvas(width: int, height: int) -> tuple[int, int]:
-    """Width and height of the video, from the first picture's: even, between 9:16 and 16:9."""
+    """Width and height of the video, from the first image's: even, between 9:16 and 16:9."""
     aspect = min(16 / 9, max(9 / 16, width / height))
     short = round(SHORT_SIDE * max(aspect, 1 / aspect) / 2) * 2
     return (short, SHORT_SIDE) if aspect >= 1 else (SHORT_SIDE, short)
 
 
 def fitted(path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray[np.uint8]:
-    """A picture, upright, scaled to fit on black; uint8 [height, width, 3].
+    """An image, upright, scaled to fit on black; uint8 [height, width, 3].
 
     ``size`` None takes the canvas from the picture. Raises ``ValueError`` when it is too large,
     ``OSError`` when it is not a picture.
@@ -45,7 +45,7 @@ def fitted(path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray
 
     with Image.open(path) as opened:
         if opened.width * opened.height > max_pixels:
-            raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
+            raise ValueError(f"{opened.width} x {opened.height} pixels exceed the limit")
         picture = ImageOps.exif_transpose(opened).convert("RGB")
     box = size or canvas(*picture.size)
     return np.asarray(ImageOps.pad(picture, box, color=(0, 0, 0)), np.uint8)
@@ -54,8 +54,8 @@ def fitted(path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray
 def sound_of(path: Path, seconds: float) -> NDArray[np.float32]:
     """The first ``seconds`` of a sound file, float32 [2, n] at 48 kHz.
 
-    Channels and rate may change on the way; what is not a number is silent. Raises ``ValueError`` when
-    there is no sound in it.
+    Channels and sample rate may change midway; samples that are not finite become silent. Raises
+    ``ValueError`` if it contains no sound.
     """
     import av
 
@@ -68,7 +68,7 @@ def sound_of(path: Path, seconds: float) -> NDArray[np.float32]:
             if length >= limit:
                 break
     if not blocks:
-        raise ValueError("there is no sound in it")
+        raise ValueError("it contains no sound")
     return np.concatenate(blocks, axis=1)[:, :limit]
 
 
@@ -101,9 +101,9 @@ def _resampled(frames: Iterator[Any]) -> Iterator[NDArray[np.float32]]:
 def write(
     target: Path, pictures: Sequence[Path], sound: Path | None, max_pixels: int
 ) -> dict[str, Any]:
-    """Write the slide show; returns what was made, for the metadata.
+    """Write the slide show; returns a description of it for the metadata.
 
-    Every picture stands for ``SECONDS_PER_PICTURE``; the sound ends with the last picture.
+    Every image is shown for ``SECONDS_PER_PICTURE``; the sound ends with the last image.
     """
     first = fitted(pictures[0], None, max_pixels)
     size = (first.shape[1], first.shape[0])

@@ -1,8 +1,8 @@
-"""The sound: decoded samples in their place on the clock, levels, and the mono that is heard.
+"""Audio: decoded samples placed by their timestamps, levels, and the mono mix.
 
-FFmpeg's own mixing to mono is not normalised, knows no ambisonics and lets inverted channels
-cancel each other; PyAV's arrays of eight planes read beyond their end. So samples are read plane
-by plane, made finite, and mixed here.
+FFmpeg's own mono mix is not normalised, does not support ambisonics and lets inverted channels cancel
+each other out; PyAV's arrays of eight planes read beyond their end. So samples are read plane by
+plane, made finite, and mixed here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def samples_of(frame: Any) -> Samples:
 
 
 def is_sound(block: Samples) -> NDArray[np.bool_]:
-    """Which samples are numbers, and not over 24 dB above full scale."""
+    """Which samples are finite, and at most 24 dB above full scale."""
     return np.asarray(np.abs(block) <= WILDEST)
 
 
@@ -81,19 +81,17 @@ def fold(names: Sequence[str]) -> Samples:
 
 
 def folded(names: Sequence[str]) -> str | None:
-    """What ``fold`` does, in words; None for mono and stereo."""
+    """A description of what ``fold`` does; None for mono and stereo."""
     if names[0] == "AMBI0":
-        return f"the omnidirectional channel (W) of {len(names)} ambisonic ones alone"
+        return f"only the omnidirectional channel (W) of {len(names)} ambisonic channels"
     if len(names) <= 2:
         return None
     if all(map(_is_unplaced, names)):
-        return (
-            f"{len(names)} channels, of places that are not said, taken as left and right by turns"
-        )
+        return f"{len(names)} channels of unknown position, taken as left and right alternately"
     low = any(name.startswith("LFE") for name in names)
     return (
-        f"{len(names)} channels ({' '.join(names)}) folded by ITU-R BS.775"
-        f"{', the low-frequency one left out' if low else ''}"
+        f"{len(names)} channels ({' '.join(names)}) downmixed according to ITU-R BS.775"
+        f"{', without the low-frequency channel' if low else ''}"
     )
 
 
@@ -152,7 +150,7 @@ class _Phases:
 
 @dataclass(frozen=True)
 class Mixed:
-    """The mono sound, how it was mixed, and what it was turned down by."""
+    """The mono sound, how it was mixed, and how much it was attenuated."""
 
     samples: Samples
     how: str
@@ -162,24 +160,24 @@ class Mixed:
 def mixed(sides: Samples, rate: int) -> Mixed:
     """Mono from one or two sides, float32 [1 | 2, n].
 
-    The mean of left and right. Where the difference of the two is four times as strong as the sum
-    (6 dB), one of them is inverted, and is turned back; where a side is silent beside the other
-    (-60 dB), the other is taken alone. What then goes over full scale is turned down as a whole.
+    The mean of left and right. Where their difference is four times as strong as their sum (6 dB), one
+    of them has inverted polarity, which is corrected; where one side is silent relative to the other
+    (-60 dB), only the other is used. A result exceeding full scale is attenuated as a whole.
     """
     if len(sides) == 1:
-        mono, how = sides[0], "as it is"
+        mono, how = sides[0], "unchanged"
     else:
         left, right = sides
         energy = [float(np.dot(side, side)) for side in sides]
         if min(energy) <= 1e-6 * max(energy):
             louder = int(np.argmax(energy))
-            mono, how = sides[louder], f"{('left', 'right')[louder]} alone: the other is silent"
+            mono, how = sides[louder], f"{('left', 'right')[louder]} only: the other is silent"
         else:
             polarity = _polarity(left, right, rate)
             mono, how = 0.5 * (left + polarity * right), "mean of left and right"
             inverted = float((polarity < 0).mean())
             if inverted:
-                how += f"; right is inverted in {inverted:.0%} of it and was turned back"
+                how += f"; right has inverted polarity in {inverted:.0%} of it, which was corrected"
     peak = float(np.abs(mono).max(initial=0.0))
     if peak <= 1.0:
         return Mixed(np.asarray(mono, np.float32), how, None)
@@ -210,7 +208,7 @@ def _polarity(left: Samples, right: Samples, rate: int) -> Samples:
 
 
 class Sound:
-    """Collects decoded sound: levels at its own rate, and at 16 kHz the mono that is heard.
+    """Collects decoded audio: levels at its own sample rate, and the mono mix at 16 kHz.
 
     Gaps in the timestamps become zeros (and holes in ``present``), as do frames without a single
     sample that is a sound; overlaps are dropped and counted. What lies before time zero is kept apart. The
@@ -246,12 +244,12 @@ class Sound:
 
     @property
     def late_s(self) -> float:
-        """Seconds of sound that were dropped, since others had their time already."""
+        """Seconds of audio dropped because of overlapping timestamps."""
         return self._late / self.rate if self.rate else 0.0
 
     @property
     def silenced_share(self) -> float:
-        """Share of the samples that were no sound."""
+        """Share of the samples that were silenced as invalid."""
         return self.silenced / self.fed if self.fed else 0.0
 
     @property
@@ -382,11 +380,11 @@ class Sound:
         names = [
             n for n, inverted in zip(self.names, self._phases.inverted, strict=True) if inverted
         ]
-        return f"; {' '.join(names)} inverted and turned back"
+        return f"; {' '.join(names)} had inverted polarity, which was corrected"
 
 
 class Resampler:
-    """Brings planes of sound from one rate to another, as they stream by."""
+    """Streaming resampler for planes of audio."""
 
     def __init__(self, channels: int, source: int, target: int) -> None:
         import av
@@ -450,7 +448,7 @@ class _Converter:
 
 
 def lasting(audio: Audio, end: float) -> Audio:
-    """The same sound, made to last exactly until ``end``: padded with zeros or cut."""
+    """The same audio, zero-padded or trimmed to last exactly until ``end``."""
     size = round(end * audio.rate)
     samples = np.zeros(size, np.float32)
     kept = min(size, len(audio.samples))
@@ -474,7 +472,7 @@ def _fit(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 
 
 class Meter:
-    """Levels of sound at its own rate, as it streams by (ITU-R BS.1770-5)."""
+    """Streaming level meter at the audio's own sample rate (ITU-R BS.1770-5)."""
 
     #: Channel weights of BS.1770-5, table 3; every other channel counts 1.
     WEIGHTS: ClassVar[dict[str, float]] = {

@@ -1,4 +1,4 @@
-"""Algebra of time intervals.
+"""Set operations on time intervals.
 
 A span is half-open, ``[start, end)``, in seconds from the first displayed frame. Every function
 takes any iterable of ``(start, end)`` pairs, in any order and overlapping as they like, and
@@ -35,7 +35,7 @@ def union(spans: Pairs, gap: float = 0.0) -> list[Span]:
 
 
 def intersect(a: Pairs, b: Pairs) -> list[Span]:
-    """What lies in both."""
+    """The parts that are in both."""
     left, right = union(a), union(b)
     both: list[Span] = []
     i = j = 0
@@ -52,7 +52,7 @@ def intersect(a: Pairs, b: Pairs) -> list[Span]:
 
 
 def subtract(a: Pairs, b: Pairs) -> list[Span]:
-    """What lies in ``a`` but not in ``b``."""
+    """The parts of ``a`` that are not in ``b``."""
     holes = union(b)
     rest: list[Span] = []
     for start, end in union(a):
@@ -69,7 +69,7 @@ def subtract(a: Pairs, b: Pairs) -> list[Span]:
 
 
 def invert(spans: Pairs, within: tuple[float, float]) -> list[Span]:
-    """What of ``within`` no span covers."""
+    """The parts of ``within`` not covered by any span."""
     return subtract([within], spans)
 
 
@@ -79,7 +79,7 @@ def total(spans: Pairs) -> float:
 
 
 def overlap(a: Pairs, b: Pairs) -> float:
-    """Seconds that lie in both."""
+    """Seconds that are in both."""
     return total(intersect(a, b))
 
 
@@ -90,12 +90,12 @@ def share(part: Pairs, of: Pairs) -> float:
 
 
 def longer(spans: Pairs, than: float) -> list[Span]:
-    """Drop what is shorter than ``than`` seconds."""
+    """Drop spans shorter than ``than`` seconds."""
     return [s for s in union(spans) if s.length >= than]
 
 
 def covers(spans: Pairs, t: float) -> bool:
-    """Whether ``t`` lies in one of the spans."""
+    """Whether ``t`` is inside one of the spans."""
     return any(start <= t < end for start, end in spans)
 
 

@@ -1,4 +1,4 @@
-"""Where somebody speaks."""
+"""Speech detection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a video at given times, and the times of its frames, read in a process of its own."""
+"""Frames of a video at given times, and the timestamps of its frames, read in a separate process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUALITY = 88
 
 
 class Still(NamedTuple):
-    """A picture: the time of its frame in seconds, its size in pixels, and the JPEG."""
+    """A frame: its timestamp in seconds, its size in pixels, and the JPEG."""
 
     time: float
     width: int
@@ -24,7 +24,7 @@ class Still(NamedTuple):
 
 
 def stills(path: Path, times: Collection[float], short: int, settings: Settings) -> list[Still]:
-    """The frames shown at some times, in order, each once; ``short`` bounds the short side.
+    """The frames shown at the given times, in order, each once; ``short`` bounds the short side.
 
     Raises ``InputError`` as ``probing.probed`` does.
     """

@@ -1,4 +1,4 @@
-"""Subtitles and chapters that a file carries."""
+"""Subtitles and chapters in a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def chapters(contents: Contents, zero: float, end: float) -> tuple[Chapter, ...]
 
 
 def subtitles_of(packet: Any) -> list[Subtitle]:
-    """What a packet of subtitles says, on the file's clock."""
+    """The subtitles in a packet, on the file's clock."""
     import av
 
     if packet.pts is None or not packet.size:

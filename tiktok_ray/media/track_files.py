@@ -17,13 +17,13 @@ ALIGNMENT = 64
 
 
 class TrackFile:
-    """A track in a file of its own, which goes with this object in the process that made it."""
+    """A track in its own file, which is deleted with this object in the process that created it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def keep(self) -> TrackFile:
-        """Remove the file when this object goes. Returns itself."""
+        """Delete the file when this object is garbage-collected. Returns itself."""
         weakref.finalize(self, _remove, self.path)
         return self
 

@@ -1,4 +1,4 @@
-"""The tracks that analyzers read: sampled pictures, sound, speech."""
+"""The tracks that analyzers read: sampled frames, audio, speech."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def fixed(array: Any) -> Any:
 
 @dataclass(frozen=True)
 class Frames:
-    """Sampled pictures.
+    """Sampled frames.
 
     ``times``: float64 [n], ascending. ``i420``: uint8 [n, height * 3 / 2, width], read-only.
-    ``end``: when the last picture's display ends. Height and width are even.
+    ``end``: when the last frame stops being displayed. Height and width are even.
     """
 
     times: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Frames:
     def of(
         cls, times: Sequence[float], pictures: Sequence[NDArray[np.uint8]], end: float
     ) -> Frames:
-        """Frames made from RGB pictures, uint8 [height, width, 3] of even height and width."""
+        """Frames made from RGB images, uint8 [height, width, 3] of even height and width."""
         import cv2
 
         planes = [cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420) for picture in pictures]
@@ -58,23 +58,23 @@ class Frames:
         return int(self.i420.shape[2])
 
     def gray(self, index: int) -> NDArray[np.uint8]:
-        """Luma of one picture, uint8 [height, width], 16..235, a read-only view."""
+        """Luma of one frame, uint8 [height, width], 16..235, a read-only view."""
         return self.i420[index, : self.height]
 
     @property
     def grays(self) -> NDArray[np.uint8]:
-        """Luma of all pictures, uint8 [n, height, width], a read-only view."""
+        """Luma of all frames, uint8 [n, height, width], a read-only view."""
         return self.i420[:, : self.height]
 
     def rgb(self, index: int) -> NDArray[np.uint8]:
-        """One picture, uint8 [height, width, 3], RGB, freshly made."""
+        """One frame, uint8 [height, width, 3], RGB, freshly made."""
         import cv2
 
         result: Any = cv2.cvtColor(self.i420[index], cv2.COLOR_YUV2RGB_I420)
         return result  # type: ignore[no-any-return]
 
     def rgbs(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """Each picture's time and RGB pixels, one at a time."""
+        """Each frame's timestamp and RGB pixels, one at a time."""
         for index, t in enumerate(self.times):
             yield float(t), self.rgb(index)
 
@@ -123,11 +123,11 @@ class Audio:
         return len(self.samples) / self.rate
 
     def cut(self, start: float, end: float) -> NDArray[np.float32]:
-        """Samples between two times, a read-only view."""
+        """Samples between two times, as a read-only view."""
         return self.samples[max(0, round(start * self.rate)) : max(0, round(end * self.rate))]
 
     def lead(self) -> Audio | None:
-        """The sound before the first picture as one of its own, from zero on; None if none."""
+        """The audio before the first frame as a separate track starting at zero; None if there is none."""
         if not len(self.before):
             return None
         none = np.zeros(0)
@@ -147,7 +147,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class Speech:
-    """Spans in which somebody speaks, by Silero VAD; ``before`` the first picture: negative."""
+    """Spans of speech, by Silero VAD; those ``before`` the first frame have negative times."""
 
     spans: tuple[Span, ...]
     before: tuple[Span, ...] = ()
@@ -167,7 +167,7 @@ TRACKS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Decoded:
-    """One video, decoded: its corrected facts and the tracks that were asked for."""
+    """One decoded video: its corrected facts and the requested tracks."""
 
     video: Video
     tracks: dict[str, Any]

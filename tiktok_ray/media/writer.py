@@ -1,4 +1,4 @@
-"""Writes video clips whose content is known: for the demo, the tests and the benchmarks."""
+"""Writes video clips with known content, for the demo, the tests and the benchmarks."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def write_clip(
     options: dict[str, str] | None = None,
     gop: int = 60,
 ) -> Path:
-    """Write RGB pictures (uint8 [height, width, 3], even sizes) and sound as one file.
+    """Write RGB frames (uint8 [height, width, 3], even sizes) and sound to one file.
 
     ``audio`` is float32 [n] or [channels, n], -1..1, beginning ``audio_start`` seconds after the
-    first picture. ``times`` replaces the constant rate by a timestamp for each picture. Colours
+    first frame. ``times`` replaces the constant rate by a timestamp for each frame. Colours
     are encoded as BT.709, limited range, and tagged so. Returns ``path``.
     """
     import av

@@ -105,7 +105,7 @@ def open_session(path: Path, *, threads: int = 1) -> Session:
     Raises ``FileNotFoundError``, and what the runtime raises for a file that is not a network.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no network at {path}")
+        raise FileNotFoundError(f"no model file at {path}")
     chosen = runtime()
     import_first((chosen,))
     session: Session = (

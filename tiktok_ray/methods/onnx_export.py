@@ -99,7 +99,7 @@ def _whole(folders: Iterable[Path], name: str) -> Path | None:
         for path in folder.glob(f"{glob.escape(name)}-*.onnx"):
             if _undamaged(path):
                 return path
-            log.warning("%s is damaged and will be made again", path)
+            log.warning("%s is damaged and will be exported again", path)
     return None
 
 
@@ -116,13 +116,13 @@ def _make(checkpoint: Path, recipe: Recipe, folders: Iterable[Path], name: str) 
         except OSError as error:
             refused.append(f"{folder}: {error.strerror}")
             continue
-        log.info("exporting %s to %s, once", checkpoint.name, folder)
+        log.info("exporting %s to %s (only once)", checkpoint.name, folder)
         try:
             return _run(checkpoint, recipe, staging, name)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     raise ExportFailed(
-        f"there is no folder to keep the export of {checkpoint.name} in ({'; '.join(refused)}): "
+        f"no writable folder for the export of {checkpoint.name} ({'; '.join(refused)}): "
         "make one of them writable"
     )
 

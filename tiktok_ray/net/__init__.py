@@ -1,1 +1,1 @@
-"""The network: the guarded way out, fetching videos and weights, and what keeps libraries from reporting home."""
+"""The network: the guarded proxy, fetching videos and weights, and blocking telemetry of libraries."""

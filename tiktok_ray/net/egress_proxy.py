@@ -1,20 +1,20 @@
-"""The one guarded way out to the network.
+"""The single guarded way out to the network.
 
 yt-dlp, curl and HTTP clients each resolve names themselves, so checking an address before handing
 it to them proves nothing. ``EgressProxy`` is a forward proxy on loopback that they are all told to use:
 it resolves a name once, refuses what is not public, and connects to the very address it checked,
-again for every redirect. A random credential keeps other users of the machine out.
+again for every redirect. A random credential locks out other users of the machine.
 
     with EgressProxy.of(settings) as proxy:
         httpx.Client(proxy=proxy.url, trust_env=False, verify=trust()).get(address)
 
-What the proxy turned away, or could not reach, it remembers: ``proxy.blame()`` is the typed reason
-behind a client's vague error.
+The proxy remembers what it refused or could not reach: ``proxy.blame()`` is the typed reason behind a
+client's vague error.
 
     EgressError
-    ├── Refused          the address, host or port may not be reached
-    │   └── OverBudget   more bytes came than were allowed
-    └── Unreachable      no such name, no answer, or silence
+    ├── Refused          the address, host or port is not allowed
+    │   └── OverBudget   more bytes were received than allowed
+    └── Unreachable      unknown name, no response, or a stalled connection
 """
 
 from __future__ import annotations
@@ -101,15 +101,15 @@ class EgressError(Exception):
 
 
 class Refused(EgressError):
-    """The proxy does not lead there."""
+    """The proxy does not allow this destination."""
 
 
 class OverBudget(Refused):
-    """More bytes came than were allowed."""
+    """More bytes were received than allowed."""
 
 
 class Unreachable(EgressError):
-    """There is no such name, nobody answered, or the other side fell silent."""
+    """Unknown name, no response, or a stalled connection."""
 
 
 def closed(address: str) -> str | None:
@@ -132,7 +132,7 @@ def closed(address: str) -> str | None:
 
 
 def listed(host: str, allowed: Iterable[str]) -> bool:
-    """Whether ``host`` is one of the allowed names or lies under one."""
+    """Whether ``host`` is one of the allowed names or a subdomain of one."""
     return any(host == name or host.endswith("." + name) for name in map(_plain, allowed))
 
 
@@ -188,7 +188,7 @@ class EgressProxy:
 
     @classmethod
     def of(cls, settings: Settings, *, budget: int | None = None) -> EgressProxy:
-        """The proxy as the settings want it."""
+        """A proxy configured according to the settings."""
         return cls(
             private_addresses=settings.private_addresses,
             allowed_hosts=settings.allowed_hosts,
@@ -199,13 +199,13 @@ class EgressProxy:
 
     @property
     def url(self) -> str:
-        """The proxy's address with its credential."""
+        """The proxy's URL including its credential."""
         if self._thread is None:
             raise RuntimeError("the proxy is not open; use it as a context manager")
         return f"http://proxy:{self._secret}@127.0.0.1:{self._port}"
 
     def blame(self) -> EgressError | None:
-        """What the proxy itself turned away or could not reach; a refusal before the rest."""
+        """What the proxy itself refused or could not reach; refusals take precedence."""
         for kind in (OverBudget, Refused, EgressError):
             for error in self.errors:
                 if isinstance(error, kind):
@@ -231,7 +231,7 @@ class EgressProxy:
         self.close()
 
     def close(self) -> None:
-        """Shut it, breaking every connection that goes through it. May be called twice."""
+        """Shut it down, closing every connection through it. May be called twice."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -317,10 +317,10 @@ class EgressProxy:
                 _in_daemon(self._resolve, host), self.connect_timeout_s
             )
         except TimeoutError as error:
-            raise Unreachable(host, "its name was not resolved in time") from error
+            raise Unreachable(host, "resolving its name timed out") from error
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise Unreachable(host, f"there is no address for this name ({why})") from error
+            raise Unreachable(host, f"this name has no address ({why})") from error
         good = self._checked(host, addresses)
         failure = ""
         for left, address in zip(range(len(good), 0, -1), good, strict=True):
@@ -349,7 +349,7 @@ class EgressProxy:
     def _count(self, host: str, data: bytes) -> bytes:
         self.received += len(data)
         if self.budget is not None and self.received > self.budget:
-            raise OverBudget(host, f"more than {self.budget} bytes came")
+            raise OverBudget(host, f"more than {self.budget} bytes were received")
         return data
 
     async def _relay(
@@ -414,9 +414,9 @@ async def _reply(theirs: Reader, host: str) -> bytes:
         try:
             head = await theirs.readuntil(HEAD_END)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
-            raise Unreachable(host, "its answer is not HTTP") from error
+            raise Unreachable(host, "its response is not HTTP") from error
         if not re.match(rb"HTTP/1\.[01] \d\d\d[ \r]", head):
-            raise Unreachable(host, "its answer is not HTTP")
+            raise Unreachable(host, "its response is not HTTP")
         if head[9:10] != b"1":
             return _closing(head)
 
@@ -430,7 +430,7 @@ def _reset(writer: Writer) -> None:
 
 
 def trust() -> ssl.SSLContext:
-    """Whose certificates are believed: certifi's list, and what the usual variables name."""
+    """The trusted certificates: certifi's list, and those given by the usual variables."""
     context = ssl.create_default_context(cafile=certifi.where())
     for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         place = os.environ.get(variable)
@@ -496,7 +496,7 @@ def _destination(method: str, target: str) -> tuple[str, int, str]:
     """Host, port and path of a request; ``ValueError`` says what is wrong with it."""
     parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
     if parts.scheme not in ("", "http") or (method != "CONNECT" and not parts.scheme):
-        raise ValueError(f"{parts.scheme or 'no'} scheme: only http and https lead outside")
+        raise ValueError(f"{parts.scheme or 'no'} scheme: only http and https are allowed")
     host = _plain(parts.hostname or "")
     if not re.fullmatch(r"[\w.:-]{1,253}", host, re.ASCII):
         raise ValueError("not a valid host name")

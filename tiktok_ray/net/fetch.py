@@ -1,4 +1,4 @@
-"""From a source to a local file: a path, a direct link, or a page that yt-dlp knows.
+"""From a source to a local file: a path, a direct URL, or a page that yt-dlp supports.
 
 ``take`` is the only way in. What it fetches goes through ``egress_proxy.EgressProxy``, under limits of size,
 length, time and silence; what goes wrong is an ``IntakeError`` whose ``type`` is a stable word.
@@ -73,23 +73,23 @@ STATUS: Mapping[str, int] = {
     "unreachable": 502,
     "timeout": 504,
 }
-BY_HAND = "save the video in the app or a browser and give the file"
+BY_HAND = "save the video with the app or a browser and give the file"
 ADVICE: Mapping[str, str] = {
-    "not_found": "check the address or the path",
-    "private": f"give cookies of an account that may see it (TIKTOK_RAY_COOKIES_FILE), or {BY_HAND}",
-    "refused": "private addresses and hosts off the list are closed; see TIKTOK_RAY_ALLOWED_HOSTS"
+    "not_found": "check the URL or the path",
+    "private": f"give the cookies of an account that may see it (TIKTOK_RAY_COOKIES_FILE), or {BY_HAND}",
+    "refused": "private addresses and hosts that are not on the list are blocked; see TIKTOK_RAY_ALLOWED_HOSTS"
     " and TIKTOK_RAY_PRIVATE_ADDRESSES",
-    "removed": "open the address in a browser to see whether it still exists",
+    "removed": "open the URL in a browser to see whether it still exists",
     "too_large": "raise the setting TIKTOK_RAY_MAX_BYTES, or give a smaller file",
-    "not_video": "give a video file, or the address of one",
+    "not_video": "give a video file or its URL",
     "empty": "fetch or export it again",
-    "photo_post": "save the pictures, or record the post as a video, and give the file",
+    "photo_post": "save the images, or record the post as a video, and give the file",
     "too_long": "raise the setting TIKTOK_RAY_MAX_DURATION_S, or cut the video",
-    "unsupported": f"give the address of one video, or {BY_HAND}",
-    "challenge": f"try again later, give cookies (TIKTOK_RAY_COOKIES_FILE), or {BY_HAND}",
+    "unsupported": f"give the URL of a single video, or {BY_HAND}",
+    "challenge": f"retry later, give cookies (TIKTOK_RAY_COOKIES_FILE), or {BY_HAND}",
     "ip_blocked": f"try from another network, or {BY_HAND}",
-    "unreachable": "check the network and the address, and try again",
-    "timeout": "try again, or raise TIKTOK_RAY_FETCH_TIMEOUT_S and TIKTOK_RAY_FETCH_SILENCE_S",
+    "unreachable": "check the network and the URL, then retry",
+    "timeout": "retry, or raise TIKTOK_RAY_FETCH_TIMEOUT_S and TIKTOK_RAY_FETCH_SILENCE_S",
 }
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
@@ -138,7 +138,7 @@ CLEAR = ("ip_blocked", "challenge", "private", "removed")
 
 
 class IntakeError(InputError):
-    """A source cannot become a local file. ``type`` is a key of ``STATUS``."""
+    """A source cannot be turned into a local file. ``type`` is a key of ``STATUS``."""
 
     def __init__(self, type: str, message: str, advice: str | None = None) -> None:
         super().__init__(type, message, ADVICE[type] if advice is None else advice)
@@ -154,7 +154,7 @@ class IntakeError(InputError):
 
 @dataclass(frozen=True)
 class Taken:
-    """A source at hand.
+    """A source available as a local file.
 
     ``source`` is as it was given, without credentials; ``id`` is the platform's. ``metadata``
     holds what the platform says: description, counts, music, hashtags and so on.
@@ -176,7 +176,7 @@ async def take(
     *,
     local: bool = True,
 ) -> Taken:
-    """Make a source a local file; what is fetched lies in ``folder`` afterwards.
+    """Turn a source into a local file; a fetched file is in ``folder`` afterwards.
 
     What is fetched is there whole, as ``source.*``, or not at all. ``source`` is a path (refused unless ``local``), a direct http(s) link to a media file, or the
     address of a page that yt-dlp knows. Raises ``IntakeError``. Cancelling it stops the fetch.
@@ -189,14 +189,16 @@ async def take(
 def _local(path: Path, settings: Settings) -> Taken:
     if not path.exists():
         bare = BARE_HOST.match(str(path)) is not None
-        hint = f"for a link write https://{path}" if bare else "check the path"
-        raise IntakeError("not_found", f"there is no file {path}", hint)
+        hint = f"for a URL write https://{path}" if bare else "check the path"
+        raise IntakeError("not_found", f"the file {path} does not exist", hint)
     if path.is_dir():
-        raise IntakeError("not_video", f"{path} is a folder", "give one file, or use batch")
+        raise IntakeError(
+            "not_video", f"{path} is a folder", "give a file, or use tiktok-ray batch"
+        )
     if not path.is_file():
         raise IntakeError("not_video", f"{path} is not a regular file")
     if not os.access(path, os.R_OK):
-        raise IntakeError("refused", f"{path} may not be read", "change its permissions")
+        raise IntakeError("refused", f"no permission to read {path}", "change its permissions")
     size = path.stat().st_size
     if size == 0:
         raise IntakeError("empty", f"{path.name} is empty (0 bytes)")
@@ -212,19 +214,19 @@ def _limit(settings: Settings) -> str:
 
 
 def checked(address: str) -> str:
-    """A well-formed http(s) address without credentials and fragment. Raises ``IntakeError``."""
+    """A well-formed http(s) URL without credentials and fragment. Raises ``IntakeError``."""
     try:
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise IntakeError("unsupported", f"this is not an address: {error}") from error
+        raise IntakeError("unsupported", f"this is not a URL: {error}") from error
     if parts.scheme.lower() not in ("http", "https"):
-        scheme = parts.scheme or "an address without a scheme"
-        raise IntakeError("unsupported", f"{scheme} is not fetched", "give an http(s) address")
+        scheme = parts.scheme or "a URL without a scheme"
+        raise IntakeError("unsupported", f"{scheme} is not supported", "give an http(s) URL")
     if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", address):
-        raise IntakeError("unsupported", "this is not a valid address")
+        raise IntakeError("unsupported", "this is not a valid URL")
     if len(address) > ADDRESS_LIMIT:
-        raise IntakeError("unsupported", f"the address is longer than {ADDRESS_LIMIT} characters")
+        raise IntakeError("unsupported", f"the URL is longer than {ADDRESS_LIMIT} characters")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     authority = host if port is None else f"{host}:{port}"
     return urlunsplit((parts.scheme.lower(), authority, parts.path, parts.query, ""))
@@ -267,7 +269,7 @@ async def _fetched(
                 else:
                     taken = await _from_platform(url, proxy, settings, work, report)
         except TimeoutError as error:
-            waited = f"it was not fetched within {settings.fetch_timeout_s:g} s"
+            waited = f"fetching it took longer than {settings.fetch_timeout_s:g} s"
             raise IntakeError("timeout", waited) from error
         place = folder / f"source{taken.path.suffix}"
         taken.path.replace(place)
@@ -336,7 +338,7 @@ async def _download(
             async for chunk in answer.aiter_bytes(WRITTEN):
                 done += len(chunk)
                 if done > limit:
-                    raise IntakeError("too_large", f"more than {limit} bytes came")
+                    raise IntakeError("too_large", f"more than {limit} bytes were received")
                 file.write(chunk)
                 report(done, total)
                 if not judged:
@@ -358,7 +360,7 @@ def _refuse_status(answer: httpx.Response) -> None:
     if code < 300 or REFUSED_HEADER in answer.headers:
         answer.raise_for_status()
         return
-    words = f"the server answered {code} {answer.reason_phrase}".strip()
+    words = f"the server responded with {code} {answer.reason_phrase}".strip()
     types = {401: "private", 403: "private", 404: "not_found", 410: "removed", 429: "ip_blocked",
              408: "timeout", 504: "timeout", 451: "ip_blocked"}  # fmt: skip
     raise IntakeError(types.get(code, "unreachable"), words)
@@ -370,11 +372,11 @@ def _network_failure(error: Exception, proxy: EgressProxy) -> IntakeError:
     if blame is not None:
         return _blamed(blame)
     if isinstance(error, httpx.TimeoutException):
-        return IntakeError("timeout", "the server fell silent")
+        return IntakeError("timeout", "the server stopped sending")
     if isinstance(error, httpx.UnsupportedProtocol):
-        return IntakeError("refused", f"a redirect leads elsewhere than to http(s): {error}")
+        return IntakeError("refused", f"a redirect does not lead to http(s): {error}")
     if isinstance(error, httpx.InvalidURL):
-        return IntakeError("unreachable", f"a redirect leads to an invalid address: {error}")
+        return IntakeError("unreachable", f"a redirect leads to an invalid URL: {error}")
     if isinstance(error, httpx.TooManyRedirects):
         return IntakeError("unreachable", f"more than {REDIRECTS} redirects")
     return IntakeError("unreachable", f"the connection failed: {error or type(error).__name__}")
@@ -389,9 +391,9 @@ def _blamed(blame: EgressError) -> IntakeError:
 
 
 def kind_of(head: bytes) -> str:
-    """What the first bytes of a file are: media, page, playlist, picture or text.
+    """The kind of a file by its first bytes: media, page, playlist, picture or text.
 
-    Playlists are told apart because a decoder would open what they name.
+    Playlists are recognised because a decoder would open what they reference.
     """
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:512].lower()
     if text.startswith((b"#extm3u", b"ffconcat", b"[playlist]", b"<smil")) or b"<mpd" in text:
@@ -419,7 +421,7 @@ def _refuse_head(head: bytes, what: str) -> None:
     kind = kind_of(head)
     if kind != "media":
         article = "text" if kind == "text" else f"a {kind}"
-        raise IntakeError("not_video", f"{what} holds {article}, not a video")
+        raise IntakeError("not_video", f"{what} contains {article}, not a video")
 
 
 def _suffix(head: bytes) -> str:
@@ -511,13 +513,13 @@ class _Watch:
         live = info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming")
         duration = _seconds(info)
         if several > 1:
-            self.verdict = IntakeError("unsupported", "the address names several videos")
+            self.verdict = IntakeError("unsupported", "the URL leads to several videos")
         elif live:
             self.verdict = IntakeError(
                 "unsupported", "this is a live stream", "wait until it has ended"
             )
         elif duration > self.settings.max_duration_s:
-            words = f"it lasts {duration:.0f} s, the limit is {self.settings.max_duration_s:g} s"
+            words = f"it is {duration:.0f} s long, the limit is {self.settings.max_duration_s:g} s"
             self.verdict = IntakeError("too_long", words)
         else:
             return None
@@ -541,7 +543,7 @@ class _Watch:
             with Path(name).open("rb") as file:
                 head = file.read(SNIFFED)
             try:
-                _refuse_head(head, "what the platform gave")
+                _refuse_head(head, "the platform's file")
             except IntakeError as error:
                 self.verdict = error
                 raise DownloadCancelled(str(error)) from error
@@ -600,7 +602,7 @@ async def _from_platform(
         raise _own_codec()
     if _is_sound_only(info):
         raise IntakeError(
-            "not_video", "the platform gave sound, but no video with its own sound", BY_HAND
+            "not_video", "the platform returned sound, but no video with its own sound", BY_HAND
         )
     return _described(path, url, info, post)
 
@@ -657,7 +659,7 @@ def _extract(
 def ytdlp_options(
     url: str, proxy: str, settings: Settings, folder: Path, watch: _Watch
 ) -> dict[str, Any]:
-    """yt-dlp's parameters: one video, bounded, everything through ``proxy``."""
+    """yt-dlp's parameters: one video, limited, everything through ``proxy``."""
     import imageio_ffmpeg
     from yt_dlp.networking.impersonate import ImpersonateTarget
 
@@ -732,17 +734,19 @@ def _has_only_own_codec(info: Mapping[str, Any]) -> bool:
 
 
 def _own_codec() -> IntakeError:
-    words = f"TikTok gives this video in its own codec {UNDECODABLE} alone, which nothing decodes"
-    return IntakeError("unsupported", words, f"try again later, or {BY_HAND}")
+    words = (
+        f"TikTok offers this video only in its own codec {UNDECODABLE}, which no decoder supports"
+    )
+    return IntakeError("unsupported", words, f"retry later, or {BY_HAND}")
 
 
 def _nothing_came(watch: _Watch) -> IntakeError:
-    words = watch.warnings[-1] if watch.warnings else "the platform gave no video"
+    words = watch.warnings[-1] if watch.warnings else "the platform returned no video"
     return IntakeError(type_of(words) or "unsupported", words)
 
 
 def type_of(words: str) -> str | None:
-    """The type of failure that a platform's or yt-dlp's words mean."""
+    """The failure type for a message of a platform or yt-dlp."""
     return next((type for type, pattern in WORDS if pattern.search(words)), None)
 
 
@@ -774,7 +778,7 @@ def _platform_failure(error: Exception, url: str, proxy: EgressProxy, watch: _Wa
 
 
 def told(error: Exception, *, tiktok: bool) -> IntakeError:
-    """What yt-dlp's exception means: by its class, its HTTP status, then its words."""
+    """The meaning of a yt-dlp exception: by its class, its HTTP status, then its message."""
     from yt_dlp.networking.exceptions import HTTPError, TransportError
     from yt_dlp.utils import ExtractorError, GeoRestrictedError, UnsupportedError, UserNotLive
 
@@ -875,13 +879,13 @@ async def _slideshow(
 
     seconds = SECONDS_PER_PICTURE * len(pictures)
     if len(pictures) > PICTURES or seconds > settings.max_duration_s:
-        words = f"{len(pictures)} pictures would make {seconds:.0f} s"
+        words = f"{len(pictures)} images would make {seconds:.0f} s"
         raise IntakeError("too_long", f"{words}, the limit is {settings.max_duration_s:g} s")
     files = []
     async with _client(proxy, settings) as client:
         for number, urls in enumerate(pictures, 1):
             path = folder / f"picture-{number:03d}"
-            await _picture(client, urls, path, f"picture {number} of {len(pictures)}", proxy)
+            await _picture(client, urls, path, f"image {number} of {len(pictures)}", proxy)
             files.append(path)
     target, spec = folder / "slideshow.mp4", folder / "slideshow.json"
     wanted = {
@@ -909,14 +913,16 @@ async def _picture(
                         head = head or chunk
                         size += len(chunk)
                         if size > PICTURE_BYTES:
-                            raise IntakeError("too_large", f"{what} has over {PICTURE_BYTES} bytes")
+                            raise IntakeError(
+                                "too_large", f"{what} has more than {PICTURE_BYTES} bytes"
+                            )
                         file.write(chunk)
         except (httpx.HTTPError, httpx.InvalidURL, IntakeError) as error:
             failure = error
             continue
         if kind_of(head) == "picture" or _is_animated(head):
             return
-        failure = IntakeError("not_video", "no picture was returned")
+        failure = IntakeError("not_video", "no image was returned")
     blame = proxy.blame()
     if isinstance(blame, Refused):
         raise _blamed(blame) from failure
@@ -946,7 +952,7 @@ async def _made(spec: Path) -> dict[str, Any]:
             await maker.wait()
     if maker.returncode != 0:
         lines = err.decode("utf-8", "replace").strip().splitlines()
-        why = lines[-1] if lines else f"its maker ended with {maker.returncode}"
-        raise IntakeError("photo_post", f"no slide show could be made of this post: {why}")
+        why = lines[-1] if lines else f"its process exited with {maker.returncode}"
+        raise IntakeError("photo_post", f"this post could not be turned into a slide show: {why}")
     made: dict[str, Any] = json.loads(out)
     return made

@@ -1,9 +1,9 @@
-"""Gets weights: from a model hub or a fixed address, resumable, checked, and bounded in silence.
+"""Downloads weights from a model hub or a fixed URL: resumable, verified, with timeouts.
 
-The hub is asked over its documented HTTP interface, by our own client through ``egress_proxy.EgressProxy``:
-``huggingface_hub`` waits for minutes on a hub that does not answer, keeps nothing of a file that
-broke off, and compares no hashes. A revision is resolved to a commit first, so that everything
-comes from one state of the repository; every file is checked against what the hub says of it.
+The hub is accessed over its documented HTTP API, by our own client through ``egress_proxy.EgressProxy``:
+``huggingface_hub`` waits for minutes on an unresponsive hub, discards partial downloads, and does not
+compare hashes. A revision is resolved to a commit first, so that everything comes from one state of
+the repository; every file is checked against the hub's metadata.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ UNPACKED_LIMIT = 32 * 1024**3
 
 #: What to do about each type of failure.
 ADVICE: Mapping[str, str] = {
-    "unreachable": "check the network; what came so far is kept, pull again to go on",
-    "silent": "try again later; what came so far is kept, pull again to go on",
+    "unreachable": "check the network; the partial download is kept, pull again to resume",
+    "silent": "retry later; the partial download is kept, pull again to resume",
     "refused": "set TIKTOK_RAY_PRIVATE_ADDRESSES=true if the hub is inside your own network",
-    "not_found": "check the name; a private model needs HF_TOKEN of an account that may see it",
+    "not_found": "check the name; a private model needs the HF_TOKEN of an account with access",
     "gated": "accept its terms on the model's page and set HF_TOKEN to your token",
-    "corrupt": "pull again; if it happens again, the hub or something between is at fault",
-    "incomplete": "its source has changed; choose another variant, or get it by hand",
-    "no_source": "get it by hand and put it under the models folder",
+    "corrupt": "pull again; if it recurs, the hub or something in between is at fault",
+    "incomplete": "its source has changed; choose another variant, or download it manually",
+    "no_source": "download it manually into the models folder",
     "no_space": "free some space, or set TIKTOK_RAY_MODELS to a folder on another disk",
-    "busy": "wait for the other pull to end",
+    "busy": "wait for the other pull to finish",
     "unsafe": "do not use this file",
-    "stopped": "what came so far is kept, pull again to go on",
+    "stopped": "the partial download is kept, pull again to resume",
 }
 
 
@@ -96,19 +96,19 @@ def pull(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Path:
-    """Get weights into the models folder; returns where they lie.
+    """Download weights into the models folder; returns their location.
 
-    What lies whole on this machine already is left as it is. A pull that was broken off, or
-    stopped by ``stop``, goes on where it ended. Weights appear in their place whole and checked,
-    or not at all. Raises ``PullError``, on silence after ``settings.fetch_silence_s``.
+    Weights that are already complete on this machine are left as is. An interrupted pull, or one
+    stopped by ``stop``, resumes where it ended. Weights appear in their place complete and verified,
+    or not at all. Raises ``PullError``, also if no data arrives for ``settings.fetch_silence_s``.
     """
     there = weights.locate(models)
     if there is not None:
         return there
     if isinstance(weights, Bundled):
-        raise PullError("no_source", f"{weights.id} comes inside the package {weights.package}")
+        raise PullError("no_source", f"{weights.id} is part of the package {weights.package}")
     if not isinstance(weights, Hub | Asset) or (isinstance(weights, Asset) and not _urls(weights)):
-        raise PullError("no_source", f"no address is known for {weights.id}")
+        raise PullError("no_source", f"no download URL is known for {weights.id}")
     staging = models / STAGING / weights.id.replace("/", "--")
     place = next(weights.places(models))
     with _alone(staging), _Transfer(weights.id, settings, progress, stop) as transfer:
@@ -133,7 +133,7 @@ def _alone(staging: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise PullError("busy", f"another pull of {staging.name} is at work") from error
+            raise PullError("busy", f"another pull of {staging.name} is running") from error
         yield
 
 
@@ -153,7 +153,7 @@ def _settle(weights: Weights, files: Path, place: Path, manifest: Manifest) -> N
             (files / name).replace(place / name)
         manifest_path(place).write_text(text, encoding="utf-8")
     if not weights.whole(place):
-        raise PullError("incomplete", f"{weights.id} lacks files that it needs")
+        raise PullError("incomplete", f"{weights.id} lacks required files")
 
 
 def _now() -> str:
@@ -221,7 +221,7 @@ class _Transfer:
         if self._progress is not None:
             self._progress(Pulling(self.id, file, self.done, self.total))
         if self._stop is not None and self._stop.is_set():
-            raise PullError("stopped", f"the pull of {self.id} was stopped")
+            raise PullError("stopped", f"the pull of {self.id} was cancelled")
 
     def explained(self, error: Exception, url: str) -> PullError:
         """What a client's error means, told by the proxy where the proxy knows better."""
@@ -230,7 +230,7 @@ class _Transfer:
         if isinstance(blame, Refused):
             return PullError("refused", str(blame))
         if isinstance(error, httpx.TimeoutException):
-            return PullError("silent", f"{host} said nothing for {self.silence_s:g} s")
+            return PullError("silent", f"{host} sent nothing for {self.silence_s:g} s")
         if blame is not None:
             return PullError("silent" if "silent" in blame.reason else "unreachable", str(blame))
         return PullError("unreachable", f"{host}: {error or type(error).__name__}")
@@ -241,7 +241,7 @@ class _Transfer:
         if code < 300:
             return
         if REFUSED_HEADER in answer.headers:
-            raise self.explained(_TryAgain(f"it answered {code}"), str(answer.url))
+            raise self.explained(_TryAgain(f"it responded with {code}"), str(answer.url))
         said = answer.headers.get("X-Error-Code") or answer.reason_phrase
         words = f"{answer.url.host} answered {code} {said} for {what}"
         if code == 403 or said == "GatedRepo":
@@ -260,7 +260,7 @@ class _Transfer:
                 self.refuse_status(answer, what)
                 return answer.json()
             except ValueError as error:
-                words = f"{urlsplit(url).hostname} answered something else than JSON for {what}"
+                words = f"{urlsplit(url).hostname} did not respond with JSON for {what}"
                 raise PullError("unreachable", words) from error
             except (httpx.TransportError, _TryAgain) as error:
                 failure = self.explained(error, url)
@@ -276,10 +276,10 @@ class _Transfer:
         headers: Callable[[], Mapping[str, str]],
         began: Callable[[httpx.Response], None] = lambda _: None,
     ) -> None:
-        """Bring one file to ``path``, going on where ``path.part`` ends.
+        """Download one file to ``path``, resuming where ``path.part`` ends.
 
-        A connection that breaks is taken up again as long as bytes come; one that brings none is
-        tried once more. ``began`` sees each response before its body.
+        A broken connection is resumed as long as it makes progress; one that brings no data is
+        retried once. ``began`` sees each response before its body.
         """
         part = path.with_name(path.name + ".part")
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -319,7 +319,7 @@ class _Transfer:
         with self.client.stream("GET", wanted.url, headers=asked) as answer:
             if answer.status_code == 416:
                 self._drop(part)
-                raise _TryAgain("the server cannot go on where the file ends")
+                raise _TryAgain("the server cannot resume where the file ends")
             self.refuse_status(answer, wanted.name)
             if have and not _goes_on(answer, have):
                 self._drop(part)
@@ -327,7 +327,7 @@ class _Transfer:
             length = _length(answer)
             whole = None if length is None else have + length
             if wanted.size is not None and whole not in (None, wanted.size):
-                words = f"{wanted.name} has {whole} bytes, {wanted.size} were announced"
+                words = f"{wanted.name} has {whole} bytes instead of the announced {wanted.size}"
                 raise PullError("corrupt", words)
             _refuse_space(part.parent, length or 0)
             began(answer)
@@ -337,10 +337,10 @@ class _Transfer:
                     self.step(wanted.name, len(chunk))
                     if wanted.size is not None and file.tell() > wanted.size:
                         file.truncate(0)
-                        words = f"more than {wanted.size} bytes of {wanted.name} came"
+                        words = f"more than {wanted.size} bytes of {wanted.name} were received"
                         raise PullError("corrupt", words)
         if wanted.size is not None and _size(part) < wanted.size:
-            raise _TryAgain(f"{wanted.name} broke off after {_size(part)} bytes")
+            raise _TryAgain(f"{wanted.name} was interrupted after {_size(part)} bytes")
 
     def _drop(self, part: Path) -> None:
         self.done -= _size(part)
@@ -376,7 +376,7 @@ def _inside(name: str) -> str:
     """A file name that stays in its folder, or ``PullError``."""
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or re.search(r"[\\\0:]", name):
-        raise PullError("unsafe", f"the file name {name!r} leads out of its folder")
+        raise PullError("unsafe", f"the file name {name!r} leads outside its folder")
     return str(path)
 
 
@@ -421,7 +421,7 @@ def _pull_hub(weights: Hub, staging: Path, transfer: _Transfer) -> Manifest:
         revision=commit,
         licence=weights.licence,
         pulled=_now(),
-        checked="SHA-256 or git hash of every file, as its hub states it",
+        checked="SHA-256 or git hash of every file, as stated by its hub",
         files=state["files"],
     )
 
@@ -448,7 +448,7 @@ def _listing(
     names = [name for name in names if not _superseded(name, names)]
     code = [name for name in names if name.endswith(".py")]
     if code:
-        raise PullError("unsafe", f"{weights.id} would bring code: {', '.join(code)}")
+        raise PullError("unsafe", f"{weights.id} would download code: {', '.join(code)}")
     for pattern in weights.needs:
         if not any(_matches(name, (pattern,)) for name in names):
             raise PullError("incomplete", f"{weights.id} has no file {pattern} at {commit[:12]}")
@@ -488,7 +488,7 @@ def _checked(wanted: _Wanted, path: Path) -> dict[str, Any]:
         wrong = digest.hexdigest() != wanted.git
     if wrong:
         path.unlink()
-        raise PullError("corrupt", f"{wanted.name} came with other content than was announced")
+        raise PullError("corrupt", f"{wanted.name} differs from the announced content")
     return {"size": size, "sha256": sha256}
 
 
@@ -520,7 +520,7 @@ def _pull_asset(weights: Asset, staging: Path, transfer: _Transfer) -> Manifest:
         if path.is_file()
     }
     if folder and not weights.whole(staging / "files"):
-        raise PullError("incomplete", f"{weights.id} lacks files that it needs")
+        raise PullError("incomplete", f"{weights.id} lacks required files")
     sources = [state["sources"][url] for url in urls]
     return Manifest(
         id=weights.id,
@@ -528,7 +528,7 @@ def _pull_asset(weights: Asset, staging: Path, transfer: _Transfer) -> Manifest:
         revision=" ".join(source["validator"] for source in sources if source["validator"]) or None,
         licence=weights.licence,
         pulled=_now(),
-        checked="MD5, as its server states it"
+        checked="MD5, as stated by its server"
         if all(source["md5"] for source in sources)
         else "length only: its server states no hash",
         files=files,
@@ -564,7 +564,7 @@ def _fetch_asset(
     stated = sources[wanted.url]["md5"]
     if stated and digest_of(path, "md5") != stated:
         path.unlink()
-        words = f"{wanted.name} came with other content than its server states"
+        words = f"{wanted.name} differs from the content stated by its server"
         raise PullError("corrupt", words)
 
 
@@ -577,7 +577,7 @@ def _stated_md5(answer: httpx.Response) -> str | None:
 def unpack(archive: Path, folder: Path, name: str) -> None:
     """Unpack a zip file into ``folder``; a single top folder called ``name`` is left out.
 
-    Raises ``PullError`` where an entry leads out of the folder, is a link, or is too large.
+    Raises ``PullError`` if an entry leads outside the folder, is a link, or is too large.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -590,7 +590,7 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
             _refuse_space(folder, sum(entry.file_size for entry in entries))
             for entry, inside in zip(entries, names, strict=True):
                 if stat.S_ISLNK(entry.external_attr >> 16):
-                    raise PullError("unsafe", f"{archive.name} holds a link: {inside}")
+                    raise PullError("unsafe", f"{archive.name} contains a link: {inside}")
                 parts = PurePosixPath(inside).parts
                 target = folder.joinpath(*(parts[1:] if below and len(parts) > 1 else parts))
                 target.parent.mkdir(parents=True, exist_ok=True)

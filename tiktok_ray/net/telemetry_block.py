@@ -1,6 +1,6 @@
-"""Keeps libraries that offer no switch from reporting home: they are given a proxy that nobody answers.
+"""Blocks telemetry of libraries that offer no switch: they are given a proxy that does not exist.
 
-What this project itself fetches goes through ``egress_proxy.EgressProxy``, which asks no environment.
+This project's own requests go through ``egress_proxy.EgressProxy``, which ignores the environment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def block_telemetry(own_address: str = "") -> None:
-    """Give every proxy-aware library of this process a proxy that nobody answers; local addresses stay open.
+    """Give every proxy-aware library in this process a dead proxy; local addresses stay reachable.
 
     For processes that are this project's own: actors, Ray's helpers, replicas.
     """
@@ -29,7 +29,7 @@ def block_telemetry(own_address: str = "") -> None:
 
 @contextmanager
 def telemetry_blocked(own_address: str = "") -> Iterator[None]:
-    """``block_telemetry`` for the processes that are started inside the block."""
+    """``block_telemetry`` for processes started inside the block."""
     before = dict(os.environ)
     block_telemetry(own_address)
     try:
@@ -40,15 +40,15 @@ def telemetry_blocked(own_address: str = "") -> Iterator[None]:
 
 
 def token_file() -> Path:
-    """Where Ray's token lies, or would."""
+    """The path of Ray's token, whether or not it exists."""
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
 
 
 def tighten_token() -> None:
-    """Let Ray's token file be for its owner alone. Another account's stays as it is.
+    """Make Ray's token file private to its owner. Another account's file is left as is.
 
-    Ray 2.60.0 writes it readable for everybody.
+    Ray 2.60.0 writes it world-readable.
     """
     with suppress(OSError):
         if token_file().stat().st_mode & 0o077:
@@ -56,7 +56,7 @@ def tighten_token() -> None:
 
 
 def block_native_telemetry() -> None:
-    """The same for native code alone, in a process that may be someone else's; for good.
+    """The same for native code only, in a process that may not be ours; permanent.
 
     MediaPipe posts statistics from a thread of its own, a minute after a task was made, when it
     is closed or later: there is no moment at which the block could be lifted. Its libcurl

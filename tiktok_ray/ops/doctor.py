@@ -76,8 +76,8 @@ def _answers(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
         yield from check()
     except Exception as error:
         log.error("the check of %s failed", name, exc_info=error)
-        words = f"could not be looked at: {said(error)}"
-        yield Finding(name, "bad", words, "mend what it names, or tell us")
+        words = f"could not be checked: {said(error)}"
+        yield Finding(name, "bad", words, "fix what it names, or report a bug")
 
 
 def _python() -> Iterator[Finding]:
@@ -98,13 +98,13 @@ def _version(name: str) -> str | None:
 def _packages() -> Iterator[Finding]:
     lost = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     versions = ", ".join(f"{n} {_version(n)}" for n in ("ray", "torch", "transformers", "av"))
-    advice = "set up again: deploy/run tiktok-ray doctor" if lost else ""
+    advice = "reinstall: deploy/run tiktok-ray doctor" if lost else ""
     found = f"missing: {', '.join(lost)}" if lost else versions
     yield Finding("packages", "bad" if lost else "ok", found, advice)
     for what, names in (("OpenCV", OPENCV), ("ONNX Runtime", ONNX)):
         there = [f"{n} {_version(n)}" for n in names if _version(n)]
         one = len(there) == 1
-        advice = "" if one else f"keep one {what} wheel: they overwrite each other's files"
+        advice = "" if one else f"keep only one {what} wheel: they overwrite each other's files"
         yield Finding(what, "ok" if one else "bad", ", ".join(there) or "none", advice)
 
 
@@ -117,7 +117,7 @@ def _memory(settings: Settings) -> Iterator[Finding]:
         "memory",
         "note" if low else "ok",
         f"{free:.1f} GiB free, {settings.cores} cores",
-        "run fewer analyzers at once: --only, or a smaller object store" if low else "",
+        "run fewer analyzers at once with --only, or use a smaller object store" if low else "",
     )
 
 
@@ -131,7 +131,7 @@ def _shared_memory(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "shared memory",
         "bad" if short else "ok",
-        f"{free:.1f} GiB free, the object store takes {settings.object_store_gib:g}",
+        f"{free:.1f} GiB free, the object store needs {settings.object_store_gib:g}",
         "give the container more, e.g. --shm-size=4g, or set TIKTOK_RAY_OBJECT_STORE_GIB"
         if short
         else "",
@@ -146,9 +146,9 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         state: Literal["ok", "note", "bad"] = "ok"
         advice = ""
         if not writable and what == "results":
-            state, advice = "bad", "choose another folder: TIKTOK_RAY_HOME"
+            state, advice = "bad", "choose another folder with TIKTOK_RAY_HOME"
         elif free < 2:
-            state, advice = "bad", "free some space"
+            state, advice = "bad", "free some disk space"
         yield Finding(what, state, f"{place}: {free:.0f} GiB free", advice)
 
 
@@ -168,15 +168,15 @@ def _home(settings: Settings) -> Iterator[Finding]:
         unread = store.unreadable(home / service_home.RESULTS)
         found += [f"{len(unread)} reports cannot be read, such as {unread[0]}"] if unread else []
     if found:
-        advice = "the next start sets them aside; a backup may hold them: docs/operations.md"
+        advice = "the next start sets them aside; a backup may have them: docs/operations.md"
         yield Finding("home", "bad", "; ".join(found), advice)
     aside = [*database.set_aside(home), *database.set_aside(home / service_home.RESULTS)]
     if aside:
         names = ", ".join(path.name for path in aside[:5])
-        yield Finding("home", "note", f"set aside: {names}", "look at them, then remove them")
+        yield Finding("home", "note", f"set aside: {names}", "inspect them, then delete them")
     if home.stat().st_mode & 0o077:
-        words = f"{home} can be read by others"
-        yield Finding("home", "note", words, "the next start of the service closes it")
+        words = f"{home} is readable by other users"
+        yield Finding("home", "note", words, "the next start of the service restricts it")
     if not found and not aside:
         yield Finding("home", "ok", f"{home}: jobs and results can be read")
 
@@ -185,7 +185,7 @@ def _options(graph: Graph, settings: Settings) -> Iterator[Finding]:
     try:
         graph.check_options(settings.options)
     except GraphError as error:
-        yield Finding("options", "bad", str(error), "mend TIKTOK_RAY_OPTIONS")
+        yield Finding("options", "bad", str(error), "fix TIKTOK_RAY_OPTIONS")
 
 
 def _token() -> Iterator[Finding]:
@@ -195,8 +195,10 @@ def _token() -> Iterator[Finding]:
         yield Finding(
             "token of Ray",
             "bad" if open_to_others else "ok",
-            f"{path} is {'readable for others' if open_to_others else 'for its owner alone'}",
-            f"chmod 600 {path}; who reads it may run code on this Ray" if open_to_others else "",
+            f"{path} is {'readable by other users' if open_to_others else 'readable only by its owner'}",
+            f"chmod 600 {path}; whoever reads it can run code on this Ray cluster"
+            if open_to_others
+            else "",
         )
 
 
@@ -210,10 +212,15 @@ def _card() -> Iterator[Finding]:
         used = f"{card.used_gib:.1f} of {card.total_gib:.1f} GiB used"
         yield Finding("card", "ok", f"{card.index}: {card.name}, {used}, driver {card.driver}")
         if card.used_gib > card.total_gib / 2:
-            yield Finding("card", "note", "more than half is in use", "see: tiktok-ray monitor")
+            yield Finding(
+                "card", "note", "more than half of its memory is in use", "see: tiktok-ray monitor"
+            )
     if _version("onnxruntime-gpu") is None:
         yield Finding(
-            "card", "note", "ONNX Runtime is the CPU's", "set up with TIKTOK_RAY_EXTRA=gpu"
+            "card",
+            "note",
+            "ONNX Runtime is installed for the CPU only",
+            "install with TIKTOK_RAY_EXTRA=gpu",
         )
 
 
@@ -223,7 +230,9 @@ def _weights(graph: Graph, settings: Settings) -> Iterator[Finding]:
     made = plan(graph.analyzers.values(), settings)
     partial = [n for n, a in made.assignments.items() if a.missing]
     whole = len(made.assignments) - len(partial)
-    found = f"{whole} analyzers whole, {len(partial)} partial, {len(made.unavailable)} without"
+    found = (
+        f"{whole} analyzers complete, {len(partial)} partial, {len(made.unavailable)} unavailable"
+    )
     lacking = bool(partial or made.unavailable)
     advice = "tiktok-ray models list; tiktok-ray models pull" if lacking else ""
     yield Finding("weights", "note" if lacking else "ok", found, advice)
@@ -249,7 +258,7 @@ def _networks(graph: Graph, settings: Settings) -> Iterator[Finding]:
         yield Finding("networks", "bad", str(error), "unset TIKTOK_RAY_RUNTIME")
         return
     if waiting:
-        found += f"; to be exported at first use, once: {', '.join(waiting)}"
+        found += f"; still to be exported, once, at first use: {', '.join(waiting)}"
     advice = "tiktok-ray models pull exports them now" if waiting else ""
     yield Finding("networks", "note" if waiting else "ok", found, advice)
 
@@ -263,9 +272,11 @@ def _ray() -> Iterator[Finding]:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             there = port.isdecimal() and _listens(host, int(port))
         advice = (
-            "" if there else "start that Ray, or unset RAY_ADDRESS to let each run start its own"
+            ""
+            if there
+            else "start that Ray cluster, or unset RAY_ADDRESS so that each run starts its own"
         )
-        found = f"RAY_ADDRESS is {address}, which {'answers' if there else 'does not answer'}"
+        found = f"RAY_ADDRESS is {address}, which {'responds' if there else 'does not respond'}"
         yield Finding("Ray", "ok" if there else "bad", found, advice)
         return
     # Ray's sockets lie below its folder, and the kernel takes at most 107 characters of a path.
@@ -304,7 +315,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             what,
             "note" if taken else "ok",
             f"{port} is {'in use' if taken else 'free'}",
-            "fine if that is this service; else set another" if taken else "",
+            "fine if that is this service; otherwise choose another port" if taken else "",
         )
 
 
@@ -312,9 +323,9 @@ def _service(settings: Settings) -> Iterator[Finding]:
     from tiktok_ray.ops import monitoring, systemd
 
     status = monitoring.pulse(settings)
-    found = f"{monitoring.address(settings)}: {status}" if status else "does not run here"
+    found = f"{monitoring.address(settings)}: {status}" if status else "not running here"
     unit = systemd.installed()
-    how = f"systemd unit of the {'account' if unit == 'user' else 'system'}" if unit else "no unit"
+    how = f"{'user' if unit == 'user' else 'system'} unit of systemd" if unit else "no unit"
     yield Finding("service", "ok" if status else "note", f"{found}; {how}")
 
 
@@ -324,7 +335,7 @@ def _limits() -> Iterator[Finding]:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = most != resource.RLIM_INFINITY and most < 4096
     advice = "ulimit -n 65536; the unit of install-service sets it" if few else ""
-    yield Finding("open files", "note" if few else "ok", f"at most {most}", advice)
+    yield Finding("open files", "note" if few else "ok", f"limit {most}", advice)
 
 
 def _network() -> Iterator[Finding]:
@@ -340,7 +351,7 @@ def _network() -> Iterator[Finding]:
     yield Finding(
         "network",
         "ok" if fine else "bad",
-        f"{words}; {told}; the outside is not tried",
+        f"{words}; {told}; outside access was not tested",
         "" if fine else "Ray and the service need 127.0.0.1",
     )
 
@@ -354,8 +365,6 @@ def _silence() -> Iterator[Finding]:
     yield Finding(
         "silence",
         "note" if changed else "ok",
-        f"set otherwise: {', '.join(changed)}"
-        if changed
-        else "statistics and hub look-ups are off",
+        f"overridden: {', '.join(changed)}" if changed else "telemetry and hub requests are off",
         "unset them to keep the model libraries silent" if changed else "",
     )

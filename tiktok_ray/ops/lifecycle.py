@@ -71,14 +71,14 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
     watched = _Ray()
     try:
         say("starting Ray …" if not address else f"connecting to Ray at {address} …")
-        with _told("Ray cannot be started", settings):
+        with _told("Ray could not be started", settings):
             _connect(settings, address)
         # Ray has put its own handler there: it would end the node at once, and running jobs with it.
         _stop_on_signals(stop)
 
         def end_with_ray(trouble: str) -> None:
-            say(f"{trouble}; the service ends, start it again: tiktok-ray serve")
-            log.error("%s; the service ends", trouble)
+            say(f"{trouble}; the service is stopping, restart it with: tiktok-ray serve")
+            log.error("%s; the service is stopping", trouble)
             service_home.end_own(settings, watched.children)
             stop.set()
             # Whoever waits for Ray now, as its client library does, waits for long.
@@ -87,7 +87,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
             os._exit(DIED)
 
         watched.watch(end_with_ray, own=not address)
-        with _told("the service cannot be started", settings):
+        with _told("the service could not be started", settings):
             _deploy(settings, own=not address)
         say(f"serving at http://{settings.host}:{settings.port} (docs: /docs)")
         stop.wait()
@@ -115,12 +115,12 @@ def _open_home(settings: Settings, say: Callable[[str], None]) -> None:
     except (NewerRecords, GraphError) as error:
         raise CannotServe(str(error)) from None
     except (OSError, sqlite3.Error) as error:
-        advice = "choose another home: TIKTOK_RAY_HOME"
+        advice = "choose another home with TIKTOK_RAY_HOME"
         if no_room(error):
-            advice = "free some of its disk, by hand or by: tiktok-ray maintain retention"
+            advice = "free some disk space, manually or with: tiktok-ray maintain retention"
         raise CannotServe(f"{home} cannot be used ({error}); {advice}") from None
     for path in (*set_aside(home), *set_aside(home / service_home.RESULTS)):
-        say(f"unreadable, and set aside: {path}")
+        say(f"unreadable, so set aside: {path}")
 
 
 @contextlib.contextmanager
@@ -149,7 +149,7 @@ def _cause(settings: Settings, since: str) -> str:
 
 def _last_line(error: Exception) -> str:
     if no_room(error):
-        return "the disk is full; free some: tiktok-ray maintain retention"
+        return "the disk is full; free some space with: tiktok-ray maintain retention"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # What Ray quotes of its own logs ends with what went wrong.
     return f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}; see the log"
@@ -211,7 +211,7 @@ class _Ray:
     def _trouble(self) -> str:
         for process, name in self._vital:
             if _gone(process):
-                return f"Ray's {name} (process {process.pid}) has ended"
+                return f"Ray's {name} (process {process.pid}) has died"
         if not self._node:
             return ""
         if self._asking is None or not self._asking.is_alive():
@@ -219,16 +219,16 @@ class _Ray:
             self._asking = threading.Thread(target=self._ask, daemon=True, name="ask-ray")
             self._asking.start()
         if time.monotonic() - self._since > OWE_S:
-            return f"Ray has not answered for {OWE_S:g} s"
+            return f"Ray has not responded for {OWE_S:g} s"
         return self._found
 
     def _ask(self) -> None:
         try:
             alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
-            self._found = f"Ray does not answer ({_last_line(error)})"
+            self._found = f"Ray does not respond ({_last_line(error)})"
         else:
-            self._found = "" if self._node in alive else "this machine's node of Ray has ended"
+            self._found = "" if self._node in alive else "this machine's Ray node has died"
         time.sleep(LOOK_S * 5)
 
 
@@ -243,14 +243,14 @@ def _check(settings: Settings) -> None:
             f"to listen on {settings.host}, beyond this machine, set a token: TIKTOK_RAY_TOKEN"
         )
     if (other := service_home.serving(settings)) is not None:
-        raise CannotServe(f"process {other.pid} serves already; end it with: tiktok-ray down")
+        raise CannotServe(f"process {other.pid} is already serving; stop it with: tiktok-ray down")
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         raise CannotServe(
-            f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}); "
-            "choose another with TIKTOK_RAY_PORT or --port"
+            f"{settings.host}:{settings.port} cannot be bound ({error.strerror}); "
+            "choose another port with TIKTOK_RAY_PORT or --port"
         ) from None
 
 
@@ -295,11 +295,11 @@ def down(settings: Settings, say: Callable[[str], None]) -> bool:
     serving = service_home.serving(settings)
     note = service_home.service_note(settings)
     if serving is not None:
-        say(f"process {serving.pid} is told to stop …")
+        say(f"process {serving.pid} is being stopped …")
         serving.terminate()
         found = True
         if not _ended(serving, STOP_S):
-            say(f"process {serving.pid} did not stop within {STOP_S:g} s and is killed")
+            say(f"process {serving.pid} did not stop within {STOP_S:g} s, killing it")
             serving.kill()
             _ended(serving, 10)
     address = os.environ.get("RAY_ADDRESS") or ("" if note.get("own_ray") else note.get("ray"))
@@ -332,7 +332,7 @@ def _clear(address: str, say: Callable[[str], None]) -> bool:
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
     except ConnectionError:
-        say(f"no Ray answers at {address}")
+        say(f"no Ray cluster responds at {address}")
         return False
     try:
         there = APP in serve.status().applications

@@ -44,15 +44,15 @@ def back_up(
     """
     home = settings.home
     if not (home / LEDGER).is_file():
-        raise CannotKeep(f"there is no ledger in {home}: nothing was ever served from there")
+        raise CannotKeep(f"no ledger in {home}: no service has ever run there")
     folder = into or home / BACKUPS
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     wanted = _size(home / RESULTS, videos) + 2 * (home / LEDGER).stat().st_size
     free = shutil.disk_usage(folder).free - settings.disk_reserve_gib * 2**30
     if wanted > free:
         raise CannotKeep(
-            f"{folder} has {max(0.0, free) / 2**30:.1f} GiB beyond the reserve, the backup may take "
-            f"{wanted / 2**30:.1f}; choose another disk: --into DIR"
+            f"{folder} has {max(0.0, free) / 2**30:.1f} GiB beyond the reserve, the backup may need "
+            f"{wanted / 2**30:.1f}; choose another disk with --into DIR"
         )
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = folder / f"tiktok-ray-{stamp}.tar.gz"
@@ -83,7 +83,7 @@ def copy_database(source: Path, target: Path) -> None:
         old.backup(new)
         verdict = new.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
-        raise CannotKeep(f"the copy of {source.name} is not whole: {verdict}")
+        raise CannotKeep(f"the copy of {source.name} is incomplete: {verdict}")
 
 
 def _result_files(results: Path, videos: bool) -> Iterator[Path]:
@@ -107,8 +107,8 @@ def restore(settings: Settings, backup: Path) -> dict[str, int]:
     for there in (LEDGER, RESULTS):
         if (home / there).exists():
             raise CannotKeep(
-                f"{home / there} is there; end the service and move it aside, "
-                "or restore elsewhere: TIKTOK_RAY_HOME"
+                f"{home / there} exists; stop the service and move it aside, "
+                "or restore elsewhere with TIKTOK_RAY_HOME"
             )
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix=".restore-", dir=home) as scratch:
@@ -119,10 +119,10 @@ def restore(settings: Settings, backup: Path) -> dict[str, int]:
             raise CannotKeep(f"{backup} cannot be read: {error}") from None
         ledger = Path(scratch) / LEDGER
         if not ledger.is_file():
-            raise CannotKeep(f"{backup} is not a backup of tiktok-ray: it holds no {LEDGER}")
+            raise CannotKeep(f"{backup} is not a backup of tiktok-ray: it contains no {LEDGER}")
         with contextlib.closing(sqlite3.connect(ledger)) as db:
             if (verdict := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
-                raise CannotKeep(f"the ledger in {backup} is broken: {verdict}")
+                raise CannotKeep(f"the ledger in {backup} is corrupt: {verdict}")
             jobs = db.execute("SELECT count(*) FROM jobs").fetchone()[0]
         results = Path(scratch) / RESULTS
         results.mkdir(exist_ok=True)

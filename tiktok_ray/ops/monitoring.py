@@ -69,7 +69,9 @@ def ask(line: httpx.Client, path: str, **query: Any) -> httpx.Response:
     if answer.status_code == 401:
         raise Refused(f"{line.base_url} needs its token: set TIKTOK_RAY_TOKEN")
     if answer.status_code != 200:
-        raise NoAnswer(f"{line.base_url}{path} answers {answer.status_code}: {answer.text[:200]}")
+        raise NoAnswer(
+            f"{line.base_url}{path} responded with {answer.status_code}: {answer.text[:200]}"
+        )
     return answer
 
 
@@ -203,7 +205,7 @@ def screen(shot: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [head]
     if shot["cards"]:
         parts.append(table_of(shot["cards"], "cards"))
-    parts.append(table_of(shot["analyzers"], "analyzers (peaks: the newest result's)"))
+    parts.append(table_of(shot["analyzers"], "analyzers (peaks from the newest result)"))
     for title in ("running", "errors"):
         if shot[title]:
             rows = [{**row, "since": _ago(row["since"], shot["at"])} for row in shot[title]]
@@ -214,7 +216,9 @@ def screen(shot: Mapping[str, Any]) -> RenderableType:
 
 
 def _reasons(reasons: list[str]) -> Table:
-    table = Table(title="not in full, because", title_justify="left", show_edge=False, box=None)
+    table = Table(
+        title="not fully working because", title_justify="left", show_edge=False, box=None
+    )
     table.add_column(overflow="fold")
     for reason in reasons:
         table.add_row(escape(reason))
@@ -257,13 +261,13 @@ def judge(settings: Settings, now: float | None = None) -> list[Verdict]:
             health = ask(line, "/health").json()
             running = ask(line, "/jobs", state="running", limit=100).json()["jobs"]
     except Refused as error:
-        advice = "the service runs; this command lacks its token"
+        advice = "the service is running; this command lacks its token"
         return [Verdict("service", "bad", str(error), advice), *_left(settings)]
     except NoAnswer as error:
         if (seconds := _starting_s(settings, now)) is not None:
             words = f"{error}; its process started {_span(seconds)} ago"
             return [Verdict("service", "note", words, "wait"), *_left(settings)]
-        advice = "start it: tiktok-ray serve, or systemctl --user start tiktok-ray"
+        advice = "start it with tiktok-ray serve or systemctl --user start tiktok-ray"
         down = Verdict("service", "bad", str(error), advice, ill=True)
         return [down, *_disk_here(settings), *_left(settings)]
     up_s = now - health["since"]
@@ -288,7 +292,7 @@ def _service(settings: Settings, health: Mapping[str, Any], up_s: float) -> Verd
     if health["ready"]:
         return Verdict("service", "ok", words)
     if up_s < STARTING_S:
-        return Verdict("service", "note", f"{words}, not ready yet", "wait, or see its log")
+        return Verdict("service", "note", f"{words}, not ready yet", "wait, or check its log")
     return Verdict("service", "bad", f"{words}, not ready", "restart it", ill=True)
 
 
@@ -305,14 +309,16 @@ def _troubles(health: Mapping[str, Any]) -> Iterable[Verdict]:
     else:
         yield Verdict("fleet", "ok", found)
     for trouble in troubles:
-        if "of disk are free" not in trouble:
-            yield Verdict("trouble", "bad", trouble, "see the log: docs/operations.md")
+        if "of disk space are free" not in trouble:
+            yield Verdict("trouble", "bad", trouble, "check the log: docs/operations.md")
 
 
 def _queue(queue: Mapping[str, Any]) -> Verdict:
-    words = f"{queue['running']} running, {queue['queued']} of {queue['queue_limit']} places taken"
+    words = (
+        f"{queue['running']} running, {queue['queued']} of {queue['queue_limit']} queue slots used"
+    )
     full = queue["queued"] >= queue["queue_limit"] > 0
-    advice = "new jobs are refused with 429 until some have ended" if full else ""
+    advice = "new jobs are refused with 429 until some finish" if full else ""
     return Verdict("queue", "bad" if full else "ok", words, advice)
 
 
@@ -320,14 +326,14 @@ def _jobs(running: list[dict[str, Any]], now: float) -> Iterable[Verdict]:
     for job in running:
         seconds = now - (job["started"] or now)
         if seconds > LONG_JOB_S:
-            words = f"job {job['id']} runs for {_span(seconds)}"
-            yield Verdict("jobs", "bad", words, f"cancel it: DELETE /jobs/{job['id']}")
+            words = f"job {job['id']} has been running for {_span(seconds)}"
+            yield Verdict("jobs", "bad", words, f"cancel it with DELETE /jobs/{job['id']}")
 
 
 def _disk(settings: Settings, disk: Mapping[str, Any]) -> Verdict:
-    words = f"{disk['free_gib']:.1f} GiB free, {settings.disk_reserve_gib:g} are the reserve"
+    words = f"{disk['free_gib']:.1f} GiB free, the reserve is {settings.disk_reserve_gib:g}"
     short = disk["free_gib"] < settings.disk_reserve_gib
-    advice = "free some space, or lower TIKTOK_RAY_KEEP_GIB or TIKTOK_RAY_KEEP_DAYS"
+    advice = "free some disk space, or lower TIKTOK_RAY_KEEP_GIB or TIKTOK_RAY_KEEP_DAYS"
     return Verdict("disk", "bad" if short else "ok", words, advice if short else "")
 
 

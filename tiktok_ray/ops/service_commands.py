@@ -37,10 +37,12 @@ ATTENTION, ILL = 1, 5
 #: ``health --fix`` waits so long for a service that was restarted.
 RESTARTED_S = 300.0
 
-maintain_app = typer.Typer(help="Upkeep: backup, restore, retention, logs, cleanup.")
+maintain_app = typer.Typer(help="Maintenance: backup, restore, retention, logs, cleanup.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done, without doing it")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,21 +94,28 @@ def _out(value: Any, as_json: bool, words: str) -> None:
 
 
 def install_service(
-    user: Annotated[bool, typer.Option("--user", help="For this account, without root")] = False,
-    system: Annotated[bool, typer.Option("--system", help="For the machine, as root")] = False,
-    into: Annotated[Path | None, typer.Option("--into", help="Folder of the units")] = None,
+    user: Annotated[
+        bool, typer.Option("--user", help="Install for this account, without root")
+    ] = False,
+    system: Annotated[
+        bool, typer.Option("--system", help="Install for the machine, as root")
+    ] = False,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Folder to write the units to")
+    ] = None,
     program: Annotated[
-        Path | None, typer.Option("--program", help="The tiktok-ray that the units run")
+        Path | None,
+        typer.Option("--program", help="The tiktok-ray executable for the units to run"),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Write systemd units of the service and its timers; enable nothing."""
+    """Write systemd units for the service and its timers, without enabling them."""
     if user == system:
         _fail("choose one: --user or --system", code=2)
     form: systemd.Form = "user" if user else "system"
     command = (program or systemd.program()).absolute()
     if program is None and not command.is_file():
-        _fail(f"there is no program {command}", "name it: --program PATH", code=2)
+        _fail(f"the program {command} does not exist", "give it with --program PATH", code=2)
     folder = into or systemd.folder(form)
     environment = systemd.environment_file(form)
     texts = {folder / n: t for n, t in systemd.units(form, command, environment).items()}
@@ -114,13 +123,15 @@ def install_service(
     if dry_run:
         for path, text in texts.items():
             kept = path == environment and path.exists()
-            print(f"# {path}", "(is there, and kept)\n" if kept else f"\n{text}")
+            print(f"# {path}", "(exists, kept)\n" if kept else f"\n{text}")
     else:
         try:
             for path, done in systemd.write(texts, keep=environment):
                 console.print(f"{done}: {path}", soft_wrap=True)
         except PermissionError as error:
-            _fail(f"{error.filename} cannot be written", "as root, or use: install-service --user")
+            _fail(
+                f"{error.filename} cannot be written", "run as root, or use install-service --user"
+            )
         _verify(form, [path for path in texts if path != environment])
     for step in ("next:", *(f"  {step}" for step in systemd.next_steps(form))):
         console.print(step, soft_wrap=True)
@@ -130,7 +141,7 @@ def _verify(form: systemd.Form, paths: list[Path]) -> None:
     """Let systemd judge the units, where it is at hand."""
     tool = shutil.which("systemd-analyze")
     if tool is None:
-        console.print("not verified: there is no systemd-analyze here")
+        console.print("not verified: systemd-analyze is not installed")
         return
     words = [tool, *(["--user"] if form == "user" else []), "verify", *map(str, paths)]
     with tempfile.TemporaryDirectory() as runtime:  # which it wants, and a bare login lacks
@@ -148,13 +159,15 @@ def _verify(form: systemd.Form, paths: list[Path]) -> None:
 
 def monitor(
     as_json: AsJson = False,
-    once: Annotated[bool, typer.Option("--once", help="One look, then end")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Take one reading and exit")] = False,
     log: Annotated[
-        bool, typer.Option("--log", help="Append the look to logs/monitor.jsonl in the home")
+        bool, typer.Option("--log", help="Append the reading to logs/monitor.jsonl in the home")
     ] = False,
-    every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between looks")] = 2.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.2, help="Seconds between readings")
+    ] = 2.0,
 ) -> None:
-    """Watch the service: queue, jobs, memory planned and measured, seconds, last errors."""
+    """Watch the service: queue, jobs, planned and measured memory, run times, latest errors."""
     settings = _settings()
     if once or as_json or log or not sys.stdout.isatty():
         _look(settings, as_json, log)
@@ -165,7 +178,7 @@ def monitor(
                 try:
                     shown: Any = monitoring.screen(monitoring.snapshot(settings))
                 except monitoring.NoAnswer as error:
-                    shown = f"no answer: {error}"
+                    shown = f"no response: {error}"
                 live.update(shown, refresh=True)
                 time.sleep(every)
         except KeyboardInterrupt:
@@ -178,7 +191,7 @@ def _look(settings: Settings, as_json: bool, log: bool) -> None:
     except monitoring.NoAnswer as error:
         if log:
             _note(settings, {"at": time.time(), "down": str(error)})
-        _fail(f"no answer: {error}", "is it running? tiktok-ray health", ILL)
+        _fail(f"no response: {error}", "is it running? check with: tiktok-ray health", ILL)
     if log:
         _note(settings, shot)
     if as_json:
@@ -193,17 +206,17 @@ def _note(settings: Settings, look: dict[str, Any]) -> None:
     with maintenance.unless_full(told):
         maintenance.append(settings, "monitor.jsonl", look)
     for words in told.values():
-        problem(f"this reading is not in logs/monitor.jsonl: {words}")
+        problem(f"this reading could not be added to logs/monitor.jsonl: {words}")
 
 
 # health
 
 
 def health(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge the service. Exit 0: healthy, 1: wants attention, 5: down or stuck."""
+    """Check the health of the service. Exit 0: healthy, 1: needs attention, 5: down or stuck."""
     settings = _settings()
     verdicts = monitoring.judge(settings)
     done: list[str] = []
@@ -239,11 +252,11 @@ def mend(
         gone = maintenance.retain(settings)
         rotated = maintenance.rotate_logs(settings)
         told = _told_of(gone)
-        done.append(f"packed {len(rotated['packed'])} logs; removed what is past its time: {told}")
+        done.append(f"packed {len(rotated['packed'])} logs; removed expired data: {told}")
     if any(v.ill for v in verdicts):
         form = systemd.installed()
         if form is None:
-            done.append("nothing restarted: no systemd unit of the service is installed here")
+            done.append("not restarted: no systemd unit of the service is installed here")
         elif failure := restart(form):
             done.append(f"could not restart the {form} unit: {failure}")
         else:
@@ -255,9 +268,9 @@ def _waited(settings: Settings, limit_s: float) -> str:
     begin = time.monotonic()
     while time.monotonic() - begin < limit_s:
         if monitoring.pulse(settings) is not None:
-            return f"it answers after {time.monotonic() - begin:.0f} s"
+            return f"it responded after {time.monotonic() - begin:.0f} s"
         time.sleep(1)
-    return f"it does not answer within {limit_s:.0f} s"
+    return f"it did not respond within {limit_s:.0f} s"
 
 
 # maintain
@@ -265,11 +278,11 @@ def _waited(settings: Settings, limit_s: float) -> str:
 
 @maintain_app.command()
 def backup(
-    into: Annotated[Path | None, typer.Option("--into", help="Folder of the backups")] = None,
-    videos: Annotated[bool, typer.Option("--videos", help="With the videos that are kept")] = False,
-    keep: Annotated[int, typer.Option("--keep", min=1, help="How many backups stay")] = 8,
+    into: Annotated[Path | None, typer.Option("--into", help="Folder for the backups")] = None,
+    videos: Annotated[bool, typer.Option("--videos", help="Include the kept videos")] = False,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Number of backups to keep")] = 8,
 ) -> None:
-    """Copy the ledger and all results into one file, while the service runs."""
+    """Back up the ledger and all results into one file, while the service runs."""
     try:
         made = maintenance.back_up(_settings(), into, videos=videos, keep=keep)
     except maintenance.CannotKeep as error:
@@ -279,7 +292,7 @@ def backup(
 
 @maintain_app.command()
 def restore(file: Annotated[Path, typer.Argument(help="A backup")]) -> None:
-    """Put a backup into a home that is empty."""
+    """Restore a backup into an empty home."""
     settings = _settings()
     try:
         came = maintenance.restore(settings, file)
@@ -290,7 +303,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup")]) -> None:
 
 @maintain_app.command()
 def retention(as_json: AsJson = False) -> None:
-    """Remove results, jobs and logs past their age or size."""
+    """Remove results, jobs and logs beyond the limits on age and size."""
     gone = maintenance.retain(_settings())
     _out(gone, as_json, "removed: " + _told_of(gone))
 
@@ -301,12 +314,12 @@ def _told_of(gone: dict[str, Any]) -> str:
     counts = ", ".join(
         f"{n} {what.replace('_', ' ')}" for what, n in gone.items() if what != "left undone"
     )
-    return f"{counts}; not all could be done: {left}" if left else counts
+    return f"{counts}; not everything could be removed: {left}" if left else counts
 
 
 @maintain_app.command("logs")
 def rotate(as_json: AsJson = False) -> None:
-    """Put today's logs aside, packed; remove the old ones."""
+    """Rotate and compress today's logs; remove old ones."""
     made = maintenance.rotate_logs(_settings())
     words = f"packed: {', '.join(made['packed']) or 'nothing'}; removed: {len(made['removed'])}"
     _out(made, as_json, words)
@@ -314,12 +327,12 @@ def rotate(as_json: AsJson = False) -> None:
 
 @maintain_app.command()
 def cleanup(dry_run: DryRun = False, as_json: AsJson = False) -> None:
-    """End processes that outlived their service, and remove dead Ray sessions; only our own."""
+    """End processes that outlived their service, and remove dead Ray sessions (only our own)."""
     made = service_home.clean(_settings(), dry_run=dry_run)
     lines = [
         f"{'would end' if dry_run else 'ended'}: {len(made.processes)} processes",
         *(f"  {words}" for words in made.processes),
-        *(f"  on the card: {words}" for words in made.card),
+        *(f"  on the GPU: {words}" for words in made.card),
         f"{'would remove' if dry_run else 'removed'}: {len(made.sessions)} Ray sessions, "
         f"{len(made.temporary)} folders of temporary files, {len(made.semaphores)} semaphores",
     ]
@@ -328,15 +341,15 @@ def cleanup(dry_run: DryRun = False, as_json: AsJson = False) -> None:
 
 @maintain_app.command("trace")
 def trace(
-    id: Annotated[str, typer.Argument(help="Identifier of a request or job")],
+    id: Annotated[str, typer.Argument(help="Id of a request or job")],
     as_json: AsJson = False,
 ) -> None:
-    """Show every line that the logs hold about one request or job."""
+    """Show all log lines about one request or job."""
     folder = _settings().home / logs.FOLDER
     files = [*sorted(folder.glob("service-*.jsonl.gz")), folder / logs.FILE]
     lines = [entry for file in files if file.is_file() for entry in logs.read(file, id)]
     if not lines:
-        _fail(f"the logs in {folder} say nothing about {id}")
+        _fail(f"the logs in {folder} have no lines about {id}")
     lines.sort(key=lambda entry: str(entry.get("at")))
     told = [_told(entry) for entry in lines]
     _out(lines, as_json, "\n".join(told))

@@ -1,1 +1,1 @@
-"""What becomes of outputs: timeline, summary, settled contradictions; the form, and reports as files."""
+"""From outputs to reports: timeline, summary, schema, and reports as files."""

@@ -1,7 +1,8 @@
-"""Reports and pages as files. Nothing is lost and nothing is overwritten by less.
+"""Reports and pages as files. A report is never overwritten by a less complete one.
 
-A report has the name of its video. Where a report of the same video stands that tells of analyzers
-of which the new one has nothing (not selected, without weights, failed), or a file that is not a report, the new one is written beside it.
+A report is named after its video. If there is already a report of the same video with output of analyzers
+that the new one lacks (not selected, without weights, failed), or a file that is not a report, the new one
+is written next to it.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from tiktok_ray.report import NOT_SELECTED, VideoReport
 class CannotWrite(Exception):
     """A folder cannot be written to; the message says why, ``advice`` what to do."""
 
-    def __init__(self, message: str, advice: str = "name another folder with --out") -> None:
+    def __init__(self, message: str, advice: str = "choose another folder with --out") -> None:
         super().__init__(message)
         self.advice = advice
 
 
 class Written(NamedTuple):
-    """Where something was written, and what is worth saying of the place; empty for nothing."""
+    """Where something was written, with a remark on the location, if any."""
 
     path: Path
     remark: str = ""
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder unless it is there, and try to write in it. Raises ``CannotWrite``."""
+    """Create the folder if needed, and check that it is writable. Raises ``CannotWrite``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -43,10 +44,10 @@ def check_folder(folder: Path) -> None:
 
 
 def write_report(report: VideoReport, folder: Path) -> Written:
-    """Write ``<video id>.json``, or a numbered one beside a fuller report of the same video.
+    """Write ``<video id>.json``, or a numbered file next to a more complete report of the same video.
 
-    Where the folder cannot be written to any more, the report goes to the system's temporary
-    folder. Raises ``CannotWrite`` when that is impossible too.
+    If the folder is no longer writable, the report goes to the system's temporary folder. Raises
+    ``CannotWrite`` if that fails too.
     """
     text = report.to_json() + "\n"
     name = file_name(report)
@@ -56,7 +57,9 @@ def write_report(report: VideoReport, folder: Path) -> Written:
     except OSError as error:
         with suppress(OSError):
             aside = Path(tempfile.mkdtemp(prefix="tiktok-ray-report-")) / f"{name}.json"
-            remark = f"{path} cannot be written: {error.strerror}; the report is kept here instead"
+            remark = (
+                f"{path} cannot be written: {error.strerror}; the report was saved here instead"
+            )
             return Written(write_whole(aside, text), remark)
         raise CannotWrite(f"{path} cannot be written: {error.strerror}") from None
 
@@ -74,7 +77,7 @@ def _free_place(report: VideoReport, folder: Path, name: str) -> tuple[Path, str
         if not lacking:
             return path, remark
         more = ", ".join(sorted(lacking))
-        remark = remark or f"{path} is left as it is: it also has {more}"
+        remark = remark or f"{path} was left unchanged: it also contains {more}"
     raise AssertionError("there is always another number")
 
 

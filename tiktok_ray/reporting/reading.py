@@ -1,8 +1,8 @@
-"""Reports read back from files, of this form or an older one, with typed outputs.
+"""Loading reports from files, of this schema version or an older one, with typed outputs.
 
-A file leaves out what is None; reading puts it back. What an older report never said is not made up:
-a field that it lacks and that has no default is absent, so that asking for it raises
-``AttributeError``, and ``Report.remarks`` names it.
+Files omit None values; loading restores them. Data missing from an older report is not made up: a
+field that it lacks and that has no default is absent, so accessing it raises ``AttributeError``, and
+``Report.remarks`` names it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class NoReport(ValueError):
-    """A file is not a report, or one of a newer form; the message says which."""
+    """A file is not a report, or has a newer schema version; the message says which."""
 
 
 class _DoesNotFit(ValueError):
@@ -34,10 +34,10 @@ class _DoesNotFit(ValueError):
 
 
 class Report(VideoReport):
-    """A report about one video, with the outputs of its analyzers as their types.
+    """A report on one video, with typed outputs of its analyzers.
 
-    ``remarks`` says what of an older report, or of an analyzer that is not installed, could not be
-    read as it is understood today; it is empty for reports that this version writes.
+    ``remarks`` lists what could not be interpreted, in an older report or of an analyzer that is not
+    installed; it is empty for reports written by this version.
     """
 
     _remarks: tuple[str, ...] = PrivateAttr(())
@@ -63,7 +63,7 @@ class Report(VideoReport):
         """A report from its JSON value. Raises ``NoReport``."""
         sections = value.get("analyzers") if isinstance(value, dict) else None
         if not isinstance(sections, dict) or "video" not in value:
-            raise NoReport("this is not a report: it has no video and no analyzers")
+            raise NoReport("this is not a report: it has neither video nor analyzers")
         version = str(value.get("schema_version"))
         if version == SCHEMA_VERSION:
             reader = _Reader(older=False)
@@ -71,7 +71,7 @@ class Report(VideoReport):
             reader = _Reader(older=True)
         else:
             raise NoReport(
-                f"this report has the form {version}, and this version reads"
+                f"this report has schema version {version}, but this version reads"
                 f" {', '.join((*OLDER, SCHEMA_VERSION))}; use a newer tiktok_ray"
             )
         try:
@@ -83,12 +83,12 @@ class Report(VideoReport):
 
     @classmethod
     def typed(cls, report: VideoReport) -> Report:
-        """A report that was just made, whose outputs have their types already."""
+        """A newly made report, whose outputs are already typed."""
         return cls.model_construct(**{n: getattr(report, n) for n in VideoReport.model_fields})
 
     def save(self, folder: str | Path) -> Path:
-        """Write it to ``<video id>.json``, or beside a fuller report of the same video, as the command
-        ``analyze`` does; returns where. Raises ``report_files.CannotWrite``.
+        """Write it to ``<video id>.json``, or next to a more complete report of the same video, like the
+        command ``analyze``; returns the path. Raises ``report_files.CannotWrite``.
         """
         return write_report(self, Path(folder)).path
 
@@ -148,16 +148,14 @@ class _Reader:
         """The output as its type; as it stands where that type is not known or does not fit."""
         kind = _types().get(name)
         if kind is None:
-            self.remarks.append(
-                f"{name}: no such analyzer is installed; its output is left as it is"
-            )
+            self.remarks.append(f"{name}: no such analyzer is installed; its output is left as is")
             return dict(value)
         try:
             return self._model(kind, value, name)
         except ValidationError as error:
             raise _DoesNotFit(f"{name}.{_first(error)}") from None
         except _DoesNotFit as error:
-            self.remarks.append(f"the output of {name} is left as it is: {error}")
+            self.remarks.append(f"the output of {name} is left as is: {error}")
             return dict(value)
 
     def _model(self, kind: type[M], value: Any, where: str) -> M:
@@ -188,8 +186,8 @@ class _Reader:
             elif _may_be_none(field.annotation):
                 made[name] = None
             else:
-                self.remarks.append(f"{at}{name} was not said")
-        self.remarks += [f"{at}{key} is not known any more" for key in value if key not in keys]
+                self.remarks.append(f"{at}{name} is missing")
+        self.remarks += [f"{at}{key} is no longer known" for key in value if key not in keys]
         return kind.model_construct(_fields_set=set(made), **made)
 
     def _value(self, annotation: Any, value: Any, where: str) -> Any:

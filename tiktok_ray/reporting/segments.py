@@ -1,8 +1,8 @@
-"""Segments by the caller's definition: stretches of a video in which conditions over its timeline hold.
+"""Custom segments: time spans of a video in which conditions on its timeline hold.
 
 A definition is JSON: named segments, each a condition of events (``event``, ``all``, ``any``,
-``not``), fields to fill in, and a JSON Schema that the list must satisfy. Where an analyzer that a
-condition asks was not at work, its segment is not measured, which is not the same as absent.
+``not``), fields to fill in, and a JSON Schema that the list must satisfy. If an analyzer that a
+condition depends on did not run, its segment is not measured, which is not the same as absent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BadDefinition(ValueError):
 
 
 class SchemaMismatch(ValueError):
-    """What was found does not satisfy the caller's schema; the message says where."""
+    """The result does not satisfy the caller's schema; the message says where."""
 
 
 class _Closed(BaseModel):
@@ -46,17 +46,25 @@ class _Closed(BaseModel):
 
 
 class Where(_Closed):
-    """Which events are meant. All that is given must hold; words are compared whatever their case."""
+    """Selects events. All given criteria must hold; text is compared case-insensitively."""
 
     kind: Kind
-    label: str | None = Field(None, max_length=500, description="The whole label")
-    contains: str | None = Field(None, min_length=1, max_length=500, description="Part of it")
-    analyzer: str | None = Field(None, max_length=100, description="Who found it; else any")
-    confidence: float | None = Field(
-        None, ge=0, le=1, description="At least; none counts as too low"
+    label: str | None = Field(None, max_length=500, description="The exact label")
+    contains: str | None = Field(
+        None, min_length=1, max_length=500, description="Part of the label"
     )
-    before_s: float = Field(0.0, ge=0, description="It holds so long before such an event already")
-    after_s: float = Field(0.0, ge=0, description="And so long after it still")
+    analyzer: str | None = Field(
+        None, max_length=100, description="The analyzer that found it; default: any"
+    )
+    confidence: float | None = Field(
+        None, ge=0, le=1, description="Minimum confidence; events without one do not match"
+    )
+    before_s: float = Field(
+        0.0, ge=0, description="Seconds by which the condition holds before such an event"
+    )
+    after_s: float = Field(
+        0.0, ge=0, description="Seconds by which the condition holds after such an event"
+    )
 
     @property
     def finder(self) -> str | None:
@@ -86,7 +94,7 @@ class Condition(_Closed):
     def _one(self) -> Condition:
         given = (self.event, self.all, self.any, self.negated)
         if sum(part is not None for part in given) != 1:
-            raise ValueError("a condition is exactly one of event, all, any, not")
+            raise ValueError("a condition must be exactly one of event, all, any, not")
         return self
 
     @property
@@ -102,25 +110,25 @@ class Condition(_Closed):
 
 
 class Filling(_Closed):
-    """How a field is filled in, from the events of a segment: how many there are, their labels
-    (each once, by time), the first of these, all of them as one text, or the seconds they cover."""
+    """How a field is computed from the events of a segment: their number, their labels (each once,
+    in chronological order), the first label, all labels as one text, or the seconds covered."""
 
     value: Literal["count", "labels", "first_label", "text", "seconds"]
     of: Where
 
 
 class SegmentDefinition(_Closed):
-    """A kind of segment: what must hold, for how long at least, and which gaps are bridged."""
+    """A kind of segment: its condition, minimum duration, and the gaps that are bridged."""
 
     name: str = Field(min_length=1, max_length=200)
     when: Condition
-    at_least_s: float = Field(0.0, ge=0, description="Shorter ones are dropped")
-    join_s: float = Field(0.0, ge=0, description="Interruptions of at most so long are bridged")
+    at_least_s: float = Field(0.0, ge=0, description="Shorter segments are dropped")
+    join_s: float = Field(0.0, ge=0, description="Gaps of up to this many seconds are bridged")
     fields: dict[str, Filling] = Field(default_factory=dict, max_length=50)
 
 
 class Definition(_Closed):
-    """What a caller wants found."""
+    """The segments requested by a caller."""
 
     segments: list[SegmentDefinition] = Field(min_length=1, max_length=100)
     list_schema: dict[str, Any] | None = Field(
@@ -137,14 +145,14 @@ class Definition(_Closed):
             raise BadDefinition("; ".join(told)) from None
         for one in made.segments:
             if _depth(one.when) > DEEPEST:
-                raise BadDefinition(f"{one.name}: conditions stand over {DEEPEST} deep")
+                raise BadDefinition(f"{one.name}: conditions are nested more than {DEEPEST} deep")
         if made.list_schema is not None:
             _check_schema(made.list_schema)
         return made
 
 
 class Cited(_Closed):
-    """An event that speaks for a segment."""
+    """An event that supports a segment."""
 
     analyzer: str
     kind: str
@@ -155,7 +163,7 @@ class Cited(_Closed):
 
 
 class Segment(_Closed):
-    """A stretch in which a definition holds, with what speaks for it (the first 20 events)."""
+    """A time span in which a definition holds, with its evidence (the first 20 events)."""
 
     name: str
     start: float
@@ -165,15 +173,15 @@ class Segment(_Closed):
 
 
 class NotMeasured(_Closed):
-    """A definition that nothing can be said about, and why."""
+    """A definition that cannot be decided, and why."""
 
     name: str
     reason: str
 
 
 class Segments(_Closed):
-    """The answer: segments by time; definitions that were not measured, and those of which only a
-    part was, since an analyzer that they ask says that it lacks something."""
+    """The result: segments in chronological order; definitions that were not measured, and those measured
+    only in part, because an analyzer that they depend on lacks something."""
 
     segments: list[Segment]
     not_measured: list[NotMeasured]
@@ -219,7 +227,7 @@ def _unknown(report: Mapping[str, Any], one: SegmentDefinition) -> Iterator[str]
             and (where.label or where.contains)
             and output.get("segments") is None
         ):
-            yield f"{where.finder} knows when somebody speaks, and not what is said"
+            yield f"{where.finder} detected speech but has no transcript"
 
 
 def _lacking(report: Mapping[str, Any], one: SegmentDefinition) -> list[str]:
@@ -323,9 +331,11 @@ def _check_schema(schema: Any) -> None:
 
     for key, value in _pairs(schema):
         if key in REFUSED:
-            raise BadDefinition(f"schema: {key} is not taken")
+            raise BadDefinition(f"schema: {key} is not supported")
         if key in ("$ref", "$dynamicRef") and not str(value).startswith("#"):
-            raise BadDefinition(f"schema: {key} leads elsewhere; put it into the schema itself")
+            raise BadDefinition(
+                f"schema: {key} refers to an external schema; include it in the schema itself"
+            )
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -351,9 +361,11 @@ def _satisfy(schema: dict[str, Any], found: list[Any]) -> None:
     try:
         wrong = next(validator.iter_errors(found), None)
     except Unresolvable as error:
-        raise SchemaMismatch(f"the schema refers to what is not in it: {error}") from None
+        raise SchemaMismatch(
+            f"the schema refers to something it does not contain: {error}"
+        ) from None
     except RecursionError:
-        raise SchemaMismatch("the schema refers to itself without end") from None
+        raise SchemaMismatch("the schema refers to itself endlessly") from None
     if wrong is not None:
         place = "/".join(map(str, wrong.absolute_path)) or "the list"
         raise SchemaMismatch(f"{place}: {wrong.message[:300]}")

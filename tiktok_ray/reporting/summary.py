@@ -1,7 +1,7 @@
-"""The report's summary: plain sentences, each with the analyzers and times it rests on.
+"""The report's summary: plain sentences, each with its evidence by analyzer and time.
 
-A sentence is made only from figures that the report holds, and says no more than they do. A topic
-of which nothing was measured is left out, and named with the reason.
+A sentence uses only figures in the report and claims no more than they do. A topic on which nothing
+was measured is omitted, and listed with the reason.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SAID = {
     "spoken": "spoken",
     "partly spoken": "partly spoken",
     "not spoken": "not spoken",
-    "unknown": "shown while somebody speaks words that are not known",
+    "unknown": "shown during speech that was not transcribed",
 }
 
 
@@ -107,7 +107,7 @@ class Report:
     def shown(self, usually: str = "the time") -> str:
         """What shares of what is seen are shares of: the time of the pictures."""
         end = self.video.picture_end_s
-        return usually if end is None or not self.goes_on else f"the {end:.1f} s with pictures"
+        return usually if end is None or not self.goes_on else f"the {end:.1f} s with video"
 
     @property
     def goes_on(self) -> bool:
@@ -122,7 +122,7 @@ Sentences = Iterator[tuple[str, Sequence[Source]]]
 def summarize(
     video: VideoInfo, sections: Mapping[str, Section], lost: list[Missing] | None = None
 ) -> Summary:
-    """The summary of a report. A topic that cannot be told is named in ``lost``.
+    """The summary of a report. A topic that cannot be produced is listed in ``lost``.
 
     ``sections``: as ``actors.cross_analyzer_intelligence.agreement.settled`` gives them.
     """
@@ -165,7 +165,7 @@ def statements(report: Report, lost: list[Missing] | None = None) -> list[Statem
         except Exception as error:
             if lost is None:
                 raise
-            log.error("the summary's topic %s could not be told", topic.about, exc_info=error)
+            log.error("the summary's topic %s could not be produced", topic.about, exc_info=error)
             lost.append(Missing(part=f"summary of {topic.about}", reason=said(error)))
         else:
             made += told
@@ -196,7 +196,7 @@ def _not_measured(sections: Mapping[str, Section]) -> dict[str, str]:
 
 def _why(section: Section) -> str:
     if section.output is not None:
-        return "has nothing to say of it"
+        return "found nothing on this topic"
     return f"{section.status}: {section.reason}" if section.reason else section.status
 
 
@@ -250,24 +250,24 @@ def _what(r: Report) -> Sentences:
     title = f" titled {quoted(v.title)}" if v.title else ""
     yield (
         f"A video of {v.duration_s:.1f} s{title}, {v.width} x {v.height} pixels ({shape}),"
-        f" {v.fps:.2f} pictures per second, {sound}.",
+        f" {v.fps:.2f} frames per second, {sound}.",
         [r.whole("video")],
     )
     if v.picture_end_s is not None and r.goes_on:
         yield (
-            f"The pictures end at {v.picture_end_s:.1f} s, the sound goes on until"
+            f"The last frame ends at {v.picture_end_s:.1f} s, the sound continues until"
             f" {v.duration_s:.1f} s.",
             [Source("video", v.picture_end_s, v.duration_s)],
         )
     if v.has_audio and v.start_offset_s >= NOTICED_S:
         yield (
-            f"The sound begins {v.start_offset_s:.1f} s before the first picture.",
+            f"The sound starts {v.start_offset_s:.1f} s before the first frame.",
             [Source("video", 0.0, 0.0)],
         )
     if described := r.get("qwen2_vl_temporal", Description):
         for text in (described.title, described.summary):
             if text:
-                yield f"The describer's words: {quoted(text)}.", [r.whole("qwen2_vl_temporal")]
+                yield f"According to the describer: {quoted(text)}.", [r.whole("qwen2_vl_temporal")]
     if (objects := r.get("object_detection", Objects)) and objects.classes:
         yield from _in_view(r, objects)
     if (ground := r.get("background_segmentation", Background)) and ground.environments:
@@ -295,9 +295,15 @@ def _in_view(r: Report, objects: Objects) -> Sentences:
     model, time = r.by("object_detection"), r.shown()
     source = [r.whole("object_detection")]
     if likely:
-        yield f"In view, by {model} with its confidence: {listed(likely)} of {time}.", source
+        yield (
+            f"In view, according to {model} (with confidence): {listed(likely)} of {time}.",
+            source,
+        )
     if perhaps:
-        yield f"Perhaps in view, {model} being unsure: {listed(perhaps)} of {time}.", source
+        yield (
+            f"Possibly in view, with low confidence of {model}: {listed(perhaps)} of {time}.",
+            source,
+        )
 
 
 def _sound_of(v: VideoInfo) -> str:
@@ -306,10 +312,10 @@ def _sound_of(v: VideoInfo) -> str:
         track = next((s for s in v.streams if s.kind == "audio"), None)
         if track is None:
             return "without sound"
-        return f"with sound that cannot be used ({track.codec or 'unknown codec'}: {track.reason})"
+        return f"with unusable sound ({track.codec or 'unknown codec'}: {track.reason})"
     if v.samples_silenced:
         share = f"{v.silenced_share:.1%}" if v.silenced_share >= 0.001 else "less than 0.1%"
-        return f"with sound of which {share} is no number or far over full scale, and was silenced"
+        return f"with sound of which {share} was invalid or far over full scale, and was silenced"
     return "with sound"
 
 
@@ -327,7 +333,7 @@ def _pace(r: Report) -> Sentences:
         kinds = Counter(t.kind for t in cuts.transitions if t.new_shot is not None)
         which = listed(f"{n} {kind}" for kind, n in kinds.most_common()) if len(kinds) > 1 else ""
         if not cuts.times:
-            yield "One shot: no cut.", [r.whole("cut_analysis")]
+            yield "A single shot, without cuts.", [r.whole("cut_analysis")]
         else:
             yield (
                 f"{counted(len(cuts.times), 'cut')}{f' ({which})' if which else ''},"
@@ -352,8 +358,8 @@ def _pace(r: Report) -> Sentences:
     cross = r.get("cross_analyzer_intelligence", Findings)
     if cross and (beats := cross.beat_match) and beats.on_the_beat:
         yield (
-            f"Cuts are on the beat: {beats.near} of {beats.cuts} lie at most 0.07 s from one (mean"
-            f" distance {beats.mean_distance_s:.3f} s, by chance {beats.expected_s:.3f} s, p ="
+            f"Cuts are on the beat: {beats.near} of {beats.cuts} lie within 0.07 s of a beat (mean"
+            f" distance {beats.mean_distance_s:.3f} s, {beats.expected_s:.3f} s by chance, p ="
             f" {beats.p_value:.2g}).",
             _of([beats]),
         )
@@ -364,8 +370,8 @@ def _speech(r: Report) -> Sentences:
     if heard:
         at = _at("speech_transcription", heard.speech)
         yield (
-            f"Somebody speaks for {heard.speech_s:.1f} s, {heard.speech_share:.0%} of the sound"
-            f"{' from the first picture on' if r.video.start_offset_s >= NOTICED_S else ''}.",
+            f"There is speech for {heard.speech_s:.1f} s, {heard.speech_share:.0%} of the sound"
+            f"{' from the first frame on' if r.video.start_offset_s >= NOTICED_S else ''}.",
             at,
         )
         if heard.before:
@@ -380,7 +386,7 @@ def _speech(r: Report) -> Sentences:
             yield _words(r, heard), at
         if heard.words_dropped:
             dropped = counted(heard.words_dropped, "word")
-            yield f"Left out as placed where nobody speaks: {dropped}.", at
+            yield f"Left out as placed outside of speech: {dropped}.", at
     cross = r.get("cross_analyzer_intelligence", Findings)
     if cross and cross.voices:
         parts = []
@@ -393,7 +399,7 @@ def _speech(r: Report) -> Sentences:
             pauses = talk.pauses
             yield (
                 f"Articulation rate about {talk.articulation_rate:.0f} {talk.counted} per minute"
-                f" {'as they were recognised' if talk.counted == 'words' else 'by their nuclei'},"
+                f" {'as recognised' if talk.counted == 'words' else 'counted by their nuclei'},"
                 f" {counted(len(pauses), 'pause') if pauses else 'no pause'} of a quarter second or"
                 " more.",
                 [r.whole("speech_flow"), *_at("speech_flow", pauses)],
@@ -407,7 +413,7 @@ def _speech(r: Report) -> Sentences:
         at = _at("speech_emotion", voice.segments)
         if voice.emotion:
             yield (
-                f"The voice is taken to be {voice.emotion.word} by {r.by('speech_emotion')}, with a"
+                f"The voice sounds {voice.emotion.word} according to {r.by('speech_emotion')}, with a"
                 f" probability of {voice.emotion.probability:.2f}.",
                 at,
             )
@@ -427,7 +433,7 @@ def _words(r: Report, heard: Transcript) -> str:
     how = f", with a mean probability of {sure:.2f}" if sure is not None else ""
     count = counted(heard.word_count or 0, "word")
     doubtful = sum(segment.doubtful for segment in heard.segments or ())
-    more = f", {counted(doubtful, 'passage')} doubted" if doubtful else ""
+    more = f", {counted(doubtful, 'passage')} uncertain" if doubtful else ""
     return f"{count}, as Whisper ({model}) recognises them{how}{more}: {quoted(heard.text or '')}."
 
 
@@ -436,8 +442,8 @@ def _before_the_pictures(heard: Transcript) -> str:
     first = -min(part.start for part in heard.before)
     words = " ".join(part.text for part in heard.before if part.text)
     return sentence(
-        f"Before the first picture, from {first:.1f} s before it on, somebody speaks for"
-        f" {seconds:.1f} s more{f': {quoted(words)}' if words else ''}"
+        f"Starting {first:.1f} s before the first frame, there is another {seconds:.1f} s of speech"
+        f"{f': {quoted(words)}' if words else ''}"
     )
 
 
@@ -452,10 +458,10 @@ def _text(r: Report) -> Sentences:
             f"from {s.start:.1f} to {s.end:.1f} s"
             for s in spans.union(one.span for one in written.unread)
         )
-        yield f"Text stands on the picture that could not be read: in {where}, {when}.", cannot
+        yield f"Unreadable text is on screen in {where}, {when}.", cannot
     elif not written.overlays:
         yield (
-            f"No text was found on the picture by {r.by('text_overlay')}.",
+            f"No text was found on screen by {r.by('text_overlay')}.",
             [r.whole("text_overlay")],
         )
     if not written.overlays:
@@ -466,17 +472,17 @@ def _text(r: Report) -> Sentences:
         f"{n} {kind}" if kind == "scene text" else counted(n, kind)
         for kind, n in kinds.most_common()
     )
-    read = "Text that could be read" if written.unread else "Text"
-    yield f"{read} stands on the picture for {written.share:.0%} of {r.shown()} ({which}).", at
+    read = "Readable text" if written.unread else "Text"
+    yield f"{read} is on screen for {written.share:.0%} of {r.shown()} ({which}).", at
     shown = [
         f"{quoted(o.text)} ({o.confidence:.2f}) readable from {o.start:.1f} to {o.end:.1f} s"
         for o in written.overlays
     ]
-    yield f"As {r.by('text_overlay')} reads it, with its confidence: {listed(shown)}.", at
+    yield f"As read by {r.by('text_overlay')} (with confidence): {listed(shown)}.", at
     if written.reading_speed is not None:
         captions = [overlay for overlay in written.overlays if overlay.kind == "caption"]
         yield (
-            f"Median reading speed asked by the captions: {written.reading_speed:.1f} characters"
+            f"Median reading speed required by the captions: {written.reading_speed:.1f} characters"
             " per second.",
             _at("text_overlay", captions),
         )
@@ -493,7 +499,7 @@ def _sound(r: Report) -> Sentences:
     if sound := r.get("audio_analysis", Sound):
         at = [r.whole("audio_analysis")]
         if sound.integrated_lufs is None:
-            yield "The sound is silent by the gate of -70 LUFS.", at
+            yield "The sound is silent: it stays below the gate of -70 LUFS.", at
         else:
             peak = sound.true_peak_dbtp
             more = f", true peak {peak:.1f} dBTP" if peak is not None else ""
@@ -509,7 +515,7 @@ def _sound(r: Report) -> Sentences:
             )
         if sound.key:
             yield (
-                f"Key {sound.key.tonic} {sound.key.mode}, by a correlation of"
+                f"Key {sound.key.tonic} {sound.key.mode}, with a correlation of"
                 f" {sound.key.correlation:.2f}.",
                 at,
             )
@@ -518,7 +524,7 @@ def _sound(r: Report) -> Sentences:
         yield from _named_sounds(r, scape)
         if scape.snr_db is not None:
             yield (
-                f"The speech lies {scape.snr_db:.0f} dB over its background.",
+                f"The speech is {scape.snr_db:.0f} dB above its background.",
                 [r.whole("audio_environment")],
             )
 
@@ -527,11 +533,11 @@ def _shares(scape: Soundscape) -> str:
     """Shares of speech, music and the rest, of those that there are."""
     shares = scape.shares
     sure = scape.surest_music()
-    music = "music" if sure is None or sure >= SURE else f"what may be music ({sure:.2f})"
+    music = "music" if sure is None or sure >= SURE else f"possible music ({sure:.2f})"
     known = (
         ("speech", shares.speech),
         (music, shares.music),
-        ("sound that is neither speech nor music", shares.noise),
+        ("other sound", shares.noise),
     )
     parts = [f"{name} in {share:.0%}" for name, share in known if share >= LEAST_SHARE]
     return sentence(f"{listed(parts)} of the time") if parts else "Neither speech, music nor noise."
@@ -547,8 +553,8 @@ def _named_sounds(r: Report, scape: Soundscape) -> Sentences:
     order = sorted(seconds, key=lambda name: (-seconds[name], name))
     model = r.by("audio_environment")
     for likely, begin in (
-        (True, f"Sounds, by {model} with its probability"),
-        (False, f"Perhaps heard, {model} being unsure"),
+        (True, f"Sounds according to {model} (with probability)"),
+        (False, f"Possible sounds, with low probability of {model}"),
     ):
         names = [name for name in order if (sure[name] >= SURE) == likely]
         told = [f"{name} for about {seconds[name]:.1f} s ({sure[name]:.2f})" for name in names]
@@ -564,26 +570,26 @@ def _people(r: Report) -> Sentences:
             seen = [t for t in objects.tracks if t.label == "person"] if objects else []
             low, high = (pick(t.confidence for t in seen) for pick in (min, max))
             sure = f"{low:.2f} to {high:.2f}" if len(seen) > 1 else f"{low:.2f}"
-            begin = "Persons are" if high >= SURE else "Perhaps persons are"
+            begin = "People are" if high >= SURE else "People may be"
             yield (
                 f"{begin} in view for {kind.screen_share:.0%} of {r.shown()}, at most"
-                f" {kind.at_once} at once, by {r.by('object_detection')} with a confidence of {sure}.",
+                f" {kind.at_once} at once, according to {r.by('object_detection')} with a confidence of {sure}.",
                 _at("object_detection", seen),
             )
     if objects and not any(kind.label == "person" for kind in objects.classes):
         yield (
-            f"No person was detected by {r.by('object_detection')}.",
+            f"No people were detected by {r.by('object_detection')}.",
             [r.whole("object_detection")],
         )
     if faces := r.get("age_estimation", Faces):
         known = [face for face in faces.faces if face.age is not None]
         model = r.by("age_estimation")
-        people = f" of {counted(faces.people, 'person', 'persons')}" if faces.people else ""
+        people = f" of {counted(faces.people, 'person', 'people')}" if faces.people else ""
         tracks = counted(len(faces.faces), "track")
         surest = max((sum(f.confidences) / len(f.confidences) for f in faces.faces), default=0.0)
         yield (
             f"Faces are on screen for {faces.screen_share:.0%} of {r.shown()}, in {tracks}{people}, at"
-            f" most {faces.most_at_once} at once, by {model} with a confidence of up to {surest:.2f}.",
+            f" most {faces.most_at_once} at once, according to {model} with a confidence of up to {surest:.2f}.",
             _at("age_estimation", faces.faces),
         )
         if known:
@@ -591,7 +597,7 @@ def _people(r: Report) -> Sentences:
             sexes = Counter(face.sex for face in known if face.sex)
             sex = listed(f"{n} {name}" for name, n in sexes.most_common())
             yield (
-                f"Ages as {model} guesses them, face by face, without a confidence: {ages}"
+                f"Ages estimated by {model} for each face, without a confidence: {ages}"
                 f"{f'; sexes: {sex}' if sex else ''}.",
                 _at("age_estimation", known),
             )
@@ -599,12 +605,12 @@ def _people(r: Report) -> Sentences:
         at = _at("eye_tracking", eyes.tracks)
         if eyes.into_camera_share is not None:
             yield (
-                f"The gaze is into the camera in {eyes.into_camera_share:.0%} of the readings"
+                f"The gaze is into the camera in {eyes.into_camera_share:.0%} of the samples"
                 f" (within {eyes.tolerance_yaw:.0f} and {eyes.tolerance_pitch:.0f} degrees).",
                 at,
             )
         blinks = [blink for track in eyes.tracks for blink in track.blinks]
-        found = f"{counted(len(blinks), 'blink')}." if blinks else "No blink was found."
+        found = f"{counted(len(blinks), 'blink')}." if blinks else "No blinks were found."
         yield found, _at("eye_tracking", blinks) or at
     if poses := r.get("body_pose", Poses):
         model = r.by("body_pose")
@@ -613,8 +619,7 @@ def _people(r: Report) -> Sentences:
             counts = Counter(gesture.gesture for gesture in made)
             told = listed(f"{name} ({n}, {gestures[name]:.2f})" for name, n in counts.most_common())
             yield (
-                f"Gestures, from the keypoints of {model} (how often, confidence of the body):"
-                f" {told}.",
+                f"Gestures, from the keypoints of {model} (count, confidence of the body): {told}.",
                 _at("body_pose", made),
             )
         if postures := poses.held():
@@ -622,7 +627,7 @@ def _people(r: Report) -> Sentences:
             held = Counter(p.posture for p in still)
             told = listed(f"{name} ({n}, {postures[name]:.2f})" for name, n in held.most_common())
             yield (
-                f"Postures, from the same (tracks, confidence of the body): {told}.",
+                f"Postures, from the same keypoints (tracks, confidence of the body): {told}.",
                 _at("body_pose", still),
             )
 
@@ -640,7 +645,10 @@ def _look(r: Report) -> Sentences:
         )
         for look in colors.filters:
             name = look.kind.replace("_", " ")
-            yield f"{sentence(name)[:-1]} on {look.share:.0%} of the samples ({look.test}).", at
+            yield (
+                f"{sentence(name)[:-1]} on {look.share:.0%} of the frames sampled ({look.test}).",
+                at,
+            )
     if quality := r.get("content_quality", Quality):
         at = [r.whole("content_quality")]
         found = quality.technical
@@ -648,11 +656,11 @@ def _look(r: Report) -> Sentences:
         if found.sharpness is not None:
             parts.append(f"sharpness {found.sharpness:.2f} of 1")
         if found.noise is not None:
-            parts.append(f"noise {found.noise:.1f} of 255 levels")
+            parts.append(f"noise of {found.noise:.1f} of 255 levels")
         if found.effective_resolution:
             parts.append("detail of {} x {} pixels".format(*found.effective_resolution))
         if found.bars.kind != "none":
-            parts.append(f"{found.bars.kind} on {found.bars.share:.0%} of the picture")
+            parts.append(f"{found.bars.kind} on {found.bars.share:.0%} of the frame")
         if parts:
             yield sentence(listed(parts)), at
         for score in quality.aesthetic or ():
@@ -674,7 +682,7 @@ def _moments(r: Report) -> Sentences:
     if flow := r.get("temporal_flow", Flow):
         if not flow.moments:
             yield (
-                "No key moment: nothing was found that changes.",
+                "No key moments: no changes were found.",
                 [r.whole("temporal_flow")],
             )
         best = sorted(flow.moments, key=lambda m: m.rank)[:LISTED]
@@ -688,8 +696,8 @@ def _moments(r: Report) -> Sentences:
             )
         if flow.loop and flow.loop.loops:
             yield (
-                f"The last picture is like the first by {flow.loop.similarity:.2f}, and"
-                f" {_sounds_alike(flow.loop)}: the end leads back to the beginning.",
+                f"The last frame resembles the first with a similarity of {flow.loop.similarity:.2f}, and"
+                f" {_sounds_alike(flow.loop)}: the video loops.",
                 [Source("temporal_flow", flow.loop.last_s, flow.loop.last_s)],
             )
 
@@ -697,7 +705,7 @@ def _moments(r: Report) -> Sentences:
 def _sounds_alike(loop: Loop) -> str:
     if loop.sound_similarity is None:
         return "there is no sound"
-    return f"the sound at both ends by {loop.sound_similarity:.2f}"
+    return f"the sound at both ends with {loop.sound_similarity:.2f}"
 
 
 def _together(r: Report) -> Sentences:

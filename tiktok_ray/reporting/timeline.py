@@ -30,7 +30,7 @@ def merge(
         except Exception as error:
             if lost is None:
                 raise
-            log.error("the events of %s could not be told", name, exc_info=error)
+            log.error("the events of %s could not be produced", name, exc_info=error)
             lost.append(Missing(part=f"timeline of {name}", reason=said(error)))
     events = [e for e in events if not (e.kind == "object" and e.label == "person")]
     return sorted(events, key=lambda e: (e.start, e.end, e.kind, e.analyzer, e.label))

@@ -1,1 +1,1 @@
-"""Running analyzers: the engine, its kinds of workers, placement on cards, the cache."""
+"""Running analyzers: the engine, its kinds of workers, placement on GPUs, the cache."""

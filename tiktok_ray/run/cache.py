@@ -1,7 +1,7 @@
-"""Outputs of analyzers on disk, by a key that covers everything they depend on.
+"""Analyzer outputs on disk, keyed by everything they depend on.
 
-Bounded: what was not read for longest makes room. A file that cannot be read back is no output: it
-is removed and computed again. The cache is optional: whatever its disk says, no job fails of it.
+Bounded: the least recently read entries are evicted. A file that cannot be read back is deleted and its
+output computed again. The cache is optional: whatever its disk says, no job fails of it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class DiskCache:
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
-            raise ValueError(f"{key!r} is no key of the cache")
+            raise ValueError(f"{key!r} is not a cache key")
         return self.folder / f"{key}.json"
 
     def get(self, key: str, kind: type[Output]) -> Output | None:

@@ -79,7 +79,7 @@ def no_room(folder: Path, error: OSError) -> InputError:
     return InputError(
         "no_room",
         f"the decoded tracks cannot be written to {folder.parent}: {error.strerror}",
-        "make room there, or name another folder with TMPDIR",
+        "free some space there, or set TMPDIR to another folder",
     )
 
 

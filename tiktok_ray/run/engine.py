@@ -353,7 +353,7 @@ class Engine:
             raise InputError(
                 "decoder_died",
                 f"the decoder died twice on this file: {death}",
-                "the file may be hostile, or memory too short",
+                "the file may be malicious, or memory too low",
             ) from None
 
     async def _section_of(
@@ -370,7 +370,7 @@ class Engine:
         except (InputError, CapacityError):
             raise
         except Exception as error:
-            log.error("%s: its section could not be made", name, exc_info=error)
+            log.error("%s: its section could not be produced", name, exc_info=error)
             if not job.done[name].is_set():
                 job.end(name, Section(status="failed", reason=f"internal: {said(error)}"))
 
@@ -417,7 +417,7 @@ class Engine:
         try:
             self.cache.put(key, output)
         except Exception as error:
-            log.warning("the cache could not be written", exc_info=error)
+            log.warning("the cache could not be written to", exc_info=error)
 
     def _memory(self, name: str, reply: Reply) -> MemoryUse:
         """Peak memory of a worker's process beside what was planned for it."""
@@ -439,7 +439,7 @@ class Engine:
                 reply = await twice(lambda: self.workers.load(name))
         except TimeoutError:
             limit = self.settings.load_timeout_s
-            return Section(status="failed", reason=f"load: took longer than {limit:g} s")
+            return Section(status="failed", reason=f"load: timed out after {limit:g} s")
         except WorkerDied as death:
             return Section(status="failed", reason=f"load: its process died twice: {death}")
         job.loads[name] = reply.seconds
@@ -472,9 +472,7 @@ class Engine:
                 reply = await twice(lambda: self.workers.run(name, inputs, limit))
             except TimeoutError:
                 spent = job.elapsed() - at
-                reply = Reply(
-                    "timed_out", reason=f"took longer than its limit of {limit:g} s", seconds=spent
-                )
+                reply = Reply("timed_out", reason=f"timed out after {limit:g} s", seconds=spent)
             except WorkerDied as death:
                 spent = job.elapsed() - at
                 reply = Reply("failed", reason=f"its process died twice: {death}", seconds=spent)
@@ -603,7 +601,7 @@ def _settled(sections: Mapping[str, Section]) -> Mapping[str, Section]:
     try:
         return settled(sections)
     except Exception as error:
-        log.error("what analyzers disagree on could not be settled", exc_info=error)
+        log.error("disagreements between analyzers could not be resolved", exc_info=error)
         return sections
 
 
@@ -637,7 +635,7 @@ def _summary(
     try:
         return summarize(info, sections, lost)
     except Exception as error:
-        log.error("the summary could not be made", exc_info=error)
+        log.error("the summary could not be produced", exc_info=error)
         lost.append(Missing(part="summary", reason=said(error)))
         return None
 

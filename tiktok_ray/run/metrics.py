@@ -44,52 +44,57 @@ class Metrics:
     ) -> None:
         self.registry = made = CollectorRegistry()
         self._videos = Counter(
-            "tiktok_ray_videos", "Videos that ended, by what became of them", ["status"],
+            "tiktok_ray_videos", "Videos finished, by outcome", ["status"],
             registry=made,
         )  # fmt: skip
         self._video_s = Histogram(
-            "tiktok_ray_video_seconds", "From a file at hand to its report",
+            "tiktok_ray_video_seconds", "Seconds from the file being available to the report",
             buckets=SECONDS, registry=made,
         )  # fmt: skip
         self._duration_s = Counter(
-            "tiktok_ray_video_duration_seconds", "Length of the videos analyzed", registry=made
+            "tiktok_ray_video_duration_seconds",
+            "Duration of the videos analyzed, in seconds",
+            registry=made,
         )
         self._sections = Counter(
-            "tiktok_ray_sections", "Sections of reports, by analyzer and status",
+            "tiktok_ray_sections", "Report sections, by analyzer and status",
             ["analyzer", "status"], registry=made,
         )  # fmt: skip
         self._analyzer_s = Histogram(
-            "tiktok_ray_analyzer_seconds", "One analyzer at work on one video",
+            "tiktok_ray_analyzer_seconds", "Seconds of one analyzer working on one video",
             ["analyzer", "device"], buckets=SECONDS, registry=made,
         )  # fmt: skip
         self._queue_s = Histogram(
-            "tiktok_ray_queue_seconds", "One analyzer waiting for its turn", ["analyzer"],
+            "tiktok_ray_queue_seconds", "Seconds of one analyzer waiting in the queue", ["analyzer"],
             buckets=SECONDS, registry=made,
         )  # fmt: skip
         self._decode_s = Histogram(
-            "tiktok_ray_decode_seconds", "Decoding one video", buckets=SECONDS, registry=made
+            "tiktok_ray_decode_seconds",
+            "Seconds of decoding one video",
+            buckets=SECONDS,
+            registry=made,
         )
         self._fetched = Counter(
-            "tiktok_ray_fetched_bytes", "Bytes of links that were fetched", registry=made
+            "tiktok_ray_fetched_bytes", "Bytes fetched from URLs", registry=made
         )
         self._media = Counter(
-            "tiktok_ray_media_bytes", "Bytes of the files that were analyzed", registry=made
+            "tiktok_ray_media_bytes", "Bytes of the files analyzed", registry=made
         )
         self._cache_hits = Counter(
-            "tiktok_ray_cache_hits", "Outputs that were in the cache", ["analyzer"], registry=made
+            "tiktok_ray_cache_hits", "Cache hits of analyzer outputs", ["analyzer"], registry=made
         )
-        self._in_flight = Gauge("tiktok_ray_in_flight", "Videos at work now", registry=made)
+        self._in_flight = Gauge("tiktok_ray_in_flight", "Videos being analyzed now", registry=made)
         self._planned_vram = Gauge(
-            "tiktok_ray_planned_vram_gib", "Memory of a card planned, context included",
+            "tiktok_ray_planned_vram_gib", "Planned GPU memory, CUDA context included",
             ["analyzer"], registry=made,
         )  # fmt: skip
         self._peak_vram = Gauge(
             "tiktok_ray_peak_vram_gib",
-            "Most memory of a card taken so far; 0 for what has run without one",
+            "Peak GPU memory so far; 0 for an analyzer that ran without a GPU",
             ["analyzer"], registry=made,
         )  # fmt: skip
         self._peak_ram = Gauge(
-            "tiktok_ray_peak_ram_gib", "Most memory of its process taken so far", ["analyzer"],
+            "tiktok_ray_peak_ram_gib", "Peak memory of its process so far", ["analyzer"],
             registry=made,
         )  # fmt: skip
         self._peaks: dict[tuple[Gauge, str], float] = {}

@@ -178,7 +178,7 @@ def plan(
     off: dict[str, str] = {}
     for name, analyzer in by_name.items():
         if analyzer.biometric and not settings.biometrics:
-            off[name] = "biometrics are switched off"
+            off[name] = "biometrics are disabled"
             continue
         variants[name] = variants_of(analyzer, settings)
         steps = _steps(variants[name], settings.models, bool(cards), assume_weights)
@@ -189,7 +189,7 @@ def plan(
         if not fitting:
             least = min(s.gib for s in steps)
             raise DoesNotFit(
-                f"{name} needs {least:.2f} GiB of a card, the largest here has {largest:.2f} usable"
+                f"{name} needs {least:.2f} GiB of GPU memory, the largest GPU here has {largest:.2f} usable"
                 f" and it cannot run on the CPU; leave it out: --without {name}"
             )
         chosen[name] = fitting
@@ -332,4 +332,4 @@ def lacking(analyzer: type[Analyzer], wanted: Variant | None, variants: Sequence
     if wanted is None or not wanted.weights:
         wanted = next((v for v in variants if v.weights), wanted)
     names = ", ".join(w.id for w in wanted.weights.values()) if wanted else "none known"
-    return f"weights not on this machine: {names}; get them: tiktok-ray models pull {analyzer.name}"
+    return f"weights not installed: {names}; to get them: tiktok-ray models pull {analyzer.name}"

@@ -207,7 +207,7 @@ class ProcessWorkers:
         try:
             done, files = await child.call(*call, limit_s=limit)
         except CallFailed as failed:
-            raise CapacityError(f"the tracks could not be handed over: {failed}") from None
+            raise CapacityError(f"the tracks could not be transferred: {failed}") from None
         except (TimeoutError, asyncio.CancelledError):
             child.end()
             raise

@@ -286,7 +286,7 @@ class Fleet:
             try:
                 done, present = await self._reply(DECODER, first, limit)
             except CallFailed as failed:
-                raise CapacityError(f"the tracks could not be handed over: {failed}") from None
+                raise CapacityError(f"the tracks could not be transferred: {failed}") from None
         handles = dict(zip(names, rest, strict=True))
         return tracks_of(done, {name: handles[name] for name in present})
 
@@ -332,8 +332,8 @@ class Fleet:
                 share = self.plan.assignments[name].gpu_share if name != DECODER else 0.0
                 free = await asyncio.to_thread(ray.available_resources)
                 raise CapacityError(
-                    f"{name} could not be placed within {limit:.0f} s; it asks for "
-                    f"{share} of a GPU, free are {free.get('GPU', 0)}"
+                    f"{name} could not be placed within {limit:.0f} s; it requests "
+                    f"{share} of a GPU, free: {free.get('GPU', 0)}"
                 ) from None
             except exceptions.ActorUnavailableError:
                 await asyncio.sleep(RESTART_STEP_S)

@@ -224,7 +224,7 @@ def memory_now(*, on_card: bool = False, torch: bool = False) -> Memory:
         pss = (getattr(full, "pss", 0) or full.rss) / 2**30
         return Memory(pss_gib=pss, vram_gib=_vram_gib(torch) if on_card else 0.0)
     except Exception as error:
-        log.warning("the memory of this process could not be told", exc_info=error)
+        log.warning("the memory of this process could not be determined", exc_info=error)
         return Memory()
 
 
@@ -330,12 +330,12 @@ def decode(path: Path, want: Collection[str], settings: Settings) -> Decoding:
     except InputError as error:
         return Decoding(error)
     except MemoryError:
-        words = f"decoding takes more than {settings.decoder_gib:g} GiB of memory"
+        words = f"decoding needs more than {settings.decoder_gib:g} GiB of memory"
         return Decoding(InputError("too_large", words, "raise the setting TIKTOK_RAY_DECODER_GIB"))
     except BaseException as error:
         log.error("decoding %s raised", path.name, exc_info=error)
         words = f"{path.name} cannot be decoded: {said(error)}"
-        return Decoding(InputError("undecodable", words, "export it again in a usual format"))
+        return Decoding(InputError("undecodable", words, "export it again in a common format"))
     return Decoding(None, decoded, coverage, time.perf_counter() - begin, memory_now().pss_gib)
 
 

@@ -40,7 +40,9 @@ log = logging.getLogger("tiktok_ray.serve.admission")
 BODY_BYTES = 64 * 1024
 #: While an upload comes, the disk is looked at after so many bytes.
 LOOK_BYTES = 16 * 2**20
-KEEP = "false: no video is kept, and the report for an hour at most; remove it when you have it"
+KEEP = (
+    "false: the video is not kept, and the report for at most an hour; delete it once you have it"
+)
 
 
 class Asked(BaseModel):
@@ -59,11 +61,13 @@ class Asked(BaseModel):
         },
     )
 
-    url: str = Field(min_length=1, max_length=ADDRESS_LIMIT, description="An http(s) address")
+    url: str = Field(min_length=1, max_length=ADDRESS_LIMIT, description="An http(s) URL")
     only: list[str] = Field(default_factory=list, max_length=100)
     without: list[str] = Field(default_factory=list, max_length=100)
     webhook: str | None = Field(
-        None, max_length=ADDRESS_LIMIT, description="Told when the job has ended, signed"
+        None,
+        max_length=ADDRESS_LIMIT,
+        description="URL that receives a signed notification when the job ends",
     )
     keep: bool = Field(True, description=KEEP)
 
@@ -81,7 +85,7 @@ async def submitted(request: Request, service: Service, key: str | None) -> Job:
         "unsupported_media_type",
         415,
         "the body must be application/json or multipart/form-data",
-        'send {"url": …}, or a form with a part named file',
+        'send {"url": …}, or a form with a file in the part named file',
     )
 
 
@@ -153,21 +157,21 @@ def _refuse_bytes(service: Service, upload: Arriving) -> None:
         raise Problem(
             "uploads_full",
             429,
-            "the uploads that are coming in take what the disk has left",
-            "try again when they have ended, or free some disk",
+            "the uploads in progress need the remaining disk space",
+            "retry once they have finished, or free some disk space",
             headers={"Retry-After": "10", "Connection": "close"},
         )
     if upload.direct:
         return
     most = service.settings.proxied_mib * 2**20
     if not upload.announced:
-        detail = "through Ray Serve's proxy an upload must say its length"
+        detail = "uploads through Ray Serve's proxy must state their length"
         raise uploads.UploadError("length_required", 411, detail, "send Content-Length")
     if upload.announced > most:
         raise uploads.UploadError(
             "too_large",
             413,
-            f"through Ray Serve's proxy an upload may have {most} bytes",
+            f"uploads through Ray Serve's proxy are limited to {most} bytes",
             "send it to the service's own port (TIKTOK_RAY_PORT), "
             "or raise the setting TIKTOK_RAY_PROXIED_MIB",
         )
@@ -176,9 +180,9 @@ def _refuse_bytes(service: Service, upload: Arriving) -> None:
         raise Problem(
             "uploads_full",
             429,
-            f"the uploads that are coming in through Ray Serve's proxy have {proxied} bytes; "
-            f"all at once may have {most}",
-            "try again when they have ended, or use the service's own port (TIKTOK_RAY_PORT)",
+            f"the uploads in progress through Ray Serve's proxy have {proxied} bytes; "
+            f"together they are limited to {most}",
+            "retry once they have finished, or use the service's own port (TIKTOK_RAY_PORT)",
             headers={"Retry-After": "5", "Connection": "close"},
         )
 
@@ -241,7 +245,7 @@ def _form_request(form: uploads.Form) -> jobs.Request:
     unknown = set(form.fields) - {"only", "without", "webhook", "keep"}
     if unknown:
         raise invalid_fields(
-            [{"loc": ("form", n[:100]), "msg": "no such field"} for n in sorted(unknown)]
+            [{"loc": ("form", n[:100]), "msg": "unknown field"} for n in sorted(unknown)]
         )
     for name in ("webhook", "keep"):
         if len(form.fields.get(name, [])) > 1:
@@ -273,7 +277,7 @@ def _refuse_request(wanted: jobs.Request, service: Service) -> None:
     if wanted.webhook is not None:
         if service.settings.webhook_secret is None:
             advice = "set TIKTOK_RAY_WEBHOOK_SECRET"
-            raise Problem("no_webhooks", 422, "webhooks are off on this service", advice)
+            raise Problem("no_webhooks", 422, "webhooks are disabled on this service", advice)
         _refuse_address(wanted.webhook, service.settings.model_copy(update={"allowed_hosts": None}))
 
 
@@ -284,7 +288,7 @@ def _refuse_address(url: str, settings: Settings) -> None:
     """
     host = (urlsplit(checked(url.strip())).hostname or "").strip(".")
     if not host:
-        raise IntakeError("unsupported", "this is not a valid address")
+        raise IntakeError("unsupported", "this is not a valid URL")
     if settings.allowed_hosts is not None and not listed(host, settings.allowed_hosts):
         raise IntakeError("refused", f"{host[:200]} is not on the list of allowed hosts")
     if settings.private_addresses:
@@ -309,13 +313,13 @@ async def _accept(
                 service.ledger.accept, id, wanted, digest=digest, key=key, room=room
             )
     except KeyReused as error:
-        advice = "use a new key for a new request"
+        advice = "use a new key for each new request"
         raise Problem("key_reused", 422, str(error)[:300], advice) from None
     except QueueFull:
         open_jobs = await asyncio.to_thread(service.ledger.open_jobs) + len(service.arriving)
         raise _busy(service, open_jobs) from None
     if job.id != id:
-        log.info("the key was used before: this is job %s", job.id)
+        log.info("the key was used before, by job %s", job.id)
     service.nudge()
     return job
 
@@ -325,7 +329,7 @@ def _busy(service: Service, open_jobs: int) -> Problem:
     return Problem(
         "queue_full",
         429,
-        f"{open_jobs} jobs are queued, running or being received; there may be {service.room()}",
-        f"try again in {seconds} s",
+        f"{open_jobs} jobs are queued, running or being received; the limit is {service.room()}",
+        f"retry in {seconds} s",
         headers={"Retry-After": str(seconds), "Connection": "close"},
     )

@@ -67,28 +67,28 @@ LARGEST = 2**62
 
 
 class JobAnswer(Job):
-    """A job, how many wait before it, and where its events and report are."""
+    """A job, the number of jobs ahead of it, and links to its events and report."""
 
-    ahead: int | None = Field(None, description="Jobs before it in the queue, while it waits")
+    ahead: int | None = Field(None, description="Jobs ahead of it in the queue, while it waits")
     links: dict[str, str]
 
 
 class Jobs(BaseModel):
-    """A page of jobs, the newest first; ``next`` is the ``before`` of the next page."""
+    """A page of jobs, newest first; ``next`` is the ``before`` of the next page."""
 
     jobs: list[JobAnswer]
     next: int | None
 
 
 class Results(BaseModel):
-    """A page of results, the newest first; ``next`` is the ``before`` of the next page."""
+    """A page of results, newest first; ``next`` is the ``before`` of the next page."""
 
     results: list[Result]
     next: int | None
 
 
 class Found(BaseModel):
-    """A page of what a search found, the best first; ``next`` is the ``offset`` of the next page."""
+    """A page of search results, best match first; ``next`` is the ``offset`` of the next page."""
 
     hits: list[search_index.Hit]
     next: int | None
@@ -99,9 +99,12 @@ FORM_SCHEMA = {
     "required": ["file"],
     "properties": {
         "file": {"type": "string", "format": "binary", "description": "The video"},
-        "only": {"type": "string", "description": "Names of analyzers, joined by commas"},
-        "without": {"type": "string", "description": "Names of analyzers, joined by commas"},
-        "webhook": {"type": "string", "description": "Told when the job has ended, signed"},
+        "only": {"type": "string", "description": "Analyzer names, comma-separated"},
+        "without": {"type": "string", "description": "Analyzer names, comma-separated"},
+        "webhook": {
+            "type": "string",
+            "description": "URL that receives a signed notification when the job ends",
+        },
         "keep": {"type": "string", "enum": ["true", "false"], "description": KEEP},
     },
 }
@@ -135,7 +138,7 @@ def create_app(
     app = FastAPI(
         title="tiktok_ray",
         version=__version__,
-        summary="One true, complete JSON about a short video",
+        summary="A complete, truthful JSON report on a short video",
         lifespan=life,
         docs_url=None,
         redoc_url=None,
@@ -162,17 +165,17 @@ def _service(request: Request) -> Service:
 # Jobs
 
 CaptionSource = Annotated[
-    captions.Source, Query(description="What is said, or captions on the picture")
+    captions.Source, Query(description="The speech, or the captions shown on screen")
 ]
-Limit = Annotated[int, Query(ge=1, le=500, description="Entries on a page")]
-Before = Annotated[int | None, Query(ge=0, le=LARGEST, description="`next` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Entries per page")]
+Before = Annotated[int | None, Query(ge=0, le=LARGEST, description="`next` of the previous page")]
 Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        description="The same key with the same request gives the same job",
+        description="Repeating a request with the same key returns the same job",
     ),
 ]
 
@@ -185,7 +188,7 @@ def _add_jobs(app: FastAPI) -> None:
         tags=["jobs"],
         responses={
             200: {
-                "description": "With `wait=true`: the report",
+                "description": "With `wait=true`, the report",
                 "content": {"application/json": {"schema": {"type": "object"}}},
             },
             **documented(400, 404, 408, 410, 411, 413, 415, 422, 429, 500, 502, 503, 504, 507),
@@ -203,10 +206,12 @@ def _add_jobs(app: FastAPI) -> None:
     async def analyze(
         request: Request,
         response: Response,
-        wait: Annotated[bool, Query(description="Answer with the report, when it is done")] = False,
+        wait: Annotated[
+            bool, Query(description="Wait for the job and answer with its report")
+        ] = False,
         key: Key = None,
     ) -> Any:
-        """Analyze a video: JSON with its address, or a form with its file.
+        """Analyze a video, given as JSON with its URL or as a form with its file.
 
         The job is on disk before the answer leaves. A client that goes away does not end it.
         """
@@ -226,7 +231,7 @@ def _add_jobs(app: FastAPI) -> None:
         limit: Limit = 50,
         before: Before = None,
     ) -> Jobs:
-        """Jobs, the newest first."""
+        """Jobs, newest first."""
         service = _service(request)
         found, more = await asyncio.to_thread(
             service.ledger.page, state=state, limit=limit, before=before
@@ -235,7 +240,7 @@ def _add_jobs(app: FastAPI) -> None:
 
     @app.get("/jobs/{id}", response_model=JobAnswer, tags=["jobs"], responses=documented(404, 422))
     async def get_job(request: Request, id: str) -> JobAnswer:
-        """How a job stands."""
+        """The state of a job."""
         service = _service(request)
         return await _job_answer(service, await _job(service, id))
 
@@ -243,11 +248,11 @@ def _add_jobs(app: FastAPI) -> None:
         "/jobs/{id}", response_model=JobAnswer, tags=["jobs"], responses=documented(404, 409, 422)
     )
     async def cancel_job(request: Request, id: str) -> JobAnswer:
-        """Stop a job: one that runs gives its actors back within seconds."""
+        """Cancel a job; a running one releases its actors within seconds."""
         service = _service(request)
         before = await _job(service, id)
         if before.state in ENDED and before.state != "cancelled":
-            raise Problem("ended", 409, f"the job is {before.state} already")
+            raise Problem("ended", 409, f"the job is already {before.state}")
         job = await service.cancel(id)
         if job is None:
             raise missing("job")
@@ -259,10 +264,10 @@ def _add_jobs(app: FastAPI) -> None:
         response_class=StreamingResponse,
         responses={
             200: {
-                "description": "Server-sent events, from the first or after `Last-Event-ID`",
+                "description": "Server-sent events, from the first one or from the one after `Last-Event-ID`",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
-            204: {"description": "The job has ended and every event was read"},
+            204: {"description": "The job has ended and all its events were read"},
             **documented(404, 422, 503),
         },
     )
@@ -271,7 +276,7 @@ def _add_jobs(app: FastAPI) -> None:
         id: str,
         last: Annotated[int, Header(alias="Last-Event-ID", ge=0, le=LARGEST)] = 0,
     ) -> Response:
-        """What happens in a job, as it happens, up to its end."""
+        """The events of a job, as they happen, until it ends."""
         service = _service(request)
         job = await _job(service, id)
         if job.state in ENDED and not await asyncio.to_thread(service.ledger.events, id, last, 1):
@@ -287,8 +292,8 @@ def _watching(service: Service) -> Iterator[None]:
         raise Problem(
             "too_many_streams",
             503,
-            f"{most} streams of events and waiting requests are open, which is all there may be",
-            "ask GET /jobs/{id} instead, or raise TIKTOK_RAY_STREAMS",
+            f"{most} event streams and waiting requests are open, which is the limit",
+            "poll GET /jobs/{id} instead, or raise TIKTOK_RAY_STREAMS",
             headers={"Retry-After": "5", "Connection": "close"},
         )
     service.watching += 1
@@ -342,7 +347,7 @@ async def _waited(service: Service, id: str) -> Response:
         return FileResponse(path, media_type="application/json", headers=headers)
     if job.state == "cancelled":
         raise Problem("cancelled", 409, "the job was cancelled")
-    made = job.problem or problem("internal", 500, "the job ended without saying why")
+    made = job.problem or problem("internal", 500, "the job ended without giving a reason")
     return JSONResponse(made, made["status"], media_type=PROBLEM)
 
 
@@ -369,19 +374,19 @@ def _add_results(app: FastAPI) -> None:
         limit: Limit = 50,
         before: Before = None,
         q: Annotated[
-            str | None, Query(max_length=200, description="In title, uploader or source")
+            str | None, Query(max_length=200, description="Text in the title, uploader or source")
         ] = None,
         video_id: Annotated[str | None, Query(max_length=200)] = None,
         sha256: Annotated[str | None, Query(max_length=64)] = None,
         uploader: Annotated[str | None, Query(max_length=200)] = None,
         analyzer: Annotated[str | None, Query(max_length=100)] = None,
         status: Annotated[str | None, Query(max_length=20)] = None,
-        since: Annotated[float | None, Query(description="Seconds since 1970")] = None,
-        until: Annotated[float | None, Query(description="Seconds since 1970")] = None,
+        since: Annotated[float | None, Query(description="Unix time, in seconds")] = None,
+        until: Annotated[float | None, Query(description="Unix time, in seconds")] = None,
         shortest_s: Annotated[float | None, Query(ge=0)] = None,
         longest_s: Annotated[float | None, Query(ge=0)] = None,
     ) -> Results:
-        """Results, the newest first. Every filter that is given must hold."""
+        """Results, newest first. A result must match every filter given."""
         found, more = await asyncio.to_thread(
             _service(request).store.page,
             limit=limit,
@@ -410,7 +415,7 @@ def _add_results(app: FastAPI) -> None:
         responses={**kind("Captions, WebVTT", "text/vtt"), **documented(404, 422)},
     )
     async def captions_vtt(request: Request, id: str, source: CaptionSource = "speech") -> Response:
-        """Captions as WebVTT, with speakers; `id` is that of a result or of a video."""
+        """Captions as WebVTT, with speakers; `id` is the id of a result or a video."""
         text = await _captions(_service(request), id, "vtt", source)
         return Response(text, media_type="text/vtt; charset=utf-8")
 
@@ -421,7 +426,7 @@ def _add_results(app: FastAPI) -> None:
         responses={**kind("Captions, SubRip", "application/x-subrip"), **documented(404, 422)},
     )
     async def captions_srt(request: Request, id: str, source: CaptionSource = "speech") -> Response:
-        """Captions as SubRip; `id` is that of a result or of a video."""
+        """Captions as SubRip; `id` is the id of a result or a video."""
         text = await _captions(_service(request), id, "srt", source)
         return Response(text, media_type="application/x-subrip; charset=utf-8")
 
@@ -429,10 +434,10 @@ def _add_results(app: FastAPI) -> None:
         "/results/{id}.txt",
         tags=["results"],
         response_class=PlainTextResponse,
-        responses={**kind("The text alone", "text/plain"), **documented(404, 422)},
+        responses={**kind("The plain text", "text/plain"), **documented(404, 422)},
     )
     async def captions_txt(request: Request, id: str, source: CaptionSource = "speech") -> Response:
-        """What is said (or written) alone; `id` is that of a result or of a video."""
+        """The spoken (or written) text only; `id` is the id of a result or a video."""
         return PlainTextResponse(await _captions(_service(request), id, "txt", source))
 
     @app.get(
@@ -446,7 +451,7 @@ def _add_results(app: FastAPI) -> None:
     async def captions_json(
         request: Request, id: str, source: CaptionSource = "speech"
     ) -> Response:
-        """Every word with its times; `id` is that of a result or of a video."""
+        """Every word with its timestamps; `id` is the id of a result or a video."""
         text = await _captions(_service(request), id, "json", source)
         return Response(text, media_type="application/json")
 
@@ -464,8 +469,8 @@ def _add_results(app: FastAPI) -> None:
         id: str,
         to: Annotated[exports.To, Query(description="Format of the file; see docs/exports.md")],
     ) -> Response:
-        """The report in the format of an editor, an annotator or a table; `id` is that of a
-        result or of a video."""
+        """The report in the format of a video editor, an annotation tool or a table; `id` is the id
+        of a result or a video."""
         service = _service(request)
         id = await _newest(service, id)
         report, format = await _report(service, id), exports.FORMATS[to]
@@ -497,7 +502,7 @@ def _add_results(app: FastAPI) -> None:
         },
     )
     async def result_segments(request: Request, id: str) -> segments.Segments:
-        """Stretches of the video by the caller's own definition; see docs/segments.md."""
+        """Segments of the video that match the caller's own definition; see docs/segments.md."""
         service = _service(request)
         body = await small_body(request, service)
         try:
@@ -519,10 +524,10 @@ def _add_results(app: FastAPI) -> None:
         request: Request,
         id: str,
         embed: Annotated[
-            bool, Query(description="Put the video into the page, so that it plays anywhere")
+            bool, Query(description="Embed the video in the page, so that it plays anywhere")
         ] = False,
     ) -> Response:
-        """The report as one page. It plays the video, where that was kept, from here."""
+        """The report as one HTML page. If the video was kept, the page plays it from this service."""
         from tiktok_ray.viewer import page
 
         service = _service(request)
@@ -536,8 +541,8 @@ def _add_results(app: FastAPI) -> None:
         try:
             return HTMLResponse(await asyncio.to_thread(make))
         except ValueError:
-            detail = "the video is too large to be put into a page"
-            raise Problem("too_large", 413, detail, "leave out embed") from None
+            detail = "the video is too large to embed in a page"
+            raise Problem("too_large", 413, detail, "omit embed") from None
 
     @app.get(
         "/results/{id}/video",
@@ -546,7 +551,7 @@ def _add_results(app: FastAPI) -> None:
         responses={**kind("The video", "video/*"), **documented(400, 404, 416, 422)},
     )
     async def result_video(request: Request, id: str) -> Response:
-        """The video of a result, where it was kept; ranges are answered."""
+        """The video of a result, if it was kept; supports range requests."""
         path = await asyncio.to_thread(_service(request).store.video_path, id)
         if path is None:
             raise missing("video")
@@ -554,8 +559,8 @@ def _add_results(app: FastAPI) -> None:
 
     @app.get("/results/{id}/duplicates", tags=["results"], responses=documented(404, 422))
     async def result_duplicates(request: Request, id: str) -> duplicates.Compared:
-        """Results whose videos show the same as this one's, and what was changed. Only videos that
-        were kept are compared; each is read once."""
+        """Results whose videos duplicate this one's, and how they were altered. Only videos that were
+        kept are compared; each is read once."""
         service = _service(request)
         if await asyncio.to_thread(service.store.video_path, id) is None:
             raise missing("video")
@@ -567,7 +572,7 @@ def _add_results(app: FastAPI) -> None:
 
     @app.get("/results/{id}/probe", tags=["results"], responses=documented(400, 404, 422))
     async def result_probe(request: Request, id: str) -> dict[str, Any]:
-        """What the file of a result's kept video says of itself: streams, clocks, colours."""
+        """The container data of a result's kept video: streams, timestamps, colours."""
         service = _service(request)
         path = await asyncio.to_thread(service.store.video_path, id)
         if path is None:
@@ -578,16 +583,18 @@ def _add_results(app: FastAPI) -> None:
         "/results/{id}/frame",
         tags=["results"],
         response_class=Response,
-        responses={**kind("The picture, JPEG", "image/jpeg"), **documented(404, 422)},
+        responses={**kind("The frame, as JPEG", "image/jpeg"), **documented(404, 422)},
     )
     async def result_frame(
         request: Request,
         id: str,
         t: Annotated[float, Query(ge=0, le=1e6, description="Seconds from the first frame")],
-        short: Annotated[int, Query(ge=16, le=1080, description="Short side at most, px")] = 512,
+        short: Annotated[
+            int, Query(ge=16, le=1080, description="Maximum short side, in pixels")
+        ] = 512,
     ) -> Response:
-        """The picture that a result's kept video shows at a time. `X-Frame-Time` is when its frame
-        begins; past the last picture it is that one."""
+        """The frame that a result's kept video shows at a given time. `X-Frame-Time` is the frame's
+        timestamp; past the end it is the last frame."""
         service = _service(request)
         path = await asyncio.to_thread(service.store.video_path, id)
         if path is None:
@@ -601,10 +608,10 @@ def _add_results(app: FastAPI) -> None:
         "/results/{id}/poster",
         tags=["results"],
         response_class=FileResponse,
-        responses={**kind("A still", "image/jpeg"), **documented(400, 404, 416, 422)},
+        responses={**kind("A still frame", "image/jpeg"), **documented(400, 404, 416, 422)},
     )
     async def result_poster(request: Request, id: str) -> Response:
-        """A still of the video."""
+        """A still frame of the video."""
         path = await asyncio.to_thread(_service(request).store.poster_path, id)
         if path is None:
             raise missing("poster")
@@ -631,7 +638,7 @@ def _add_results(app: FastAPI) -> None:
 
     @app.delete("/results/{id}", status_code=204, tags=["results"], responses=documented(404, 422))
     async def delete_result(request: Request, id: str) -> Response:
-        """Remove a result, its video and all."""
+        """Delete a result together with its video."""
         service = _service(request)
         if not await asyncio.to_thread(service.store.delete, id):
             raise missing("result")
@@ -686,17 +693,17 @@ def _add_search(app: FastAPI) -> None:
     async def search(
         request: Request,
         q: Annotated[
-            str, Query(min_length=1, max_length=200, description='Words, "a phrase", begin*')
+            str, Query(min_length=1, max_length=200, description='Words, "a phrase", prefix*')
         ],
         kind: Annotated[
             list[search_index.Kind] | None,
-            Query(max_length=9, description="Kinds of passages; all"),
+            Query(max_length=9, description="Kinds of passages; default: all"),
         ] = None,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
     ) -> Found:
-        """What is said, written, seen, heard and told in all results, with time; passages that hold
-        all the words, the best first."""
+        """Search all results for what was said, written, seen, heard or described, with timestamps;
+        passages contain all the words, best match first."""
         service = _service(request)
         try:
             hits, more = await asyncio.to_thread(
@@ -712,18 +719,18 @@ def _add_search(app: FastAPI) -> None:
 def _add_facts(app: FastAPI) -> None:
     @app.get("/health", tags=["service"], responses=documented(503))
     async def health(request: Request) -> JSONResponse:
-        """Whether it works, what it cannot do and why, its queue, fleet, cards and disk."""
+        """Whether the service works, what it cannot do and why, and its queue, fleet, GPUs and disk."""
         made = await _service(request).health()
         return JSONResponse(made)
 
     @app.get("/analyzers", tags=["service"], responses=documented())
     async def analyzers(request: Request) -> list[dict[str, Any]]:
-        """The analyzers: what each finds and reads, and how it runs here."""
+        """The analyzers: what each one finds and reads, and how it runs here."""
         return described(_service(request))
 
     @app.get("/plan", tags=["service"], responses=documented())
     async def plan(request: Request) -> dict[str, Any]:
-        """Where each analyzer runs, in which variant, and what it takes of which card."""
+        """Where each analyzer runs, in which variant, and how much memory of which GPU it uses."""
         service = _service(request)
         made: Plan = service.engine.workers.plan
         return {
@@ -748,7 +755,7 @@ def _add_facts(app: FastAPI) -> None:
         responses=documented(),
     )
     async def metrics(request: Request) -> Response:
-        """Figures in Prometheus' text format."""
+        """Metrics in the Prometheus text format."""
         service = _service(request)
         text = await asyncio.to_thread(generate_latest, service.metrics.registry)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -51,8 +51,8 @@ def docs_page(schema: Mapping[str, Any], base: str = "http://127.0.0.1:8000") ->
         f'<!doctype html><html lang="en"><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(info["title"])}</title>'
         f"<style>{STYLE}</style><h1>{escape(info['title'])} {escape(info['version'])}</h1>"
-        f"<p>{escape(info.get('summary', ''))}. The same for machines: "
-        f'<a href="/openapi.json">/openapi.json</a>. Every error is problem details '
+        f"<p>{escape(info.get('summary', ''))}. Machine-readable: "
+        f'<a href="/openapi.json">/openapi.json</a>. Errors are problem details '
         f"(RFC 9457): <code>type</code>, <code>title</code>, <code>status</code>, "
         f"<code>detail</code> and <code>advice</code>.</p>{body}</html>"
     )
@@ -67,7 +67,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], base: str) 
     return (
         f'<section><h2><span class="method">{method}</span> <code>{escape(path)}</code></h2>'
         f"<p>{about}</p>{_parameters(operation)}{_body(operation)}"
-        f"<table><tr><th>Answer</th><th></th></tr>{''.join(_answers(operation))}</table>"
+        f"<table><tr><th>Response</th><th></th></tr>{''.join(_answers(operation))}</table>"
         f"{examples}</section>"
     )
 

@@ -96,7 +96,7 @@ class Through:
 
     async def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         for pause in (*PATIENCE_S, None):
-            trouble = "it does not answer"
+            trouble = "it does not respond"
             try:
                 answer = await self._client.request(method, path, **more)
             except httpx.TransportError as error:

@@ -50,7 +50,7 @@ def put_aside(path: Path) -> Path:
     """Rename what cannot be read, so that nothing stumbles over it again; its new place."""
     target = path.with_name(f"{ASIDE}{path.name}-{time.strftime('%Y%m%dT%H%M%S')}")
     path.rename(target)
-    log.error("%s cannot be read and was set aside as %s", path, target.name)
+    log.error("%s is unreadable and was set aside as %s", path, target.name)
     return target
 
 
@@ -111,7 +111,7 @@ class Records:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > self.VERSION:
             raise NewerRecords(
-                f"{path} was written by a newer version of tiktok_ray: go back to that, or restore a "
+                f"{path} was written by a newer version of tiktok_ray: use that version, or restore a "
                 "backup into an empty home (docs/deployment.md)"
             )
         if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
@@ -175,7 +175,7 @@ def trouble(path: Path, schema: str) -> str | None:
             sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
         ) as db:
             if db.execute("PRAGMA user_version").fetchone()[0] > Records.VERSION:
-                return "a newer version wrote it"
+                return "it was written by a newer version"
             verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
             lacking = {
                 f"{table}.{column}"

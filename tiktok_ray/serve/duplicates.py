@@ -118,18 +118,18 @@ class Match(BaseModel):
     a: str
     b: str
     same_file: bool
-    distance: float = Field(description="Mean distance of matched pictures, in bits of 64")
-    share: float = Field(description="Share of the compared pictures that match, 0..1")
-    a_span: tuple[float, float] = Field(description="What of a is in b, in seconds")
+    distance: float = Field(description="Mean Hamming distance of matched frames, in bits of 64")
+    share: float = Field(description="Share of the compared frames that match, 0..1")
+    a_span: tuple[float, float] = Field(description="The part of a that is in b, in seconds")
     b_span: tuple[float, float] = Field(description="Where it is in b, in seconds")
     speed: float | None = Field(
         description="Seconds of a shown in a second of b; a rough one. Null where the pictures move"
         " too little to tell a changed speed from a trimmed video"
     )
     changes: list[Change] = Field(
-        description="What differs; which of the two is the older is not known"
+        description="What differs; which of the two is older is not known"
     )
-    cropped: Literal["a", "b"] | None = Field(None, description="Which of the two shows less")
+    cropped: Literal["a", "b"] | None = Field(None, description="The one that shows less")
     crop: tuple[float, float, float, float] | None = Field(
         None, description="What it shows of the other: x, y, width, height as shares; a rough one"
     )
@@ -564,7 +564,7 @@ def among(videos: Iterable[Video], settings: Settings, only: str | None = None) 
     lacking: dict[str, str] = {}
     for video in videos:
         if video.path is None:
-            lacking[video.name] = "its file is not there, or is another one now"
+            lacking[video.name] = "its file is missing or has changed"
             continue
         try:
             prints[video.name] = _print(video.path, video.kept, settings)

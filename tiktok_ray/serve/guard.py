@@ -41,22 +41,22 @@ class Guard:
         if settings.token is None:
             client = scope.get("client")
             if client and not _is_loopback(client[0]):
-                detail = "without a token this service speaks only to its own machine"
+                detail = "without a token this service answers only requests from its own machine"
                 return Problem("forbidden", 403, detail, "set TIKTOK_RAY_TOKEN")
             if _hostname(host) not in LOOPBACK_NAMES:
-                return Problem("misdirected", 421, "this host name is not this service's")
+                return Problem("misdirected", 421, "this host name does not belong to this service")
         elif not _authorized(headers.get("authorization", ""), settings.token.get_secret_value()):
             asks = {"WWW-Authenticate": 'Bearer, Basic realm="tiktok_ray", charset="UTF-8"'}
             return Problem(
                 "unauthorized",
                 401,
-                "a token is needed",
+                "a token is required",
                 "send Authorization: Bearer …",
                 headers=asks,
             )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return Problem("cross_origin", 403, "pages of other sites may not use this service")
+            return Problem("cross_origin", 403, "pages from other sites may not use this service")
         return None
 
 

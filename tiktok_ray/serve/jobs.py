@@ -88,7 +88,7 @@ class Request(BaseModel):
     only: list[str] = Field(default_factory=list)
     without: list[str] = Field(default_factory=list)
     webhook: str | None = None
-    keep: bool = Field(True, description="False: the result is the sender's to fetch and remove")
+    keep: bool = Field(True, description="False: the client fetches and deletes the result itself")
 
 
 class Job(BaseModel):
@@ -100,13 +100,13 @@ class Job(BaseModel):
     state: State
     request: Request
     created: float
-    started: float | None = Field(None, description="When its last attempt began")
+    started: float | None = Field(None, description="When its latest attempt began")
     ended: float | None = None
-    attempts: int = Field(0, description="How often work on it began")
-    deaths: int = Field(0, description="How often the process that worked on it died")
-    cancelling: bool = Field(False, description="It is to stop, and has not stopped yet")
-    result: str | None = Field(None, description="Identifier of its result, once it is done")
-    problem: dict[str, Any] | None = Field(None, description="Why there is none (RFC 9457)")
+    attempts: int = Field(0, description="Number of attempts")
+    deaths: int = Field(0, description="Number of times the process working on it died")
+    cancelling: bool = Field(False, description="It was asked to stop and has not stopped yet")
+    result: str | None = Field(None, description="Id of its result, once it is done")
+    problem: dict[str, Any] | None = Field(None, description="Why it has no result (RFC 9457)")
 
 
 class Entry(NamedTuple):
@@ -310,7 +310,7 @@ class Ledger(Records):
                     given_up.append(id)
                 else:
                     db.execute("UPDATE jobs SET state = 'queued' WHERE id = ?", (id,))
-                    data = {"state": "queued", "reason": "the process that worked on it died"}
+                    data = {"state": "queued", "reason": "the process working on it died"}
                     self._append(id, [(self._clock(), "job", {**data, "deaths": deaths})])
                     again.append(id)
         return [self._get(id) for id in again], [self._get(id) for id in given_up]
@@ -383,7 +383,7 @@ class Ledger(Records):
                 return
             tries = self._rows("SELECT tries FROM deliveries WHERE job = ?", id)[0]["tries"]
             if tries >= len(RETRIES_S):
-                outcome = f"given up: {failure}"[:500]
+                outcome = f"gave up: {failure}"[:500]
                 db.execute(
                     "UPDATE deliveries SET tries = tries + 1, outcome = ? WHERE job = ?",
                     (outcome, id),
@@ -417,10 +417,10 @@ class Ledger(Records):
 #: Of an entry of the ledger that is damaged, or a newer version's.
 UNREADABLE: dict[str, Any] = {
     "type": "urn:tiktok-ray:unreadable",
-    "title": "The ledger's entry cannot be read",
+    "title": "The job's ledger entry is unreadable",
     "status": 500,
-    "detail": "what was asked for cannot be read in the ledger any more",
-    "advice": "send it again",
+    "detail": "the ledger entry of this request has become unreadable",
+    "advice": "send the request again",
 }
 
 
@@ -437,13 +437,13 @@ def _job(row: sqlite3.Row) -> Job:
 
 
 def _poisoned(deaths: int, at_work: list[str]) -> dict[str, Any]:
-    where = f"; at work were then: {', '.join(at_work)}" if at_work else ""
+    where = f"; running at the time: {', '.join(at_work)}" if at_work else ""
     return {
         "type": "urn:tiktok-ray:quarantined",
-        "title": "The job was given up",
+        "title": "The job was abandoned",
         "status": 500,
-        "detail": f"the process that worked on it died {deaths} times{where}",
-        "advice": "the file may be hostile; leave out what was at work, or give another file",
+        "detail": f"the process working on it died {deaths} times{where}",
+        "advice": "the file may be malicious; exclude the analyzers that were running, or use another file",
     }
 
 

@@ -115,6 +115,6 @@ async def _opened(host: str, port: int) -> socket.socket:
             return socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             if time.monotonic() > end:
-                words = f"{host}:{port} cannot be listened on ({error.strerror})"
+                words = f"{host}:{port} cannot be bound ({error.strerror})"
                 raise OSError(error.errno, words) from None
             await asyncio.sleep(STEP_S)

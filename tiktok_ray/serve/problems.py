@@ -20,7 +20,7 @@ from tiktok_ray.serve import uploads
 from tiktok_ray.serve.database import no_room
 
 PROBLEM = "application/problem+json"
-NO_ROOM = ("there is not enough room on the disk", "delete results, or lower TIKTOK_RAY_KEEP_GIB")
+NO_ROOM = ("there is not enough disk space", "delete results, or lower TIKTOK_RAY_KEEP_GIB")
 
 
 class Problem(Exception):
@@ -58,8 +58,8 @@ DECODE_STATUS = {
     "disk_full": 507,
 }  # fmt: skip
 TITLES = {
-    "capacity": "There is no room for the analyzers",
-    "internal": "Something went wrong here",
+    "capacity": "The analyzers do not fit on this machine",
+    "internal": "Internal error",
 }
 
 
@@ -80,22 +80,22 @@ def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
     """Documentation of the problems that an endpoint answers with."""
     about = {
         400: "The request is malformed",
-        401: "A token is needed",
+        401: "A token is required",
         403: "Refused",
-        404: "There is no such thing",
-        408: "The request came too slowly",
-        409: "It has ended already",
+        404: "Not found",
+        408: "The request arrived too slowly",
+        409: "The job has already ended",
         410: "The video was removed",
-        411: "The length must be said",
+        411: "Content-Length is required",
         413: "Too large",
-        415: "Not a video, or not a form that is understood",
-        416: "The range is not there",
-        422: "The request does not fit",
-        429: "The queue is full, or what comes in is; see Retry-After",
-        500: "Something went wrong here",
-        502: "The platform gave no video",
-        503: "There is no room for the analyzers, or for one more who waits",
-        504: "The video was not fetched in time",
+        415: "Not a video, or an unsupported content type",
+        416: "Range not satisfiable",
+        422: "The request is invalid",
+        429: "The queue is full, or too many uploads are in progress; see Retry-After",
+        500: "Internal error",
+        502: "The platform returned no video",
+        503: "The analyzers do not fit on this machine, or too many clients are waiting",
+        504: "Fetching the video timed out",
         507: "The disk is full",
     }
     body = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
@@ -120,7 +120,7 @@ def invalid_fields(errors: list[Any]) -> Problem:
 
 
 def missing(what: str) -> Problem:
-    return Problem("not_found", 404, f"there is no {what} of that name")
+    return Problem("not_found", 404, f"no {what} with this id")
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -166,4 +166,6 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
-        return say(request, Problem("internal", 500, f"{type(error).__name__}; the log says more"))
+        return say(
+            request, Problem("internal", 500, f"{type(error).__name__}; see the log for details")
+        )

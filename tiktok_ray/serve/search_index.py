@@ -70,7 +70,7 @@ def kinds_of(names: str | None) -> tuple[Kind, ...]:
     """Kinds joined by commas; all where none is named. Raises ``ValueError`` for any other."""
     named = [name.strip() for name in (names or "").split(",") if name.strip()]
     if unknown := [name for name in named if name not in KINDS]:
-        raise ValueError(f"no kind {', '.join(unknown)}; available: {', '.join(KINDS)}")
+        raise ValueError(f"no such kind: {', '.join(unknown)}; available: {', '.join(KINDS)}")
     return tuple(kind for kind in KINDS if kind in named)
 
 
@@ -79,15 +79,17 @@ class Hit(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    result: str = Field(description="Identifier of the result")
+    result: str = Field(description="Id of the result")
     video_id: str
     title: str | None = None
     kind: Kind
-    analyzer: str = Field(description="Who found it; `video` for what the file or platform says")
+    analyzer: str = Field(
+        description="The analyzer that found it; `video` for data of the file or platform"
+    )
     start: float | None = None
     end: float | None = None
-    snippet: str = Field(description="The passage around what was found, which stands in [ ]")
-    score: float = Field(description="BM25 of the passage; the higher, the better")
+    snippet: str = Field(description="The passage around the match, which is marked by [ ]")
+    score: float = Field(description="BM25 score of the passage; higher is better")
 
 
 class Passage(NamedTuple):
@@ -172,7 +174,7 @@ class Finder(Records):
         except sqlite3.OperationalError as error:
             if not no_room(error):
                 raise
-            log.warning("the disk is full: what was deleted stays in the search index for now")
+            log.warning("the disk is full: deleted results stay in the search index for now")
 
     def _forget_gone(self) -> None:
         known = {row["result"] for row in self._rows("SELECT result FROM indexed")}
@@ -265,7 +267,7 @@ def matching(query: str) -> str:
             begins = "*" if word.endswith("*") else ""
             terms.append('"' + spaced(line_of(text)) + '"' + begins)
     if not terms:
-        raise NothingToFind("the query has no word in it")
+        raise NothingToFind("the query contains no words")
     return " ".join(terms)
 
 

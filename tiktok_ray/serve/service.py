@@ -91,9 +91,11 @@ class ServiceMetrics(Metrics):
         super().__init__(service.graph.analyzers, {n: a.device for n, a in planned.items()})
         made = self.registry
         self.jobs_ended = Counter(
-            "tiktok_ray_jobs_ended", "Jobs that ended since the start", ["state"], registry=made
+            "tiktok_ray_jobs_ended", "Jobs ended since startup", ["state"], registry=made
         )
-        self.job_s = Summary("tiktok_ray_job_seconds", "Seconds of jobs done", registry=made)
+        self.job_s = Summary(
+            "tiktok_ray_job_seconds", "Duration of completed jobs, in seconds", registry=made
+        )
         self.refused = Counter(
             "tiktok_ray_requests_refused", "Requests refused, by problem", ["problem"],
             registry=made,
@@ -125,20 +127,22 @@ class _AtScrape(Collector):
             yield GaugeMetricFamily(f"tiktok_ray_{name}", about, value)
         if service.cache is not None:
             facts = service.cache.facts()
-            about = "Outputs looked for in the cache and not found"
+            about = "Cache misses of analyzer outputs"
             yield CounterMetricFamily("tiktok_ray_cache_misses", about, facts["misses"])
-            yield GaugeMetricFamily("tiktok_ray_cache_bytes", "Bytes of the cache", facts["bytes"])
+            yield GaugeMetricFamily(
+                "tiktok_ray_cache_bytes", "Size of the cache, in bytes", facts["bytes"]
+            )
 
     def _values(self) -> Iterator[tuple[str, str, float]]:
         service, store = self._service, self._service.store
-        yield "streams", "Streams of events and requests that wait", service.watching
-        yield "uploads_arriving", "Uploads that come in", len(service.arriving)
-        yield "in_flight_limit", "Videos at once", service.settings.in_flight
-        yield "queue_limit", "Jobs that may wait", service.settings.queue
+        yield "streams", "Open event streams and waiting requests", service.watching
+        yield "uploads_arriving", "Uploads in progress", len(service.arriving)
+        yield "in_flight_limit", "Limit of videos analyzed at once", service.settings.in_flight
+        yield "queue_limit", "Limit of queued jobs", service.settings.queue
         yield "disk_free_bytes", "Free disk", round(service.free_gib() * 2**30)
         yield "results", "Results kept", store.count()
-        yield "results_bytes", "Bytes of results", store.total_bytes()
-        yield "ready", "Whether this process works on jobs", int(service.lease.held)
+        yield "results_bytes", "Total size of results, in bytes", store.total_bytes()
+        yield "ready", "Whether this process runs jobs", int(service.lease.held)
 
 
 @dataclass
@@ -208,7 +212,7 @@ class Service:
         try:
             return open_cache(self.settings)
         except OSError as error:
-            self.troubles["cache"] = f"there is no cache: {error}"
+            self.troubles["cache"] = f"running without a cache: {error}"
             return None
 
     # Life
@@ -240,16 +244,16 @@ class Service:
 
     async def _lead(self) -> None:
         while not self.lease.acquire():
-            self.troubles["lease"] = "another process works on the jobs"
+            self.troubles["lease"] = "another process runs the jobs"
             await asyncio.sleep(POLL_S)
         self.troubles.pop("lease", None)
         await asyncio.to_thread(self.store.sweep)
         await asyncio.to_thread(self._tidy, 0.0)
         again, given_up = await asyncio.to_thread(self.ledger.recover)
         for job in again:
-            log.warning("job %s runs again: the process that worked on it died", job.id)
+            log.warning("job %s is retried: the process working on it died", job.id)
         for job in given_up:
-            log.error("job %s is given up: %s", job.id, (job.problem or {}).get("detail"))
+            log.error("job %s is abandoned: %s", job.id, (job.problem or {}).get("detail"))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._again("queue", self._consume, 0.0))
             group.create_task(self._again("retention", self._sweep, SWEEP_S))
@@ -373,7 +377,9 @@ class Service:
             state = "cancelled"
         except Exception as error:
             log.error("job %s failed", job.id, exc_info=error)
-            trouble = problem("internal", 500, said(error), "the log of the service says more")
+            trouble = problem(
+                "internal", 500, said(error), "see the log of the service for details"
+            )
         released = state == "cancelled" and self._stopping
         try:
             await self._on_disk(self._flush)
@@ -415,7 +421,7 @@ class Service:
             except (sqlite3.OperationalError, OSError) as error:
                 if isinstance(error, OSError) and not no_room(error):
                     raise
-                self.troubles["disk"] = f"the disk takes nothing: {error}"
+                self.troubles["disk"] = f"the disk cannot be written to: {error}"
                 if self._stopping:
                     raise asyncio.CancelledError from error
                 await asyncio.sleep(FULL_S)
@@ -449,10 +455,10 @@ class Service:
                     raise
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
                 if not self.lacks(0):
-                    words = "the disk has not the room that this video takes"
-                    raise InputError("disk_full", words, "free some disk") from None
+                    words = "there is not enough disk space for this video"
+                    raise InputError("disk_full", words, "free some disk space") from None
                 while self.lacks(0):
-                    self.troubles["disk"] = f"the disk takes nothing: {error}"
+                    self.troubles["disk"] = f"the disk cannot be written to: {error}"
                     await asyncio.sleep(FULL_S)
                 self.troubles.pop("disk", None)
 
@@ -461,7 +467,9 @@ class Service:
         if request.url is None:
             path = upload_path(folder)
             if not path.is_file():
-                raise InputError("not_found", "the upload no longer exists", "send it again")
+                raise InputError(
+                    "not_found", "the upload no longer exists", "send the request again"
+                )
             return Source(path, request.upload or "upload")
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         fetching: dict[str, Any] = {"name": "fetch", "state": "running"}
@@ -495,7 +503,7 @@ class Service:
             await poster(video, picture)
             await asyncio.to_thread(self.store.add_poster, id, picture)
         except (TimeoutError, OSError, RuntimeError, sqlite3.OperationalError) as error:
-            log.info("no poster of %s: %s", id, error)
+            log.info("no poster for %s: %s", id, error)
         finally:
             picture.unlink(missing_ok=True)
 
@@ -675,9 +683,9 @@ class Service:
         free = await asyncio.to_thread(self.free_gib)
         reasons = [*self.troubles.values()]
         if aside := [path.name for path in self.aside if path.exists()]:
-            reasons.append(f"unreadable, and set aside: {', '.join(aside)}")
+            reasons.append(f"unreadable, so set aside: {', '.join(aside)}")
         if free < self.settings.disk_reserve_gib:
-            reasons.append(f"only {free:.1f} GiB of disk are free")
+            reasons.append(f"only {free:.1f} GiB of disk space are free")
         reasons += [f"{name}: {reason}" for name, reason in sorted(plan.unavailable.items())]
         ready = self.lease.held and "capacity" not in self.troubles
         return {

@@ -165,7 +165,7 @@ def _remember(starts: Path, owner: Owner) -> None:
     try:
         write_whole(starts, "\n".join([*known[1 - KEPT_STARTS :], entry]) + "\n")
     except OSError as error:
-        log.warning("this start is not noted in %s: %s", starts, error)
+        log.warning("this start could not be recorded in %s: %s", starts, error)
 
 
 def _starts(path: Path) -> list[tuple[int, float]]:

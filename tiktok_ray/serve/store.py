@@ -56,8 +56,8 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    created: float = Field(description="Seconds since 1970")
-    bytes: int = Field(description="What it takes on the disk")
+    created: float = Field(description="Unix time, in seconds")
+    bytes: int = Field(description="Size on disk")
     video_id: str
     sha256: str
     source: str
@@ -94,7 +94,7 @@ class Store(Records):
         except sqlite3.OperationalError as error:
             if not no_room(error):
                 raise
-            log.warning("the disk is full: the index of results is not whole")
+            log.warning("the disk is full: the index of results is incomplete")
 
     def _take_in(self, id: str, written: float) -> None:
         """Index a report that lies there, whichever version wrote it; else set it aside."""
@@ -153,7 +153,7 @@ class Store(Records):
 
     def _place(self, id: str) -> Path:
         if not NAME.fullmatch(id):
-            raise ValueError(f"{id!r} is no identifier of a result")
+            raise ValueError(f"{id!r} is not the id of a result")
         return self.folder / id
 
     def get(self, id: str) -> Result | None:

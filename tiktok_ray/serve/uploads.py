@@ -105,7 +105,7 @@ class _Receiver:
         if self._field != "file":
             self._text += data[start:end]
             if len(self._text) > FIELD_BYTES:
-                raise UploadError("too_large", 413, f"a field has over {FIELD_BYTES} bytes")
+                raise UploadError("too_large", 413, f"a field has more than {FIELD_BYTES} bytes")
             return
         self.form.bytes += end - start
         if self.form.bytes > self._max:
@@ -167,7 +167,7 @@ async def receive(
                     raise too_large(max_bytes)
                 await _in_writers(take, chunk)
         if not receiver.done:
-            raise UploadError("bad_form", 400, "the form ends in the middle")
+            raise UploadError("bad_form", 400, "the form is incomplete")
         if receiver.form.name is None:
             raise UploadError("bad_form", 422, "the form has no part named file")
         return await _in_writers(receiver.finish)
@@ -216,7 +216,7 @@ def too_large(limit: int) -> UploadError:
     return UploadError(
         "too_large",
         413,
-        f"the body has more bytes than the limit of {limit}",
+        f"the body exceeds the limit of {limit} bytes",
         "send a smaller file, or raise the setting TIKTOK_RAY_MAX_BYTES",
     )
 
@@ -236,7 +236,7 @@ def _boundary(content_type: str) -> bytes:
     message["content-type"] = content_type
     boundary = message.get_param("boundary")
     if not isinstance(boundary, str) or not boundary:
-        raise UploadError("bad_form", 400, "the content type names no boundary")
+        raise UploadError("bad_form", 400, "the content type has no boundary")
     return boundary.encode("latin-1", "replace")
 
 

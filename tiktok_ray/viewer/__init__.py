@@ -37,7 +37,7 @@ DOCUMENT = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<noscript><p>This page draws the report with JavaScript, which is switched off.</p></noscript>
+<noscript><p>This page needs JavaScript to show the report, and JavaScript is disabled.</p></noscript>
 <main id="app"></main>
 {data}<script>{script}</script>
 </body>
@@ -84,11 +84,11 @@ def check(report: dict[str, Any], video: Path) -> None:
     size = video.stat().st_size
     if size > VIDEO_MAX:
         raise ValueError(
-            f"{video} is too large to put into a page: {size / 2**20:.0f} MiB of at most"
+            f"{video} is too large to embed in a page: {size / 2**20:.0f} MiB, the limit is"
             f" {VIDEO_MAX / 2**20:.0f}"
         )
     if sha256_of(video) != report["video"]["sha256"]:
-        raise ValueError(f"{video} is not the video of this report: its SHA-256 is another")
+        raise ValueError(f"{video} is not the video of this report: its SHA-256 differs")
 
 
 def as_json(value: Any) -> str:

@@ -35,9 +35,9 @@ def _add(folder: Path, name: str, made: dict[str, str], path: tuple[str, ...]) -
     exports = EXPORT.findall(text)
     body = IMPORT.sub(lambda m: f"const {{{m[1]}}} = ${m[2]};\n", EXPORT.sub("", text))
     if odd := LEFT.search(body):
-        raise ValueError(f"{name}.js: this form is not foreseen: {odd[0]}")
+        raise ValueError(f"{name}.js: unsupported syntax: {odd[0]}")
     if "</script" in body.lower() or "<!--" in body:
-        raise ValueError(f"{name}.js: holds what would end a script element")
+        raise ValueError(f"{name}.js: contains text that would close a script element")
     made[name] = (
         f'const ${name} = (() => {{ "use strict";\n{body}return {{ {", ".join(exports)} }};\n}})();'
     )

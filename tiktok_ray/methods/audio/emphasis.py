@@ -18,7 +18,7 @@ PUNCTUATION = " .,;:!?…\"'“”„«»()[]–—-"
 
 
 class EmphasisedWord(Timed):
-    """A word said louder, higher or longer than words are said in this video."""
+    """A word spoken louder, higher or longer than usual in this video."""
 
     word: str = derived("The word")
     energy_z: float = measured("Its level", unit="robust z")
@@ -26,10 +26,10 @@ class EmphasisedWord(Timed):
         "Upper quartile of its pitch; absent where unvoiced", unit="robust z"
     )
     length_z: float | None = measured(
-        "Its length per syllable, by the vowel groups of its spelling; absent for numbers",
+        "Its duration per syllable, by the vowel groups of its spelling; absent for numbers",
         unit="robust z",
     )
-    score: float = derived("Mean of those at hand", unit="robust z", range="1.5..")
+    score: float = derived("Mean of the available ones", unit="robust z", range="1.5..")
 
 
 def emphasised(

@@ -29,20 +29,20 @@ Floats = NDArray[np.float64]
 
 
 class Pause(Timed):
-    """The speaker stops, and goes on."""
+    """A pause of the speaker."""
 
-    length_s: float = derived("How long", unit="s", range="0.25..")
+    length_s: float = derived("Duration", unit="s", range="0.25..")
     kind: Literal["silent", "background", "filled", "break"] = derived(
-        "filled: with a hesitation; break: longer than 3 s; silent: the sound drops at least 20 dB"
-        " below the speech; background: it drops less, other sound goes on"
+        "filled: with a hesitation; break: longer than 3 s; silent: the sound drops at least "
+        "20 dB below the speech; background: it drops less because other sound continues"
     )
     drop_db: float = measured(
-        "Median level of the speech less the median level in the pause", unit="dB"
+        "Median level of the speech minus the median level in the pause", unit="dB"
     )
 
 
 class Interlude(Timed):
-    """A gap in the speech that pitched sound such as music fills: no pause of the speaker."""
+    """A gap in the speech filled by pitched sound such as music: not a pause of the speaker."""
 
     harmonicity: float = measured(
         "Median harmonicity of the loud part of the gap",
@@ -50,8 +50,8 @@ class Interlude(Timed):
         method="highest autocorrelation peak, lags of 60 to 500 Hz (Boersma 1993)",
     )
     filled_s: float = measured(
-        "How much of the gap is pitched (harmonicity 0.45 or more) and at most 10 dB under the"
-        " speech, holes under 0.3 s bridged; from 0.5 s on it is an interlude",
+        "Duration of the gap that is pitched (harmonicity 0.45 or more) and at most 10 dB "
+        "below the speech, bridging holes under 0.3 s; from 0.5 s on it is an interlude",
         unit="s",
     )
 

@@ -49,7 +49,7 @@ def own_checkpoint(folder: str) -> Asset:
     vocabulary = ("vocabulary.json", "vocabulary.txt")
     return Asset(
         folder,
-        licence="the user's own",
+        licence="user-supplied",
         needs=(("config.json",), ("model.bin",), ("tokenizer.json",), vocabulary),
     )
 

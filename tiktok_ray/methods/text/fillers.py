@@ -41,9 +41,9 @@ class Said(Protocol):
 
 
 class Filler(Timed):
-    """Something said that carries no meaning and holds the floor."""
+    """A filler word, which carries no meaning and holds the floor."""
 
-    text: str = derived("The filler as transcribed, lower case")
+    text: str = derived("The filler as transcribed, in lower case")
     kind: Literal["hesitation", "marker"] = derived(
         "hesitation: äh, ähm, um, uh …; marker: a word that is a filler only where it stands"
         " isolated by punctuation or gaps (halt, like …)"

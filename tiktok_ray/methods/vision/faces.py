@@ -168,7 +168,7 @@ def _on_a_card(path: Path) -> Any:
     inference.note("onnxruntime")
     used = session.get_providers()[0]
     if used != "CUDAExecutionProvider":
-        raise RuntimeError(f"{path.name} runs on {used}, not on the card")
+        raise RuntimeError(f"{path.name} runs on {used}, not on the GPU")
     return session
 
 

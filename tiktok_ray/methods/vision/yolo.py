@@ -55,7 +55,7 @@ def pack(pictures: Sequence[Rgb], longest: int) -> tuple[NDArray[np.uint8], floa
     """
     height, width = pictures[0].shape[:2]
     if any(picture.shape[:2] != (height, width) for picture in pictures):
-        raise ValueError("pictures of one batch have one size")
+        raise ValueError("the frames of a batch must have the same size")
     scale = min(1.0, longest / max(height, width))
     if scale < 1:
         import cv2

@@ -4,7 +4,7 @@
 /** What the service answered instead of the thing wanted; `problem` is its RFC 9457 body. */
 export class Refused extends Error {
   constructor(status, problem) {
-    super([problem?.detail ?? problem?.title ?? `the service answered ${status}`, problem?.advice].filter(Boolean).join(" – "));
+    super([problem?.detail ?? problem?.title ?? `the service responded with ${status}`, problem?.advice].filter(Boolean).join(" – "));
   }
 }
 

@@ -25,7 +25,7 @@ function origin(lane, section) {
   if (section.device) parts.push(`on ${section.device}`);
   if (section.seconds) parts.push(`${number(section.seconds)} s of work`);
   if (section.cached) parts.push("from the cache");
-  if (section.coverage) parts.push(`${number(section.coverage.samples)} samples, at most ${number(section.coverage.max_gap_s)} s apart`);
+  if (section.coverage) parts.push(`${number(section.coverage.samples)} samples, up to ${number(section.coverage.max_gap_s)} s apart`);
   for (const limit of section.limits ?? []) {
     const least = [limit.shorter_than_s != null && `shorter than ${number(limit.shorter_than_s)} s`, limit.smaller_than_px != null && `smaller than ${number(limit.smaller_than_px)} px`];
     parts.push(`may miss ${limit.of} ${least.filter(Boolean).join(" or ")}`);

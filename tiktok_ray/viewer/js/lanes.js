@@ -15,7 +15,7 @@ export const LANES = [
   { analyzer: "speech_transcription", title: "Speech", hue: 145, make: speech },
   { analyzer: "speech_flow", title: "Delivery", hue: 120, make: delivery },
   { analyzer: "speech_emotion", title: "Emotion", hue: 330, make: emotion },
-  { analyzer: "object_detection", title: "Objects and persons", hue: 25 },
+  { analyzer: "object_detection", title: "Objects and people", hue: 25 },
   { analyzer: "body_pose", title: "Poses and gestures", hue: 95, make: poses },
   { analyzer: "age_estimation", title: "Faces", hue: 350 },
   { analyzer: "eye_tracking", title: "Gaze and blinks", hue: 175, make: eyes },
@@ -23,7 +23,7 @@ export const LANES = [
   { analyzer: "audio_environment", title: "Sounds", hue: 60 },
   { analyzer: "audio_analysis", title: "Loudness and beats", hue: 205, make: loudness },
   { analyzer: "color_analysis", title: "Colour", hue: 300, make: colours },
-  { analyzer: "content_quality", title: "Picture quality", hue: 160, make: quality },
+  { analyzer: "content_quality", title: "Image quality", hue: 160, make: quality },
   { analyzer: "temporal_flow", title: "Key moments and pace", hue: 15, make: flow },
   { analyzer: "cross_analyzer_intelligence", title: "Insights", hue: 235, make: insights },
 ];
@@ -162,7 +162,7 @@ function background({ bars, marks, output }) {
   return {
     bars: places.length ? places : bars,
     marks: changes.length ? changes : marks,
-    curve: shares && { times: output.times, values: shares, name: "share of persons", unit: "", low: 0, high: 1 },
+    curve: shares && { times: output.times, values: shares, name: "share of people", unit: "", low: 0, high: 1 },
   };
 }
 
@@ -218,7 +218,7 @@ export function findings(output) {
 export function curveText(curve, t, nearest) {
   const value = curve.values[nearest];
   curve.step ??= stepOf(curve.times);
-  if (value === null || value === undefined || Math.abs(curve.times[nearest] - t) > curve.step) return `${curve.name}: none here`;
+  if (value === null || value === undefined || Math.abs(curve.times[nearest] - t) > curve.step) return `${curve.name}: no value here`;
   return `${curve.name} ${number(value)}${curve.unit ? ` ${curve.unit}` : ""}`;
 }
 

@@ -105,15 +105,15 @@ function begin(job, file) {
 async function listJobs(place) {
   const { jobs } = await askJson("/jobs?limit=20");
   const open = jobs.filter((job) => ["queued", "running"].includes(job.state));
-  place.replaceChildren(...(open.length ? [el("section", { class: "card", "aria-label": "At work" }, el("h2", {}, "At work"),
+  place.replaceChildren(...(open.length ? [el("section", { class: "card", "aria-label": "In progress" }, el("h2", {}, "In progress"),
     el("ul", { class: "job-list" }, open.map((job) => el("li", {},
       el("a", { href: `#/job/${job.id}`, dir: "auto" }, job.request.upload ?? job.request.url ?? job.id),
       el("span", { class: "badge" }, job.cancelling ? "stopping" : job.state)))))] : []));
 }
 
 function gallery(place) {
-  const field = el("input", { type: "search", id: "find", placeholder: "Titles, words said or written, things", autocomplete: "off" });
-  const hits = el("ul", { class: "hits", "aria-label": "Found within videos" });
+  const field = el("input", { type: "search", id: "find", placeholder: "Titles, spoken or written words, objects", autocomplete: "off" });
+  const hits = el("ul", { class: "hits", "aria-label": "Matches within videos" });
   let timer = 0;
   field.addEventListener("input", () => {
     clearTimeout(timer);
@@ -144,7 +144,7 @@ async function listResults(place, text, before = null) {
   if (!before) place.replaceChildren();
   place.querySelector(".more")?.remove();
   place.append(...results.map((result) => resultCard(result, place)));
-  if (!results.length && !before) place.append(el("p", { class: "note" }, text ? "Nothing found." : "Nothing yet: send a video."));
+  if (!results.length && !before) place.append(el("p", { class: "note" }, text ? "Nothing found." : "No results yet: add a video."));
   if (next) place.append(button("More", () => attempt(() => listResults(place, text, next)), { class: "more" }));
 }
 
@@ -209,8 +209,8 @@ function captioned(report) {
 function subtitles(id, report) {
   const { said, written } = captioned(report);
   const tracks = [];
-  if (said) tracks.push({ title: "What is said", url: `/results/${id}.vtt`, language: said.text_language ?? said.language });
-  if (written) tracks.push({ title: "What is written", url: `/results/${id}.vtt?source=text` });
+  if (said) tracks.push({ title: "Speech", url: `/results/${id}.vtt`, language: said.text_language ?? said.language });
+  if (written) tracks.push({ title: "On-screen text", url: `/results/${id}.vtt?source=text` });
   return tracks;
 }
 
@@ -218,7 +218,7 @@ function subtitles(id, report) {
 function captionLinks(id, report) {
   const { said, written } = captioned(report);
   const files = said ? [["SRT", "srt"], ["WebVTT", "vtt"], ["Text", "txt"], ["Words", "words.json"]] : [];
-  if (written) files.push(["Written captions", "vtt?source=text"]);
+  if (written) files.push(["On-screen captions", "vtt?source=text"]);
   return files.flatMap(([title, end], k) => [k ? ", " : "Captions: ", el("a", { href: `/results/${id}.${end}`, download: `${id}.${end.split("?")[0]}` }, title)]);
 }
 

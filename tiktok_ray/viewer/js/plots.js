@@ -103,7 +103,7 @@ function screenTime(model) {
   const node = el("div", { class: "card" }, el("h2", {}, "Screen time"));
   if (!classes.length && !faces) return withReason(node, section);
   node.append(...classes.map((kind) =>
-    shareBar(kind.label, kind.screen_share, `${number(kind.screen_time_s)} s, ${kind.tracks} tracks, ${percent(kind.area)} of the picture`)));
+    shareBar(kind.label, kind.screen_share, `${number(kind.screen_time_s)} s, ${kind.tracks} tracks, ${percent(kind.area)} of the frame`)));
   if (faces) node.append(shareBar("faces", faces.screen_share, `${number(faces.screen_time_s)} s`));
   const text = model.section("text_overlay").output;
   if (text) node.append(shareBar("text", text.share, `${number(text.on_screen_s)} s`));
@@ -113,7 +113,7 @@ function screenTime(model) {
 function heard(model) {
   const section = model.section("audio_environment");
   const shares = section.output?.shares;
-  const node = el("div", { class: "card" }, el("h2", {}, "What is heard"));
+  const node = el("div", { class: "card" }, el("h2", {}, "Sounds"));
   if (!shares) return withReason(node, section);
   node.append(...Object.entries(shares).filter(([, share]) => typeof share === "number").map(([name, share]) => shareBar(name, share, "share of the time")));
   return node;

@@ -67,7 +67,7 @@ function makeAway(report, away) {
     segments.length ? button("Captions (WebVTT)", () => save(`${id}.vtt`, vtt(segments), "text/vtt")) : null,
   ];
   const more = away ?? el("p", { class: "note" }, "Captions and files for other tools: ", el("code", {}, "tiktok-ray captions REPORT"), ", ", el("code", {}, "tiktok-ray export REPORT"));
-  return { node: el("section", { class: "card away", "aria-labelledby": "away-title" }, el("h2", { id: "away-title" }, "Take away"), el("div", { class: "chips" }, here), more) };
+  return { node: el("section", { class: "card away", "aria-labelledby": "away-title" }, el("h2", { id: "away-title" }, "Export"), el("div", { class: "chips" }, here), more) };
 }
 
 function vtt(segments) {

@@ -38,7 +38,7 @@ export function makeRun(model) {
   const most = Math.max(0.1, ...rows.flatMap((row) => [row.planned ?? 0, row.measured ?? 0]));
   const body = el("tbody", {}, rows.map((row) => line(row, scale, most, least, run)));
   const node = el("section", { class: "run card", "aria-labelledby": "run-title" },
-    el("h2", { id: "run-title" }, "The run: plan against reality"),
+    el("h2", { id: "run-title" }, "The run: planned and actual"),
     el("p", {}, sentence(run, least)),
     legend(),
     el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Schedule and memory" },
@@ -67,7 +67,7 @@ function schedule(report) {
       planned: card ? plan.vram_gib : plan?.ram_gib,
       // Nothing takes no memory: zero says that it was not measured.
       measured: (card ? memory[name]?.peak_vram_gib : memory[name]?.peak_gib) || null,
-      kind: card ? "on the card" : "RAM",
+      kind: card ? "GPU" : "RAM",
       basis: plan?.basis,
     });
   }
@@ -78,8 +78,8 @@ function line(row, scale, most, least, run) {
   const place = (seconds) => `${(100 * seconds) / scale}%`;
   const queue = Math.min(row.queued, row.start);
   const about = [
-    `${row.title}: began at ${number(row.start)} s, worked ${number(row.seconds)} s`,
-    queue ? `ready and waiting for ${number(queue)} s before` : "",
+    `${row.title}: started at ${number(row.start)} s, ran for ${number(row.seconds)} s`,
+    queue ? `waited ${number(queue)} s in the queue before` : "",
     row.load ? `its model took ${number(row.load)} s to load` : "",
   ].filter(Boolean).join("; ");
   const bars = el("div", { class: "bars", role: "img", "aria-label": about, title: about },
@@ -118,25 +118,25 @@ function sentence(run, least) {
   const wall = run.wall_s ?? 0;
   const parts = [`${number(wall)} s from the file to the report, ${number(run.realtime_factor ?? 0)} × the video's length. `];
   const why = least.path >= least.shared
-    ? `the longest chain of work takes ${number(least.path)} s`
+    ? `the critical path takes ${number(least.path)} s`
     : `${number(least.work)} s of work share ${least.cores} core${least.cores === 1 ? "" : "s"}`;
   parts.push(`No schedule could beat ${number(least.seconds)} s: ${why}`);
-  parts.push(wall ? `; this one came to ${percent(least.seconds / wall)} of that ideal.` : ".");
+  parts.push(wall ? `; this run achieved ${percent(least.seconds / wall)} of that ideal.` : ".");
   return parts.join("");
 }
 
 function legend() {
   const entry = (name, text) => el("li", {}, el("span", { class: `key ${name}` }), text);
-  return el("ul", { class: "legend" }, entry("queue", "ready, waiting for cores"), entry("work", "work"), entry("least", "no schedule could beat this"),
+  return el("ul", { class: "legend" }, entry("queue", "waiting for cores"), entry("work", "work"), entry("least", "no schedule could beat this"),
     entry("wall", "report built"), entry("planned", "memory planned"), entry("measured", "memory peak"));
 }
 
 function notes(run, least) {
   const made = [];
-  if (run.workers === "threads") made.push("The analyzers were threads of one process: each peak is that of the whole process.");
+  if (run.workers === "threads") made.push("The analyzers ran as threads of one process: each peak is that of the whole process.");
   const loads = Object.values(run.load_s ?? {}).reduce((a, b) => a + b, 0);
-  if (loads > 0.1) made.push(`Models took ${number(loads)} s to load in all; when each was loaded is not recorded.`);
-  if (!run.waits_for) made.push("The report does not say which analyzer waited for which: the longest chain counts decoding and one analyzer.");
+  if (loads > 0.1) made.push(`Models took ${number(loads)} s to load in total; when each was loaded is not recorded.`);
+  if (!run.waits_for) made.push("The report does not record which analyzer waited for which: the critical path counts decoding and one analyzer.");
   const versions = Object.entries(run.versions ?? {}).map(([name, version]) => `${name} ${version}`).join(", ");
   made.push([`${least.cores} cores`, run.workers && `workers: ${run.workers}`, run.decoder && `decoder: ${run.decoder}`, versions].filter(Boolean).join(" · "));
   return el("div", {}, made.map((text) => said("p", text, { class: "note" })));

@@ -51,7 +51,7 @@ export function makeSearch(model, show) {
     if (!wanted) return;
     entries ??= entriesOf(model);
     const hits = entries.filter((entry) => entry.folded.includes(wanted));
-    count.textContent = `${hits.length} found${hits.length > SHOWN ? `, the first ${SHOWN} shown` : ""}`;
+    count.textContent = `${hits.length} found${hits.length > SHOWN ? `, showing the first ${SHOWN}` : ""}`;
     list.append(...hits.slice(0, SHOWN).map((hit) => el("li", {},
       el("button", { type: "button", on: { click: () => show(hit.analyzer, hit.start, hit.end) } },
         el("span", { class: "at" }, spanText(hit.start, hit.end)), said("span", hit.text, { class: "hit" }),

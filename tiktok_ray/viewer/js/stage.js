@@ -23,8 +23,8 @@ export function makeStage(model, clock, video, { bare = false, poster = null, on
   const seek = el("input", { type: "range", min: "0", max: String(model.duration), step: "0.01", value: "0", "aria-label": "Time",
     on: { input: () => clock.seek(Number(seek.value)) } });
   const time = el("output", { class: "time" });
-  const switches = el("fieldset", { class: "switches" }, el("legend", {}, "Drawn over the picture"), OVERLAYS.map(toggle));
-  const WORDS = "Words, as they are said";
+  const switches = el("fieldset", { class: "switches" }, el("legend", {}, "Overlays on the video"), OVERLAYS.map(toggle));
+  const WORDS = "Speech, word by word";
   const chooser = el("select", { on: { change: subtitle } }, [WORDS, ...subtitles.map((track) => track.title), "None"].map((title) => el("option", { value: title }, title)));
   switches.append(el("label", {}, "Subtitles", chooser));
 
@@ -66,12 +66,12 @@ export function makeStage(model, clock, video, { bare = false, poster = null, on
   function attach(url, name) {
     const player = el("video", { src: url, playsinline: true, preload: "auto", "aria-label": name }, subtitles.map(trackOf));
     player.addEventListener("error", () => {
-      note.textContent = `This browser cannot play the video (${model.video.video_codec}); what was found is drawn without it.`;
+      note.textContent = `This browser cannot play the video (${model.video.video_codec}); the findings are drawn without it.`;
       player.remove();
     });
     player.addEventListener("loadedmetadata", () => {
       const longer = Math.abs(player.duration - model.video.start_offset_s - model.duration);
-      note.textContent = longer > 0.5 ? `This file is ${clockTime(player.duration)} long, the report's video ${clockTime(model.duration)}: it may be another.` : "";
+      note.textContent = longer > 0.5 ? `This file is ${clockTime(player.duration)} long, the report's video is ${clockTime(model.duration)}: it may be a different one.` : "";
       clock.follow(player, model.video.start_offset_s);
       onvideo(url);
     }, { once: true });
@@ -85,7 +85,7 @@ export function makeStage(model, clock, video, { bare = false, poster = null, on
   const opener = el("input", { type: "file", accept: "video/*,image/gif", class: "hidden-input", id: "open-video",
     on: { change: () => opener.files[0] && attach(URL.createObjectURL(opener.files[0]), opener.files[0].name) } });
   const open = el("p", { class: "open" }, opener, el("label", { for: "open-video" }, video ? "Another file …" : "Open the video file …"),
-    video ? null : el("span", { class: "note" }, " to see it here; it does not leave this page."));
+    video ? null : el("span", { class: "note" }, " to play it here; it does not leave this page."));
   if (video) attach(video, "The video");
 
   const spoken = (model.section("speech_transcription").output?.segments ?? []);

@@ -33,7 +33,7 @@ export function makeSummary(model, show) {
   node.append(el("div", { class: "columns" },
     el("div", { class: "stack" }, statements(model, show) ?? found(model, show), tags(cross.output, told)),
     el("div", { class: "stack" },
-      listed("Key moments, the strongest first", moments, MOMENTS, evident, flow),
+      listed("Key moments, strongest first", moments, MOMENTS, evident, flow),
       listed("Insights", findings(cross.output), INSIGHTS, (finding) => insight(finding, show), cross))));
   return { node };
 }
@@ -67,7 +67,7 @@ function facts(video) {
 
 function statusLine(model) {
   const counts = STATUSES.map((status) => [status, model.names.filter((name) => model.section(name).status === status).length]);
-  return el("ul", { class: "statuses", "aria-label": "Analyzers by outcome" },
+  return el("ul", { class: "statuses", "aria-label": "Analyzers by status" },
     counts.filter(([, count]) => count).map(([status, count]) =>
       el("li", { class: "badge", "data-status": status }, `${count} ${words(status)}`)));
 }
@@ -133,7 +133,7 @@ function found(model, show) {
 
 function tags(findings, told) {
   const computed = (findings?.tags ?? []).map((tag) => el("li", { class: "tag", title: `${tag.rule}: ${number(tag.value)}`, dir: "auto" }, tag.confidence ? `${tag.tag} (${tag.confidence.toFixed(2)})` : tag.tag));
-  const described = (told?.tags ?? []).map((tag) => el("li", { class: "tag model", title: "by the describing model", dir: "auto" }, tag));
+  const described = (told?.tags ?? []).map((tag) => el("li", { class: "tag model", title: "by the describer model", dir: "auto" }, tag));
   const all = [...computed, ...described];
   return all.length ? el("div", { class: "card" }, el("h2", {}, "Tags"), el("ul", { class: "tags" }, all)) : null;
 }

@@ -48,11 +48,11 @@ export function makeTimeline(model, clock) {
       el("h2", { id: "timeline-title" }, "Timeline"),
       el("div", { class: "group", role: "group", "aria-label": "Zoom" }, zoomOut, zoomAll, zoomIn)),
     scroller,
-    el("p", { class: "note keys" }, "Space plays · ← → 1 s · , . one frame · [ ] previous or next cut · + − zoom · click seeks"),
+    el("p", { class: "note keys" }, "Space plays ·  ← → 1 s · , . one frame · [ ] previous or next cut · + − zoom · click seeks"),
     tip,
   );
   const strip = el("canvas", { "aria-hidden": "true" });
-  const pictures = el("div", { class: "lane film", hidden: true }, el("div", { class: "lane-head" }, el("span", { class: "film-title" }, "Pictures")), el("div", { class: "lane-body" }, strip));
+  const pictures = el("div", { class: "lane film", hidden: true }, el("div", { class: "lane-head" }, el("span", { class: "film-title" }, "Frames")), el("div", { class: "lane-body" }, strip));
   let film = null;
   strip.addEventListener("click", (event) => {
     const seen = view(0);
@@ -101,7 +101,7 @@ export function makeTimeline(model, clock) {
 
   function nothing(section) {
     if (section.status === "ok") return "Nothing found.";
-    return section.status === "partial" ? "Nothing to place in time." : "";
+    return section.status === "partial" ? "Nothing to show on the timeline." : "";
   }
 
   const width = () => Math.max(80, scroller.clientWidth - head);

@@ -13,12 +13,12 @@ export function makeTranscript(model, clock) {
     el("h2", { id: "said-title" }, "Transcript", language ? el("span", { class: "badge" }, written && written !== language ? `${language} → ${written}` : language) : null));
   const reason = reasonOf(section);
   if (!segments.length) {
-    node.append(said("p", reason || (section.status === "ok" ? "Nobody speaks." : section.status), { class: "note" }));
+    node.append(said("p", reason || (section.status === "ok" ? "No speech." : section.status), { class: "note" }));
     return { node };
   }
   if (reason) node.append(said("p", reason, { class: "note" }));
   const dropped = section.output?.words_dropped;
-  if (dropped) node.append(el("p", { class: "note" }, `${dropped} word${dropped === 1 ? "" : "s"} that the model placed where nobody speaks: left out.`));
+  if (dropped) node.append(el("p", { class: "note" }, `${dropped} word${dropped === 1 ? "" : "s"} that the model placed outside of speech: left out.`));
   const several = new Set((section.output?.speakers ?? []).map((one) => one.name)).size > 1;
   let speaker = null;
   const spans = [];
@@ -68,20 +68,20 @@ export function makeCaptionAudit(model, clock) {
     el("td", {}, number(one.characters_per_s)),
     el("td", {}, one.contrast == null ? "–" : `${number(one.contrast)} : 1`),
     el("td", {}, one.unsafe == null ? "–" : one.unsafe.join(", ") || "none")));
-  const heads = ["Time", "Caption", "After the voice", "Against the voice", "Characters/s", "Contrast", "Under the app"];
+  const heads = ["Time", "Caption", "Delay to speech", "Compared with speech", "Characters/s", "Contrast", "Covered by the app"];
   return { node: el("section", { class: "card", "aria-labelledby": "captions-title" },
-    el("h2", { id: "captions-title" }, "Captions against the voice"),
-    el("div", { class: "list", tabindex: "0", role: "group", "aria-label": "Captions against the voice" },
+    el("h2", { id: "captions-title" }, "Captions compared with speech"),
+    el("div", { class: "list", tabindex: "0", role: "group", "aria-label": "Captions compared with speech" },
       el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows)))) };
 }
 
 /** Words of a caption that differ from the voice, in words. */
 function differences(one) {
-  if (one.offset_s == null) return "not of the speech";
+  if (one.offset_s == null) return "not a speech caption";
   const parts = [
-    one.missing?.length && `not written: ${one.missing.join(" ")}`,
-    one.extra?.length && `not said: ${one.extra.join(" ")}`,
+    one.missing?.length && `missing: ${one.missing.join(" ")}`,
+    one.extra?.length && `not spoken: ${one.extra.join(" ")}`,
     ...(one.misheard ?? []).map((word) => `“${word.written}” heard as “${word.heard}”`),
   ].filter(Boolean);
-  return parts.join("; ") || "the same words";
+  return parts.join("; ") || "same words";
 }

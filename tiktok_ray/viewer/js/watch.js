@@ -24,7 +24,7 @@ export function makeWatch(job, file, hints, { cancel }) {
   };
   const state = el("span", { class: "badge", role: "status" });
   const phase = said("p", "", { class: "note", role: "status" });
-  const bar = el("progress", { max: String(LANES.length), value: "0", "aria-label": "Analyzers that have ended" });
+  const bar = el("progress", { max: String(LANES.length), value: "0", "aria-label": "Analyzers finished" });
   const stop = button("Cancel", async () => {
     stop.disabled = true;
     stop.textContent = "Stopping …";
