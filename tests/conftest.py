@@ -1,5 +1,6 @@
 """Fixtures that every test shares."""
 
+import gc
 import os
 import sys
 import types
@@ -17,6 +18,12 @@ from tiktok_ray.settings import Settings
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _folder(variable: str) -> Path:

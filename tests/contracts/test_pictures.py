@@ -21,7 +21,7 @@ def written(*lines: tuple[str, int, int]) -> np.ndarray:
     return page
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reader() -> Any:
     from rapidocr import RapidOCR
 
@@ -34,6 +34,7 @@ def test_what_one_call_asks_of_rapidocr_holds_for_the_next(reader):
     assert reader(page).txts == ("LEFT TOP",)
     assert reader(page, text_score=0.99999).txts is None
     assert reader(page).txts is None  # no argument any more
+    assert reader(page, text_score=0.5).txts == ("LEFT TOP",)  # as it was, for the next test
 
 
 @pytest.mark.parametrize(("higher", "order"), [(8, ("FIRST", "SECOND")), (12, ("SECOND", "FIRST"))])
