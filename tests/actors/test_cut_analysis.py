@@ -77,7 +77,7 @@ def fade(pictures, seconds, level, out):
 def frames(pictures, noise=0.0, seed=0):
     rng = np.random.default_rng(seed)
     if noise:
-        pictures = [p + noise * rng.standard_normal(p.shape, np.float32) for p in pictures]
+        pictures = [p + noise * rng.standard_normal(p.shape) for p in pictures]
     made = [p.round().clip(0, 255).astype(np.uint8) for p in pictures]
     return Frames.of([k / FPS for k in range(len(made))], made, len(made) / FPS)
 
