@@ -86,10 +86,7 @@ def original_print(original):
 def read_here(monkeypatch):
     """Files are read in this process, where the one of their own is not what is tested."""
 
-    def here(module, path, call, settings):
-        return duplicates.write_print(*call)
-
-    monkeypatch.setattr(duplicates, "read_apart", here)
+    monkeypatch.setattr(duplicates, "read_apart", lambda *given: duplicates.write_print(*given[2]))
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -96,9 +96,7 @@ async def test_failures_are_contained(clip, settings):
     dying = settings.model_copy(update={"options": {"plain": {"how": "die"}}})
     dying = dying.model_copy(update={"timeout_factor": 20.0})
     failing = [fakes.FAULTS["load_raises"], fakes.FAULTS["analyze_raises"], fakes.Overwriting]
-    engine = engine_for(
-        [fakes.Behaved, fakes.Softly, fakes.Needy, fakes.Listener, *failing], dying
-    )
+    engine = engine_for([fakes.Behaved, fakes.Softly, fakes.Needy, fakes.Listener, *failing], dying)
     try:
         report = await engine.analyze(Source(clip, "clip"))
     finally:
@@ -172,8 +170,8 @@ async def test_what_cannot_be_placed_is_named(clip, settings):
     promised = replace(made, assignments=greedy, cards=(Card(0, 16.0),))
     fleet = Kept(graph, promised, settings)
     try:
+        await fleet.start(["plain"])
         with pytest.raises(CapacityError, match=r"plain could not be placed.*1.0 of a GPU"):
-            await fleet.start(["plain"])
             await fleet._wait_ready("plain")
     finally:
         await fleet.close()

@@ -181,10 +181,9 @@ def test_systemd_hears_that_the_service_is_ready_while_it_answers(listener, monk
 
 def test_without_systemd_nobody_is_asked(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    asked = []
-    with systemd.heartbeat(lambda: asked.append(1), every_s=0.01):
-        time.sleep(0.1)
-    assert asked == []
+    before = threading.active_count()
+    with systemd.heartbeat(lambda: "ready", every_s=0.01):
+        assert threading.active_count() == before, "nobody is there to ask"
 
 
 # Backup and retention
@@ -786,11 +785,9 @@ class TestRayIsWatched:
     def found(self, watched, own):
         told = []
         watched.watch(told.append, own=own)
-        for _ in range(500):
-            if told:
-                return told[0]
+        while not told:
             time.sleep(0.02)
-        raise AssertionError("nothing was found")
+        return told[0]
 
     def test_a_dead_part_of_our_own(self, watched, tmp_path):
         raylet = tmp_path / "raylet"
