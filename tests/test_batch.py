@@ -260,7 +260,8 @@ async def test_when_the_first_of_equal_files_fails_the_next_is_tried(
 async def test_no_room_ends_the_batch_and_keeps_what_is_done(clips, out, settings):
     async def full(name):
         if name == "c02.mp4":
-            await asyncio.sleep(0.5)
+            while not out.files("reports"):
+                await asyncio.sleep(0.01)
             raise CapacityError("plain could not be placed")
 
     with pytest.raises(CapacityError):

@@ -782,9 +782,10 @@ class TestRayIsWatched:
         yield made
         made.leave()
 
-    def found(self, watched, own):
+    def found(self, watched, own, then=lambda: None):
         told = []
         watched.watch(told.append, own=own)
+        then()
         while not told:
             time.sleep(0.02)
         return told[0]
@@ -795,8 +796,7 @@ class TestRayIsWatched:
         with subprocess.Popen([raylet, "60"]) as process:
             while psutil.Process(process.pid).name() != "raylet":
                 time.sleep(0.01)
-            threading.Timer(0.2, process.kill).start()
-            assert "raylet" in self.found(watched, own=True)
+            assert "raylet" in self.found(watched, own=True, then=process.kill)
         assert watched.dead
         assert process.pid in [child.pid for child in watched.children]
 

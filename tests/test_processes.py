@@ -290,6 +290,8 @@ async def test_a_command_that_is_told_to_end_leaves_nothing(clip, tmp_path, monk
     command = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tiktok_ray.cli", *map(str, words),
         stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        # Whoever started the tests in the background had them ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert command.stderr is not None
     async for line in command.stderr:

@@ -25,7 +25,14 @@ def written(*lines: tuple[str, int, int]) -> np.ndarray:
 def reader() -> Any:
     from rapidocr import RapidOCR
 
-    return RapidOCR(params={"Global.log_level": "error"})
+    # A page is enlarged no further than the words need, and no thread waits in a loop for work.
+    return RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Det.limit_side_len": 256,
+            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+        }
+    )
 
 
 def test_what_one_call_asks_of_rapidocr_holds_for_the_next(reader):
