@@ -1,5 +1,6 @@
 """Fixtures that every test shares."""
 
+import gc
 import os
 import sys
 import types
@@ -11,12 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tiktok_ray.graph import Graph
 from tiktok_ray.media.writer import write_clip
+from tiktok_ray.run.placement import plan
+from tiktok_ray.run.threads import LocalWorkers
 from tiktok_ray.settings import Settings
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _folder(variable: str) -> Path:
@@ -84,6 +94,17 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Any:
 def settings(tmp_path: Path) -> Settings:
     """Settings whose folders are empty and the test's own."""
     return Settings(models=tmp_path / "models", home=tmp_path / "home", cores=2)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Analyzers run in threads of the tests' own process, where others are not what is tested."""
+
+    def local(graph: Graph, settings: Settings, **_: object) -> LocalWorkers:
+        graph.check_options(settings.options)
+        return LocalWorkers(graph, plan(graph.analyzers.values(), settings), settings)
+
+    monkeypatch.setattr("tiktok_ray.compose.make_workers", local)
 
 
 def scene(seed: int, height: int = 256, width: int = 144) -> np.ndarray:

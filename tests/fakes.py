@@ -138,6 +138,37 @@ class Behaved(Analyzer):
         return Count(n=len(thumbs))
 
 
+class HangsOnce(Behaved):
+    """With the option `hang once`, long enough for its limit to be no race."""
+
+    name = "hangs_once"
+    needs = Needs(timeout_s=3.0)
+
+
+class StarvesOnce(Behaved):
+    """With the option `starved process`."""
+
+    name = "starves_once"
+    needs = Needs(timeout_s=60.0)
+
+
+class DiesOnce(Behaved):
+    """With the option `die once`."""
+
+    name = "dies_once"
+    needs = Needs(timeout_s=60.0)
+
+
+class Overwriting(Analyzer):
+    """Writes into what it was given."""
+
+    name = "overwriting"
+
+    def analyze(self, thumbs: Frames) -> Count:
+        thumbs.i420[:] = 0
+        return Count(n=len(thumbs))
+
+
 class TrackedOptions(Options):
     log: str = ""
     seconds: float = 1.0

@@ -260,7 +260,8 @@ async def test_when_the_first_of_equal_files_fails_the_next_is_tried(
 async def test_no_room_ends_the_batch_and_keeps_what_is_done(clips, out, settings):
     async def full(name):
         if name == "c02.mp4":
-            await asyncio.sleep(0.5)
+            while not out.files("reports"):
+                await asyncio.sleep(0.01)
             raise CapacityError("plain could not be placed")
 
     with pytest.raises(CapacityError):
@@ -336,9 +337,7 @@ async def test_stopping_loses_nothing(clips, out, settings, number, ended):
             await asyncio.sleep(0.5)
 
     runner = Scripted(settings, stop_at_second)
-    begin = time.monotonic()
     batch = await run_batch(list(entries(str(clips))), out, runner, settings)
-    assert time.monotonic() - begin < 20
     assert exit_code(batch, strict=False) == 128 + number
     if ended:
         assert len(runner.asked) == batch.tally.done == ended
@@ -424,12 +423,8 @@ async def test_a_stopped_batch_cancels_its_jobs_at_the_service(clips, out, setti
             await asyncio.sleep(0.05)
         batch.stop(signal.SIGTERM)
         await running
-        for _ in range(100):
-            jobs = (await client.get("/jobs")).json()["jobs"]
-            if {job["state"] for job in jobs} == {"cancelled"}:
-                break
-            await asyncio.sleep(0.1)
-    assert {job["state"] for job in jobs} == {"cancelled"}
+        while {job["state"] for job in (await client.get("/jobs")).json()["jobs"]} != {"cancelled"}:
+            await asyncio.sleep(0.05)
     assert batch.tally.done == 0
 
 

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from tiktok_ray.cli import app
 from tiktok_ray.compose import make_graph, make_workers
 from tiktok_ray.run import placement
-from tiktok_ray.run.threads import LocalWorkers
 from tiktok_ray.settings import Settings, UnknownSetting
 
 ONLY = ["--workers", "threads", "--only", "cut_analysis,audio_analysis"]
@@ -25,17 +24,6 @@ def run(tmp_path, monkeypatch):
         return CliRunner().invoke(app, [str(w) for w in words])
 
     return invoke
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Analyzers run in threads of the tests' own process: what is tested is what the command says."""
-
-    def local(graph, settings, **_):
-        graph.check_options(settings.options)
-        return LocalWorkers(graph, placement.plan(graph.analyzers.values(), settings), settings)
-
-    monkeypatch.setattr("tiktok_ray.compose.make_workers", local)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +71,7 @@ def test_without_json_stdout_is_empty(run, clip, tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -231,6 +220,7 @@ def test_strict_exits_4_when_something_failed(run, clip, tmp_path, monkeypatch):
     assert run("analyze", clip, *ONLY, "--out", tmp_path).exit_code == 0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_names_given_one_after_the_other_are_all_kept(run, clip, tmp_path):
     twice = ["--only", "cut_analysis", "--only", "audio_analysis"]
     done = run("analyze", clip, *ONLY[:2], *twice, "--out", tmp_path, "--json")
@@ -248,6 +238,7 @@ def test_what_can_be_set_is_listed(run):
     assert "yolov8, rt-detr, d-fine" in rows["object_detection.detector"]["about"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_was_found_comes_first_and_missing_weights_in_one_line(run, clip, tmp_path):
     names = "cut_analysis,qwen2_vl_temporal,background_segmentation"
     done = run("analyze", clip, *ONLY[:2], "--only", names, "--out", tmp_path)

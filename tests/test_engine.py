@@ -1,7 +1,6 @@
 """Failure policy, over threads: no Ray, no model."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -298,7 +297,7 @@ async def test_several_videos_in_flight_do_not_mix(settings, tmp_path):
     assert [r.analyzers["needy"].output.n for r in reports] == [n + 1 for n in lengths]
 
 
-async def test_cancelling_ends_soon(clip, settings):
+async def test_cancelling_does_not_wait_for_what_hangs(clip, settings):
     engine = engine_for(
         [fakes.Behaved], behaved(settings, "hang").model_copy(update={"timeout_factor": 100})
     )
@@ -310,11 +309,9 @@ async def test_cancelling_ends_soon(clip, settings):
 
     task = asyncio.create_task(engine.analyze(Source(clip, "a"), listen=listen))
     await at_work.wait()
-    begin = time.perf_counter()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.perf_counter() - begin < 2
 
 
 def test_who_took_more_than_planned_is_named():

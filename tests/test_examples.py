@@ -32,6 +32,7 @@ def test_the_notebook_over_a_report(tmp_path, monkeypatch):
     assert len(list((tmp_path / "results").glob("*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_the_notebook_over_a_dataset(tmp_path, monkeypatch):
     said = executed("dataset", tmp_path, monkeypatch)
     assert "audio_analysis   skipped" in said

