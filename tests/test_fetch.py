@@ -32,9 +32,11 @@ import pytest
 from tests.test_egress_proxy import PUBLIC, Server
 from tiktok_ray.media import InputError
 from tiktok_ray.media.writer import write_clip
-from tiktok_ray.net import fetch
+from tiktok_ray.net import fetch, platforms
 from tiktok_ray.net.egress_proxy import EgressProxy
-from tiktok_ray.net.fetch import STATUS, IntakeError, Taken, kind_of, take, told, type_of
+from tiktok_ray.net.fetch import take
+from tiktok_ray.net.intake import ADVICE, STATUS, IntakeError, Taken, kind_of
+from tiktok_ray.net.platforms import CLEAR, WORDS, Watch, told, type_of, ytdlp_options
 from tiktok_ray.settings import Settings
 
 Answer = Callable[["Request"], None]
@@ -691,8 +693,8 @@ def test_the_limit_of_1080_is_that_of_the_short_side(tmp_path: Path) -> None:
     """yt-dlp's `res` is the smaller of width and height, so that it holds for portraits too."""
     import yt_dlp
 
-    options = fetch.ytdlp_options(
-        PAGE, "http://127.0.0.1:9", Settings(), tmp_path, fetch._Watch(Settings(), lambda *_: None)
+    options = ytdlp_options(
+        PAGE, "http://127.0.0.1:9", Settings(), tmp_path, Watch(Settings(), lambda *_: None)
     )
     formats = [
         {"format_id": f"{w}", "url": f"https://x/{w}", "ext": "mp4", "width": w, "height": h,
@@ -708,11 +710,11 @@ def test_the_limit_of_1080_is_that_of_the_short_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize("duration", [15_000, -3, 0, None, float("inf"), "soon"])
 def test_a_spoilt_duration_is_no_reason_to_refuse(duration: Any) -> None:
     info = {"duration": duration, "extractor_key": "TikTok"}
-    assert fetch._Watch(Settings(), lambda *_: None).match(info, incomplete=False) is None
+    assert Watch(Settings(), lambda *_: None).match(info, incomplete=False) is None
 
 
 def test_a_duration_that_can_be_is_believed() -> None:
-    watch = fetch._Watch(Settings(), lambda *_: None)
+    watch = Watch(Settings(), lambda *_: None)
     info = {"duration": 1800, "extractor_key": "TikTok"}
     assert watch.match(info, incomplete=False) is not None
     assert watch.verdict is not None
@@ -1000,7 +1002,7 @@ def test_a_picture_that_cannot_be_had_makes_a_typed_failure(
         site.serve("https://p16.tiktokcdn.com/photo2.img", body)
     error = fails(PAGE, tmp_path)
     assert error.type == "photo_post"
-    assert body == b"\xff\xd8\xff broken" or "picture 3 of 3" in str(error)
+    assert body == b"\xff\xd8\xff broken" or "image 3 of 3" in str(error)
 
 
 def test_a_photo_post_keeps_to_the_limits(site: Site, tmp_path: Path) -> None:
@@ -1030,7 +1032,7 @@ def test_a_page_without_end_is_not_read_into_memory(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = []
-    monkeypatch.setattr(fetch, "PAGES_BYTES", 3_000_000)
+    monkeypatch.setattr(platforms, "PAGES_BYTES", 3_000_000)
 
     def answer(request: Request) -> None:
         request.send_response(200)
@@ -1152,6 +1154,6 @@ def test_exceptions_of_yt_dlp_give_the_type() -> None:
 
 
 def test_every_type_has_a_status_and_advice() -> None:
-    assert set(STATUS) == set(fetch.ADVICE)
-    assert {type for type, _ in fetch.WORDS} | set(fetch.CLEAR) <= set(STATUS)
+    assert set(STATUS) == set(ADVICE)
+    assert {type for type, _ in WORDS} | set(CLEAR) <= set(STATUS)
     assert all(400 <= code < 600 for code in STATUS.values())

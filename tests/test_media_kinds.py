@@ -32,7 +32,7 @@ from tiktok_ray.media.colour import WHITE_NITS, Coding, _to_709
 from tiktok_ray.media.container import Contents, Packets
 from tiktok_ray.media.sound import Sound, fold, mixed
 from tiktok_ray.media.writer import write_clip
-from tiktok_ray.net.fetch import kind_of
+from tiktok_ray.net.intake import kind_of
 from tiktok_ray.settings import TrackSettings
 
 RATE = 48_000

@@ -22,6 +22,7 @@ from tests import fakes
 from tiktok_ray.graph import Graph
 from tiktok_ray.net import fetch
 from tiktok_ray.net.egress_proxy import EgressProxy
+from tiktok_ray.net.intake import Taken
 from tiktok_ray.run.placement import plan
 from tiktok_ray.run.threads import LocalWorkers
 from tiktok_ray.serve.api import create_app
@@ -1046,7 +1047,7 @@ async def test_a_download_waits_for_the_disk(clip, settings, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         target = folder / "video"
         target.write_bytes(clip.read_bytes())
-        return fetch.Taken(target, url)
+        return Taken(target, url)
 
     monkeypatch.setattr("tiktok_ray.serve.service.take", taking)
     monkeypatch.setattr("tiktok_ray.serve.service.FULL_S", 0.05)
@@ -1084,7 +1085,9 @@ async def test_it_starts_without_a_cache_where_there_can_be_none(clip, settings)
     (settings.home / "cache").write_text("in the way")
     async with served(settings) as client:
         assert (await client.post("/analyze?wait=true", **form(clip))).status_code == 200
-        assert any("without a cache" in why for why in (await client.get("/health")).json()["reasons"])
+        assert any(
+            "without a cache" in why for why in (await client.get("/health")).json()["reasons"]
+        )
 
 
 async def test_it_starts_over_whatever_cannot_be_read(clip, settings):

@@ -40,7 +40,8 @@ from tiktok_ray.compose import make_cache, make_engine, make_graph
 from tiktok_ray.files import sha256_of
 from tiktok_ray.json_text import json_text
 from tiktok_ray.media import InputError
-from tiktok_ray.net.fetch import URL, Taken, take
+from tiktok_ray.net.fetch import URL, take
+from tiktok_ray.net.intake import Taken
 from tiktok_ray.report import readable, said
 from tiktok_ray.run.engine import CapacityError, Engine, Source
 from tiktok_ray.run.metrics import Metrics, RayMirror, served

@@ -61,7 +61,7 @@ from tiktok_ray.settings import Settings
 from tiktok_ray.weights import revision_of
 
 if TYPE_CHECKING:
-    from tiktok_ray.net.fetch import Taken
+    from tiktok_ray.net.intake import Taken
 
 log = logging.getLogger("tiktok_ray.run.engine")
 

@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tiktok_ray import logs
 from tiktok_ray.graph import GraphError
 from tiktok_ray.net.egress_proxy import closed, listed
-from tiktok_ray.net.fetch import ADDRESS_LIMIT, IntakeError, checked, take
+from tiktok_ray.net.fetch import ADDRESS_LIMIT, checked, take
+from tiktok_ray.net.intake import IntakeError
 from tiktok_ray.serve import jobs, uploads
 from tiktok_ray.serve.jobs import Job, KeyReused, QueueFull
 from tiktok_ray.serve.listener import DIRECT

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from tiktok_ray.media import InputError
-from tiktok_ray.net.fetch import STATUS
+from tiktok_ray.net.intake import STATUS
 from tiktok_ray.serve import uploads
 from tiktok_ray.serve.database import no_room
 
@@ -52,7 +52,7 @@ class ProblemDetails(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
-#: Statuses of what decoding finds wrong; the rest is in ``fetch.STATUS``.
+#: Statuses of what decoding finds wrong; the rest is in ``intake.STATUS``.
 DECODE_STATUS = {
     "no_video": 422, "undecodable": 422, "decoder_died": 422, "decode_timeout": 422,
     "disk_full": 507,
