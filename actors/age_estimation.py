@@ -1,4 +1,4 @@
-"""Faces over time: where each is, how old and of which sex a model takes it to be."""
+"""Faces over time: position, and age and sex as estimated by a model."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class AgeEstimation(Analyzer):
         self.model = InsightFace(files["pack"], device)
 
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Faces | Partial:
-        """Detect, follow, then estimate on the best detections of each track.
+        """Detect, track, then estimate on the best detections of each track.
 
         Partial without a recognition model. Raises ``Skip`` when biometrics are disabled, or
         when there is no face.
@@ -290,7 +290,7 @@ def describe(
     person: int | None,
     embedding: Array | None,
 ) -> Face:
-    """One face track as it is reported."""
+    """One face track as reported."""
     ages = np.array([g.age for g in guesses])
     female = sum(g.sex == "female" for g in guesses) / max(len(guesses), 1)
     agreement = max(female, 1 - female)

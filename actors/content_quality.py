@@ -1,4 +1,4 @@
-"""Technical quality of picture and sound, and how CLIP sees the picture."""
+"""Technical quality of image and sound, and CLIP's rating of the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eyes and mouth over time: where a face looks, its blinks, how far eyes and mouth are open."""
+"""Eyes and mouth over time: gaze, blinks, and opening of eyes and mouth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said: words with their times, their language, and the pitch of the voice."""
+"""Transcription: words with timestamps, their language, and the pitch of the voice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text on the picture: what is written, where, from when to when."""
+"""On-screen text: what it says, where and when."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class TextOptions(Options):
 
 
 class TextOverlay(Analyzer):
-    """Captions, watermarks and writing in the scene, each once, with its time and place."""
+    """Captions, watermarks and text in the scene, each once, with its time and position."""
 
     name = NAME
     card_priority = 1
