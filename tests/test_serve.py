@@ -1098,7 +1098,9 @@ async def test_it_starts_without_a_cache_where_there_can_be_none(clip, settings)
     (settings.home / "cache").write_text("in the way")
     async with served(settings) as client:
         assert (await client.post("/analyze?wait=true", **form(clip))).status_code == 200
-        assert any("without a cache" in why for why in (await client.get("/health")).json()["reasons"])
+        assert any(
+            "without a cache" in why for why in (await client.get("/health")).json()["reasons"]
+        )
 
 
 async def test_it_starts_over_whatever_cannot_be_read(clip, settings):

@@ -718,7 +718,10 @@ def test_weights_of_other_origin_are_unrecorded(
     [
         (lambda place: (place / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda place: (place / "config.json").write_bytes(b"{}"), "config.json has 2 bytes"),
-        (lambda place: (place / "model.safetensors").write_bytes(BIG[::-1]), "differs from the recorded content"),
+        (
+            lambda place: (place / "model.safetensors").write_bytes(BIG[::-1]),
+            "differs from the recorded content",
+        ),
     ],
 )
 def test_verify_finds_what_changed(harm: Any, problem: str, hub: Hubbub, tmp_path: Path) -> None:

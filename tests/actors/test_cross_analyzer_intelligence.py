@@ -791,7 +791,9 @@ def insight(out: Findings, about: str) -> Insight:
 
 def test_insights_count_what_is_there():
     out, _ = run(**made.everything())
-    assert insight(out, "texts and cuts").text.startswith("Captions coincide with a cut in 2 of the 2")
+    assert insight(out, "texts and cuts").text.startswith(
+        "Captions coincide with a cut in 2 of the 2"
+    )
     assert insight(out, "sounds and cuts").text.startswith("The sound changes 3 times, 3 of them")
     assert insight(out, "sounds and speech").text.startswith("0.6 s of the speech overlap other")
     assert insight(out, "emphasis and texts").text.startswith("Of 1 emphasised word, 1 on screen")
