@@ -93,15 +93,15 @@ class Face(Timed):
         unit="s",
         range="start..end",
         method="largest detection confidence x square root of the box's area x frontality, the "
-        "last from the nose's place between the eyes",
+        "last from the nose's position between the eyes",
     )
     times: list[float] = measured("When the face was detected", unit="s", range="start..end")
-    boxes: list[Box] = measured("Boxes [x0, y0, x1, y1]", range="0..1 of the picture")
+    boxes: list[Box] = measured("Boxes [x0, y0, x1, y1]", range="0..1 of the frame")
     confidences: list[float] = estimated("Detection confidence", range="0..1")
     landmarks: list[tuple[float, ...]] = estimated(
         "x0, y0, x1, y1, ... of the left-hand eye, right-hand eye, nose tip, left-hand and "
-        "right-hand mouth corner, as seen in the picture",
-        range="0..1 of the picture",
+        "right-hand mouth corner, as seen in the frame",
+        range="0..1 of the frame",
     )
     embedding: list[float] | None = estimated(
         "Mean face embedding of unit length; only with the option `embeddings`"

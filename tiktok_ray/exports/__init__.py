@@ -70,7 +70,7 @@ FORMATS: dict[To, Format] = {
         "application/json",
         "boxes",
         "label_studio",
-        "Tracks and stretches",
+        "Tracks and time spans",
         True,
     ),
     "fiftyone": Format(
