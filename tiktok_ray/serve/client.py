@@ -110,7 +110,7 @@ class Through:
                 trouble = str(answer.json().get("detail"))
             if pause is not None:
                 await asyncio.sleep(pause)
-        raise CapacityError(f"the service at {self._client.base_url} takes nothing: {trouble}")
+        raise CapacityError(f"the service at {self._client.base_url} accepts no jobs: {trouble}")
 
     async def close(self) -> None:
         await self._client.aclose()
