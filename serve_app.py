@@ -67,7 +67,7 @@ def application(
                 raise RuntimeError("the worker has ended")
             listener = getattr(self.app.state, "listener", None)
             if listener is not None and listener.done():
-                raise RuntimeError("nobody listens any more")
+                raise RuntimeError("the listener has stopped")
 
     return Ingress.bind()  # type: ignore[attr-defined]
 

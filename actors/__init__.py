@@ -1,4 +1,4 @@
-"""The analyzers, one a module or a folder, found by being here. ``import actors`` loads none of them.
+"""The analyzers, one per module or folder, discovered automatically. ``import actors`` loads none of them.
 
 The module ``cut_analysis`` is an analyzer since its class ``CutAnalysis`` is one; a large one is a folder
 whose ``__init__`` has the class. A worker's process imports the one that it runs, and what that leads to.

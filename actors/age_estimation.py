@@ -1,4 +1,4 @@
-"""Faces over time: where each is, how old and of which sex a model takes it to be."""
+"""Faces over time: position, and age and sex as estimated by a model."""
 
 from __future__ import annotations
 
@@ -93,15 +93,15 @@ class Face(Timed):
         unit="s",
         range="start..end",
         method="largest detection confidence x square root of the box's area x frontality, the "
-        "last from the nose's place between the eyes",
+        "last from the nose's position between the eyes",
     )
     times: list[float] = measured("When the face was detected", unit="s", range="start..end")
-    boxes: list[Box] = measured("Boxes [x0, y0, x1, y1]", range="0..1 of the picture")
+    boxes: list[Box] = measured("Boxes [x0, y0, x1, y1]", range="0..1 of the frame")
     confidences: list[float] = estimated("Detection confidence", range="0..1")
     landmarks: list[tuple[float, ...]] = estimated(
         "x0, y0, x1, y1, ... of the left-hand eye, right-hand eye, nose tip, left-hand and "
-        "right-hand mouth corner, as seen in the picture",
-        range="0..1 of the picture",
+        "right-hand mouth corner, as seen in the frame",
+        range="0..1 of the frame",
     )
     embedding: list[float] | None = estimated(
         "Mean face embedding of unit length; only with the option `embeddings`"
@@ -219,7 +219,7 @@ class AgeEstimation(Analyzer):
         self.model = InsightFace(files["pack"], device)
 
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Faces | Partial:
-        """Detect, follow, then estimate on the best detections of each track.
+        """Detect, track, then estimate on the best detections of each track.
 
         Partial without a recognition model. Raises ``Skip`` when biometrics are disabled, or
         when there is no face.
@@ -290,7 +290,7 @@ def describe(
     person: int | None,
     embedding: Array | None,
 ) -> Face:
-    """One face track as it is reported."""
+    """One face track as reported."""
     ages = np.array([g.age for g in guesses])
     female = sum(g.sex == "female" for g in guesses) / max(len(guesses), 1)
     agreement = max(female, 1 - female)

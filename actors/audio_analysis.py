@@ -1,4 +1,4 @@
-"""How loud the sound is, whether it has a pulse and a key, and where it changes.
+"""Loudness, tempo, key and sections of the sound.
 
 Loudness rests on the levels measured at the file's own rate; everything else on the 16 kHz mono
 samples, by numpy and scipy alone: librosa compiles for seconds on its first call.
@@ -372,7 +372,7 @@ def find_key(classes: Array, concentration: float) -> Key | None:
 
 
 def sections(bands: Array, classes: Array, power: Array, duration: float) -> list[SoundSection]:
-    """Cut where the sound turns into another, and name alike what is alike."""
+    """Split where the sound changes, and give similar sections the same label."""
     features = section_features(bands, classes)
     novelty = novelty_curve(features)
     starts = [0, *boundaries(novelty)]

@@ -1,4 +1,4 @@
-"""What is to be heard: AudioSet tags over time, and how clean the speech is."""
+"""Environmental sounds: AudioSet tags over time, and the signal-to-noise ratio of the speech."""
 
 from __future__ import annotations
 
@@ -350,14 +350,14 @@ def sounds(
 
 
 class Onset(NamedTuple):
-    """Where a sound sets in, and how strongly, in dB."""
+    """The onset of a sound, and its strength in dB."""
 
     time: float
     strength: float
 
 
 def onsets(audio: Audio) -> list[Onset]:
-    """Where sounds set in, as in audio_analysis."""
+    """Onsets of sounds, as in audio_analysis."""
     strength = rhythm.onset_strength(short_frames(audio.samples, audio.rate).bands)
     times = frame_times(len(strength)) + rhythm.ONSET_LATENCY_S
     found = rhythm.onset_times(strength)

@@ -1,4 +1,4 @@
-"""What the picture consists of, and where it plays (SegFormer on ADE20K's 150 classes)."""
+"""Semantic segmentation of the frame, and the environment (SegFormer on ADE20K's 150 classes)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Persons with 17 keypoints over time: posture, gestures and activity (YOLOv8-pose)."""
+"""People with 17 keypoints over time: posture, gestures and activity (YOLOv8-pose)."""
 
 from __future__ import annotations
 

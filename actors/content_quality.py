@@ -1,4 +1,4 @@
-"""Technical quality of picture and sound, and how CLIP sees the picture."""
+"""Technical quality of image and sound, and CLIP's rating of the image."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Bars(Model):
     box: list[float] = measured(
         "Active picture, [x0, y0, x1, y1]",
         range="0..1 of width and height",
-        method="rows and columns at the border of which three fifths are black (or white) in every"
+        method="rows and columns at the border that are three fifths black (or white) in every"
         " sample that has contrast, up to a straight edge",
     )
     share: float = derived("Share of the frame area covered by bars", range="0..1")
@@ -85,7 +85,7 @@ class Technical(Model):
         "Blur of edges: standard deviation of the Gaussian that would make them, median over the"
         " stills; absent without edges",
         unit="pixels",
-        method="gradient ratio of the picture and its blurred self at edges (Zhuo & Sim 2011)",
+        method="gradient ratio of the frame and a blurred copy at edges (Zhuo & Sim 2011)",
     )
     clipped_dark: float = measured("Mean share of black-clipped pixels", range="0..1")
     clipped_bright: float = measured("Mean share of white-clipped pixels", range="0..1")
@@ -95,7 +95,7 @@ class Technical(Model):
         method="Immerkaer 1996, on the half of the pixels with the weakest gradient",
     )
     blocking: float | None = measured(
-        "Strength of the 8 x 8 block grid: steps across the grid against steps elsewhere,"
+        "Strength of the 8 x 8 block grid: steps across the grid relative to steps elsewhere,"
         " (grid - else) / (grid + else), median over the stills",
         range="-1..1; about 0: no grid",
         method="features B and A of Wang, Sheikh & Bovik 2002",
@@ -106,7 +106,7 @@ class Technical(Model):
         "Spatial frequency below which 90 % of the energy of the luma's gradient lies, mean of"
         " rows and columns, median over the stills; absent without detail",
         range="0..1 of the Nyquist frequency",
-        method="power spectra of tiles of 128 pixels, squared frequency as weight, less twice"
+        method="power spectra of tiles of 128 pixels, squared frequency as weight, minus twice"
         " the spectrum of the calmest tiles; the median of the tiles from the 50th to the 90th"
         " percentile of energy",
     )

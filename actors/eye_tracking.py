@@ -1,4 +1,4 @@
-"""Eyes and mouth over time: where a face looks, its blinks, how far eyes and mouth are open."""
+"""Eyes and mouth over time: gaze, blinks, and opening of eyes and mouth."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOCATE_STEP_S = 0.3
 GAP_S = 0.7
 LEAST_RATED_S = 10.0
 GAZE = (
-    "head rotation x turn of the eyeballs, from the irises' place between the eye corners (iris 11 "
+    "head rotation x rotation of the eyeballs, from the irises' position between the eye corners (iris 11 "
     "mm from the centre of rotation of an eye 30 mm wide); a few degrees off at best, more for a "
     "lowered head or a blurred face"
 )

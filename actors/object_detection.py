@@ -1,4 +1,4 @@
-"""Objects and persons, followed over time: COCO's 80 classes by YOLOv8, RT-DETRv2 or D-FINE."""
+"""Objects and people tracked over time: COCO's 80 classes by YOLOv8, RT-DETRv2 or D-FINE."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ DETECTORS: dict[Detector, tuple[Variant, ...]] = {
 
 
 class ObjectDetection(Analyzer):
-    """What is on screen, where, and from when to when."""
+    """Objects on screen: which, where and when."""
 
     name = "object_detection"
     card_priority = 8
@@ -193,7 +193,7 @@ class ObjectDetection(Analyzer):
 
     @classmethod
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
-        """Those of the family asked for."""
+        """The variants of the selected detector family."""
         return DETECTORS[getattr(options, "detector", "yolov8")]
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:

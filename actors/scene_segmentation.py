@@ -1,4 +1,4 @@
-"""Scenes: runs of shots in one setting, and settings that come back.
+"""Scenes (runs of shots in one setting), and recurring settings.
 
 Shots are alike when their pictures are: by CLIP's frame embeddings where there are some for every
 shot, otherwise by what colours and edges they show, the border of the picture counting most,

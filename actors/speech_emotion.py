@@ -1,4 +1,4 @@
-"""How the speech sounds: emotion by a model, pitch and energy by measurement."""
+"""How the speech sounds: emotion estimated by a model, pitch and energy measured."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _length(timed: Timed) -> float:
 
 
 class SpeechEmotion(Analyzer):
-    """Emotion of the speech by wav2vec2; pitch and energy measured."""
+    """Emotion of the speech (wav2vec2); pitch and energy."""
 
     name = NAME
     card_priority = 5

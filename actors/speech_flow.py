@@ -1,4 +1,4 @@
-"""How it is said: rate over time, pauses, emphasised words, fillers."""
+"""Delivery of the speech: rate over time, pauses, emphasised words, fillers."""
 
 from __future__ import annotations
 

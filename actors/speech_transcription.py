@@ -1,4 +1,4 @@
-"""What is said: words with their times, their language, and the pitch of the voice."""
+"""Transcription: words with timestamps, their language, and the pitch of the voice."""
 
 from __future__ import annotations
 
@@ -258,8 +258,8 @@ class TranscriptionOptions(Options):
         None,
         min_length=1,
         description=f"{', '.join(CHECKPOINTS)}; a repository, organisation/name; or the path of a"
-        " folder in CTranslate2's format; none: the best that is at hand. What ends in .en knows"
-        " English only and takes language=en",
+        " folder in CTranslate2's format; none: the best one installed. Names ending in .en support"
+        " English only and require language=en",
     )
     language: str | None = Field(
         None, pattern="^[a-z]{2,3}$", description="ISO 639-1 code; none: detected per video"

@@ -1,4 +1,4 @@
-"""Text on the picture: what is written, where, from when to when."""
+"""On-screen text: what it says, where and when."""
 
 from __future__ import annotations
 
@@ -77,20 +77,20 @@ class Overlay(Timed):
     confidence: float = estimated(
         "Mean recognition probability of its characters, lower where the reading is uncertain",
         range="0..1",
-        method="PP-OCR: times 0.36 over the doubt per character where that is more (entropy"
-        " between letters, and letters seen and not read), and times 0.5 at most for a word with"
+        method="PP-OCR: multiplied by 0.36 over the doubt per character if that is larger (entropy"
+        " between letters, and letters seen but not read), and by at most 0.5 for a word with"
         " Greek letters",
     )
     kind: TextKind = derived(
-        "caption: written onto the picture; watermark: names an owner; scene_text: part of what"
+        "caption: overlaid on the video; watermark: names an owner; scene_text: part of what"
         " was filmed",
-        method="watermark: lines of at most 9 % of the picture's short side, centre in the outer"
-        " half, and it names an owner (©, @name, web address) or stands for 60 % of a video of 6 s"
+        method="watermark: lines of at most 9 % of the frame's short side, centre in the outer"
+        " half, and it names an owner (©, @name, web address) or is on screen for 60 % of a video of 6 s"
         " or more; scene_text: neither its strokes nor those of other text in its place are filled"
         " evenly (less than 35 % of the pixels within 30 % of the contrast from the brightest or"
         " darkest are within 8 levels of it), and it moves by over 2 % of the diagonal, is tilted"
-        " by 2 degrees or more, or shows in one sample only; caption: all else, upright signs"
-        " before a still camera among it",
+        " by 2 degrees or more, or is visible in one sample only; caption: all else, including upright signs"
+        " in front of a static camera",
     )
     order: int = derived(
         "Index in reading order among the overlays on screen when it appears, from 0",
@@ -184,7 +184,7 @@ class TextOptions(Options):
 
 
 class TextOverlay(Analyzer):
-    """Captions, watermarks and writing in the scene, each once, with its time and place."""
+    """Captions, watermarks and text in the scene, each once, with its time and position."""
 
     name = NAME
     card_priority = 1

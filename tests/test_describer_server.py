@@ -171,7 +171,7 @@ def test_prompts_are_answered_at_once_and_in_order(served: Served):
 def test_the_key_is_that_of_its_file_each_time(served: Served, tmp_path: Path):
     key = tmp_path / "key"
     describer = Server(served.url, key_file=key)
-    with pytest.raises(DescriberFailed, match="key of the server cannot be read"):
+    with pytest.raises(DescriberFailed, match="API key cannot be read"):
         describer.answer([prompt()], tokens=16, seconds=10)
     for word in ("soup", "salad"):
         key.write_text(f"{word}\n")
@@ -181,7 +181,7 @@ def test_the_key_is_that_of_its_file_each_time(served: Served, tmp_path: Path):
 
 def test_of_several_models_one_must_be_named(served: Served):
     served.models = ["a/one", "b/two"]
-    with pytest.raises(DescriberFailed, match="a/one, b/two; name one with server_model"):
+    with pytest.raises(DescriberFailed, match="a/one, b/two; choose one with server_model"):
         Server(served.url).answer([prompt()], tokens=16, seconds=10)
     Server(served.url, "b/two").answer([prompt()], tokens=16, seconds=10)
     assert [asked["model"] for asked in served.requests] == ["b/two"]
@@ -266,7 +266,7 @@ def test_time_is_up_whatever_the_server_does(served: Served, how: str):
 
     served.spoil = spoil
     try:
-        with pytest.raises(DescriberFailed, match="no answer within 0.5 s"):
+        with pytest.raises(DescriberFailed, match="no response within 0.5 s"):
             Server(served.url, "m", seconds=0.5).answer([prompt()], tokens=16, seconds=60)
     finally:
         over.set()
@@ -284,7 +284,7 @@ def test_what_was_described_stays_when_the_server_goes(served: Served):
     assert isinstance(result.output, Description)
     assert [window.action for window in result.output.windows] == ["red", "green"]
     reasons = {one.part: one.reason for one in result.missing}
-    assert "1 of 3 not described: the server of the describer answered 503" in reasons["windows"]
+    assert "1 of 3 not described: the describer's server responded with 503" in reasons["windows"]
     assert "answered 503" in reasons["title"]
 
 
@@ -299,7 +299,7 @@ def test_a_worker_whose_server_fails_ends_as_failed(served: Served, settings: Se
     inputs = {"frames": video(), "cut_analysis": None, "speech_transcription": None}
     reply = worker.run(inputs)
     assert (reply.status, reply.output) == ("failed", None)
-    assert "the server of the describer answered 500: no" in (reply.reason or "")
+    assert "the describer's server responded with 500: no" in (reply.reason or "")
 
 
 class Watched(Qwen2VlTemporal):
@@ -350,7 +350,7 @@ async def test_the_section_names_the_model_and_another_one_describes_anew(
 def test_which_model_answers_is_not_made_up(served: Served):
     served.models = ["one", "two"]
     assert Server(served.url, "two").which().id == "two"
-    with pytest.raises(DescriberFailed, match="these models: one, two"):
+    with pytest.raises(DescriberFailed, match="several models: one, two"):
         Server(served.url).which()
     unknown = Server(served.url, "three").which()
     assert (unknown.id, unknown.revision) == ("three", None)
@@ -376,7 +376,7 @@ def test_nothing_is_reached_unless_a_server_is_named():
     "url", ["127.0.0.1:8000", "ftp://a/v1", "http:///v1", "http://me:key@a/v1", "http://a/v1?k=1"]
 )
 def test_an_address_that_is_none_is_refused(url: str):
-    with pytest.raises(ValidationError, match="address of the server"):
+    with pytest.raises(ValidationError, match="the server URL must"):
         DescriptionOptions(describer="server", server_url=url)
 
 

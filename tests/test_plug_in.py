@@ -113,7 +113,7 @@ def test_it_is_everywhere_where_ours_are(run, still_clip, tmp_path):
     lane = '{"analyzer":"stillness","title":"Stillness","hue":200}'
     assert lane in page.read_text(encoding="utf-8")
     row = next(r for r in json.loads(listed) if r["analyzer"] == "stillness")
-    assert row["finds"] == "Stretches in which the picture stands still."
+    assert row["finds"] == "Time spans in which the video stands still."
     assert json.loads(form)["properties"]["share"]["range"] == "0..1"
     assert "## stillness" in page_of_all
     assert "stillness.Stills" in json.loads(forms)["$defs"]

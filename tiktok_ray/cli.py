@@ -74,7 +74,7 @@ app = typer.Typer(
     name="tiktok-ray",
     cls=Guarded,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="One true, complete JSON about a short video.",
+    help="A complete, truthful JSON report on a short video.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -90,7 +90,7 @@ def options_of_all(
         ),
     ] = False,
 ) -> None:
-    """One true, complete JSON about a short video."""
+    """A complete, truthful JSON report on a short video."""
 
 
 models_app = typer.Typer(help="Model weights: list, pull and verify them.")
@@ -107,7 +107,7 @@ def write_page(report: VideoReport, folder: Path, video: Path) -> Path:
     try:
         text = page(made, video)
     except ValueError as error:
-        problem(str(error), "the page was written without the video")
+        problem(str(error), "writing the page without the video")
         text = page(made)
     return write_whole(folder / f"{file_name(report)}.html", text)
 

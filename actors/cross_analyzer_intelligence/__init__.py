@@ -1,4 +1,4 @@
-"""What follows from the other eighteen analyzers together: computed, never claimed.
+"""Findings that combine the other eighteen analyzers: computed, never guessed.
 
 Every finding cites what it rests on, by analyzer and time. A finding whose analyzer gave nothing
 is not made, and named as missing; one for which the video gives no occasion is named with the
@@ -194,7 +194,7 @@ OTHERS = (
 
 
 def findings(of: Sources, options: CaptionOptions | None = None) -> Findings:
-    """Everything that can be found with what there is."""
+    """Everything that can be found with the available outputs."""
     beats, compared = beat_match(of), subjects(of)
     match = beats if isinstance(beats, BeatMatch) else None
     things = compared if isinstance(compared, list) else None
@@ -233,7 +233,7 @@ def _seconds(heard: list[Voice] | None, kind: str) -> float | None:
 
 
 def missing(of: Sources, made: Findings) -> Iterator[Missing]:
-    """Findings that could not be made, and which analyzer they lack."""
+    """Findings that could not be made, and the analyzers they lack."""
     answered = {one.question for one in made.unanswered}
     takes: list[tuple[str, tuple[str, ...]]] = [(BEATS, ("cut_analysis", "audio_analysis"))]
     if of.spoken is None or made.voices is None:

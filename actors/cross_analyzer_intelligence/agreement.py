@@ -1,4 +1,4 @@
-"""What two analyzers disagree on is told by neither: outputs as the summary and the timeline tell them.
+"""Resolves contradictions: what two analyzers disagree on is left out of summary and timeline.
 
 The sections of the report keep all that an analyzer found. Here poses are left out where object
 detection, which looks for persons too, sees none in their place, and the sound tagger's ``Speech``

@@ -1,4 +1,4 @@
-"""Captions on the picture against the voice: timing, words, and whether they can be read."""
+"""On-screen captions compared with the speech: timing, words, and legibility."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Contradiction(Timed, Finding):
 
 
 class Pair(NamedTuple):
-    """Two analyzers that are held against each other."""
+    """Two analyzers that are compared."""
 
     part: str
     first: str
@@ -53,7 +53,7 @@ class Pair(NamedTuple):
 
 
 def contradictions(of: Sources) -> list[Contradiction]:
-    """All contradictions between analyzers that gave something, by time."""
+    """All contradictions between the available outputs, in chronological order."""
     found = [
         each
         for pair in PAIRS
@@ -64,7 +64,7 @@ def contradictions(of: Sources) -> list[Contradiction]:
 
 
 def unmade(of: Sources) -> Iterator[Missing]:
-    """Pairs of which an analyzer gave nothing though there was reason to expect something."""
+    """Pairs with an analyzer that produced no output although some was expected."""
     for pair in PAIRS:
         yield from of.lacking(f"check of {pair.part} for contradictions", (pair.first, pair.second))
 

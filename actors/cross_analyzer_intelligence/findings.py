@@ -36,7 +36,7 @@ ASIDE_S, SPOKEN, PARTLY = 1.0, 0.6, 0.3
 
 
 class BeatMatch(Finding):
-    """Cuts against the beats of the sound."""
+    """Cuts compared with the beats of the sound."""
 
     cuts: int = derived("Cuts tested: from one frame to the next, between beats", range="4..")
     beats: int = derived("Beats found in the sound", range="8..")
@@ -223,7 +223,7 @@ def _mouths(piece: Span, of: Sources) -> list[tuple[float, Evidence]]:
 
 
 def text_matches(of: Sources) -> list[TextMatch] | None:
-    """Captions against the speech; None where an analyzer is missing."""
+    """Captions compared with the speech; None if an analyzer is missing."""
     if of.captions is None or (of.captions and of.spoken is None):
         return None
     spoken = of.spoken or []

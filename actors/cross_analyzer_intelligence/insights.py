@@ -1,4 +1,4 @@
-"""What follows from several analyzers together, in one sentence each, ranked."""
+"""Insights that combine several analyzers, one sentence each, ranked."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ PEOPLE = ("age_estimation", "eye_tracking", "body_pose")
 
 
 class Finding(Model):
-    """Something found across analyzers. There is none without evidence."""
+    """Something found across analyzers, always with evidence."""
 
     evidence: list[Evidence] = derived(
         "Evidence, by analyzer and time; at most eight entries per analyzer",
@@ -48,7 +48,7 @@ class Finding(Model):
 
 @dataclass(frozen=True)
 class Sources:
-    """The video and the outputs of all other analyzers; None where nothing came of one."""
+    """The video and the outputs of all other analyzers; None for those without output."""
 
     video: Video
     speech_track: Speech | None = None
@@ -78,13 +78,13 @@ class Sources:
 
     @property
     def quiet(self) -> bool:
-        """Nobody speaks, whether or not words were looked for."""
+        """There is no speech, whether or not words were searched for."""
         heard = self.speech_track
         return not self.video.has_audio or (heard is not None and not heard.spans)
 
     @property
     def spoken(self) -> list[Span] | None:
-        """Where somebody speaks; None where nobody knows."""
+        """Spans of speech; None if unknown."""
         if self.quiet:
             return []
         if self.speech_transcription is None:
@@ -93,7 +93,7 @@ class Sources:
 
     @property
     def words(self) -> list[Word] | None:
-        """Words as they are spoken; None where nobody knows them."""
+        """The spoken words; None if unknown."""
         if self.quiet:
             return []
         heard = self.speech_transcription
@@ -103,14 +103,14 @@ class Sources:
 
     @property
     def captions(self) -> list[Overlay] | None:
-        """Texts written onto the picture, watermarks left out."""
+        """Overlaid texts, excluding watermarks."""
         if self.text_overlay is None:
             return None
         return [overlay for overlay in self.text_overlay.overlays if overlay.kind == "caption"]
 
     @property
     def persons(self) -> list[Span] | None:
-        """Where object detection sees somebody."""
+        """Where object detection finds a person."""
         if self.object_detection is None:
             return None
         tracks = self.object_detection.tracks

@@ -1,4 +1,4 @@
-"""Which face speaks with which voice: mouths that move while a voice is heard and else are still."""
+"""Assigns voices to faces: mouths that move while a voice is heard and are otherwise still."""
 
 from __future__ import annotations
 

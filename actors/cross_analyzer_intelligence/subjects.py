@@ -1,4 +1,4 @@
-"""What a describer says is there against what object detection sees."""
+"""Subjects mentioned by a describer compared with detected objects."""
 
 from __future__ import annotations
 

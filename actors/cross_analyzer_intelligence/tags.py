@@ -1,4 +1,4 @@
-"""Content tags: words for what the video is, each with the figure and the rule it rests on."""
+"""Content tags for the video, each with the figure and the rule it is based on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SURE = 0.5
 
 
 class Tag(Finding):
-    """A word for what the video is."""
+    """A content tag."""
 
     tag: str = derived("The tag")
     value: float = derived("The figure it is based on, in the unit its rule names")
@@ -37,7 +37,7 @@ class Tag(Finding):
 
 
 def tags(of: Sources, heard: Sequence[Voice] | None) -> list[Tag]:
-    """All tags, in order of the analyzers they rest on."""
+    """All tags, in the order of the analyzers they are based on."""
     found: list[Tag] = []
     ways = (
         _cuts, _camera, _scenes, _colors, _quality, _objects, _people, _eyes, _poses, _ground,

@@ -1,4 +1,4 @@
-"""What the video shows, in words: window by window, and the whole."""
+"""Describes the video in words: window by window, and as a whole."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class Looked(NamedTuple):
 
 
 class Qwen2VlTemporal(Analyzer):
-    """What the video shows, in words: a description per window, and of the whole."""
+    """Descriptions of the video in words: per window, and of the whole."""
 
     name = NAME
     card_priority = 10
@@ -217,7 +217,7 @@ class Qwen2VlTemporal(Analyzer):
 
     @classmethod
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
-        """Those of the describer asked for; after the default's own, the small one's."""
+        """The variants of the selected describer; for the default one, followed by those of ``small``."""
         chosen: str = getattr(options, "describer", "qwen2-vl")
         if chosen == "server":
             return (SERVER,)

@@ -1,4 +1,4 @@
-"""How the video runs: hook, pace, key moments, segments, emotion, calls to action, loop.
+"""The course of the video: hook, pace, key moments, segments, emotion, calls to action, loop.
 
 Nothing is measured here but the likeness of the end and the beginning, and, where nothing else
 changes, when the picture moves most: every other finding is put together from what other analyzers
@@ -197,7 +197,7 @@ def _runs(named: Sequence[tuple[str, Evidence]]) -> Iterator[Feeling]:
 
 
 def calls_to_action(of: Sources) -> list[CallToAction] | None:
-    """What viewers are asked to do; None where there are neither spoken nor written words."""
+    """Calls to action; None if there are neither spoken nor written words."""
     if of.words is None and of.text is None:
         return None
     made = []
@@ -231,7 +231,7 @@ def _call(
 
 
 def loop(thumbs: Frames, audio: Audio | None) -> Loop | None:
-    """Likeness of the end and the beginning; None for a single picture, or a blank one."""
+    """Similarity of the end and the beginning; None for a single frame, or a blank one."""
     if len(thumbs) < 2:
         return None
     one, two = (thumbs.gray(k).astype(float) for k in (0, len(thumbs) - 1))
@@ -258,7 +258,7 @@ def loop(thumbs: Frames, audio: Audio | None) -> Loop | None:
 
 
 def likeness(one: Array, two: Array) -> float:
-    """Zero-mean normalised cross-correlation of two pictures; 0 where one is blank."""
+    """Zero-mean normalised cross-correlation of two frames; 0 if one is blank."""
     if min(one.std(), two.std()) < FLAT:
         return 0.0
     product = ((one - one.mean()) * (two - two.mean())).mean()

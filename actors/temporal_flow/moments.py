@@ -1,4 +1,4 @@
-"""Key moments, at which something strong or several things at once change, and what lies between."""
+"""Key moments, at which one strong change or several at once occur, and the segments in between."""
 
 from __future__ import annotations
 

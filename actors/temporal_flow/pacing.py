@@ -1,4 +1,4 @@
-"""The pace of a video over time: how often it cuts, moves, speaks and sounds."""
+"""The pace of a video over time: rates of cuts, motion, words and sound onsets."""
 
 from __future__ import annotations
 

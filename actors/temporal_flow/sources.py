@@ -1,4 +1,4 @@
-"""What other analyzers found, and what of it happens in a stretch of the video.
+"""What other analyzers found, and which of it happens in a part of the video.
 
 Everything said here cites what it rests on.
 """

@@ -1,4 +1,4 @@
-"""An analyzer of its own package: where the picture stands still."""
+"""An analyzer in a separate package: finds where the video stands still."""
 
 from collections.abc import Iterator
 
@@ -13,19 +13,19 @@ from tiktok_ray.report import Event, Output, Timed, derived, measured, setting
 class StillnessOptions(Options):
     """Settings of ``stillness``, as in ``--set stillness.min_s=1``."""
 
-    max_change: float = Field(0.5, gt=0, description="Largest change of a still picture, 0..255")
-    min_s: float = Field(0.5, gt=0, description="Shortest stretch reported, in seconds")
+    max_change: float = Field(0.5, gt=0, description="Maximum change that counts as still, 0..255")
+    min_s: float = Field(0.5, gt=0, description="Shortest still span reported, in seconds")
 
 
 class Stills(Output):
-    """Stretches in which nothing moves."""
+    """Time spans without motion."""
 
     stretches: list[Timed] = measured(
-        "Stretches in which pictures that follow each other are the same",
+        "Time spans in which consecutive frames are the same",
         method="mean absolute difference of luma between thumbnails",
     )
-    share: float = derived("Share of the video that they take", range="0..1")
-    max_change: float = setting("Difference up to which pictures count as the same", unit="of 255")
+    share: float = derived("Share of the video covered by them", range="0..1")
+    max_change: float = setting("Difference up to which frames count as the same", unit="of 255")
 
     def headline(self) -> str:
         return f"still for {self.share:.0%} of the time"
@@ -36,13 +36,13 @@ class Stills(Output):
                 start=stretch.start,
                 end=stretch.end,
                 kind="shot",
-                label="still picture",
+                label="still frame",
                 analyzer="stillness",
             )
 
 
 class Stillness(Analyzer):
-    """Stretches in which the picture stands still."""
+    """Time spans in which the video stands still."""
 
     name = "stillness"
     needs = Needs(cost=0.2)
@@ -50,9 +50,9 @@ class Stillness(Analyzer):
     options_type = StillnessOptions
 
     def analyze(self, thumbs: Frames) -> Stills:
-        """From ``thumbs``, every picture in small. Raises ``Skip`` for a single picture."""
+        """From ``thumbs``, every frame in miniature. Raises ``Skip`` for a single frame."""
         if len(thumbs) < 2:
-            raise Skip("there is only one picture")
+            raise Skip("there is only one frame")
         luma = thumbs.grays.astype(np.float32)
         change = np.abs(np.diff(luma, axis=0)).mean((1, 2))
         edges = np.diff(np.concatenate([[0], change <= self.options.max_change, [0]]).astype(int))

@@ -1,4 +1,4 @@
-"""A batch over the nodes of a Ray cluster: a whole fleet on each, decoding beside its analyzers.
+"""A batch over the nodes of a Ray cluster: a complete fleet on each, decoding next to its analyzers.
 
 What crosses the network is the file of a video and its report, never its tracks: each node decodes
 for the analyzers that it runs itself. Within a node the slowest analyzers get further processes
@@ -54,7 +54,7 @@ NODES_TRIED = 4
 def replicas(
     seconds: Mapping[str, float], plan: Plan, *, cores: int, most: int = 8
 ) -> dict[str, int]:
-    """How many processes each analyzer gets on one node.
+    """The number of processes of each analyzer on one node.
 
     ``seconds`` are measured seconds of one video. Each step gives the analyzer that takes longest,
     its seconds divided by its processes, one process more, while the cards have room for its share,
@@ -90,7 +90,7 @@ def replicas(
 
 
 class Spread:
-    """Several fleets as one: what exists more than once goes to the one with least to do."""
+    """Several fleets as one: calls of a replicated analyzer go to the least busy fleet."""
 
     kind: Kind = "ray"
 
@@ -144,7 +144,7 @@ class Spread:
 
 
 class Depot:
-    """Keeps videos as files of its node while they are decoded there."""
+    """Stores videos as files on its node while they are decoded there."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tiktok-ray-")
@@ -163,7 +163,7 @@ class Depot:
 
 
 def on_node(node: str) -> dict[str, Any]:
-    """Options that put an actor on that node and no other."""
+    """Options that pin an actor to that node."""
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
@@ -192,7 +192,7 @@ class CellFleet(Fleet):
 
 @dataclass
 class Cell:
-    """A node at work."""
+    """A working node."""
 
     node: str
     depot: Any
@@ -200,7 +200,7 @@ class Cell:
     busy: int = 0
 
     async def lost(self) -> bool:
-        """Whether the node does not answer any more."""
+        """Whether the node no longer responds."""
         try:
             ready = asyncio.wrap_future(self.depot.__ray_ready__.remote().future())
             await asyncio.wait_for(ready, PING_S)
@@ -217,7 +217,7 @@ async def open_cell(
     cache: Cache | None,
     seconds: Mapping[str, float],
 ) -> Cell:
-    """Plan for a node and make its fleet there. Nothing is loaded yet."""
+    """Plan for a node and create its fleet there, without loading anything."""
     name = node["NodeID"]
     depot = ray.remote(Depot).options(num_cpus=0, **on_node(name)).remote()
     resources = node["Resources"]
@@ -247,7 +247,7 @@ def only_those(plan: Plan, copies: Mapping[str, int], number: int) -> Plan:
 
 
 class Cluster:
-    """Implements ``batch.Runner`` over the nodes that there are, and those that come."""
+    """Implements ``batch.Runner`` over the available nodes, and those that join later."""
 
     def __init__(
         self,
@@ -270,7 +270,7 @@ class Cluster:
         self._watching: asyncio.Task[None] | None = None
 
     async def analyze(self, source: Source) -> dict[str, Any]:
-        """The report, from whichever node; a node that is lost meanwhile is not a failure."""
+        """The report, from any node; losing a node meanwhile is not a failure."""
         for tried in range(1, NODES_TRIED + 1):
             cell = await self._take()
             trouble: Exception | None = None
@@ -365,7 +365,7 @@ class Cluster:
 
 
 def working_nodes() -> list[dict[str, Any]]:
-    """Nodes that are alive: those with cards where any has one, else those with CPUs."""
+    """Live nodes: those with GPUs if there are any, otherwise those with CPUs."""
     alive = [n for n in ray.nodes() if n["Alive"]]
     with_cards = [n for n in alive if n["Resources"].get("GPU", 0) > 0]
     with_cores = [n for n in alive if n["Resources"].get("CPU", 0) > 0]

@@ -1,4 +1,4 @@
-"""Reports as tables: what a batch leaves behind for people who work with data.
+"""Reports as tables: the dataset that a batch produces.
 
 A destination holds ``reports/<video id>.json``, one for each video, and ``dataset/<table>/`` with
 Parquet files of eight tables. Schemas are fixed (``SCHEMAS``) and described in docs/dataset.md.
@@ -175,7 +175,7 @@ IN_PARTS = (*(t for t in TABLES if t not in ("videos", "failures")), "videos")
 
 
 def rows(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The rows that one report (as JSON) adds to each table but ``failures``."""
+    """The rows that one report (as JSON) adds to each table except ``failures``."""
     outputs = {
         name: section["output"]
         for name, section in report["analyzers"].items()
@@ -235,7 +235,7 @@ def _analyzer(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def figures(output: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float]]:
-    """Numbers of an output that stand alone, each with its path; lists are left out."""
+    """Scalar numbers of an output, each with its path; lists are omitted."""
     for name, value in output.items():
         if isinstance(value, Mapping):
             yield from figures(value, f"{path}{name}.")
@@ -289,7 +289,7 @@ def _embeddings(
 
 
 def table(name: str, values: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table of the fixed schema; keys that it does not know are left out."""
+    """Rows as a table of the fixed schema; unknown keys are dropped."""
     return pa.Table.from_pylist(list(values), schema=SCHEMAS[name])
 
 
@@ -297,9 +297,9 @@ def table(name: str, values: Iterable[Mapping[str, Any]]) -> pa.Table:
 
 
 class Destination:
-    """A folder on a file system that pyarrow knows: a path, or an address such as ``s3://…``.
+    """A folder on a file system that pyarrow supports: a path, or a URI such as ``s3://…``.
 
-    Files appear whole or not at all: on disks they are written beside and renamed.
+    Files are written atomically: on local disks to a temporary file that is then renamed.
     """
 
     def __init__(self, where: str | Path | fs.FileSystem) -> None:
@@ -333,7 +333,7 @@ class Destination:
             return bytes(file.read())
 
     def write(self, path: str, data: bytes) -> None:
-        """Put a file there whole, over what may be there."""
+        """Write a file atomically, replacing an existing one."""
         self._ensure(str(PurePosixPath(path).parent))
         if self._whole_on_close:
             with self.fs.open_output_stream(path) as file:
@@ -351,12 +351,12 @@ class Destination:
             self._folders.add(folder)
 
     def remove(self, path: str) -> None:
-        """Remove a file that may be gone."""
+        """Remove a file, if it exists."""
         if self.has(path):
             self.fs.delete_file(path)
 
     def put_aside(self, path: str) -> str:
-        """Move a file to ``set-aside/``, over nothing that is there; returns its new place."""
+        """Move a file to ``set-aside/`` without overwriting anything; returns its new path."""
         self._ensure(ASIDE)
         name, number = PurePosixPath(path), 1
         place = f"{ASIDE}/{name.name}"
@@ -367,7 +367,7 @@ class Destination:
         return place
 
     def sweep(self) -> None:
-        """Remove what a crash left half written. Only where nobody else writes."""
+        """Remove partially written files after a crash. Only while nobody else writes."""
         if self.fs.get_file_info(["tmp"])[0].type == fs.FileType.Directory:
             self.fs.delete_dir("tmp")
         self._folders.discard("tmp")
@@ -411,7 +411,7 @@ class Dataset:
         return video in self._videos
 
     def open(self) -> int:
-        """Mend what a crash left, and learn what is there; returns how many reports were mended.
+        """Recover from a crash and read the existing state; returns the number of reports recovered.
 
         Reports that reached no part are read and added; what cannot be read as a report is moved to
         ``set-aside/``, and its new place is in ``set_aside``.
@@ -467,7 +467,7 @@ class Dataset:
             return pq.read_table(file, columns=columns)
 
     def add(self, report: Mapping[str, Any]) -> None:
-        """Write the report of a video, and keep its rows for the next part."""
+        """Write the report of a video, and buffer its rows for the next part."""
         text = json_text(report) + "\n"
         self.where.write(_report_path(report["video"]["id"]), text.encode())
         self._take(report)
@@ -481,7 +481,7 @@ class Dataset:
         self._know(video["id"], item, video["sha256"])
 
     def flush(self) -> None:
-        """Write the rows that wait as a part, and join parts when there are many small ones."""
+        """Write the buffered rows as a part, and merge parts if there are many small ones."""
         if self.waiting:
             waiting = {name: pa.concat_tables(found) for name, found in self._waiting.items()}
             self._write_part(waiting, ())
@@ -503,7 +503,7 @@ class Dataset:
         return [name for name, videos in self._parts.items() if videos < PART_VIDEOS // 2]
 
     def compact(self) -> None:
-        """Join small parts, each video once: of several the one that was analyzed last."""
+        """Merge small parts, each video once: of several, the most recently analyzed."""
         batch: list[str] = []
         for name in sorted(self._small()):
             batch.append(name)

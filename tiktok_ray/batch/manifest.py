@@ -1,4 +1,4 @@
-"""What a batch is to analyze: links and paths from a file, a folder or standard input."""
+"""The input of a batch: URLs and paths from a file, a folder or standard input."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Entry(NamedTuple):
 
     @property
     def item(self) -> str:
-        """What the entry is known by in every run: a hash of what is written."""
+        """The entry's id in every run: a hash of its text."""
         return item_of(self.source)
 
 
 def item_of(source: str) -> str:
-    """Identifier of an entry of the manifest, 16 hexadecimal digits."""
+    """Id of a manifest entry, 16 hexadecimal digits."""
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def entries(manifest: str, column: str | None = None) -> Iterator[Entry]:
-    """The entries of a manifest, blank ones included; the kind follows from the name.
+    """The entries of a manifest, including blank ones; its kind follows from the name.
 
     ``-`` is standard input; a folder stands for the media files under it; ``.csv``, ``.jsonl`` (or
     ``.ndjson``) and ``.parquet`` have the source in ``column``, or in the first of ``COLUMNS``

@@ -75,20 +75,20 @@ POISONED = "leave it out, or try it alone with tiktok-ray analyze, then use --re
 
 
 class Busy(Exception):
-    """Another batch writes to the destination."""
+    """Another batch is writing to the destination."""
 
 
 class PortTaken(Exception):
-    """The port that the setting ``batch_metrics_port`` names cannot be had."""
+    """The port of the setting ``batch_metrics_port`` is not available."""
 
 
 class Runner(Protocol):
-    """Where videos are analyzed. ``slots`` is how many it takes at once."""
+    """Where videos are analyzed. ``slots`` is the number processed at once."""
 
     slots: int
 
     async def analyze(self, source: Source) -> dict[str, Any]:
-        """The report as JSON. Raises ``InputError``, ``CapacityError``, or anything unforeseen."""
+        """The report as JSON. Raises ``InputError``, ``CapacityError``, or unexpected exceptions."""
 
     async def close(self) -> None: ...
 
@@ -111,7 +111,7 @@ class OwnFleet:
 
 @dataclass
 class Tally:
-    """How far a batch is."""
+    """The progress of a batch."""
 
     total: int = 0
     before: int = 0
@@ -159,7 +159,7 @@ class Tally:
 
 
 class Batch:
-    """One run over a manifest. ``run`` it once."""
+    """One run over a manifest. Call ``run`` once."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class Batch:
     # The run
 
     async def run(self) -> Tally:
-        """Every entry to its end, or to ``stop``. Raises ``CapacityError``."""
+        """Process every entry, or until ``stop``. Raises ``CapacityError``."""
         self._main = asyncio.current_task()
         await asyncio.to_thread(self._open)
         ticking = asyncio.create_task(self._tick())
@@ -238,7 +238,7 @@ class Batch:
         return self.stopped is not None or self._ruin is not None
 
     def stop(self, number: int) -> None:
-        """Stop at a signal: SIGINT lets those at work end first; SIGTERM and a second one do not."""
+        """Stop at a signal: SIGINT lets running entries finish; SIGTERM and a second signal do not."""
         hard = self.stopped is not None or number != signal.SIGINT
         self.stopped = self.stopped or number
         log.info("stopping%s …", "" if hard else " once the running ones have finished")
@@ -549,7 +549,7 @@ class Batch:
 
 
 async def to_the_end(call: Callable[..., Any], *values: Any) -> None:
-    """Call in a thread and wait until it has ended, also when cancelled meanwhile."""
+    """Call in a thread and wait until it has finished, even if cancelled meanwhile."""
     task = asyncio.ensure_future(asyncio.to_thread(call, *values))
     try:
         await asyncio.shield(task)
@@ -559,7 +559,7 @@ async def to_the_end(call: Callable[..., Any], *values: Any) -> None:
 
 
 class Ready(NamedTuple):
-    """An entry whose file is here: its SHA-256, and what the video will be called."""
+    """An entry whose file is available: its SHA-256, and the id of the video."""
 
     taken: Taken
     digest: str
@@ -573,7 +573,7 @@ def work_folder(settings: Settings, where: Destination) -> Path:
 
 @contextlib.contextmanager
 def alone_at(where: Destination) -> Iterator[None]:
-    """Hold the destination while the block runs; only a local one can be held. Raises ``Busy``."""
+    """Lock the destination while the block runs; only a local one can be locked. Raises ``Busy``."""
     if where.local is None:
         yield
         return
@@ -629,7 +629,7 @@ async def run_batch(
     settings: Settings,
     **more: Any,
 ) -> Batch:
-    """Run a batch that SIGINT and SIGTERM stop; the runner is closed afterwards."""
+    """Run a batch that can be stopped by SIGINT and SIGTERM; the runner is closed afterwards."""
     batch = Batch(manifest, where, runner, settings, **more)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -666,7 +666,7 @@ def counted(runner: Runner, settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def status_of(where: Destination) -> dict[str, Any] | None:
-    """What the last run at a destination said of itself; ``died`` when it ended without a word."""
+    """The recorded state of the last run at a destination; ``died`` if it ended without recording one."""
     if not where.has(PROGRESS):
         return None
     facts: dict[str, Any] = json.loads(where.read(PROGRESS))
@@ -772,7 +772,7 @@ def run_command(
 
 
 def exit_code(batch: Batch, strict: bool) -> int:
-    """What the process says of the batch at its end."""
+    """The exit code for the outcome of the batch."""
     if batch.stopped is not None:
         return 128 + batch.stopped
     if batch.tally.failed:

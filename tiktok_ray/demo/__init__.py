@@ -1,4 +1,4 @@
-"""A made clip whose truth is known, and the comparison of a report with that truth.
+"""A generated clip with known ground truth, and the comparison of a report with it.
 
 The clip is 9:16 and 20 s long: photographs that come with scikit-image, panned and zoomed; two
 hard cuts, a dissolve and a fade through black; captions, one with umlauts; speech by eSpeak NG;
@@ -74,7 +74,7 @@ SPOKEN = (
 
 
 def demo_clip(settings: Settings) -> Path:
-    """The clip's path; made when it is not there yet."""
+    """The clip's path; generated if it does not exist yet."""
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
     path = settings.home / "demo" / f"demo-{digest}.mp4"
     if not path.exists():
@@ -108,7 +108,7 @@ def _bundled(package: str, file: str) -> Path:
 
 
 def pictures() -> Iterator[Picture]:
-    """All pictures of the clip, uint8 [960, 540, 3], RGB."""
+    """All frames of the clip, uint8 [960, 540, 3], RGB."""
     photos = {scene.photo: photo(scene.photo) for scene in SCENES}
     for k in range(FPS * SECONDS):
         yield _captioned(_picture(photos, k / FPS), k / FPS)
@@ -179,7 +179,7 @@ def sound() -> NDArray[np.float32]:
 
 
 def speech_spans() -> list[Span]:
-    """When somebody speaks."""
+    """The spans of speech."""
     return [Span(start, start + len(_spoken(lang, text)) / RATE) for lang, text, start in SPOKEN]
 
 
@@ -235,7 +235,7 @@ class Line:
 
 
 def compare(report: dict[str, Any]) -> list[Line]:
-    """Hold a report of the demo clip, as plain JSON, against the clip's truth, line by line."""
+    """Compare a report of the demo clip, as plain JSON, with the clip's ground truth, line by line."""
     checks: list[tuple[str, Callable[[dict[str, Any]], Iterator[Line]]]] = [
         ("cut_analysis", _compare_cuts),
         ("audio_analysis", _compare_sound),

@@ -1,4 +1,4 @@
-"""A voice for made clips: text to speech by eSpeak NG, offline, in many languages.
+"""Text to speech for generated clips: eSpeak NG, offline, in many languages.
 
 For the demo, the tests and the benchmarks. Needs the ``demo`` extra (``espeakng-loader``: the
 library and its language data in a wheel; eSpeak NG itself is under GPL-3.0-or-later).
@@ -87,7 +87,7 @@ def _library() -> Iterator[tuple[Any, int]]:
 
 
 def utter(text: str, language: str = "en", rate: int = 165, pitch: int = 50) -> Utterance:
-    """Speak ``text`` and say when each word begins and ends.
+    """Speak ``text``, and return when each word begins and ends.
 
     ``language`` is an eSpeak voice name ("en", "en-us", "de", "fr", …), ``rate`` words per minute
     (80..450), ``pitch`` 0..100. The same text gives the same samples. Raises

@@ -19,7 +19,7 @@ Report = Mapping[str, Any]
 
 
 class CannotExport(Exception):
-    """A report cannot be told in a format; the message says why, ``advice`` what to do."""
+    """A report cannot be exported to a format; the message says why, ``advice`` what to do."""
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ FORMATS: dict[To, Format] = {
         "application/json",
         "boxes",
         "label_studio",
-        "Tracks and stretches",
+        "Tracks and time spans",
         True,
     ),
     "fiftyone": Format(
@@ -99,7 +99,7 @@ def file_of(report: Report, to: To, times: Sequence[float] | None = None) -> str
 
 
 def wants_times(report: Report, to: To) -> bool:
-    """Whether the times of the frames tell an export what the report does not."""
+    """Whether an export needs frame timestamps in addition to the report."""
     return FORMATS[to].counts and bool(report["video"].get("variable_fps"))
 
 
@@ -123,7 +123,7 @@ def output_of(report: Report, *names: str) -> Report:
 
 
 def line_of(text: str) -> str:
-    """A text as one line that every format can hold: no controls, no halves of characters."""
+    """A text as one line valid in every format: no control characters, no lone surrogates."""
     held = text if text.isprintable() else "".join(map(_held, text))
     return " ".join(held.split())
 
@@ -136,13 +136,13 @@ def _held(character: str) -> str:
 
 
 def title_of(report: Report) -> str:
-    """What the video is called, in one line; its identifier where it has no title."""
+    """The title of the video, in one line; its id if it has no title."""
     video = report["video"]
     return line_of(video.get("title") or "") or line_of(video["id"])
 
 
 def media_name(report: Report) -> str:
-    """The file that was analyzed: its path as it was given, or a name for one from the network."""
+    """The analyzed file: its path as given, or a file name for a URL."""
     video = report["video"]
     source: str = video["source"].encode("utf-8", "replace").decode()
     if "://" not in source:

@@ -1,4 +1,4 @@
-"""Boxes over time for tools that annotate and train: COCO, CVAT, Label Studio and FiftyOne.
+"""Bounding boxes over time for annotation and training tools: COCO, CVAT, Label Studio and FiftyOne.
 
 What is boxed: tracks of objects, faces, posed persons and texts on the picture. All but COCO number
 frames: they need a constant rate, or the times of the frames.
@@ -44,7 +44,7 @@ BOXED = ("object", "person", "face", "text")
 
 
 class Tracked(NamedTuple):
-    """One thing with its boxes [x0, y0, x1, y1], 0..1, at the times of its samples.
+    """One object with its boxes [x0, y0, x1, y1], 0..1, at the times of its detections.
 
     ``seen``: stretches of time in which it is there.
     """
@@ -62,7 +62,7 @@ class Tracked(NamedTuple):
 
 
 def tracked(report: Report) -> list[Tracked]:
-    """Everything that has boxes. Raises ``CannotExport`` where nothing looked for any."""
+    """Everything that has boxes. Raises ``CannotExport`` if no analyzer produced any."""
     makers = {
         "object_detection": _objects, "age_estimation": _faces, "body_pose": _posed,
         "text_overlay": _texts,
@@ -117,7 +117,7 @@ def _texts(output: Report) -> Iterator[Tracked]:
 
 
 def counted(report: Report, times: Times) -> Raster:
-    """The frames of the video. Raises ``CannotExport`` where times do not tell their numbers."""
+    """The frames of the video. Raises ``CannotExport`` if frame numbers cannot be derived from times."""
     frames = raster_of(report, times)
     if not frames.counts:
         raise CannotExport(
@@ -223,7 +223,7 @@ def _short(value: float) -> float:
 
 
 class Keyframe(NamedTuple):
-    """A box at a frame; ``there`` is False at the frame from which nothing is there any more."""
+    """A box at a frame; ``there`` is False at the first frame without the object."""
 
     frame: int
     time: float
@@ -232,7 +232,7 @@ class Keyframe(NamedTuple):
 
 
 def keyframes(one: Tracked, frames: Raster) -> list[Keyframe]:
-    """Samples of a track by ascending frame, the end of each stretch after its last sample."""
+    """Detections of a track by ascending frame, with the end of each span after its last detection."""
     made: dict[int, Keyframe] = {}
     for start, end in one.seen:
         near = [k for k, t in enumerate(one.times) if start - 1e-3 <= t <= end + 1e-3]
@@ -249,7 +249,7 @@ def keyframes(one: Tracked, frames: Raster) -> list[Keyframe]:
 
 
 def cvat(report: Report, times: Times = None) -> str:
-    """CVAT for video 1.1: tracks, whose boxes CVAT draws in between its keyframes."""
+    """CVAT for video 1.1: tracks, whose boxes CVAT interpolates between keyframes."""
     frames, video = counted(report, times), report["video"]
     things = tracked(report)
     root = ElementTree.Element("annotations")
@@ -307,7 +307,7 @@ LABEL_STUDIO = """<View>
 
 
 def label_studio(report: Report, times: Times = None) -> str:
-    """A task with predictions for Label Studio: boxes by track, stretches of time by kind.
+    """A task with predictions for Label Studio: boxes by track, time spans by kind.
 
     ``meta.label_config`` is the labelling interface that it fits.
     """

@@ -1,4 +1,4 @@
-"""Caption files from what is said and from what is written on the picture.
+"""Caption files from the speech and from on-screen text.
 
 SubRip, WebVTT, plain text and words with their times. Takes outputs or the plain dictionaries that
 a loaded report holds. Cues follow common practice for subtitles: two lines of 42 characters, 1 to
@@ -74,7 +74,7 @@ def from_transcript(
     line_chars: int = LINE_CHARS,
     lines: int = LINES,
 ) -> list[Cue]:
-    """Cues of what is said, with who says it where there are several; none without words."""
+    """Cues of the speech, with speakers if there are several; none without words."""
     plain = _plain(transcript)
     room = _Room(line_chars, lines)
     groups = [
@@ -98,7 +98,7 @@ def from_transcript(
 def from_overlays(
     overlays: Overlays | Mapping[str, Any], *, kinds: Collection[str] = ("caption",)
 ) -> list[Cue]:
-    """Cues of the texts on the picture of the given kinds, with their own lines."""
+    """Cues of on-screen texts of the given kinds, with their own lines."""
     cues = [
         Cue(
             one["start"],
@@ -113,7 +113,7 @@ def from_overlays(
 
 
 def file_of(report: Mapping[str, Any], format: Format, source: Source = "speech") -> str:
-    """A caption file of a loaded report: of what is said, or of the captions on the picture.
+    """A caption file of a loaded report: of the speech, or of the on-screen captions.
 
     Raises ``LookupError`` with the reason where the report has nothing to make it of.
     """
@@ -138,7 +138,7 @@ def _unread(section: Mapping[str, Any]) -> str:
 
 
 def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
-    """JSON of every word (or text on the picture) with its times, in seconds."""
+    """JSON of every word (or on-screen text) with its timestamps, in seconds."""
     plain = _plain(output)
     written = plain.get("text_language") or plain.get("language")
     translated = written != plain.get("language")
@@ -160,7 +160,7 @@ def words_json(output: Transcript | Overlays | Mapping[str, Any]) -> str:
 
 
 def plain_text(cues: Iterable[Cue]) -> str:
-    """The text alone, a line for each cue; a new speaker is named first, also one not known."""
+    """Plain text, one line per cue; a change of speaker is announced, even to an unknown one."""
     lines = []
     speaker = None
     for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
@@ -173,7 +173,7 @@ def plain_text(cues: Iterable[Cue]) -> str:
 
 
 def srt(cues: Iterable[Cue]) -> str:
-    """A SubRip file, in UTF-8; empty cues are left out. What looks like mark-up is shown as text."""
+    """A SubRip file, in UTF-8; empty cues are omitted. Markup is escaped to be shown as text."""
     blocks: list[str] = []
     for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
         text = _clean(cue.text)
@@ -186,7 +186,7 @@ def srt(cues: Iterable[Cue]) -> str:
 
 
 def vtt(cues: Iterable[Cue]) -> str:
-    """A WebVTT file (W3C), in UTF-8; empty cues are left out."""
+    """A WebVTT file (W3C), in UTF-8; empty cues are omitted."""
     blocks = ["WEBVTT\n"]
     for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
         text = _escaped(_clean(cue.text))
@@ -240,7 +240,7 @@ class _Room(NamedTuple):
         return short and len(self.broken(_text(group)).split("\n")) <= self.lines
 
     def cut(self, piece: _Piece) -> Iterator[_Piece]:
-        """A word that no cue can hold, in parts that one can, each for its share of the time."""
+        """Split a word too long for a cue into parts that fit, each with its share of the time."""
         most, size = self.chars * self.lines, len(piece.text)
         per_char = (piece.end - piece.start) / max(1, size)
         for a in range(0, size, most) or (0,):

@@ -28,13 +28,13 @@ REEL_CHARS = 8
 
 
 def otio(report: Report) -> str:
-    """A timeline in OpenTimelineIO's JSON: a clip a shot, the sound, and marks."""
+    """A timeline in OpenTimelineIO's JSON: one clip per shot, the sound, and markers."""
     text: str = opentimelineio.adapters.write_to_string(timeline(report), "otio_json")
     return text
 
 
 def edl(report: Report) -> str:
-    """A CMX 3600 list: an event a shot. Source and record times start at 00:00:00:00.
+    """A CMX 3600 list: one event per shot. Source and record times start at 00:00:00:00.
 
     Raises ``CannotExport`` for a rate that has no timecode.
     """
@@ -56,7 +56,7 @@ def edl(report: Report) -> str:
 
 
 def timeline(report: Report, *, marked: bool = True) -> schema.Timeline:
-    """The timeline. Raises ``CannotExport`` where shots are not known."""
+    """The timeline. Raises ``CannotExport`` if shots are not known."""
     frames = raster_of(report)
     shots = shots_of(report, frames)
     video = report["video"]

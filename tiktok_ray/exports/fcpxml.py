@@ -1,4 +1,4 @@
-"""Final Cut Pro XML 1.10, by Apple's document type definition: a clip a shot, with marks.
+"""Final Cut Pro XML 1.10, by Apple's document type definition: one clip per shot, with markers.
 
 Written here: the adapter of OpenTimelineIO leaves out the duration of a frame at
 30000/1001 per second, and loses frames in reading (``findings/otio_fcpx_xml_whole_rates.sh``).

@@ -1,4 +1,4 @@
-"""From seconds to frames and timecode, by what a report says of the rate of its video."""
+"""From seconds to frames and timecode, by the frame rate in the report."""
 
 from __future__ import annotations
 

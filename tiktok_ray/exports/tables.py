@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def csv(report: Report, times: Times = None) -> str:
-    """A row an event, with a header. What is not known is left empty."""
+    """One row per event, with a header. Unknown values are left empty."""
     file = io.StringIO()
     table = csv_files.DictWriter(file, COLUMNS, restval="")
     table.writeheader()
@@ -28,7 +28,7 @@ def csv(report: Report, times: Times = None) -> str:
 
 
 def jsonl(report: Report, times: Times = None) -> str:
-    """An object an event; what is not known is left out."""
+    """One object per event; unknown values are omitted."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(report, times))
 
 

@@ -1,4 +1,4 @@
-"""A report as compact text with times, for readers that take little: language models, mail, logs."""
+"""A report as compact text with timestamps, for readers with limited input: language models, mail, logs."""
 
 from __future__ import annotations
 

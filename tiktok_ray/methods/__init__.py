@@ -1,4 +1,4 @@
-"""Methods that analyzers are made of: each from pictures, sound or text to what it measures.
+"""The methods that analyzers are built from, for images, sound and text.
 
 They know the media and the algebra of spans and tracks, and nothing of what runs them.
 """

@@ -1,4 +1,4 @@
-"""The one way networks run on the CPU: an ONNX file becomes a session that runs it.
+"""The one way networks run on the CPU: sessions for ONNX files.
 
 OpenVINO runs them on Intel's processors, ONNX Runtime on all others. On a Xeon with AVX-512
 PP-OCR's detector takes 75 ms in OpenVINO and 250 ms in ONNX Runtime; on an AMD EPYC both take the
@@ -66,17 +66,17 @@ class Session(Protocol):
 
 
 class RuntimeMissing(Exception):
-    """The runtime that was asked for is not installed."""
+    """The requested runtime is not installed."""
 
 
 def choose(choice: Choice) -> None:
-    """What runs the networks that this process opens from now on; ``auto``: by the processor."""
+    """Choose the runtime for networks opened by this process from now on; ``auto``: by the processor."""
     global _choice
     _choice = choice
 
 
 def runtime() -> Runtime:
-    """What runs networks in this process. Raises ``RuntimeMissing``."""
+    """The runtime for networks in this process. Raises ``RuntimeMissing``."""
     if _choice == "auto":
         return "openvino" if processor() == INTEL and _installed("openvino") else "onnxruntime"
     if not _installed(_choice):
@@ -100,7 +100,7 @@ def processor() -> str:
 
 
 def open_session(path: Path, *, threads: int = 1) -> Session:
-    """The network of an ONNX file on so many threads of the CPU.
+    """Open the network of an ONNX file with so many CPU threads.
 
     Raises ``FileNotFoundError``, and what the runtime raises for a file that is not a network.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints of torch made ONNX files, once, so that nothing on the CPU has to import torch.
+"""One-time export of torch checkpoints to ONNX, so that nothing on the CPU has to import torch.
 
 An export lies beside its checkpoint, or in the cache folder where that cannot be written (or is
 inside a package). Its name says what it was made from (SHA-256 of the checkpoint, the recipe and
@@ -67,7 +67,7 @@ class Recipe:
 
 
 def exported(checkpoint: Path, recipe: Recipe) -> Path:
-    """The ONNX file of a checkpoint, made now unless it is there.
+    """The ONNX file of a checkpoint, exported now if needed.
 
     Raises ``FileNotFoundError`` and ``ExportFailed``.
     """
@@ -77,7 +77,7 @@ def exported(checkpoint: Path, recipe: Recipe) -> Path:
 
 
 def at_hand(checkpoint: Path, recipe: Recipe) -> bool:
-    """Whether it need not be made."""
+    """Whether the export already exists."""
     return _whole(_folders(checkpoint, recipe), _name(checkpoint, recipe)) is not None
 
 
@@ -147,7 +147,7 @@ def _run(checkpoint: Path, recipe: Recipe, staging: Path, name: str) -> Path:
 
 
 def main() -> None:
-    """Export one checkpoint, and print where the file lies."""
+    """Export one checkpoint, and print the path of the file."""
     from tiktok_ray.net.telemetry_block import block_telemetry
 
     block_telemetry()

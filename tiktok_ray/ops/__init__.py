@@ -1,1 +1,1 @@
-"""Operating a service: starting and ending it, systemd, monitoring, upkeep, checks of the machine."""
+"""Operating a service: starting and stopping it, systemd, monitoring, maintenance, machine checks."""

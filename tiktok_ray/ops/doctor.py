@@ -1,4 +1,4 @@
-"""Is this machine fit? Each check answers with a line: ok, or what to do."""
+"""Checks of this machine. Each one yields a line: ok, or what to do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer: ``state`` is ``ok``, ``note`` (works, but know this) or ``bad``."""
+    """One finding: ``state`` is ``ok``, ``note`` (works, but be aware) or ``bad``."""
 
     check: str
     state: Literal["ok", "note", "bad"]
@@ -47,7 +47,7 @@ class Finding:
 
 
 def examine(graph: Graph, settings: Settings) -> list[Finding]:
-    """All checks, in the order in which they matter."""
+    """All checks, most important first."""
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "python": _python,
         "packages": _packages,

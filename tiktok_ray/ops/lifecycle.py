@@ -1,6 +1,6 @@
-"""Start the service on a Ray of its own, or on one that runs, and end it again.
+"""Starts the service on a local or an existing Ray cluster, and stops it again.
 
-``<home>/service.json`` says which process serves and where its Ray is.
+``<home>/service.json`` records the serving process and its Ray cluster.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ APP = "tiktok_ray"
 
 
 class CannotServe(Exception):
-    """The service cannot be started as it is asked for; the message says why, and what to do."""
+    """The service cannot be started as requested; the message says why, and what to do."""
 
 
 class Died(Exception):
-    """What the service stands on ended while it served. That was said; it can be started again."""
+    """Ray died while the service was running. This was reported; the service can be restarted."""
 
 
 def run(settings: Settings, say: Callable[[str], None]) -> None:
-    """Serve until the process is told to stop (SIGINT, SIGTERM).
+    """Serve until the process is stopped (SIGINT, SIGTERM).
 
-    Raises ``CannotServe`` with the cause, and ``Died`` when Ray ended meanwhile.
+    Raises ``CannotServe`` with the cause, and ``Died`` if Ray died meanwhile.
     """
     _check(settings)
     _open_home(settings, say)
@@ -287,9 +287,9 @@ def _end(own: bool) -> None:
 
 
 def down(settings: Settings, say: Callable[[str], None]) -> bool:
-    """End what serves, with its models: the process, or the app on the Ray that runs it.
+    """Stop the service and its models: the process, or the app on its Ray cluster.
 
-    Returns whether anything was there.
+    Returns whether anything was running.
     """
     found = False
     serving = service_home.serving(settings)

@@ -1,4 +1,4 @@
-"""Backup, restoring and retention of a service's home, and its logs put aside."""
+"""Backup, restore and retention of a service's home, and log rotation."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def back_up(
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy an SQLite database that is in use, whole as of one moment. Raises ``CannotKeep``."""
+    """Take a consistent copy of an SQLite database that is in use. Raises ``CannotKeep``."""
     with (
         contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=60)) as old,
         contextlib.closing(sqlite3.connect(target)) as new,
@@ -102,7 +102,7 @@ def _size(results: Path, videos: bool) -> int:
 
 
 def restore(settings: Settings, backup: Path) -> dict[str, int]:
-    """Put a backup into an empty home; returns how many jobs and results came. ``CannotKeep``."""
+    """Restore a backup into an empty home; returns the numbers of jobs and results. ``CannotKeep``."""
     home = settings.home
     for there in (LEDGER, RESULTS):
         if (home / there).exists():
@@ -136,7 +136,7 @@ def restore(settings: Settings, backup: Path) -> dict[str, int]:
 
 
 def retain(settings: Settings) -> dict[str, Any]:
-    """Hold results, jobs, leftovers and logs to their age and size; what was removed.
+    """Enforce the age and size limits of results, jobs, leftovers and logs; returns what was removed.
 
     The service does the same with all but logs by itself; this works without it too, and on a disk
     that is full to the last byte: files go first, then what is known of them. While the disk is
@@ -168,7 +168,7 @@ def retain(settings: Settings) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def unless_full(told: dict[str, Any]) -> Iterator[None]:
-    """Go on where the disk is full: ``told`` gets a word about it."""
+    """Continue if the disk is full, adding a note to ``told``."""
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
@@ -178,7 +178,7 @@ def unless_full(told: dict[str, Any]) -> Iterator[None]:
 
 
 def rotate_logs(settings: Settings) -> dict[str, Any]:
-    """Put today's logs aside, packed, and forget the old ones."""
+    """Rotate and compress today's logs, and delete old ones."""
     folder = settings.home / logs.FOLDER
     made: dict[str, Any] = {"packed": [], "removed": []}
     gone = logs.forget(folder, keep_days=settings.keep_days)
@@ -191,7 +191,7 @@ def rotate_logs(settings: Settings) -> dict[str, Any]:
 
 
 def append(settings: Settings, name: str, entry: dict[str, Any]) -> Path:
-    """Append one line to a log of that name."""
+    """Append one line to the log with that name."""
     path = settings.home / logs.FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(path, "a", encoding="utf-8", opener=owner_only) as file:

@@ -1,7 +1,7 @@
-"""What a running service says of itself, put together for a screen, a log, and a verdict.
+"""The state of a running service, for display, for a log, and for a health verdict.
 
-Only the service's own endpoints are asked, over loopback; memory of processes and cards is measured
-here where the service runs on this machine. ``python -m tiktok_ray.ops.monitoring`` says whether it answers.
+Only the service's own endpoints are queried, over loopback; memory of processes and GPUs is measured
+here if the service runs on this machine. ``python -m tiktok_ray.ops.monitoring`` checks that it responds.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ ANYWHERE = ("0.0.0.0", "::", "")
 
 
 class NoAnswer(Exception):
-    """The service does not answer; the message says what happened."""
+    """The service does not respond; the message says what happened."""
 
 
 class Refused(NoAnswer):
-    """The service answers, but not to us."""
+    """The service refused the request."""
 
 
 def address(settings: Settings) -> str:
-    """Where the service is reached from this machine."""
+    """The URL of the service from this machine."""
     host = "127.0.0.1" if settings.host in ANYWHERE else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def client(settings: Settings, timeout_s: float = 10.0) -> httpx.Client:
-    """A client of the service, with its token; environment proxies are not asked."""
+    """A client of the service, with its token; environment proxies are ignored."""
     headers = {}
     if settings.token is not None:
         headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
@@ -60,7 +60,7 @@ def client(settings: Settings, timeout_s: float = 10.0) -> httpx.Client:
 
 
 def ask(line: httpx.Client, path: str, **query: Any) -> httpx.Response:
-    """Answer of an endpoint. Raises ``NoAnswer``."""
+    """The response of an endpoint. Raises ``NoAnswer``."""
     try:
         answer = line.get(path, params=query)
     except httpx.HTTPError as error:
@@ -76,7 +76,7 @@ def ask(line: httpx.Client, path: str, **query: Any) -> httpx.Response:
 
 
 def pulse(settings: Settings) -> str | None:
-    """One line of how the service stands, or None when it does not answer as it should."""
+    """A one-line status of the service, or None if it does not respond properly."""
     try:
         with client(settings) as line:
             health = ask(line, "/health").json()
@@ -87,7 +87,7 @@ def pulse(settings: Settings) -> str | None:
 
 
 def snapshot(settings: Settings) -> dict[str, Any]:
-    """Everything that a screen shows, as plain values. Raises ``NoAnswer``."""
+    """Everything for the display, as plain values. Raises ``NoAnswer``."""
     with client(settings) as line:
         health = ask(line, "/health").json()
         planned = ask(line, "/plan").json()
@@ -244,7 +244,7 @@ Severity = Literal["ok", "note", "bad"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that was looked at. ``ill``: only a restart of the service helps."""
+    """The result of one check. ``ill``: only a restart of the service helps."""
 
     check: str
     state: Severity
@@ -254,7 +254,7 @@ class Verdict:
 
 
 def judge(settings: Settings, now: float | None = None) -> list[Verdict]:
-    """How the service is. Weights that are not here are a note: that is a choice, not an illness."""
+    """Check the health of the service. Missing weights are a note: a choice, not a fault."""
     now = time.time() if now is None else now
     try:
         with client(settings, 20.0) as line:
@@ -354,7 +354,7 @@ def _left(settings: Settings) -> Iterable[Verdict]:
 
 
 def main() -> None:
-    """Exit 0 where the service answers, as a container's health check asks."""
+    """Exit 0 if the service responds, for a container's health check."""
     status = pulse(Settings())
     print(status or "no answer")
     sys.exit(0 if status else 1)

@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 @contextlib.contextmanager
 def serving(settings: Settings) -> Iterator[None]:
-    """What surrounds a running service: its mark, its log, and the heartbeat for systemd."""
+    """The environment of a running service: its mark, its log, and the heartbeat for systemd."""
     service_home.private(settings.home)
     service_home.clean(settings)
     service_home.own(settings)
@@ -242,7 +242,7 @@ def mend(
     restart: Callable[[systemd.Form], str] = systemd.restart,
     wait_s: float = RESTARTED_S,
 ) -> list[str]:
-    """Do what helps against the verdicts; returns what was done, and what could not be."""
+    """Fix what the verdicts report; returns what was done, and what could not be."""
     done = []
     checks = {v.check for v in verdicts if v.state == "bad"}
     if "leftovers" in checks:

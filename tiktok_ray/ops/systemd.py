@@ -1,6 +1,6 @@
-"""systemd units of the service and its upkeep, and the watchdog's heartbeat.
+"""systemd units of the service and its maintenance, and the watchdog heartbeat.
 
-``units`` makes the texts; ``deploy/systemd`` holds what it makes for a program in ``/opt/tiktok_ray``.
+``units`` generates the texts; ``deploy/systemd`` contains them for a program in ``/opt/tiktok_ray``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ UMask=0077
 
 @dataclass(frozen=True)
 class Chore:
-    """Something that a timer does; ``failures`` are exit codes that do not count as one."""
+    """A task run by a timer."""
 
     name: str
     about: str
@@ -194,7 +194,7 @@ WantedBy=timers.target
 
 
 def environment_text(form: Form) -> str:
-    """A first environment file: every line a comment but what the form needs."""
+    """An initial environment file: all lines are comments except those the form needs."""
     own = f"TIKTOK_RAY_HOME={STATE}\nTIKTOK_RAY_MODELS={STATE}/models\n" if form == "system" else ""
     return f"""\
 # Settings of the tiktok-ray service, NAME=value. All of them: docs/deployment.md
@@ -218,7 +218,7 @@ def _quoted(path: Path) -> str:
 
 
 def next_steps(form: Form) -> list[str]:
-    """Commands that follow upon the writing of the units."""
+    """Commands to run after the units have been written."""
     timers = " ".join(f"tiktok-ray-{chore.name}.timer" for chore in CHORES)
     if form == "user":
         return [
@@ -254,9 +254,9 @@ def _public(path: str, flags: int) -> int:
 
 
 def restart(form: Form) -> str:
-    """Ask the manager to restart the service; what went wrong, or an empty text.
+    """Ask systemd to restart the service; returns the failure, or an empty string.
 
-    One that was stopped on purpose stays so.
+    A service that was stopped on purpose stays stopped.
     """
     words = ["systemctl", *(["--user"] if form == "user" else []), "--no-ask-password"]
     try:
@@ -280,7 +280,7 @@ def installed() -> Form | None:
 
 
 def notify(words: str, address: str | None = None) -> bool:
-    """Tell systemd something (``READY=1``, ``WATCHDOG=1``); False where nobody listens."""
+    """Notify systemd (``READY=1``, ``WATCHDOG=1``); False if it is not listening."""
     address = os.environ.get("NOTIFY_SOCKET") if address is None else address
     if not address:
         return False

@@ -1,7 +1,7 @@
 """Analyzer outputs on disk, keyed by everything they depend on.
 
 Bounded: the least recently read entries are evicted. A file that cannot be read back is deleted and its
-output computed again. The cache is optional: whatever its disk says, no job fails of it.
+output computed again. The cache is optional: no job fails because of its disk.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class DiskCache:
         return output
 
     def put(self, key: str, output: Output) -> None:
-        """Keep an output. One larger than the whole cache, or than the disk's room, is not kept."""
+        """Store an output, unless it exceeds the whole cache or the free disk space."""
         path = self._path(key)
         text = output.model_dump_json().encode()
         if len(text) > self.max_bytes:
@@ -112,7 +112,7 @@ class DiskCache:
         log.warning("%s could not be %s: %s", key, what, error)
 
     def empty(self) -> int:
-        """Remove all that is kept; returns the bytes."""
+        """Clear the cache; returns the number of bytes freed."""
         with self._lock:
             freed, self._total = self._total, 0
             keys, self._sizes = list(self._sizes), OrderedDict()
@@ -124,7 +124,7 @@ class DiskCache:
         return freed
 
     def facts(self) -> dict[str, Any]:
-        """How full it is and how well it served."""
+        """Its size and hit rate."""
         return {
             "entries": len(self._sizes),
             "bytes": self._total,
@@ -135,6 +135,6 @@ class DiskCache:
 
 
 def open_cache(settings: Settings) -> DiskCache | None:
-    """The cache of a home, or None where the setting ``cache_gib`` wants none. Raises ``OSError``."""
+    """The cache of a home, or None if the setting ``cache_gib`` disables it. Raises ``OSError``."""
     size = round(settings.cache_gib * 2**30)
     return DiskCache(settings.home / "cache", size) if size else None

@@ -1,4 +1,4 @@
-"""A child process of ours: it decodes, or holds analyzers and runs each call in a thread.
+"""A child process that decodes, or holds analyzers and runs each call in a thread.
 
 ``python -m tiktok_ray.run.child FD`` answers calls that come over the socket with that number until it
 is closed, which also happens when the parent dies. ``abandon`` is no call: it names one that is
@@ -41,7 +41,7 @@ class Child:
     def make(
         self, name: str, analyzer: type[Analyzer], options: Options, assignment: Assignment
     ) -> None:
-        """A fresh worker of that name; a former one ends when its calls do."""
+        """Create a new worker of that name; a previous one ends with its calls."""
         self.workers[name] = Worker(analyzer, options, assignment)
 
     def load(self, name: str) -> Reply:
@@ -57,7 +57,7 @@ class Child:
     def decode(
         self, path: Path, want: Sequence[str], settings: Settings, folder: Path
     ) -> tuple[Decoding, dict[str, TrackFile]]:
-        """What came of decoding, and the tracks as files in ``folder``."""
+        """The result of decoding, with the tracks as files in ``folder``."""
         if self.folder is None:
             limit_memory(settings.decoder_gib)
             self.folder = folder
@@ -84,7 +84,7 @@ def no_room(folder: Path, error: OSError) -> InputError:
 
 
 def serve(child: Child, connection: Connection) -> None:
-    """Answer calls until the other side is closed."""
+    """Answer calls until the peer closes the connection."""
     sending = threading.Lock()
     at_work: dict[int, threading.Thread] = {}
 

@@ -1,19 +1,19 @@
-"""One video to one report. All failure policy is here.
+"""From one video to one report. All failure handling is here.
 
 | what happens | what the report says |
 |---|---|
 | the input cannot be decoded or fetched | no report: ``InputError`` |
 | nothing to analyze (no sound, no face) | ``skipped``, with the reason |
-| the weights are not on this machine | ``unavailable``, with the command that gets them |
-| one part could not be made | ``partial``, with what is ``missing`` |
+| the weights are not installed | ``unavailable``, with the command that gets them |
+| one part could not be produced | ``partial``, with what is ``missing`` |
 | ``analyze`` or ``load`` raised | ``failed``, with type and message |
-| past its time limit | ``timed_out``; its worker is replaced |
-| its worker died | tried once more, then ``failed`` |
-| anything else was raised around it | ``failed``, ``internal``; the log has the traceback |
-| the summary, or events of one analyzer, could not be made | named in ``run.lost`` |
+| its timeout expired | ``timed_out``; its worker is replaced |
+| its worker died | retried once, then ``failed`` |
+| any other exception around it | ``failed``, ``internal``; the log has the traceback |
+| the summary, or an analyzer's events, could not be produced | listed in ``run.lost`` |
 
-Dependants of what did not end well run without it where the edge is soft and are ``skipped`` where
-it is hard.
+Analyzers that depend on a failed one run without it if the edge is soft, and are ``skipped`` if it is
+hard.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ DECODER, DECODE_URGENCY = "decoder", float("inf")
 
 
 class CapacityError(Exception):
-    """Workers could not be placed; the message names them and what they wait for."""
+    """Workers could not be placed; the message names them and what they are waiting for."""
 
 
 class WorkerDied(Exception):
-    """The worker's process ended while it worked; the message says what is known of the cause."""
+    """The worker's process died while working; the message says what is known about the cause."""
 
 
 @dataclass(frozen=True)
@@ -107,30 +107,30 @@ class Workers(Protocol):
     plan: Plan
 
     async def start(self, names: Collection[str]) -> None:
-        """Begin to make the workers of these analyzers. Raises ``CapacityError``."""
+        """Start creating the workers of these analyzers. Raises ``CapacityError``."""
 
     async def decode(self, path: Path, want: Collection[str]) -> Tracks:
         """Decode once. Raises ``InputError``, ``TimeoutError`` or ``WorkerDied``."""
 
     def copies(self, name: str) -> int:
-        """How many calls of this worker may run at once."""
+        """The number of concurrent calls this worker allows."""
 
     def loading(self, name: str) -> tuple[str, float]:
         """Whose turn it takes to load, one load at a time, and how urgent that is."""
 
     async def load(self, name: str) -> Reply:
-        """Load a model unless it is loaded. Raises ``TimeoutError`` or ``WorkerDied``."""
+        """Load a model if needed. Raises ``TimeoutError`` or ``WorkerDied``."""
 
     async def run(self, name: str, inputs: Mapping[str, Any], timeout_s: float) -> Reply:
         """Analyze. Raises ``TimeoutError`` (its worker has been replaced) or ``WorkerDied``."""
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Release all resources."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Something happened: a phase began or ended, or an analyzer changed its state."""
+    """A progress event: a phase began or ended, or an analyzer changed state."""
 
     kind: Literal["phase", "analyzer"]
     name: str
@@ -145,7 +145,7 @@ Listener = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Source:
-    """A video at hand: the local file, and what is known of where it came from."""
+    """A local video file, and what is known about its origin."""
 
     path: Path
     source: str
@@ -180,7 +180,7 @@ class _Waiter:
 
 
 class Cores:
-    """The CPU cores that workers share. The most urgent goes first whose worker is free.
+    """The CPU cores shared by the workers. The most urgent call with a free worker goes first.
 
     ``copies`` says how many calls of a worker may run at once: who waits for it holds no core.
     """
@@ -262,7 +262,7 @@ class _Job:
         self.tell(Progress("analyzer", name, section.status, section.seconds, said, section))
 
     def tell(self, progress: Progress) -> None:
-        """Tell the listener, whose failure is not the video's."""
+        """Notify the listener; its failures do not affect the video."""
         try:
             self.listen(progress)
         except Exception as error:
@@ -313,7 +313,7 @@ class Engine:
         return self._report(job)
 
     async def warm(self, only: Collection[str] = (), without: Collection[str] = ()) -> None:
-        """Begin to make the workers that ``analyze`` with the same arguments will want."""
+        """Start creating the workers that ``analyze`` will need with the same arguments."""
         names = self.graph.select(only, without)
         await self.workers.start([n for n in names if n in self.workers.plan.assignments])
 
@@ -655,7 +655,7 @@ def first_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def over_plan(memory: Mapping[str, MemoryUse]) -> list[str]:
-    """Names of the analyzers whose process took more memory than was planned for it."""
+    """Names of the analyzers whose process used more memory than planned."""
     return [
         name
         for name, row in memory.items()
@@ -679,5 +679,5 @@ def model_used(assignment: Assignment, runtime: str | None = None) -> ModelUsed 
 
 
 def options_for(name: str, graph: Graph, settings: Settings) -> Options:
-    """The options of one analyzer. Raises ``pydantic.ValidationError`` for what does not fit."""
+    """The options of one analyzer. Raises ``pydantic.ValidationError`` if they are invalid."""
     return graph.analyzers[name].options_type.model_validate(settings.options.get(name, {}))

@@ -1,8 +1,8 @@
-"""What is counted of videos at work: one registry, fed by the service and by batches alike.
+"""Metrics of video processing: one registry, fed by both the service and batches.
 
-The service answers ``GET /metrics`` with it. A batch hands it to the Ray that it runs on, whose
-endpoints show it as ``ray_<name>`` (``deploy/prometheus.yml`` takes that prefix off), or serves it on
-a port of its own. ``deploy/grafana`` draws every metric.
+The service exposes it at ``GET /metrics``. A batch exports it through its Ray cluster, whose endpoints
+show it as ``ray_<name>`` (``deploy/prometheus.yml`` strips that prefix), or serves it on its own port.
+``deploy/grafana`` charts every metric.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Counts what becomes of videos.
+    """Counts the outcomes of videos.
 
     Series of the named ``analyzers`` are there from the start, at 0, as Prometheus advises: a rate
     over a series that first appears with its first failure misses that failure. ``devices`` say where
@@ -109,19 +109,19 @@ class Metrics:
             self._analyzer_s.labels(name, device)
 
     def fetched(self, size: int) -> None:
-        """A link was fetched, of so many bytes."""
+        """Record a fetched URL of so many bytes."""
         self._fetched.inc(size)
 
     def at_work(self, count: int) -> None:
-        """So many videos are at work now."""
+        """Record the number of videos being analyzed now."""
         self._in_flight.set(count)
 
     def failed(self, type: str) -> None:
-        """A video ended without a report; ``type`` is that of its problem."""
+        """Record a video that ended without a report; ``type`` is that of its problem."""
         self._videos.labels(type).inc()
 
     def analyzed(self, report: VideoReport | Mapping[str, Any]) -> None:
-        """A video has its report; also one as JSON."""
+        """Record a video with its report, which may also be JSON."""
         if isinstance(report, VideoReport):
             report = report.model_dump(mode="json", include=_COUNTED)
         run, video = report["run"], report["video"]
@@ -157,7 +157,7 @@ class Metrics:
 
 
 class RayMirror:
-    """Hands a registry to the Ray that is connected, if one is.
+    """Exports a registry through the connected Ray cluster, if any.
 
     Every sample becomes a gauge of Ray, counts too: Ray's counters cannot begin at 0, and its
     histograms make up their sums from the middles of their buckets (0.125 s came out as 0.225).
@@ -169,7 +169,7 @@ class RayMirror:
         self._gauges: dict[str, Any] = {}
 
     def update(self) -> None:
-        """Tell Ray the values of now."""
+        """Send the current values to Ray."""
         import ray
 
         if not ray.is_initialized():

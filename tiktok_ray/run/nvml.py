@@ -1,4 +1,4 @@
-"""What NVML, the library of NVIDIA's driver, says of the cards of this machine."""
+"""The GPUs of this machine, according to NVML, the library of NVIDIA's driver."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 
 class NvmlError(Exception):
-    """NVML does not answer; the message is its own."""
+    """NVML failed; the message is its own."""
 
 
 class NoDriver(NvmlError):
-    """There is no driver of NVIDIA's here, hence no card."""
+    """There is no NVIDIA driver here, hence no GPU."""
 
 
 @dataclass(frozen=True)
 class CardNow:
-    """A card as it is now."""
+    """The current state of a GPU."""
 
     index: int
     uuid: str
@@ -30,7 +30,7 @@ class CardNow:
 
 
 def cards() -> list[CardNow]:
-    """All cards. Raises ``NoDriver`` where there are none, else ``NvmlError``."""
+    """All GPUs. Raises ``NoDriver`` if there are none, otherwise ``NvmlError``."""
     found = []
     with _opened() as nvml:
         driver = str(nvml.nvmlSystemGetDriverVersion())
@@ -43,7 +43,7 @@ def cards() -> list[CardNow]:
 
 
 def taken_by_process() -> dict[int, float]:
-    """What each process takes of all cards together, in GiB by process number.
+    """GPU memory of each process over all GPUs, in GiB by PID.
 
     Empty where NVML cannot tell processes apart, as in some containers.
     """

@@ -1,10 +1,10 @@
-"""Where each analyzer runs, in which variant, and with which share of which card.
+"""Where each analyzer runs, in which variant, and with which share of which GPU.
 
-Needs are declared in GiB and turned into Ray's GPU fractions against the card that is there. The
-planner keeps everything resident: it begins with the best variant of everything on the cards, and
-while that does not fit, the analyzer of the least ``card_priority`` takes its next smaller step, down
-to the CPU. What is free in the end goes back to those of the highest that can use it: what is slow on
-a CPU stays on the card.
+Needs are declared in GiB and converted to Ray's GPU fractions for the available GPU. The planner keeps
+everything resident: it starts with the best variant of everything on the GPUs, and while that does not
+fit, the analyzer with the lowest ``card_priority`` moves to its next smaller variant, down to the CPU.
+Memory left over goes back to those with the highest priority that can use it: analyzers that are slow
+on a CPU stay on the GPU.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ GRAIN = 1e-4
 
 
 class DoesNotFit(Exception):
-    """No plan works; the message names who does not fit, and what would help."""
+    """No plan works; the message names the analyzer that does not fit, and what would help."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One graphics card."""
+    """One GPU."""
 
     index: int
     total_gib: float
@@ -51,7 +51,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One analyzer's place: its variant, device, share of a card, and where its weights lie.
+    """One analyzer's placement: its variant, device, share of a GPU, and the location of its weights.
 
     ``vram_gib`` is what its process takes of the card, context included. ``missing`` are parts
     that this variant cannot make, each with the reason. ``runtime`` runs its networks on the CPU.
@@ -86,7 +86,7 @@ class Plan:
         return self.unavailable.get(name) or self.switched_off.get(name)
 
     def table(self, names: Iterable[str]) -> list[dict[str, Any]]:
-        """What is planned for the named analyzers, as rows of plain values."""
+        """The plan for the named analyzers, as rows of plain values."""
         chosen = [self.assignments[name] for name in names if name in self.assignments]
         return [
             {
@@ -102,7 +102,7 @@ class Plan:
         ]
 
     def used_gib(self, card: int) -> float:
-        """Memory planned on one card, contexts included."""
+        """Memory planned on one GPU, including contexts."""
         return sum(a.vram_gib for a in self.assignments.values() if a.card == card)
 
 
@@ -210,7 +210,7 @@ def plan(
 
 
 def variants_of(analyzer: type[Analyzer], settings: Settings) -> tuple[Variant, ...]:
-    """The variants that the settings choose among, best first."""
+    """The variants that the settings allow, best first."""
     given = settings.options.get(analyzer.name, {})
     return analyzer.variants_for(analyzer.options_type.model_validate(given))
 
@@ -284,7 +284,7 @@ def _pack(needs: Mapping[str, float], cards: Sequence[Card]) -> dict[str, int] |
 
 
 def gpu_share(gib: float, card: Card) -> float:
-    """Share of a card that Ray is asked for: of what is usable, rounded up to its granularity."""
+    """The GPU share requested from Ray: of the usable memory, rounded up to its granularity."""
     return math.ceil(round(gib / card.usable_gib / GRAIN, 6)) * GRAIN
 
 

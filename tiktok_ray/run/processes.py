@@ -1,4 +1,4 @@
-"""Analyzers in child processes of this one, without Ray.
+"""Analyzers in child processes, without Ray.
 
 Decoding has a child of its own. Analyzers share one, each call in a thread of it (``threads``: the
 least memory and the quickest start), or have a child each (``processes``). What dies in native code
@@ -54,7 +54,7 @@ PING_S = 5.0
 
 
 class ChildProcess:
-    """The parent's end of one child process: sends calls, and hands out what comes back."""
+    """The parent's end of one child process: sends calls and delivers the replies."""
 
     def __init__(self, settings: Settings) -> None:
         self.made: set[str] = set()
@@ -109,11 +109,11 @@ class ChildProcess:
             return
 
     def end(self) -> None:
-        """Kill it; what still waits for it is told that it died."""
+        """Kill it; pending calls fail with its death."""
         self._process.kill()
 
     async def ended(self) -> None:
-        """Until it is gone."""
+        """Wait until it has exited."""
         await self._buried.wait()
 
     def _send(self, message: tuple[int, str, bytes]) -> None:
@@ -285,7 +285,7 @@ class ProcessWorkers:
 
 
 def how_it_ended(code: int) -> str:
-    """A process's exit status in words."""
+    """A process's exit status as text."""
     if code < 0:
         try:
             return f"ended by {signal.Signals(-code).name}"

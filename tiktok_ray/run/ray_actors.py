@@ -117,7 +117,7 @@ class AnalyzerActor:
 
 
 class DecoderActor:
-    """Decodes in a process of its own: a hostile file kills no more than that."""
+    """Decodes in a separate process: a malicious file kills nothing else."""
 
     def __init__(self, memory_gib: float) -> None:
         limit_threads()
@@ -148,7 +148,7 @@ def cards_of_node(settings: Settings) -> tuple[Card, ...]:
 
 
 def open_ray(settings: Settings, cards: int = 0, *, dashboard: bool = False) -> None:
-    """Start a Ray of our own in this process, unless one is connected or an address is set.
+    """Start a local Ray cluster from this process, unless one is connected or an address is set.
 
     With its ``dashboard`` all of it listens on loopback, and asks for Ray's own token.
     """
@@ -421,7 +421,7 @@ class Fleet:
         }
 
     async def close(self) -> None:
-        """Give everything back; detached actors stay for the next owner."""
+        """Release all resources; detached actors stay for the next owner."""
         self._actors.clear()
         self._forget_all()
         if not self.detached:
@@ -433,7 +433,7 @@ class Fleet:
 
 
 def remove_actors(except_for: Collection[str] = ()) -> list[str]:
-    """End every detached actor of a fleet but those named; returns the names of the ended."""
+    """Kill every detached actor of a fleet except those named; returns the names of the killed ones."""
     gone = []
     for entry in ray.util.list_named_actors(all_namespaces=True):
         name = entry["name"]

@@ -1,4 +1,4 @@
-"""Analyzers in threads of this process: for tests and benchmarks. What crashes takes it along.
+"""Analyzers in threads of this process, for tests and benchmarks. A crash takes down the process.
 
 A thread cannot be killed: one that runs past its limit is abandoned with its analyzer and ends
 when it ends; the next call gets a fresh one.

@@ -1,4 +1,4 @@
-"""One analyzer, or the decoder, at work: the same code in an actor, a child process and a thread."""
+"""Running one analyzer or the decoder: the same code in an actor, a child process and a thread."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one call. Never an exception: those do not survive every transport.
+    """The outcome of one call. Never an exception: those do not survive every transport.
 
     ``exhausted``: memory ran out, so that its process is better replaced than asked again.
     ``runtime``: what a loaded model runs on, with versions.
@@ -184,12 +184,12 @@ def thread_limits(threads: int = 1) -> dict[str, str]:
 
 
 def limit_threads(threads: int = 1) -> None:
-    """Keep numeric libraries of this process to so many threads. Call before they are imported."""
+    """Limit the numeric libraries of this process to so many threads. Call before they are imported."""
     os.environ.update(thread_limits(threads))
 
 
 def limit_loaded(imports: Collection[str], threads: int) -> None:
-    """Keep those of the imported libraries to so many threads that ignore the environment."""
+    """Limit the threads of imported libraries that ignore the environment."""
     if "cv2" in imports:
         import cv2
 
@@ -201,7 +201,7 @@ def limit_loaded(imports: Collection[str], threads: int) -> None:
 
 
 def cap_device_memory(assignment: Assignment, imports: Collection[str]) -> None:
-    """Hold torch's allocator to what the plan gave this process, the context apart."""
+    """Limit torch's allocator to this process's planned memory, excluding the context."""
     variant = assignment.variant
     if assignment.device != "cuda" or variant.vram is None or "torch" not in imports:
         return
@@ -307,7 +307,7 @@ def _free_device_memory(imports: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class Decoding:
-    """What came of decoding: the ``error`` of the request, or the tracks and what is known of them."""
+    """The outcome of decoding: the ``error`` of the request, or the tracks and their metadata."""
 
     error: InputError | None = None
     decoded: media.Decoded | None = None

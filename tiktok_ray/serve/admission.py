@@ -1,4 +1,4 @@
-"""What is admitted: links and uploads are checked against every limit before they become jobs."""
+"""Admission control: URLs and uploads are checked against every limit before they become jobs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ KEEP = (
 
 
 class Asked(BaseModel):
-    """What to analyze: the address of a video, and which analyzers are wanted."""
+    """What to analyze: the URL of a video, and the selected analyzers."""
 
     model_config = ConfigDict(
         extra="forbid",

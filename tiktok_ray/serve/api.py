@@ -1,4 +1,4 @@
-"""The HTTP interface: requests to jobs and results, and every error as problem details (RFC 9457).
+"""The HTTP API: jobs and results, with every error as problem details (RFC 9457).
 
 ``create_app`` makes a FastAPI application over a ``Service``; what runs it (Ray Serve, or a test)
 is not its concern. Handlers never block: disk goes to threads, work to the service.
@@ -114,8 +114,8 @@ def create_app(
     make: Callable[[], Service],
     beside: Callable[[FastAPI], AbstractAsyncContextManager[Any]] = nullcontext,
 ) -> FastAPI:
-    """The application. ``make`` is called when it starts, in a thread; ``beside`` is entered then,
-    in its event loop, and left before the service stops.
+    """The application. ``make`` is called at startup, in a thread; ``beside`` is entered at startup, in
+    the event loop, and left before the service stops.
     """
 
     @asynccontextmanager
@@ -213,7 +213,7 @@ def _add_jobs(app: FastAPI) -> None:
     ) -> Any:
         """Analyze a video, given as JSON with its URL or as a form with its file.
 
-        The job is on disk before the answer leaves. A client that goes away does not end it.
+        The job is on disk before the response is sent. It continues even if the client disconnects.
         """
         service = _service(request)
         with _watching(service) if wait else nullcontext():

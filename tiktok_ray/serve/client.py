@@ -1,4 +1,4 @@
-"""A batch through the service that runs: its models are warm, and one card holds one set of them."""
+"""Running a batch through the service: its models are loaded, and a GPU holds only one set of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 
 def service_here(settings: Settings) -> str | None:
-    """Address of the service that runs with the same home, or None."""
+    """URL of the running service with the same home, or None."""
     if service_home.serving(settings) is None:
         return None
     url = service_home.service_note(settings).get("url")
@@ -30,9 +30,9 @@ def service_here(settings: Settings) -> str | None:
 
 
 class Through:
-    """Implements ``batch.Runner`` with a service's jobs. Files are sent; links are fetched here.
+    """Implements ``batch.Runner`` with a service's jobs. Files are uploaded; URLs are fetched here.
 
-    The service keeps nothing of it: no video, and the result no longer than until it is here.
+    The service keeps none of the videos, and the results only until they have been fetched.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Through:
         self._form["keep"] = "false"
 
     async def analyze(self, source: Source) -> dict[str, Any]:
-        """The report. A job that is no more wanted is cancelled at the service."""
+        """The report. A job that is no longer needed is cancelled at the service."""
         sending = asyncio.ensure_future(self._accepted(source))
         try:
             job = await asyncio.shield(sending)
@@ -110,7 +110,7 @@ class Through:
                 trouble = str(answer.json().get("detail"))
             if pause is not None:
                 await asyncio.sleep(pause)
-        raise CapacityError(f"the service at {self._client.base_url} takes nothing: {trouble}")
+        raise CapacityError(f"the service at {self._client.base_url} accepts no jobs: {trouble}")
 
     async def close(self) -> None:
         await self._client.aclose()

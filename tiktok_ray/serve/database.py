@@ -24,7 +24,7 @@ FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 class NewerRecords(Exception):
-    """Records that a newer version wrote; the message says what to do."""
+    """Records written by a newer version; the message says what to do."""
 
 
 def no_room(error: BaseException) -> bool:
@@ -35,7 +35,7 @@ def no_room(error: BaseException) -> bool:
 
 
 def no_room_behind(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error, as far as those it came from tell."""
+    """Whether a full disk caused an error, judging by its chain of causes."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         if no_room(error):
@@ -47,7 +47,7 @@ def no_room_behind(error: BaseException | None) -> bool:
 
 
 def put_aside(path: Path) -> Path:
-    """Rename what cannot be read, so that nothing stumbles over it again; its new place."""
+    """Rename an unreadable file, so that nothing trips over it again; returns its new path."""
     target = path.with_name(f"{ASIDE}{path.name}-{time.strftime('%Y%m%dT%H%M%S')}")
     path.rename(target)
     log.error("%s is unreadable and was set aside as %s", path, target.name)
@@ -55,7 +55,7 @@ def put_aside(path: Path) -> Path:
 
 
 def set_aside(folder: Path) -> list[Path]:
-    """What lies set aside in a folder."""
+    """The files set aside in a folder."""
     return sorted(folder.glob(f"{ASIDE}*"))
 
 
@@ -169,7 +169,7 @@ def _broken(error: sqlite3.DatabaseError) -> bool:
 
 
 def trouble(path: Path, schema: str) -> str | None:
-    """What is wrong with a database, or None; it is only looked at."""
+    """What is wrong with a database, or None; read-only."""
     try:
         with contextlib.closing(
             sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)

@@ -123,8 +123,8 @@ class Match(BaseModel):
     a_span: tuple[float, float] = Field(description="The part of a that is in b, in seconds")
     b_span: tuple[float, float] = Field(description="Where it is in b, in seconds")
     speed: float | None = Field(
-        description="Seconds of a shown in a second of b; a rough one. Null where the pictures move"
-        " too little to tell a changed speed from a trimmed video"
+        description="Seconds of a shown per second of b, approximate. Null if there is too little motion"
+        " to tell a changed speed from a trimmed video"
     )
     changes: list[Change] = Field(
         description="What differs; which of the two is older is not known"

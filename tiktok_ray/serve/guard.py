@@ -1,4 +1,4 @@
-"""Who may speak to the service, and the headers that every answer carries."""
+"""Access control of the service, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "testserver")
 
 
 class Guard:
-    """Who may speak: on loopback anybody who means this host; elsewhere who has the token.
+    """Access control: on loopback any request addressed to this host; elsewhere only with the token.
 
-    Without a token requests from other machines are refused, and those whose ``Host`` is not this
-    one too: a page that a browser was lured to could otherwise reach it through a name of its own.
+    Without a token, requests from other machines are refused, and so are those with a foreign
+    ``Host``: a malicious web page could otherwise reach the service through DNS rebinding.
     """
 
     def __init__(self) -> None:
@@ -90,9 +90,9 @@ def _is_loopback(address: str) -> bool:
 
 
 class Entrance:
-    """Middleware: the guard at the entrance, and headers that every answer carries.
+    """Middleware: the guard, and the headers of every response.
 
-    Every request has an identifier, ``X-Correlation-ID``. The job that it begins has the same one.
+    Every request has an id, ``X-Correlation-ID``. The job that it starts has the same id.
     """
 
     HEADERS = (

@@ -1,12 +1,12 @@
-"""The ledger of jobs: what was accepted, what became of it, and every event on the way.
+"""The job ledger: accepted jobs, their outcomes, and all their events.
 
-One SQLite file in WAL mode, every commit synced: a job that was accepted survives whatever happens
-next. A job is ``queued``, then ``running``, and ends once: ``done``, ``failed``, ``cancelled``, or
-``quarantined`` after it was running at three deaths of its process. Events are numbered from 1
-within a job, without gaps, so that a reader goes on where it stopped.
+One SQLite file in WAL mode, every commit synced: an accepted job survives whatever happens next. A
+job is ``queued``, then ``running``, and ends once: ``done``, ``failed``, ``cancelled``, or
+``quarantined`` after its process died three times while running it. Events are numbered from 1
+within a job, without gaps, so that a reader can resume where it stopped.
 
 Methods block on the disk: call them from a thread. Several threads and processes may share a file;
-``Lease`` says which process works on the jobs.
+``Lease`` determines which process runs the jobs.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ CREATE TABLE IF NOT EXISTS deliveries (
 
 
 class KeyReused(Exception):
-    """An idempotency key came again with another body."""
+    """An idempotency key was reused with a different body."""
 
 
 class QueueFull(Exception):
-    """As many jobs wait or run as may."""
+    """The limit of queued and running jobs is reached."""
 
 
 class Request(BaseModel):
-    """What was asked for. ``upload`` is the name that the client gave its file, for display."""
+    """The request. ``upload`` is the client's file name, for display."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -92,7 +92,7 @@ class Request(BaseModel):
 
 
 class Job(BaseModel):
-    """A job and how it stands. Times are seconds since 1970."""
+    """A job and its state. Times are Unix times in seconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -110,7 +110,7 @@ class Job(BaseModel):
 
 
 class Entry(NamedTuple):
-    """One event of a job, numbered from 1; ``at`` is seconds since 1970."""
+    """One event of a job, numbered from 1; ``at`` is a Unix time in seconds."""
 
     n: int
     at: float
@@ -119,14 +119,14 @@ class Entry(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A webhook that is due: its job and how often it was tried."""
+    """A due webhook delivery: its job and the number of attempts."""
 
     job: Job
     tries: int
 
 
 class Ledger(Records):
-    """Jobs on disk. ``clock`` gives the time in seconds since 1970."""
+    """Jobs on disk. ``clock`` returns the Unix time in seconds."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -143,7 +143,7 @@ class Ledger(Records):
         key: str | None = None,
         room: int | None = None,
     ) -> tuple[Job, bool]:
-        """Put a job into the queue; returns it, and whether it is new.
+        """Queue a job; returns it, and whether it is new.
 
         With a ``key`` that was used before for the same ``digest`` the job of that time comes
         back. Raises ``KeyReused`` where the digest differs, and ``QueueFull`` when ``room`` jobs
@@ -186,7 +186,7 @@ class Ledger(Records):
     def page(
         self, *, state: str | None = None, limit: int = 50, before: int | None = None
     ) -> tuple[list[Job], int | None]:
-        """Jobs, the newest first, and where the next page begins."""
+        """Jobs, newest first, and the start of the next page."""
         rows = self._rows(
             "SELECT * FROM jobs WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR seq < ?2)"
             " ORDER BY seq DESC LIMIT ?3",
@@ -210,7 +210,7 @@ class Ledger(Records):
         return {state: found.get(state, 0) for state in State.__args__}  # type: ignore[attr-defined]
 
     def ahead(self, id: str) -> int | None:
-        """How many jobs stand before this one in the queue; None when it does not wait."""
+        """The number of jobs ahead of this one in the queue; None if it is not queued."""
         rows = self._rows("SELECT seq FROM jobs WHERE id = ? AND state = 'queued'", id)
         if not rows:
             return None
@@ -218,7 +218,7 @@ class Ledger(Records):
         return int(self._rows(query, rows[0]["seq"])[0][0])
 
     def cancel(self, id: str) -> Job | None:
-        """End a queued job, or mark a running one to be stopped; an ended one stays as it is."""
+        """Cancel a queued job, or mark a running one to be stopped; an ended one is left unchanged."""
         with self._change() as db:
             if self._end(id, "cancelled", where="state = 'queued'"):
                 return self._get(id)
@@ -230,7 +230,7 @@ class Ledger(Records):
     def claim(self, *, alone: bool) -> Job | None:
         """Take the oldest queued job and mark it running.
 
-        A suspect of several deaths is taken only when nothing else runs (``alone``).
+        A job suspected of several deaths is taken only when nothing else runs (``alone``).
         """
         while True:
             with self._change() as db:
@@ -256,7 +256,7 @@ class Ledger(Records):
         result: str | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> bool:
-        """End a job that runs; False when it does not run any more."""
+        """End a running job; False if it is no longer running."""
         with self._change():
             return self._end(id, state, result, problem)
 
@@ -282,7 +282,7 @@ class Ledger(Records):
         return bool(changed)
 
     def release(self, id: str) -> None:
-        """Put a running job back, without blame: the service stops."""
+        """Put a running job back into the queue because the service stops, without counting the attempt."""
         with self._change() as db:
             changed = db.execute(
                 "UPDATE jobs SET state = 'queued', attempts = attempts - 1"
@@ -294,7 +294,7 @@ class Ledger(Records):
                 self._append(id, [(self._clock(), "job", data)])
 
     def recover(self) -> tuple[list[Job], list[Job]]:
-        """What a dead process left running: queued again, or quarantined at its third death.
+        """Jobs left running by a dead process: queued again, or quarantined at its third death.
 
         Only the holder of the lease may call it. Returns both lists.
         """
@@ -366,14 +366,14 @@ class Ledger(Records):
     # Webhooks
 
     def due(self) -> list[Delivery]:
-        """Webhooks whose time has come."""
+        """Webhook deliveries that are due."""
         rows = self._rows(
             "SELECT job, tries FROM deliveries WHERE outcome IS NULL AND due <= ?", self._clock()
         )
         return [Delivery(self._get(row["job"]), row["tries"]) for row in rows]
 
     def delivered(self, id: str, failure: str | None = None) -> None:
-        """Note how a delivery went; a failed one is due again later, until it is given up."""
+        """Record the outcome of a delivery; a failed one is retried later, until it is abandoned."""
         with self._change() as db:
             if failure is None:
                 db.execute(
@@ -395,12 +395,12 @@ class Ledger(Records):
                 )
 
     def outcome(self, id: str) -> str | None:
-        """What became of a job's webhook; None while it is on its way or when there is none."""
+        """The outcome of a job's webhook; None while it is pending or if there is none."""
         rows = self._rows("SELECT outcome FROM deliveries WHERE job = ?", id)
         return rows[0]["outcome"] if rows else None
 
     def unkept(self, before: float) -> list[str]:
-        """Results of jobs that ended before that time, and that nobody wants kept."""
+        """Results, not to be kept, of jobs that ended before that time."""
         rows = self._rows(
             "SELECT result FROM jobs WHERE result IS NOT NULL AND ended < ?"
             " AND instr(request, '\"keep\":false')",
@@ -448,9 +448,9 @@ def _poisoned(deaths: int, at_work: list[str]) -> dict[str, Any]:
 
 
 class Lease:
-    """The right to work on the jobs of a ledger: one process has it, until it ends.
+    """The exclusive right to run the jobs of a ledger, held by one process until it exits.
 
-    It is a lock that the kernel takes back from a process that dies, however it dies.
+    It is a lock that the kernel releases when the process dies, however it dies.
     """
 
     def __init__(self, path: Path) -> None:
@@ -463,7 +463,7 @@ class Lease:
         return self._file is not None
 
     def acquire(self) -> bool:
-        """Take it if nobody has it; whether it is held now."""
+        """Take it if it is free; returns whether it is now held."""
         if self._file is None:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -483,7 +483,7 @@ class Lease:
 
 
 def orphans(work: Path, ledger: Ledger, ended_s: float = ORPHAN_S) -> list[Path]:
-    """What lies in the work folder for nobody: of no job for an hour, or of one that has ended.
+    """Orphaned folders in the work folder: of no job for an hour, or of a job that has ended.
 
     ``ended_s``: how old what belongs to an ended job must be; its poster may be in the making.
     """
@@ -498,7 +498,7 @@ def orphans(work: Path, ledger: Ledger, ended_s: float = ORPHAN_S) -> list[Path]
 
 
 def discard(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, if it is there."""
+    """Remove a file, or a folder with its contents, if it exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

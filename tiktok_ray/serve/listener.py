@@ -1,8 +1,8 @@
-"""The socket of the service: uvicorn in the process that answers, without a proxy between.
+"""The socket of the service: uvicorn in the serving process, without a proxy in between.
 
-Ray Serve's HTTP proxy passes a body on as fast as it comes, whether or not anybody reads it, and
-answers some paths by itself. Here a body is read no faster than it is taken, every request meets
-the guard, and a connection that never finishes the head of its request is ended.
+Ray Serve's HTTP proxy forwards a body as fast as it arrives, without backpressure, and answers some
+paths by itself. Here a body is read no faster than it is consumed, every request passes the guard,
+and a connection that never finishes its request headers is closed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GRACE_S = 3
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1, where the head of each request must come in time (``timeout_keep_alive``)."""
+    """HTTP/1.1 with a timeout for the headers of each request (``timeout_keep_alive``)."""
 
     _late: asyncio.TimerHandle | None = None
 
@@ -68,9 +68,9 @@ class Protocol(HttpToolsProtocol):
 
 @asynccontextmanager
 async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-    """Answer on ``settings.host`` and ``port`` while the block runs; the task that does is given.
+    """Serve on ``settings.host`` and ``port`` while the block runs; yields the serving task.
 
-    Raises ``OSError`` where the port stays taken.
+    Raises ``OSError`` if the port stays in use.
     """
     opened = await _opened(settings.host, settings.port)
     server = uvicorn.Server(
@@ -98,7 +98,7 @@ async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.T
 
 
 def marked(app: ASGIApp) -> ASGIApp:
-    """The application, told of each request that it came directly."""
+    """The application, with each request marked as direct."""
 
     async def direct(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, DIRECT: True}, receive, send)

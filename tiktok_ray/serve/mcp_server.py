@@ -1,4 +1,4 @@
-"""Tools for agents, by the Model Context Protocol: analyze, status, reports, captions, pictures.
+"""Tools for agents over the Model Context Protocol: analyze, status, reports, captions, frames.
 
 Every tool is a request to the service's HTTP interface, so that its limits, its guard and its proxy
 to the network are the same for agents. Two ways lead here: ``/mcp`` of the service, and
@@ -60,7 +60,7 @@ Names = Annotated[list[str], Field(max_length=100, description="Analyzer names")
 
 
 class Api:
-    """The HTTP interface, asked on behalf of an agent. Its problems become errors of tools."""
+    """The HTTP API, called on behalf of an agent. Its problems become tool errors."""
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
@@ -93,7 +93,7 @@ class Api:
         raise ToolError(f"{told}; {advice}" if advice else told)
 
     async def report(self, id: str) -> dict[str, Any]:
-        """The report of a result, or of the newest one of a video."""
+        """The report of a result, or of a video's newest result."""
         page = (await self.get("/results", limit=1, video_id=id)).json()["results"]
         name = page[0]["id"] if page else id
         made: dict[str, Any] = (await self.get(f"/results/{name}")).json()
@@ -193,7 +193,7 @@ def _add_work(server: MCPServer[Any], api: Api, folders: tuple[Path, ...]) -> No
 
 
 def allowed(path: str, folders: Sequence[Path]) -> Path:
-    """A file below one of the folders, links followed. Raises ``ToolError`` for any other."""
+    """A file inside one of the folders, with links resolved. Raises ``ToolError`` for any other."""
     from mcp.server.mcpserver.exceptions import ToolError
 
     try:
@@ -387,7 +387,7 @@ def _shortened(text: str) -> str:
 
 
 def client_of(app: Any, settings: Settings) -> httpx.AsyncClient:
-    """A client that asks an application of this process."""
+    """A client of an application in this process."""
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 0), raise_app_exceptions=False)
     return httpx.AsyncClient(
         transport=transport, base_url="http://127.0.0.1", headers=_shown(settings), timeout=None
@@ -400,7 +400,7 @@ def _shown(settings: Settings) -> dict[str, str]:
 
 
 class Late(Generic[T]):
-    """Something with a beginning and an end that begins when it is first wanted.
+    """A context manager that is entered on first use.
 
     It is kept by a task of its own: whoever asks for it may be gone when it ends.
     """
@@ -504,7 +504,7 @@ async def reached(
 async def serve_stdio(
     settings: Settings, folders: Sequence[Path], make_app: Callable[[], FastAPI]
 ) -> None:
-    """Serve an agent on standard input and output, until it goes."""
+    """Serve an agent on standard input and output, until it disconnects."""
     reach = Late(lambda: reached(settings, make_app))
     try:
         await make_server(reach, folders).run_stdio_async()

@@ -1,4 +1,4 @@
-"""Every error as problem details (RFC 9457): what they say, their codes, and how they are answered."""
+"""Every error as problem details (RFC 9457): their content, status codes and responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_ROOM = ("there is not enough disk space", "delete results, or lower TIKTOK_RA
 
 
 class Problem(Exception):
-    """An answer that is an error."""
+    """An error response."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ def input_problem(error: InputError) -> dict[str, Any]:
 
 
 def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Documentation of the problems that an endpoint answers with."""
+    """Documentation of the problems that an endpoint may return."""
     about = {
         400: "The request is malformed",
         401: "A token is required",
@@ -111,7 +111,7 @@ def disk_full() -> Problem:
 
 
 def invalid_fields(errors: list[Any]) -> Problem:
-    """What does not fit, each place with its message; never what was sent."""
+    """Invalid fields, each location with its message; never the submitted values."""
     told = [{"where": list(map(str, e.get("loc", ()))), "message": str(e["msg"])} for e in errors]
     words = "; ".join(f"{'.'.join(one['where'])}: {one['message']}" for one in told[:3])
     made = Problem("invalid", 422, words)

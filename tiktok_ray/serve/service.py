@@ -1,7 +1,7 @@
-"""The worker behind the ingress: takes jobs from the ledger and runs them over one engine.
+"""The worker behind the ingress: takes jobs from the ledger and runs them on one engine.
 
-One process at a time holds the lease and works; others may serve requests meanwhile. A job's folder
-``<home>/work/<id>`` holds its upload or what was fetched, and goes when the job has ended.
+One process at a time holds the lease and runs jobs; others may serve requests meanwhile. A job's
+folder ``<home>/work/<id>`` contains its uploaded or fetched file, and is removed when the job ends.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ SHOWN = 200
 
 
 def settings_for_fetching(settings: Settings) -> Settings:
-    """Settings under which the service fetches: TikTok's hosts, unless set; ``*`` means any."""
+    """Settings for fetching by the service: TikTok's hosts unless configured; ``*`` means any."""
     hosts = settings.allowed_hosts
     hosts = TIKTOK_HOSTS if hosts is None else None if "*" in hosts else hosts
     return settings.model_copy(update={"allowed_hosts": hosts})
 
 
 class ServiceMetrics(Metrics):
-    """What the service counts beside what becomes of videos, and what it is asked for at a scrape."""
+    """The service's metrics in addition to those of videos, including gauges read at a scrape."""
 
     def __init__(self, service: Service) -> None:
         planned = service.engine.workers.plan.assignments
@@ -147,9 +147,9 @@ class _AtScrape(Collector):
 
 @dataclass
 class Arriving:
-    """An upload that comes in: its bytes as announced (0: not said), and those that came.
+    """An upload in progress: its announced bytes (0: unknown), and those received.
 
-    ``direct``: it comes by the service's own socket, not through Ray Serve's proxy.
+    ``direct``: it arrives on the service's own socket, not through Ray Serve's proxy.
     """
 
     announced: int
@@ -159,7 +159,7 @@ class Arriving:
 
     @property
     def left(self) -> int:
-        """Bytes that are still to come, as far as that is known."""
+        """Bytes still to be received, as far as known."""
         return max(0, self.announced - self.came)
 
     def looks(self, every: int) -> bool:
@@ -171,7 +171,7 @@ class Arriving:
 
 
 class Service:
-    """Accepts, runs and publishes jobs. Make it, ``start`` it, ``stop`` it; all in one loop."""
+    """Accepts, runs and publishes jobs. Create, ``start`` and ``stop`` it in one event loop."""
 
     def __init__(self, graph: Graph, workers: Workers, settings: Settings) -> None:
         home = settings.home
@@ -218,14 +218,14 @@ class Service:
     # Life
 
     async def start(self) -> None:
-        """Begin to work on jobs as soon as no other process does."""
+        """Start running jobs as soon as no other process does."""
         self._tasks = [
             asyncio.create_task(self._lead(), name="lead"),
             asyncio.create_task(self._again("events", self._flush, GATHER_S), name="events"),
         ]
 
     async def stop(self) -> None:
-        """Stop working; what runs goes back into the queue."""
+        """Stop; running jobs go back into the queue."""
         self._stopping = True
         for task in [*self._tasks, *self._work.values(), *self._hooks]:
             task.cancel()
@@ -239,7 +239,7 @@ class Service:
             self.finder.close()
 
     def alive(self) -> bool:
-        """Whether its work goes on."""
+        """Whether it is still running jobs."""
         return not any(task.done() for task in self._tasks)
 
     async def _lead(self) -> None:
@@ -348,7 +348,7 @@ class Service:
         self.nudge()
 
     def nudge(self) -> None:
-        """Look at the queue now."""
+        """Check the queue now."""
         self._wake.set()
 
     async def _run(self, job: Job) -> None:
@@ -510,7 +510,7 @@ class Service:
     async def cancel(self, id: str) -> Job | None:
         """Stop a job, and wait a little until it has stopped.
 
-        On a full disk the files of a job that waits make the room in which that is written.
+        On a full disk, deleting the files of a queued job makes room for recording its cancellation.
         """
         try:
             job = await asyncio.to_thread(self.ledger.cancel, id)
@@ -534,7 +534,7 @@ class Service:
         return job
 
     async def ended(self, id: str) -> Job | None:
-        """The job once it has ended; None when it is not there any more."""
+        """The job once it has ended; None if it no longer exists."""
         while True:
             news = self._next_news(id)
             job = await asyncio.to_thread(self.ledger.get, id)
@@ -591,9 +591,9 @@ class Service:
         return NEWS_S if self.lease.held else POLL_S
 
     async def follow(self, id: str, after: int, quiet_s: float) -> AsyncIterator[Entry | None]:
-        """A job's events after number ``after`` as they come, up to its end.
+        """A job's events after number ``after`` as they occur, until it ends.
 
-        None comes when nothing happened for ``quiet_s``.
+        Yields None when nothing happened for ``quiet_s``.
         """
         last = time.monotonic()
         while True:
@@ -644,7 +644,7 @@ class Service:
         return shutil.disk_usage(self.settings.home).free / 2**30
 
     def lacks(self, bytes_: int, *, beside_arriving: bool = False) -> bool:
-        """Whether the disk cannot take so many bytes and keep its reserve.
+        """Whether the disk lacks space for so many bytes plus the reserve.
 
         ``beside_arriving``: beside what is still to come of other uploads.
         """
@@ -654,7 +654,7 @@ class Service:
 
     @cached_property
     def finder(self) -> Finder:
-        """The search over all results, which is opened when it is first wanted."""
+        """The search over all results, opened on first use."""
         return Finder(self.store.folder)
 
     def forget_gone(self) -> None:
@@ -663,7 +663,7 @@ class Service:
             self.finder.forget_gone()
 
     def room(self) -> int:
-        """How many jobs may be queued and running together."""
+        """The limit of queued and running jobs together."""
         return self.settings.queue + self.settings.in_flight
 
     @property
@@ -672,12 +672,12 @@ class Service:
         return sum(self._job_s) / len(self._job_s) if self._job_s else 10.0
 
     def retry_after_s(self, open_jobs: int) -> int:
-        """When one who finds the queue full should try again."""
+        """When a client should retry after a full queue."""
         beyond = max(1, open_jobs + 1 - self.room())
         return max(1, min(600, round(self._usual_s * beyond / self.settings.in_flight)))
 
     async def health(self) -> dict[str, Any]:
-        """Whether it works, why it does not in full, and its queue, fleet and cards."""
+        """Whether it works, what does not and why, and its queue, fleet and GPUs."""
         counts = await asyncio.to_thread(self.ledger.counts)
         plan = self.engine.workers.plan
         free = await asyncio.to_thread(self.free_gib)
@@ -738,7 +738,7 @@ def _host(url: str | None) -> str:
 
 
 def upload_path(folder: Path) -> Path:
-    """Where a job's upload lies: never under a name that a client gave."""
+    """The path of a job's upload: never under a name given by a client."""
     return folder / "upload"
 
 

@@ -1,8 +1,8 @@
-"""The home of a service: its folders, whose processes belong to it, and what dead ones left.
+"""The home of a service: its folders, its processes, and the leftovers of dead ones.
 
-What belongs to a service is known by a mark in the environment, which its processes inherit: who
-started them, and for which home. A process is stale only when it carries the mark of this home, runs
-under this account, and the one that started it is dead. Nothing else is ever ended.
+Processes of a service are identified by an environment variable that they inherit: who started them,
+and for which home. A process is stale only if it has the mark of this home, runs under this account,
+and the process that started it is dead. No other process is ever killed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SESSION = re.compile(r"session_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_\d+_(\d+)")
 
 
 def process_of(pid: int, started: float) -> psutil.Process | None:
-    """The living process of that number, if it is the one that started then (seconds since 1970)."""
+    """The running process with that PID, if it started at that Unix time."""
     try:
         process = psutil.Process(pid)
         same = abs(process.create_time() - started) < 1
@@ -60,7 +60,7 @@ def process_of(pid: int, started: float) -> psutil.Process | None:
 
 @dataclass(frozen=True)
 class Owner:
-    """Who started a process: a process by number and start time, for a home."""
+    """The owner of a process: a PID and start time, for a home."""
 
     pid: int
     started: float
@@ -68,7 +68,7 @@ class Owner:
 
     @classmethod
     def of(cls, text: str) -> Owner | None:
-        """An owner from its mark, or None when the text is none."""
+        """An owner parsed from its mark, or None if the text is not one."""
         pid, _, rest = text.partition(":")
         started, _, home = rest.partition(":")
         try:
@@ -84,12 +84,12 @@ class Owner:
 
 
 def note_path(settings: Settings) -> Path:
-    """Where the service says which process serves, at what address, and where its Ray is."""
+    """The file in which the service records its process, address and Ray cluster."""
     return settings.home / "service.json"
 
 
 def service_note(settings: Settings) -> dict[str, Any]:
-    """What the service wrote there; empty where there is nothing that can be read."""
+    """What the service recorded there; empty if it is missing or unreadable."""
     try:
         note = json.loads(note_path(settings).read_text(errors="replace"))
     except (OSError, ValueError):
@@ -98,7 +98,7 @@ def service_note(settings: Settings) -> dict[str, Any]:
 
 
 def serving(settings: Settings) -> psutil.Process | None:
-    """The process that serves, if it still is the one that the note means."""
+    """The serving process, if it is still the recorded one."""
     note = service_note(settings)
     try:
         return process_of(note["pid"], note["started"])
@@ -107,9 +107,9 @@ def serving(settings: Settings) -> psutil.Process | None:
 
 
 def private(home: Path) -> None:
-    """Make the home, and let it and all in it be for its owner alone, from now on too.
+    """Create the home, and make it and its contents private to its owner, now and in future.
 
-    What another account owns stays as it is. Links are not followed.
+    Files of other accounts are left as is. Links are not followed.
     """
     os.umask(0o077)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -127,7 +127,7 @@ def _home(settings: Settings) -> str:
 
 
 def own(settings: Settings) -> Owner:
-    """Mark this process, and what it will start, as the service of this home.
+    """Mark this process, and those it will start, as belonging to the service of this home.
 
     Their temporary files lie in a folder of their own, which goes with them; Ray's stay where Ray
     and its clients look for them.
@@ -217,7 +217,7 @@ def _agents(sessions: list[Path], but: Collection[int]) -> list[psutil.Process]:
 
 
 def end_own(settings: Settings, known: Collection[psutil.Process] = ()) -> list[str]:
-    """Kill what this process started for its service, and what outlived its end; their titles.
+    """Kill the processes that this one started for its service, even after its end; returns their titles.
 
     ``known``: processes that it has as well, such as Ray's agents, which hide their mark.
     """
@@ -245,7 +245,7 @@ def _runs(process: psutil.Process) -> bool:
 
 @dataclass
 class Cleaned:
-    """What a clean-up removed, or would remove."""
+    """What a cleanup removed, or would remove."""
 
     processes: list[str] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
@@ -255,7 +255,7 @@ class Cleaned:
 
 
 def clean(settings: Settings, *, dry_run: bool = False) -> Cleaned:
-    """End stale processes, which frees their memory on the card, and remove dead Ray sessions."""
+    """Kill stale processes, which frees their GPU memory, and remove dead Ray sessions."""
     on_card = nvml.taken_by_process()
     left = stale(settings)
     made = Cleaned()
@@ -302,9 +302,9 @@ def dead_temporaries(settings: Settings) -> list[Path]:
 
 
 def abandoned_semaphores(folder: Path = Path("/dev/shm"), older_s: float = 3600.0) -> list[Path]:
-    """Semaphores that Python processes of this account left when they were killed.
+    """Semaphores left behind by killed Python processes of this account.
 
-    The maker of such a semaphore has it mapped as long as it lives: one that nobody has is dead.
+    A semaphore's creator keeps it mapped as long as it lives: one that no process has mapped is dead.
     """
     limit = time.time() - older_s
     found = {

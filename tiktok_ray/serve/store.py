@@ -1,8 +1,8 @@
-"""Results on disk: one folder each, published whole or not at all, found through an index.
+"""Results on disk: one folder each, published atomically, found through an index.
 
 ``<folder>/<id>/`` holds ``report.json``, and where they were kept ``video`` and ``poster.jpg``. The
-folders are the truth; the index, an SQLite file beside them, is made again from them where it is
-missing, broken or out of step. A report that cannot be read is set aside; links are not followed.
+folders are authoritative; the index, an SQLite file next to them, is rebuilt from them if it is
+missing, corrupt or out of date. An unreadable report is set aside; links are not followed.
 Methods block on the disk: call them from a thread.
 """
 
@@ -70,7 +70,7 @@ class Result(BaseModel):
 
 
 class Store(Records):
-    """Results by identifier, which is 8 to 64 hexadecimal digits."""
+    """Results by id, which is 8 to 64 hexadecimal digits."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
@@ -105,10 +105,10 @@ class Store(Records):
             self._index(id, entry, written)
 
     def publish(self, id: str, report: VideoReport, video: Path | None = None) -> bool:
-        """Put a report there; its ``video`` is moved or copied to it. False if ``id`` is there.
+        """Store a report, moving or copying its ``video`` there. False if ``id`` exists.
 
-        A crash at any moment, or a full disk, leaves the whole result or none. Raises ``OSError``
-        and ``sqlite3.OperationalError`` where it cannot be written.
+        A crash at any moment, or a full disk, leaves the complete result or nothing. Raises ``OSError``
+        and ``sqlite3.OperationalError`` if it cannot be written.
         """
         place = self._place(id)
         if place.exists():
@@ -161,15 +161,15 @@ class Store(Records):
         return self._result(rows[0]) if rows and self.report_path(id) else None
 
     def report_path(self, id: str) -> Path | None:
-        """Where the report lies, or None if there is none of that name."""
+        """The path of the report, or None if there is none with this id."""
         return self._file(id, REPORT)
 
     def video_path(self, id: str) -> Path | None:
-        """Where the video lies, if it was kept."""
+        """The path of the video, if it was kept."""
         return self._file(id, VIDEO)
 
     def poster_path(self, id: str) -> Path | None:
-        """Where the poster lies, if one could be made."""
+        """The path of the poster, if there is one."""
         return self._file(id, POSTER)
 
     def _file(self, id: str, name: str) -> Path | None:
@@ -203,7 +203,7 @@ class Store(Records):
         shortest_s: float | None = None,
         longest_s: float | None = None,
     ) -> tuple[list[Result], int | None]:
-        """Results, the newest first, and where the next page begins.
+        """Results, newest first, and the start of the next page.
 
         ``text`` is looked for in title, uploader and source, whatever the case. ``status`` is that
         of ``analyzer``, or of any analyzer when none is named.
@@ -245,11 +245,11 @@ class Store(Records):
         return int(self._rows("SELECT count(*) FROM results")[0][0])
 
     def total_bytes(self) -> int:
-        """What all results take on the disk."""
+        """Total size of all results on disk."""
         return int(self._rows("SELECT coalesce(sum(bytes), 0) FROM results")[0][0])
 
     def add_poster(self, id: str, picture: Path) -> None:
-        """Give a result its poster; one that was deleted meanwhile takes none."""
+        """Add a poster to a result, unless it has been deleted meanwhile."""
         place = self._place(id)
         if self.report_path(id) is not None:
             picture.replace(place / POSTER)
@@ -257,7 +257,7 @@ class Store(Records):
                 db.execute("UPDATE results SET bytes = ? WHERE id = ?", (size_of(place), id))
 
     def delete(self, id: str) -> bool:
-        """Remove a result with its video; whether there was one. It works on a full disk too."""
+        """Delete a result with its video; returns whether it existed. Works even on a full disk."""
         there = bool(NAME.fullmatch(id)) and remove(self.folder / id)
         if there:
             self._forget_if_it_can(id)
@@ -277,7 +277,7 @@ class Store(Records):
             db.execute("DELETE FROM results WHERE id = ?", (id,))
 
     def prune(self, *, older_than_s: float, max_bytes: float) -> list[str]:
-        """Remove results of that age, then the oldest until the rest fits; returns their names."""
+        """Remove results beyond that age, then the oldest until the rest fits; returns their ids."""
         gone = [
             id
             for id in past(self.folder, self._clock() - older_than_s, max_bytes)
@@ -289,7 +289,7 @@ class Store(Records):
         return gone
 
     def sweep(self) -> None:
-        """Remove what a crash left half written. Only where nobody publishes."""
+        """Remove partially written results after a crash. Only while nobody publishes."""
         for part in self.folder.glob(f"{PART}*"):
             shutil.rmtree(part, ignore_errors=True)
 
@@ -305,9 +305,9 @@ def _is_plain(path: Path) -> bool:
 
 
 def past(folder: Path, before: float, max_bytes: float) -> list[str]:
-    """Results from before that time (seconds since 1970), then the oldest until the rest fits.
+    """Results from before that Unix time, then the oldest until the rest fits.
 
-    The folders alone are looked at: it works where the index cannot be opened.
+    Uses only the folders, so it works even if the index cannot be opened.
     """
     found = sorted((path.stat().st_mtime, id) for id, path in reports(folder).items())
     sizes = {id: size_of(folder / id) for _, id in found}
@@ -320,7 +320,7 @@ def past(folder: Path, before: float, max_bytes: float) -> list[str]:
 
 
 def remove(place: Path) -> bool:
-    """Remove the folder of a result; whether it was there. What a link leads to is let alone."""
+    """Remove the folder of a result; returns whether it existed. Link targets are left alone."""
     # A folder is renamed at once and removed in many steps: after a crash none is half there.
     gone = place.with_name(f"{PART}{place.name}-{time.monotonic_ns()}")
     try:
@@ -340,7 +340,7 @@ def size_of(place: Path) -> int:
 
 
 def unreadable(folder: Path) -> list[str]:
-    """Identifiers of results whose report is none."""
+    """Ids of results whose report is invalid."""
     return [id for id, path in sorted(reports(folder).items()) if _read(path) is None]
 
 

@@ -1,4 +1,4 @@
-"""Uploads straight to disk: multipart/form-data read as it comes, under limits."""
+"""Uploads straight to disk: multipart/form-data streamed with limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRITERS = ThreadPoolExecutor(4, thread_name_prefix="upload")
 
 
 class UploadError(Exception):
-    """An upload that is not taken. ``word`` names the problem, ``status`` is HTTP's."""
+    """A rejected upload. ``word`` identifies the problem, ``status`` is the HTTP status."""
 
     def __init__(self, word: str, status: int, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class UploadError(Exception):
 
 @dataclass
 class Form:
-    """What came: the fields, and the file's name as the client gave it, with its size and hash."""
+    """The received form: its fields, and the client's file name, with the file's size and hash."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     name: str | None = None
@@ -143,7 +143,7 @@ async def receive(
     silence_s: float,
     came: Callable[[int], None] = lambda count: None,
 ) -> Form:
-    """Read a form; its file is written to ``target``. Raises ``UploadError``; leaves no half file.
+    """Read a form, writing its file to ``target``. Raises ``UploadError``; leaves no partial file.
 
     Nothing more is read before what came is written. ``came`` is told the bytes so far, in a thread
     of its own, and may raise to refuse the rest.
@@ -198,7 +198,7 @@ async def _in_writers(work: Callable[..., T], *given: Any) -> T:
 async def read_all(
     chunks: AsyncIterator[bytes], *, max_bytes: int, timeout_s: float, silence_s: float
 ) -> bytes:
-    """A small body, whole. Raises ``UploadError``."""
+    """Read a small body completely. Raises ``UploadError``."""
     body = b""
     try:
         async with asyncio.timeout(timeout_s):
@@ -212,7 +212,7 @@ async def read_all(
 
 
 def too_large(limit: int) -> UploadError:
-    """The problem of a body over the limit."""
+    """The problem of a body that exceeds the limit."""
     return UploadError(
         "too_large",
         413,
@@ -241,6 +241,6 @@ def _boundary(content_type: str) -> bytes:
 
 
 def shown(name: str) -> str:
-    """A client's file name, fit to be shown; it never becomes a path."""
+    """A client's file name, safe to display; it never becomes a path."""
     last = re.split(r"[\\/]", name)[-1]
     return "".join(c for c in last if c.isprintable())[:200] or "upload"

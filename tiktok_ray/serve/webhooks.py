@@ -1,4 +1,4 @@
-"""Webhooks: how a job ended, sent signed to the address that its request named."""
+"""Webhooks: signed notifications of ended jobs, sent to the URL given in the request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT_S = 15.0
 
 
 async def send(delivery: Delivery, settings: Settings) -> str | None:
-    """Tell a webhook how its job ended, through the guarded proxy; what went wrong, or None."""
+    """Send a webhook about its job's end through the guarded proxy; returns the failure, or None."""
     job, secret = delivery.job, settings.webhook_secret
     assert job.request.webhook is not None
     assert secret is not None
@@ -45,7 +45,7 @@ async def send(delivery: Delivery, settings: Settings) -> str | None:
 def signed(id: str, body: bytes, secret: str, at: int) -> dict[str, str]:
     """Headers of a webhook by the Standard Webhooks specification: HMAC-SHA256 of id, time, body.
 
-    A secret that begins with ``whsec_`` is base64, as there; any other is taken as it is.
+    A secret that starts with ``whsec_`` is base64, as specified; any other is used as is.
     """
     key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
     digest = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()

@@ -1,4 +1,4 @@
-"""The viewer: a report as one HTML page that needs nothing else, and the page of the service.
+"""The viewer: a report as one self-contained HTML page, and the page of the service.
 
 ``page`` and ``index`` return whole documents: styles, scripts and data inside, no request to any
 host but, for ``index``, the service that gave it. Their policy (CSP) lets no script run but the one
@@ -46,7 +46,7 @@ DOCUMENT = """<!doctype html>
 
 
 def page(report: dict[str, Any], video: Path | None = None, *, video_url: str | None = None) -> str:
-    """One report as an HTML document that opens from disk, with its video inside if one is given.
+    """One report as an HTML document that works from disk, with its video embedded if one is given.
 
     ``report``: as ``VideoReport.to_json`` writes it. ``video``: the file the report is about;
     raises ``ValueError`` when it is another one, or larger than a page can hold. ``video_url``:
@@ -80,7 +80,7 @@ def index() -> str:
 
 
 def check(report: dict[str, Any], video: Path) -> None:
-    """Raise ``ValueError`` unless ``video`` is the file of the report and fits into a page."""
+    """Raise ``ValueError`` unless ``video`` is the file of the report and small enough to embed."""
     size = video.stat().st_size
     if size > VIDEO_MAX:
         raise ValueError(
@@ -92,7 +92,7 @@ def check(report: dict[str, Any], video: Path) -> None:
 
 
 def as_json(value: Any) -> str:
-    """JSON that may stand inside a ``<script>`` element, whatever strings it holds."""
+    """JSON that is safe inside a ``<script>`` element, whatever strings it contains."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return re.sub(r"[<>&\u2028\u2029\ud800-\udfff]", lambda m: f"\\u{ord(m[0]):04x}", text)
 

@@ -1,4 +1,4 @@
-"""Several ES modules as one script, so that a page needs no server to load its parts from.
+"""Bundles ES modules into one script, so that a page needs no server for its parts.
 
 The modules keep to two forms: ``import { a, b } from "./name.js";`` and ``export`` before a
 function, class or constant. Each becomes a function with its own scope.

@@ -1,4 +1,4 @@
-"""What the fields of the analyzers' outputs say of themselves, for the viewer's hints."""
+"""The metadata of the fields of analyzer outputs, for the viewer's tooltips."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def check(folder: Path) -> None:
     refuse_code(folder / "visual_encoder")
     code = [path.name for path in folder.glob("*.py")]
     if code:
-        raise UnsafeCheckpoint(f"{folder.name} holds code: {', '.join(code)}")
+        raise UnsafeCheckpoint(f"{folder.name} contains code: {', '.join(code)}")
     wrong = []
     for name, kind in (("", "llama"), ("visual_encoder/", "clip_vision_model")):
         config = json.loads((folder / f"{name}config.json").read_text(encoding="utf-8"))
@@ -155,7 +155,7 @@ def projector_weights(folder: Path, eyes: int, words: int) -> dict[str, Any]:
     unknown = sorted(set(found) - set(PROJECTOR))
     if absent or unknown:
         said = [f"lacks {', '.join(absent)}"] * bool(absent)
-        said += [f"holds {', '.join(unknown)}, which nobody knows"] * bool(unknown)
+        said += [f"contains {', '.join(unknown)}, which are unknown"] * bool(unknown)
         raise NotAuroraCap(f"{folder.name}/projector {' and '.join(said)}")
     for name, shape in shapes.items():
         if tuple(found[name].shape) != shape:

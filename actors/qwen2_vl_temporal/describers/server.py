@@ -42,12 +42,12 @@ SERVER = Variant("server", ram_gib=0.4, imports=("httpx",))
 
 
 def checked_url(url: str) -> str:
-    """The base address of a server, without a slash at its end. Raises ``ValueError``."""
+    """The base URL of a server, without a trailing slash. Raises ``ValueError``."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("the address of the server must be like http://127.0.0.1:8000/v1")
+        raise ValueError("the server URL must be like http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("the address of the server takes no key and no query: see server_key_file")
+        raise ValueError("the server URL must not contain a key or a query: see server_key_file")
     return url.rstrip("/")
 
 
@@ -99,7 +99,7 @@ class Server:
         except (DescriberFailed, TypeError, KeyError, ValueError) as error:
             if self.model is None:
                 raise
-            log.info("the server does not tell which model answers: %s", error)
+            log.info("the server does not report which model answers: %s", error)
             return ModelUsed(id=self.model, variant=SERVER.name)
         kept = {key: value for key, value in said.items() if key not in FLEETING}
         if kept.keys() <= NAMES:
@@ -155,8 +155,8 @@ class Server:
                 except httpx.HTTPError as error:
                     blame = proxy.blame()
                     late = time.monotonic() >= until
-                    why = f"no answer within {limit:g} s" if late else str(blame or error)
-                    raise DescriberFailed(f"the server of the describer: {why}") from None
+                    why = f"no response within {limit:g} s" if late else str(blame or error)
+                    raise DescriberFailed(f"the describer's server: {why}") from None
                 return self._json(reply)
 
             try:
@@ -171,7 +171,7 @@ class Server:
         try:
             key = self.key_file.expanduser().read_text(encoding="utf-8").strip()
         except OSError as error:
-            words = f"the key of the server cannot be read: {error.strerror}: {self.key_file}"
+            words = f"the server's API key cannot be read: {error.strerror}: {self.key_file}"
             raise DescriberFailed(words) from None
         return {"Authorization": f"Bearer {key}"}
 
@@ -180,12 +180,12 @@ class Server:
             blame = reply.headers.get("x-outbound-refused")
             said = " ".join((blame or reply.text).split())[:SAID]
             raise DescriberFailed(
-                f"the server of the describer answered {reply.status_code}: {said}"
+                f"the describer's server responded with {reply.status_code}: {said}"
             )
         try:
             return reply.json()
         except ValueError:
-            raise DescriberFailed("the server of the describer sent no JSON") from None
+            raise DescriberFailed("the describer's server did not return JSON") from None
 
 
 def data_url(picture: Picture, pixels: int) -> str:
@@ -207,10 +207,12 @@ def _only(listed: Any) -> str:
     try:
         names = [str(one["id"]) for one in listed["data"]]
     except (TypeError, KeyError):
-        raise DescriberFailed("the server of the describer lists no models") from None
+        raise DescriberFailed("the describer's server lists no models") from None
     if len(names) != 1:
         told = ", ".join(names[:8]) or "none"
-        raise DescriberFailed(f"the server has these models: {told}; name one with server_model")
+        raise DescriberFailed(
+            f"the server has several models: {told}; choose one with server_model"
+        )
     return names[0]
 
 
@@ -223,8 +225,8 @@ def _read(reply: Any) -> Answer:
         ended = choice.get("finish_reason") == "stop"
         model = reply.get("model")
     except (TypeError, KeyError, ValueError, AttributeError):
-        raise DescriberFailed("the server of the describer sent no chat completion") from None
+        raise DescriberFailed("the describer's server did not return a chat completion") from None
     if not isinstance(text, str):
-        raise DescriberFailed("the server of the describer sent an answer that is not text")
+        raise DescriberFailed("the describer's server returned an answer that is not text")
     tokens = used if isinstance(used, int) and used >= 0 else None
     return Answer(text.strip(), tokens, ended, model if isinstance(model, str) else None)

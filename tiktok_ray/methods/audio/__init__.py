@@ -1,1 +1,1 @@
-"""Methods over sound and speech."""
+"""Methods for sound and speech."""

@@ -1,4 +1,4 @@
-"""Models that tag sound with AudioSet's classes, and how those classes hang together."""
+"""Models that tag sound with AudioSet's classes, and the hierarchy of those classes."""
 
 from __future__ import annotations
 

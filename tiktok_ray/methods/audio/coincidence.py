@@ -1,4 +1,4 @@
-"""Whether instants lie on marks, such as cuts on beats, more closely than chance would put them."""
+"""Tests whether instants coincide with marks, such as cuts with beats, more closely than by chance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEAR_S = 0.07
 
 
 class Coincidence(NamedTuple):
-    """How closely instants lie on marks.
+    """How closely instants coincide with marks.
 
     ``distances``: seconds from each instant tested to the mark nearest to it, parallel to
     ``instants``. ``expected_s``: mean of their mean by chance. ``p_value``: how often chance is at

@@ -1,4 +1,4 @@
-"""Words that stand out by level, pitch and length against the other words of a video."""
+"""Words that stand out in level, pitch and duration from the other words of a video."""
 
 from __future__ import annotations
 

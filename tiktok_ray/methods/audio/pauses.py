@@ -1,4 +1,4 @@
-"""Where a talk is interrupted: pauses of the speaker, told from gaps that music fills."""
+"""Interruptions of a talk: pauses of the speaker, distinguished from gaps filled by music."""
 
 from __future__ import annotations
 

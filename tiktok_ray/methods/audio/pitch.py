@@ -1,4 +1,4 @@
-"""Pitch of the voice and of other sound, for analyzers that listen to how something is said."""
+"""Pitch of the voice and of other sound, for analyzers of delivery."""
 
 from __future__ import annotations
 

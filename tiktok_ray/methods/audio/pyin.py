@@ -1,4 +1,4 @@
-"""Fundamental frequency by pYIN, with numpy and scipy alone.
+"""Fundamental frequency by pYIN, using only numpy and scipy.
 
 Mauch and Dixon 2014, over the difference function of YIN (de Cheveigné and Kawahara 2002), with
 the parameters of the authors' software. It agrees with librosa's, which compiles for seconds at

@@ -1,4 +1,4 @@
-"""Who speaks: embeddings of voices, and turns made of those that are alike."""
+"""Speaker diarisation: voice embeddings, clustered into speaker turns."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Floats = NDArray[np.float32]
 
 
 class Turn(NamedTuple):
-    """A stretch of speech by one speaker, numbered from 0 in order of first appearance.
+    """A span of speech by one speaker, numbered from 0 in order of first appearance.
 
     ``margin`` is how much nearer the voice is to that speaker than to the next, as a difference of
     cosines; None where there is one speaker.
@@ -72,7 +72,7 @@ class Encoder(Protocol):
 
 
 def turns(audio: Audio, speech: Iterable[tuple[float, float]], encoder: Encoder) -> list[Turn]:
-    """Who speaks when, in order of time; the turns cover the speech.
+    """Who speaks when, in chronological order; the turns cover the speech.
 
     Pieces of 0.8 s are embedded every 0.2 s. Each span is cut where the voice changes, and the mean
     voices of what lies between are clustered from the bottom up, short stretches left aside where
@@ -219,7 +219,7 @@ def _numbered(made: Sequence[Turn]) -> list[Turn]:
 
 
 class VoiceEncoder:
-    """What a voice sounds like, as a direction in 256 dimensions."""
+    """Voice embeddings: unit vectors in 256 dimensions."""
 
     def __init__(self, file: Path) -> None:
         self._session = open_session(exported(file, RECIPE))

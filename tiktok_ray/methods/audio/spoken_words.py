@@ -1,4 +1,4 @@
-"""Where words lie: kept to the speech they were said in, and speech in which no word was heard."""
+"""Aligns words with the speech spans, and finds speech without recognised words."""
 
 from __future__ import annotations
 

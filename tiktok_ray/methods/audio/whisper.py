@@ -1,4 +1,4 @@
-"""Whisper in CTranslate2's format, run by faster-whisper: stretches of sound in, words out."""
+"""Whisper in CTranslate2's format, run by faster-whisper: spans of audio in, words out."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Heard(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """How a recogniser is to read.
+    """Decoding options of a recogniser.
 
     ``language`` None: found from the first window; ``several``: found for each window anew.
     ``prompt`` is text as if said before, ``hotwords`` are names likely to be said. ``carry`` hands
@@ -329,5 +329,5 @@ def preload_cublas() -> None:
 
 
 def doubtful(segment: Any) -> bool:
-    """Whether a reading is repetitive or improbable by Whisper's own limits."""
+    """Whether a decoding is repetitive or improbable by Whisper's own thresholds."""
     return bool(segment.compression_ratio > COMPRESSION_MAX or segment.avg_logprob < LOGPROB_MIN)

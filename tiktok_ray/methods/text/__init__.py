@@ -1,1 +1,1 @@
-"""Methods over text, and over text on pictures."""
+"""Methods for text, and for text in images."""

@@ -1,4 +1,4 @@
-"""How much of one text is said in another: alignment of words."""
+"""How much of one text occurs in another: word alignment."""
 
 from __future__ import annotations
 

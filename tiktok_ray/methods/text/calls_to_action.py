@@ -1,4 +1,4 @@
-"""Calls to action in German and English words: what a video asks its viewers to do.
+"""Calls to action in German and English: what a video asks its viewers to do.
 
 A word that has a plain sense too ("I follow him", "it looks like") counts only in the company that
 makes it a request.

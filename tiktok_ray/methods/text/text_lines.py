@@ -1,4 +1,4 @@
-"""Lines of text followed over time: which readings are one text, and when it comes and goes.
+"""Lines of text tracked over time: which readings belong to one text, and when it appears and disappears.
 
 Boxes and corners are shares of the picture's width and height; times are seconds.
 """
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Stay:
-    """One line of text for as long as it stands."""
+    """One line of text while it is on screen."""
 
     samples: tuple[int, ...]
     lines: tuple[Line, ...]

@@ -1,4 +1,4 @@
-"""The two readers of text behind ``text_overlay``: PP-OCR by RapidOCR, and EasyOCR."""
+"""The two text readers of ``text_overlay``: PP-OCR (RapidOCR) and EasyOCR."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ EASY_CODES = {"zh": "ch_sim", "sr": "rs_cyrillic"}
 
 
 class Reader(Protocol):
-    """Finds lines of text in a picture and reads them."""
+    """Finds lines of text in a frame and reads them."""
 
     def detect(self, rgb: Picture) -> NDArray[np.float64]:
         """Corners of the lines in pixels [n, 4, 2]: top left, top right, then clockwise."""
@@ -252,7 +252,7 @@ class PPOCR:
 
 
 class EasyOCR:
-    """EasyOCR (CRAFT detector, CRNN recogniser), on the CPU or a card."""
+    """EasyOCR (CRAFT detector, CRNN recogniser), on the CPU or a GPU."""
 
     def __init__(self, folder: Path, *, device: str, short: int, languages: Sequence[str]) -> None:
         import sys
