@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -32,11 +33,17 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
         yield from _code(child)
 
 
+@cache
+def code(file: Path) -> tuple[ast.AST, ...]:
+    """All nodes of a module that Python runs."""
+    return tuple(_code(ast.parse(file.read_text(encoding="utf-8"))))
+
+
 def imports(name: str, file: Path, known: dict[str, Path]) -> set[str]:
     """Modules of ours that a module imports, at its top or inside functions."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     found = set()
-    for node in _code(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in code(file):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -131,12 +138,12 @@ def test_a_circle_is_found(tmp_path, first, second, found):
 
 def test_whoever_wants_workers_or_a_service_gets_them_from_one_place():
     """Only ``compose`` makes fleets and engines; ``cluster`` makes one for each node of its own."""
+    made = ("Engine", "Fleet", "ProcessWorkers", "Service", "DiskCache")
     makers = {
         name
         for name, file in modules(ROOT).items()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func) in ("Engine", "Fleet", "ProcessWorkers", "Service", "DiskCache")
+        for node in code(file)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in made
     }
     assert makers - {"tiktok_ray.compose"} == {
         "tiktok_ray.run.cache",  # which opens itself

@@ -9,6 +9,16 @@ import pytest
 from benchmarks.factory import Recipe, Unmakeable, captions
 
 
+@pytest.fixture
+def latin():
+    """The font of most captions, which comes with the system or not at all."""
+    try:
+        captions._font("Latin", 20)
+    except Unmakeable as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("latin")
 def test_a_caption_stands_in_its_box_and_at_its_times(tmp_path):
     recipe = Recipe("captions", "Latin", "plain", 7)
     truth = captions.make(recipe, tmp_path / "clip.mp4")
@@ -30,6 +40,7 @@ def test_a_caption_stands_in_its_box_and_at_its_times(tmp_path):
             assert change[y0:y1, x0:x1].mean() > 4 * change[outside].mean()
 
 
+@pytest.mark.usefixtures("latin")
 def test_word_by_word_shows_each_word_of_two_texts_in_order(tmp_path):
     recipe = Recipe("captions", "Latin", "word by word", 3)
     truth = captions.make(recipe, tmp_path / "clip.mp4")["captions"]
