@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy._calibration import calibration, ece, isotonic
-from benchmarks.accuracy._texts import bare, reading, share_figure
+from benchmarks.accuracy._figures import share_figure
+from benchmarks.accuracy._texts import bare, reading
 
 
 def overlay(text, start, end, kind="caption", confidence=0.9):

@@ -13,7 +13,7 @@ import numpy as np
 
 from actors.text_overlay import Overlay, Overlays
 from benchmarks import factory
-from benchmarks.accuracy import Absent, Bench, Clips, Figure, Samples, interval
+from benchmarks.accuracy import Absent, Bench
 from tiktok_ray.media import spans
 
 DENSE_S = 0.1  # between two pictures of the track ``dense``
@@ -173,27 +173,3 @@ def easy_ocr(models: Path) -> PlainReader:
         return [str(text) for _, text, _ in reader.readtext(rgb)]
 
     return read
-
-
-# --- figures ---
-
-
-def ratio(some: Samples) -> float:
-    """The first column over the second, summed over clips."""
-    total = float(some[:, 1].sum())
-    return float(some[:, 0].sum()) / total if total else float("nan")
-
-
-def share_figure(
-    measure: str, of: str, condition: str, rows: Sequence[tuple[float, float]], *,
-    clips: Clips = "factory", **more: Any,
-) -> Figure:  # fmt: skip
-    """A ratio of sums over clips, with its interval; not measured where there is nothing to count."""
-    some = np.array(rows, float).reshape(-1, 2)
-    if not some[:, 1].sum():
-        more.pop("least", None), more.pop("most", None)
-        return Figure(
-            measure, of, condition, clips, len(some), None, reason="nothing to count", **more
-        )
-    low, high = interval(some, ratio, (0, 1))
-    return Figure(measure, of, condition, clips, len(some), ratio(some), low, high, **more)

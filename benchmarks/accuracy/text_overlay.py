@@ -17,6 +17,7 @@ import numpy as np
 from actors.text_overlay import Overlay, Overlays
 from benchmarks.accuracy import Absent, Bench, Figure, Row
 from benchmarks.accuracy._calibration import calibration
+from benchmarks.accuracy._figures import share_figure
 from benchmarks.accuracy._texts import (
     DENSE_S,
     Reading,
@@ -24,7 +25,6 @@ from benchmarks.accuracy._texts import (
     edits,
     measured,
     rapid_ocr,
-    share_figure,
 )
 from benchmarks.factory.captions import CONDITIONS, TEXTS
 from tiktok_ray.media.writer import write_clip
@@ -53,6 +53,12 @@ ACCENTS = (
 )
 
 
+#: Which fields the figures are errors of.
+FIELDS = {
+    ("CER", "all"): ("overlays.text",),
+    ("edges within one dense frame", "all"): ("overlays.start", "overlays.end"),
+    ("ECE", "factory"): ("overlays.confidence",),
+}
 #: Most characters wrong in Latin scripts, and least share of edges within a picture of ``dense``.
 MOST_WRONG, LEAST_IN_TIME = 0.02, 1.0
 
