@@ -95,9 +95,23 @@ def reading(clip: factory.Clip, found: Overlays) -> Reading:
     return out
 
 
-def measured(
-    bench: Bench, peers: dict[str, tuple[PlainReader, frozenset[str]]]
-) -> tuple[list[Reading], list[str]]:
+@dataclass
+class Peer:
+    """A plain reader, the scripts it knows (all where empty), and how many clips it can afford."""
+
+    read: PlainReader
+    scripts: frozenset[str] = frozenset()
+    clips: float = float("inf")
+
+    def takes(self, script: str) -> bool:
+        """Whether it reads one more clip, of that script."""
+        if self.clips <= 0 or (self.scripts and script not in self.scripts):
+            return False
+        self.clips -= 1
+        return True
+
+
+def measured(bench: Bench, peers: dict[str, Peer]) -> tuple[list[Reading], list[str]]:
     """Each caption clip's reading, with the peers' for the scripts they know; and what is lacking."""
     out: list[Reading] = []
     lacking: dict[str, None] = {}
@@ -108,9 +122,9 @@ def measured(
             lacking[str(reason)] = None
             continue
         one = reading(clip, bench.output("text_overlay", clip.path))
-        for name, (read, scripts) in peers.items():
-            if not scripts or recipe.kind in scripts:
-                one.peers[name] = peer_errors(clip, read)
+        for name, peer in peers.items():
+            if peer.takes(recipe.kind):
+                one.peers[name] = peer_errors(clip, peer.read)
         out.append(one)
     return out, list(lacking)
 

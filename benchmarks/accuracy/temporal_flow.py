@@ -43,7 +43,10 @@ def figures(bench: Bench) -> Iterator[Figure]:
             "error of the median shot, s", "whole clips", condition, [o["median"] for o in some]
         )
         yield share_figure(
-            "fastest window right", "clips with cuts", condition, [(o["fastest"], 1) for o in edited]
+            "fastest window right",
+            "clips with cuts",
+            condition,
+            [(o["fastest"], 1) for o in edited],
         )
 
 

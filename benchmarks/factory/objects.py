@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.factory import Recipe, _scenes
-from benchmarks.factory._pictures import Picture, photograph, view
+from benchmarks.factory._pictures import photograph, view
 from tiktok_ray.media.writer import write_clip
 
 VERSION = 1
@@ -126,5 +126,3 @@ def placed(
     area = (seen[2] - seen[0]) * (seen[3] - seen[1])
     inside = (kept[2] - kept[0]) * (kept[3] - kept[1])
     return [round(float(side), 4) for side in kept] if inside >= area / 2 else None
-
-

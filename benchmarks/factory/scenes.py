@@ -74,9 +74,7 @@ def _order(rng: np.random.Generator, count: int, length: int) -> list[int]:
     return order
 
 
-def _shot(
-    rng: np.random.Generator, condition: str, name: str, home: Any, height: float
-) -> Shot:
+def _shot(rng: np.random.Generator, condition: str, name: str, home: Any, height: float) -> Shot:
     stray, factor = STRAYS[condition]
     x, y = (home + rng.uniform(-stray, stray, 2)).clip(0.3, 0.7).tolist()
     tall = float(np.clip(height * factor ** rng.uniform(-1, 1), 0.3, 0.9))
