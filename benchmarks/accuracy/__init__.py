@@ -84,6 +84,7 @@ class Figure(NamedTuple):
 
 Samples = NDArray[np.float64]
 DRAWS = 1000
+KEPT = 40  # files of which is kept what was said
 
 
 def interval(
@@ -129,7 +130,7 @@ class Bench:
         self._scratch = tempfile.TemporaryDirectory(prefix="tiktok-ray-accuracy-")
         self._decoded = lru_cache(maxsize=3)(self._decode)
         self._loaded: dict[str, Analyzer] = {}
-        self._said: tuple[Path, dict[tuple[str, frozenset[str] | None], Any]] = (Path(), {})
+        self._said: dict[Path, dict[tuple[str, frozenset[str] | None], Any]] = {}
 
     def file(self, name: str) -> Path:
         """A file of the media folder. Raises ``Absent``."""
@@ -173,7 +174,7 @@ class Bench:
         made.load(variant, "cpu", files)
         self.weights[made.name] = [weights.id for weights in variant.weights.values()]
         self._loaded[made.name] = made
-        self._said = (Path(), {})
+        self._said.clear()
 
     def _at_hand(self, made: Analyzer) -> tuple[Variant, dict[str, Path]]:
         lacking: list[str] = []
@@ -189,15 +190,16 @@ class Bench:
         """What the analyzer says of a file, its producers having been run before it.
 
         ``only``: of what it can do without, as much as it may have (names of analyzers); all where
-        None. Soft inputs that cannot be had are None. What was said of the last file is kept.
+        None. Soft inputs that cannot be had are None. What was said of the last files is kept.
         Raises ``Absent``, or what the analyzer raises.
         """
-        if self._said[0] != path:
-            self._said = (path, {})
-        said = self._said[1]
-        if (name, only) not in said:
-            said[name, only] = self._output(name, path, only)
-        return said[name, only]
+        key = name, only
+        if key not in self._said.get(path, {}):
+            made = self._output(name, path, only)
+            self._said.setdefault(path, {})[key] = made
+            while len(self._said) > KEPT:
+                del self._said[next(iter(self._said))]
+        return self._said[path][key]
 
     def _output(self, name: str, path: Path, only: frozenset[str] | None) -> Any:
         made = self.analyzer(name)
