@@ -24,7 +24,7 @@ from tiktok_ray.media import spans
 FIELDS = {
     ("LUFS error, absolute", "all"): ("integrated_lufs", "loudness.momentary"),
     ("true peak error, dB", "all"): ("true_peak_dbtp",),
-    ("silence IoU", "all"): ("silences",),
+    ("silence IoU", "all"): ("silences.start", "silences.end"),
     ("tempo accuracy 1", "all"): ("tempo.bpm",),
     ("tempo accuracy 2", "all"): ("tempo.bpm",),
     ("beat F1 ±70 ms", "all"): ("beats",),

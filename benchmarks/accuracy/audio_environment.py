@@ -21,7 +21,7 @@ from tiktok_ray.media import spans
 #: Which fields the figures are errors of.
 FIELDS = {
     ("event F1, onset ±200 ms", "all"): ("sounds.name", "sounds.start"),
-    ("silence IoU", "all"): ("silences", "shares.silence"),
+    ("silence IoU", "all"): ("silences.start", "silences.end", "shares.silence"),
     ("error of the share of speech", "all"): ("shares.speech",),
     ("error of the share of music", "all"): ("shares.music",),
     ("first tag right", "all"): ("tags.name",),

@@ -65,10 +65,10 @@ PERSONS = (
 
 #: Which fields the figures are errors of.
 FIELDS = {
-    ("persons counted right", "all"): ("persons",),
+    ("persons counted right", "all"): ("at_once", "persons.track"),
     ("OKS", "by eye"): ("persons.keypoints",),
     ("posture right", "by eye"): ("persons.posture",),
-    ("gesture found", "by eye"): ("persons.gestures",),
+    ("gesture found", "by eye"): ("persons.gestures.gesture",),
 }
 
 

@@ -39,8 +39,8 @@ AWAY = ("odd/truncated_half_faststart.mp4", (3.3, 4.3))
 
 #: Which fields the figures are errors of.
 FIELDS = {
-    ("blinks found", "10 pictures/s"): ("tracks.blinks", "blinks"),
-    ("blinks found", "30 pictures/s"): ("tracks.blinks", "blinks"),
+    ("blinks found", "10 pictures/s"): ("tracks.blinks.start", "blinks"),
+    ("blinks found", "30 pictures/s"): ("tracks.blinks.start", "blinks"),
     ("time into the camera", "looks into it throughout"): ("into_camera_share",),
     ("gaze off the lens, degrees", "looks into it throughout"): (
         "tracks.gaze_yaw", "tracks.gaze_pitch",

@@ -15,7 +15,7 @@ from benchmarks.accuracy._figures import f1_figure, groups, mean_figure, share_f
 #: Which fields the figures are errors of.
 FIELDS = {
     ("pairwise F1", "all"): ("scenes.setting",),
-    ("error of the number of settings", "all"): ("settings",),
+    ("error of the number of settings", "all"): ("settings.id",),
 }
 
 

@@ -29,7 +29,7 @@ SYLLABLES = {
 #: Which fields the figures are errors of.
 FIELDS = {
     ("error of speaking rate, relative", "all"): ("speaking_rate", "articulation_rate"),
-    ("pauses found", "all"): ("pauses",),
+    ("pauses found", "all"): ("pauses_per_minute", "pauses.kind"),
     ("error of a pause's edges, s, median", "all"): ("pauses.start", "pauses.end"),
     ("error of syllables, relative", "real speech"): ("syllables", "syllables_per_s"),
 }

@@ -56,11 +56,11 @@ HELD_OUT = range(80, 100)
 
 #: Which fields the figures are errors of.
 FIELDS = {
-    ("WER", "all"): ("words.text", "segments.text"),
-    ("onset error, s, median", "all"): ("words.start",),
-    ("offset error, s, median", "all"): ("words.end",),
-    ("ECE", "words"): ("words.probability",),
-    ("words invented per clip", "all"): ("words",),
+    ("WER", "all"): ("text", "segments.text", "segments.words.text"),
+    ("onset error, s, median", "all"): ("segments.words.start",),
+    ("offset error, s, median", "all"): ("segments.words.end",),
+    ("ECE", "words"): ("segments.words.probability",),
+    ("words invented per clip", "all"): ("segments.words.text",),
     ("diarization error rate", "with pauses"): ("turns.speaker",),
     ("diarization error rate", "overlapping"): ("turns.speaker",),
 }
