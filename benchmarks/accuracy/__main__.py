@@ -15,6 +15,7 @@ from typing import Any
 
 from actors import NAMES
 from benchmarks.accuracy import Absent, Bench, Figure, Row, _board, tables
+from benchmarks.accuracy._figures import NOTHING
 from benchmarks.accuracy._tables import figures_markdown, markdown
 from benchmarks.factory import REPORTED
 from benchmarks.factory.__main__ import share
@@ -51,7 +52,8 @@ def measure(name: str, bench: Bench, singly: bool = True) -> Measured:
         return out
     try:
         for figure in table.figures(bench) if table.figures else ():
-            out.figures.append(figure)
+            if figure.n or figure.reason != NOTHING:
+                out.figures.append(figure)
     except Absent as reason:
         out.missing.append(str(reason))
     try:

@@ -9,6 +9,8 @@ import numpy as np
 
 from benchmarks.accuracy import Clips, Figure, Samples, interval
 
+NOTHING = "nothing to count"
+
 
 def ratio(some: Samples) -> float:
     """The first column over the second, summed over clips."""
@@ -81,7 +83,7 @@ def _nothing(
     measure: str, of: str, condition: str, clips: Clips, n: int, more: dict[str, Any]
 ) -> Figure:
     kept = {key: value for key, value in more.items() if key not in ("least", "most")}
-    return Figure(measure, of, condition, clips, n, None, reason="nothing to count", **kept)
+    return Figure(measure, of, condition, clips, n, None, reason=NOTHING, **kept)
 
 
 def groups(known: Sequence[tuple[str, Any]]) -> dict[str, list[Any]]:
