@@ -173,8 +173,9 @@ class Bench:
         variant, files = self._at_hand(made)
         made.load(variant, "cpu", files)
         self.weights[made.name] = [weights.id for weights in variant.weights.values()]
+        if made.name in self._loaded:
+            self._said.clear()
         self._loaded[made.name] = made
-        self._said.clear()
 
     def _at_hand(self, made: Analyzer) -> tuple[Variant, dict[str, Path]]:
         lacking: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import Clips, Figure, Samples, interval
+from benchmarks.accuracy import DRAWS, Clips, Figure, Samples, interval
 
 NOTHING = "nothing to count"
 
@@ -62,21 +62,24 @@ def mean_figure(
 
 def median_figure(
     measure: str, of: str, condition: str, groups: Sequence[Sequence[float]], *,
-    clips: Clips = "factory", **more: Any,
+    quantile: float = 0.5, clips: Clips = "factory", **more: Any,
 ) -> Figure:  # fmt: skip
-    """A median over all values of all clips, whole clips drawn; n counts the values."""
+    """A median (or another quantile) over all values of all clips, whole clips drawn; n counts the
+    values.
+    """
     filled = [np.asarray(one, float) for one in groups if len(one)]
     if not filled:
         return _nothing(measure, of, condition, clips, 0, more)
     rng, whole = np.random.default_rng(0), np.concatenate(filled)
     draws = [
-        np.median(np.concatenate([filled[k] for k in rng.integers(0, len(filled), len(filled))]))
-        for _ in range(1000)
+        np.quantile(
+            np.concatenate([filled[k] for k in rng.integers(0, len(filled), len(filled))]), quantile
+        )
+        for _ in range(DRAWS)
     ]
     low, high = np.percentile(draws, (2.5, 97.5)).tolist()
-    return Figure(
-        measure, of, condition, clips, len(whole), float(np.median(whole)), low, high, **more
-    )
+    value = float(np.quantile(whole, quantile))
+    return Figure(measure, of, condition, clips, len(whole), value, low, high, **more)
 
 
 def _nothing(
