@@ -66,13 +66,11 @@ FIELDS = {
 }
 #: Dialogues: condition, voices, how they speak, and the most error that is bound to hold.
 DIALOGUES: tuple[tuple[str, int, dict[str, Any], float | None], ...] = (
-    *(("with pauses", voices, {"pause": APART}, 0.15) for voices in (1, 2, 3, 4)),
-    *(("overlapping", voices, {"pause": OVER}, 0.25) for voices in (2, 3)),
-    *(("other voices", v, {"pause": APART, "among": OTHER_VOICES}, None) for v in (2, 3)),
-    *(
-        ("turns of a second", v, {"pause": APART, "sentences": SHORT_SENTENCES}, None)
-        for v in (2, 3)
-    ),
+    *(("with pauses", n, {"pause": APART}, 0.15) for n in (1, 2, 3, 4)),
+    *(("overlapping", n, {"pause": OVER}, 0.25) for n in (2, 3)),
+    *(("other voices", n, {"pause": APART, "among": OTHER_VOICES}, None) for n in (2, 3)),
+    *(("others overlapping", n, {"pause": OVER, "among": OTHER_VOICES}, None) for n in (2, 3)),
+    *(("short turns", n, {"pause": APART, "sentences": SHORT_SENTENCES}, None) for n in (2, 3)),
 )
 SEQUENTIAL, BATCHED = "faster-whisper, sequential", "faster-whisper, batched"
 PLAIN_EVERY = 5  # of the clips without speech plain reading gets one in so many, for its cost
