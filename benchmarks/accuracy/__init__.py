@@ -19,7 +19,7 @@ import pkgutil
 import tempfile
 import time
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -139,9 +139,13 @@ class Bench:
             raise Absent(f"{name} is not among the media")
         return path
 
-    def clips(self, family: str) -> Iterator[factory.Clip]:
-        """The factory's clips of a family that this run measures, made where need be."""
-        yield from factory.clips([family], self.edition, self.share)
+    def clips(self, family: str, kinds: Collection[str] = ()) -> Iterator[factory.Clip]:
+        """The factory's clips of a family that this run measures, or those of some kinds, made
+        where need be.
+        """
+        for recipe in factory.recipes(family, self.edition, self.share):
+            if not kinds or recipe.kind in kinds:
+                yield factory.made(recipe)
 
     def some(self, things: Sequence[T]) -> list[T]:
         """As large a share of other things than clips as is measured, at least one, evenly spread."""

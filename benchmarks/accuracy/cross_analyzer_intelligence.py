@@ -39,11 +39,10 @@ def figures(bench: Bench) -> Iterator[Figure]:
 
 def _beats(bench: Bench) -> Iterator[Figure]:
     told: list[tuple[str, bool]] = []
-    for clip in bench.clips("together"):
-        if clip.recipe.kind == "cuts and beats":
-            found: Findings = bench.output(NAME, clip.path, BEATS)
-            match = found.beat_match
-            told.append((clip.recipe.condition, match is not None and match.on_the_beat))
+    for clip in bench.clips("together", ("cuts and beats",)):
+        found: Findings = bench.output(NAME, clip.path, BEATS)
+        match = found.beat_match
+        told.append((clip.recipe.condition, match is not None and match.on_the_beat))
     for condition in dict.fromkeys(one for one, _ in told):
         some = [(said, 1) for known, said in told if known == condition]
         yield share_figure("on the beat, told so", "cuts", condition, some)
@@ -55,10 +54,9 @@ def _captions(bench: Bench) -> Iterator[Figure]:
     if analyzer.recogniser is None:
         raise Absent("no weights of Whisper that read without a card, so no offsets of captions")
     known: list[tuple[str, dict[str, Any]]] = []
-    for clip in bench.clips("together"):
-        if clip.recipe.kind == "captions and speech":
-            found: Findings = bench.output(NAME, clip.path, TEXTS)
-            known.append((clip.recipe.condition, against(found, clip.truth["captions"])))
+    for clip in bench.clips("together", ("captions and speech",)):
+        found: Findings = bench.output(NAME, clip.path, TEXTS)
+        known.append((clip.recipe.condition, against(found, clip.truth["captions"])))
     for condition, some in groups(known).items():
         off = [error for one in some for error in one["off"]]
         yield mean_figure(

@@ -120,14 +120,13 @@ def figures(bench: Bench) -> Iterator[Figure]:
 
 def _made(bench: Bench, analyzer: SpeechTranscription) -> Iterator[tuple[str, Said]]:
     """Speech over music from the factory, and dialogues of two voices, with and without noise."""
-    for clip in bench.clips("sounds"):
-        if clip.recipe.kind == "speech over music":
-            words = [SpokenWord(*word) for word in clip.truth["words"]]
-            text = " ".join(word.text for word in words)
-            yield (
-                f"music at {clip.recipe.condition}",
-                said(analyzer, _samples(bench, clip.path), text, words),
-            )
+    for clip in bench.clips("sounds", ("speech over music",)):
+        words = [SpokenWord(*word) for word in clip.truth["words"]]
+        text = " ".join(word.text for word in words)
+        yield (
+            f"music at {clip.recipe.condition}",
+            said(analyzer, _samples(bench, clip.path), text, words),
+        )
     for seed in bench.some(TWO_VOICES):
         noise = 0.005 * (seed % 2)
         spoken = dialogue(seed, voices=2, turns=3 + seed % 9, pause=(0.3, 3.0), noise=noise)
@@ -213,9 +212,7 @@ def _invented(bench: Bench, analyzer: SpeechTranscription) -> Iterator[Figure]:
     assert isinstance(whisper, Whisper)
     ours: list[tuple[str, int]] = []
     plain: list[tuple[str, int]] = []
-    for clip in bench.clips("sounds"):
-        if clip.recipe.kind != "no speech":
-            continue
+    for clip in bench.clips("sounds", ("no speech",)):
         try:
             found: Transcript = bench.output("speech_transcription", clip.path)
             ours.append((clip.recipe.condition, len(found.words)))
