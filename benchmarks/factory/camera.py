@@ -1,6 +1,6 @@
 """Clips of one take whose camera moves as told: pans, tilts, zooms, rolls, shakes and stands still.
 
-A move begins about a second into the clip and lasts 2.5 s; a shake lasts from beginning to end. Truth:
+A move begins a second into the clip, on a sample of the track ``dense``, and lasts 2.5 s; a shake lasts from beginning to end. Truth:
 ``move``, its name in ``camera_analysis`` (``static`` where there is none), ``start`` and ``end`` in
 seconds, and ``speed`` without its sign, in widths/s, heights/s, octaves/s or degrees/s; of a shake
 the root mean square of its way, both directions together, in picture widths; ``fps``, ``duration``.
@@ -19,7 +19,7 @@ from benchmarks.factory._pictures import Picture, photograph, view
 from benchmarks.factory._scenes import actor
 from tiktok_ray.media.writer import write_clip
 
-VERSION = 2
+VERSION = 1
 
 SIZE, FPS = (270, 480), 30.0
 START, LENGTH, REST = 1.0, 2.5, 1.0
@@ -57,8 +57,7 @@ def make(recipe: Recipe, path: Path) -> dict[str, Any]:
     move, speed = recipe.kind, recipe.parameters["speed"]
     duration = START + LENGTH + REST
     still = move in ("static", "shake")
-    begun = START + float(rng.uniform(-0.3, 0.3))
-    start, end = (0.0, duration) if still else (begun, begun + LENGTH)
+    start, end = (0.0, duration) if still else (START, START + LENGTH)
     ground = photograph(GROUNDS[int(rng.integers(len(GROUNDS)))])
     somebody = actor(rng, "astronaut") if recipe.condition == "somebody before it" else None
     phases = rng.uniform(0, 2 * np.pi, 4)
