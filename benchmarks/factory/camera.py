@@ -1,8 +1,8 @@
 """Clips of one take whose camera moves as told: pans, tilts, zooms, rolls, shakes and stands still.
 
-A move begins a second into the clip, on a sample of the track ``dense``, and lasts 2.5 s; a shake lasts from beginning to end. Truth:
-``move``, its name in ``camera_analysis`` (``static`` where there is none), ``start`` and ``end`` in
-seconds, and ``speed`` without its sign, in widths/s, heights/s, octaves/s or degrees/s; of a shake
+A move begins a second into the clip, on a sample of the track ``dense`` (which flatters what is told
+of its edges), and lasts 2.5 s; a shake lasts from beginning to end. Truth: ``move``, its name in
+``camera_analysis`` (``static`` where there is none), ``start`` and ``end`` in seconds, and ``speed`` without its sign, in widths/s, heights/s, octaves/s or degrees/s; of a shake
 the root mean square of its way, both directions together, in picture widths; ``fps``, ``duration``.
 """
 
