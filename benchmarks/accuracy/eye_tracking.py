@@ -63,14 +63,19 @@ def figures(bench: Bench) -> Iterator[Figure]:
     looks = [looking(bench, file) for file in INTO_CAMERA]
     unit, condition = "pictures and clips", FITTED
     yield mean_figure(
-        "time into the camera", "gaze", condition, [e.into_camera_share or 0.0 for e in looks],
+        "time into the camera", "gaze of faces that it was fitted on", condition, [e.into_camera_share or 0.0 for e in looks],
         clips="real", bounds=(0, 1), unit=unit,
     )  # fmt: skip
     off = [
         float(np.hypot(median(t.gaze_yaw), median(t.gaze_pitch))) for e in looks for t in e.tracks
     ]
     yield mean_figure(
-        "gaze off the lens, degrees", "gaze", condition, off, clips="real", unit="faces"
+        "gaze off the lens, degrees",
+        "gaze of faces that it was fitted on",
+        condition,
+        off,
+        clips="real",
+        unit="faces",
     )
 
 
