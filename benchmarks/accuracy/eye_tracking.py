@@ -38,7 +38,7 @@ AWAY = ("odd/truncated_half_faststart.mp4", (3.3, 4.3))
 
 
 #: The height of the iris was fitted on these, so that they flatter.
-FITTED = "into the lens, fitted on these"
+GAZE, FITTED = "gaze of faces that it was fitted on", "into the lens, fitted on these"
 #: Which fields the figures are errors of.
 FIELDS = {
     ("blinks found", "10 pictures/s"): ("tracks.blinks.start", "blinks"),
@@ -63,7 +63,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
     looks = [looking(bench, file) for file in INTO_CAMERA]
     unit, condition = "pictures and clips", FITTED
     yield mean_figure(
-        "time into the camera", "gaze of faces that it was fitted on", condition, [e.into_camera_share or 0.0 for e in looks],
+        "time into the camera", GAZE, condition, [e.into_camera_share or 0.0 for e in looks],
         clips="real", bounds=(0, 1), unit=unit,
     )  # fmt: skip
     off = [
@@ -71,7 +71,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
     ]
     yield mean_figure(
         "gaze off the lens, degrees",
-        "gaze of faces that it was fitted on",
+        GAZE,
         condition,
         off,
         clips="real",
