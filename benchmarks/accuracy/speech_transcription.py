@@ -54,13 +54,14 @@ APART, OVER = (0.15, 1.2), (-0.2, -0.2)
 HELD_OUT = range(80, 100)
 
 
+INVENTED = "clips with a word invented"
 #: Which fields the figures are errors of.
 FIELDS = {
     ("WER", "all"): ("text", "segments.text", "segments.words.text"),
     ("onset error, s, median", "all"): ("segments.words.start",),
     ("offset error, s, median", "all"): ("segments.words.end",),
     ("ECE", "words"): ("segments.words.probability",),
-    ("words invented per clip", "all"): ("segments.words.text",),
+    (INVENTED, "all"): ("segments.words.text",),
     ("diarization error rate", "with pauses"): ("turns.speaker",),
     ("diarization error rate", "overlapping"): ("turns.speaker",),
 }
@@ -106,7 +107,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
                 "real",
                 said(analyzer, _samples(bench, playable(bench.file(file), Path(folder))), truth),
             )
-            for file, truth in bench.some(list(WORDS.items()))
+            for file, truth in WORDS.items()
         ]
     told: tuple[tuple[Clips, list[tuple[str, Said]]], ...] = (("factory", made), ("real", real))
     for clips, known in told:
@@ -224,13 +225,13 @@ def _invented(bench: Bench, analyzer: SpeechTranscription) -> Iterator[Figure]:
             words = normalised(" ".join(segment.text for segment in segments))
             plain.append((clip.recipe.condition, len(words)))
     for condition, some in groups(ours).items():
-        yield mean_figure(
-            "words invented per clip", "no speech", condition, some,
+        yield share_figure(
+            INVENTED, "no speech", condition, [(words > 0, 1) for words in some],
             most=0.0 if condition == "all" else None,
         )  # fmt: skip
-    yield mean_figure(
-        "words invented per clip", "no speech", f"each {PLAIN_EVERY}th",
-        [words for _, words in plain], by=SEQUENTIAL,
+    yield share_figure(
+        INVENTED, "no speech", f"each {PLAIN_EVERY}th", [(words > 0, 1) for _, words in plain],
+        by=SEQUENTIAL,
     )  # fmt: skip
 
 
