@@ -143,6 +143,14 @@ def test_what_a_run_measured_replaces_what_was_known_of_its_analyzers_alone(kept
     }
 
 
+def test_a_row_over_all_files_is_kept(kept: Path):
+    told = record("2026-11-01", "color_analysis")
+    rows = [Row("", "9 in all", "8 in all", None)]
+    told["analyzers"]["color_analysis"]["rows"] = [row._asdict() for row in rows]  # type: ignore[index]
+    _board.keep(told)
+    assert _board.rows_of(_board.board()["color_analysis"]) == rows
+
+
 def test_the_page_and_the_errors_of_fields_are_those_of_the_board():
     kept = _board.board()
     again = "run python -m benchmarks.accuracy --publish"
