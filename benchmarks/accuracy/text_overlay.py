@@ -61,7 +61,7 @@ FIELDS = {
     ("ECE", "Latin"): ("overlays.confidence",),
 }
 #: A reader so slow on the CPU that it reads but few of the clips, fewer of a share.
-EASY, EASY_CLIPS = "EasyOCR English, plain", 8
+EASY, EASY_CLIPS = "EasyOCR English, plain", 4
 #: Most characters wrong in Latin scripts, and least share of edges within a picture of ``dense``.
 MOST_WRONG, LEAST_IN_TIME = 0.02, 1.0
 
