@@ -28,11 +28,25 @@ from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy._tables import figures_markdown, markdown
 from benchmarks.accuracy.object_detection import against_boxes
 from tests.actors.test_object_detection import analyzer, picture, video
+from tiktok_ray.catalog import make_graph
+from tiktok_ray.reporting import schema
 
 
 def test_every_table_is_of_an_analyzer():
     assert set(tables()) <= set(NAMES)
     assert {"object_detection", "body_pose", "background_segmentation"} <= set(tables())
+
+
+def test_figures_are_errors_of_fields_that_there_are():
+    known = {
+        field.path: field
+        for name, model in make_graph().outputs.items()
+        for field in schema.fields_of(model, name)
+    }
+    named = {
+        f"{name}.{path}" for name, one in tables().items() for told in one.fields.values() for path in told
+    }  # fmt: skip
+    assert {path for path in named if path not in known or not known[path].may_be_wrong} == set()
 
 
 def test_tables_are_markdown():
@@ -129,6 +143,14 @@ def test_what_a_run_measured_replaces_what_was_known_of_its_analyzers_alone(kept
     }
 
 
+def test_a_row_over_all_files_is_kept(kept: Path):
+    told = record("2026-11-01", "color_analysis")
+    rows = [Row("", "9 in all", "8 in all", None)]
+    told["analyzers"]["color_analysis"]["rows"] = [row._asdict() for row in rows]  # type: ignore[index]
+    _board.keep(told)
+    assert _board.rows_of(_board.board()["color_analysis"]) == rows
+
+
 def test_the_page_and_the_errors_of_fields_are_those_of_the_board():
     kept = _board.board()
     again = "run python -m benchmarks.accuracy --publish"
@@ -140,6 +162,26 @@ def test_the_page_and_the_errors_of_fields_are_those_of_the_board():
 def test_no_machine_s_paths_are_published():
     assert "/tmp" not in _board.BOARD.read_text(encoding="utf-8")
     assert "/work" not in _board.BOARD.read_text(encoding="utf-8")
+
+
+def test_a_share_of_things_is_spread_over_them(tmp_path: Path):
+    assert Bench(tmp_path, tmp_path, share=0.3).some(range(10)) == [0, 3, 6]
+    assert Bench(tmp_path, tmp_path, share=0.01).some("abc") == ["a"]
+    assert Bench(tmp_path, tmp_path).some("abc") == ["a", "b", "c"]
+
+
+def test_what_an_analyzer_can_do_without_may_be_kept_from_it(tmp_path: Path):
+    from tiktok_ray.media.writer import write_clip
+
+    grey = np.full((64, 64, 3), 90, np.uint8)
+    clip = write_clip(tmp_path / "c.mp4", [grey] * 20 + [grey + 100] * 20, fps=20)
+    bench = Bench(tmp_path, tmp_path)
+    alone = bench.output("temporal_flow", clip, frozenset())
+    with_camera = bench.output("temporal_flow", clip, frozenset({"camera_analysis"}))
+    assert alone.pacing.motion is None
+    assert with_camera.pacing.motion is not None
+    assert bench.output("temporal_flow", clip, frozenset()) is alone
+    assert ("text_overlay", clip.name) not in bench.seconds
 
 
 def test_analyzers_are_found_by_name():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy._calibration import calibration, ece, isotonic
-from benchmarks.accuracy._texts import bare, reading, share_figure
+from benchmarks.accuracy._figures import share_figure
+from benchmarks.accuracy._texts import bare, reading
 
 
 def overlay(text, start, end, kind="caption", confidence=0.9):
@@ -64,11 +65,12 @@ def test_a_share_of_nothing_is_not_measured():
 def test_calibration_is_the_gap_between_confidence_and_truth():
     sure = [(0.95, True)] * 95 + [(0.95, False)] * 5
     assert ece(np.array(sure, float)) == pytest.approx(0.0, abs=1e-9)
-    boasting = [(0.95, k % 2 == 0) for k in range(100)]
+    boasting = [(0.95, k % 4 < 2) for k in range(100)]
     told = {f.measure: f.value for f in calibration(boasting, "words", "all", "factory")}
     assert told["ECE"] == pytest.approx(0.45)
     assert told["confidence less share right"] == pytest.approx(0.45)
     assert told["right at confidence 0.9–1.0"] == 0.5
+    assert told["ECE of it, calibrated on the other"] < 0.05 < told["ECE of one half"]
     before, after = isotonic([(0.95, k % 4 < 2) for k in range(100)])
     assert before == pytest.approx(0.45)
     assert after < 0.05

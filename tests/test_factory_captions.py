@@ -58,5 +58,5 @@ def test_a_script_without_its_font_says_what_to_install(monkeypatch, tmp_path):
 
 def test_every_script_has_every_condition():
     made = {(r.kind, r.condition) for r in captions.recipes(1)}
-    assert made == {(s, c) for s in captions.FONTS for c in captions.CONDITIONS}
+    assert made == {(s, c) for s in captions.TEXTS for c in captions.CONDITIONS}
     assert len({r.name for r in captions.recipes(1)}) == len(list(captions.recipes(1)))

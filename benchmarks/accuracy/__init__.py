@@ -19,10 +19,10 @@ import pkgutil
 import tempfile
 import time
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class Row(NamedTuple):
     holds: bool | None = None
 
 
+T = TypeVar("T")
 Clips = Literal["factory", "real"]
 
 
@@ -83,6 +84,7 @@ class Figure(NamedTuple):
 
 Samples = NDArray[np.float64]
 DRAWS = 1000
+KEPT = 40  # files of which is kept what was said
 
 
 def interval(
@@ -128,6 +130,7 @@ class Bench:
         self._scratch = tempfile.TemporaryDirectory(prefix="tiktok-ray-accuracy-")
         self._decoded = lru_cache(maxsize=3)(self._decode)
         self._loaded: dict[str, Analyzer] = {}
+        self._said: dict[Path, dict[tuple[str, frozenset[str] | None], Any]] = {}
 
     def file(self, name: str) -> Path:
         """A file of the media folder. Raises ``Absent``."""
@@ -136,9 +139,18 @@ class Bench:
             raise Absent(f"{name} is not among the media")
         return path
 
-    def clips(self, family: str) -> Iterator[factory.Clip]:
-        """The factory's clips of a family that this run measures, made where need be."""
-        yield from factory.clips([family], self.edition, self.share)
+    def clips(self, family: str, kinds: Collection[str] = ()) -> Iterator[factory.Clip]:
+        """The factory's clips of a family that this run measures, or those of some kinds, made
+        where need be.
+        """
+        for recipe in factory.recipes(family, self.edition, self.share):
+            if not kinds or recipe.kind in kinds:
+                yield factory.made(recipe)
+
+    def some(self, things: Sequence[T]) -> list[T]:
+        """As large a share of other things than clips as is measured, at least one, evenly spread."""
+        count = max(1, round(self.share * len(things)))
+        return [things[k * len(things) // count] for k in range(count)]
 
     def still(self, name: str, seconds: float = 3.0) -> Path:
         """A picture of the media folder as a static video at 30 fps."""
@@ -165,6 +177,8 @@ class Bench:
         variant, files = self._at_hand(made)
         made.load(variant, "cpu", files)
         self.weights[made.name] = [weights.id for weights in variant.weights.values()]
+        if made.name in self._loaded:
+            self._said.clear()
         self._loaded[made.name] = made
 
     def _at_hand(self, made: Analyzer) -> tuple[Variant, dict[str, Path]]:
@@ -177,11 +191,22 @@ class Bench:
             lacking += [w.id for key, w in variant.weights.items() if key not in files]
         raise Absent(f"no weights: {', '.join(dict.fromkeys(lacking))}")
 
-    def output(self, name: str, path: Path) -> Any:
+    def output(self, name: str, path: Path, only: frozenset[str] | None = None) -> Any:
         """What the analyzer says of a file, its producers having been run before it.
 
-        Soft inputs that cannot be had are None. Raises ``Absent``, or what the analyzer raises.
+        ``only``: of what it can do without, as much as it may have (names of analyzers); all where
+        None. Soft inputs that cannot be had are None. What was said of the last files is kept.
+        Raises ``Absent``, or what the analyzer raises.
         """
+        key = name, only
+        if key not in self._said.get(path, {}):
+            made = self._output(name, path, only)
+            self._said.setdefault(path, {})[key] = made
+            while len(self._said) > KEPT:
+                del self._said[next(iter(self._said))]
+        return self._said[path][key]
+
+    def _output(self, name: str, path: Path, only: frozenset[str] | None) -> Any:
         made = self.analyzer(name)
         inputs: dict[str, Any] = {}
         hints = typing.get_type_hints(made.analyze)
@@ -192,10 +217,14 @@ class Bench:
             if source in TRACKS:
                 inputs[source] = tracks.get(source)
                 continue
+            soft = type(None) in typing.get_args(hints[source])
+            if soft and only is not None and source not in only:
+                inputs[source] = None
+                continue
             try:
-                inputs[source] = self.output(source, path)
+                inputs[source] = self.output(source, path, only)
             except (Absent, Skip):
-                if type(None) not in typing.get_args(hints[source]):
+                if not soft:
                     raise
                 inputs[source] = None
         start = time.perf_counter()

@@ -15,6 +15,7 @@ from typing import Any
 
 from actors import NAMES
 from benchmarks.accuracy import Absent, Bench, Figure, Row, _board, tables
+from benchmarks.accuracy._figures import NOTHING
 from benchmarks.accuracy._tables import figures_markdown, markdown
 from benchmarks.factory import REPORTED
 from benchmarks.factory.__main__ import share
@@ -43,22 +44,23 @@ class Measured:
         }
 
 
-def measure(name: str, bench: Bench) -> Measured:
-    """The figures and rows of one analyzer; what is absent is named."""
+def measure(name: str, bench: Bench, singly: bool = True) -> Measured:
+    """The figures of one analyzer, and where ``singly`` its rows; what is absent is named."""
     out, table = Measured(), tables().get(name)
     if table is None:
         out.missing.append("no table yet")
         return out
     try:
         for figure in table.figures(bench) if table.figures else ():
-            out.figures.append(figure)
+            if figure.n or figure.reason != NOTHING:
+                out.figures.append(figure)
     except Absent as reason:
         out.missing.append(str(reason))
     try:
-        for row in table.rows(bench) if table.rows else ():
+        for row in table.rows(bench) if table.rows and singly else ():
             out.rows.append(row)
     except Absent as reason:
-        out.missing.append(str(reason))
+        out.missing += [str(reason)] if str(reason) not in out.missing else []
     return out
 
 
@@ -66,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="analyzers; all where left out")
     parser.add_argument("--share", type=share, default=1.0, help="share of made clips, 0..1")
+    parser.add_argument("--figures", action="store_true", help="figures only, no single rows")
     parser.add_argument("--edition", type=int, default=REPORTED, help="seeds of made clips")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON too")
     parser.add_argument("--keep", action="store_true", help="put what is measured in board.json")
@@ -99,9 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     found: dict[str, Measured] = {}
     for name in chosen.names or NAMES:
         print(f"\n## {name}\n", flush=True)
-        found[name] = measure(name, bench)
+        found[name] = measure(name, bench, singly=not chosen.figures)
         show(found[name], {file: s for (who, file), s in bench.seconds.items() if who == name})
-    told = record(found, bench, chosen.names)
+    told = record(found, bench, [*chosen.names, *["--figures"] * chosen.figures])
     if chosen.json:
         chosen.json.write_text(json.dumps(told, indent=1) + "\n")
     if chosen.keep:
@@ -125,9 +128,9 @@ def show(found: Measured, spent: dict[str, float]) -> None:
         print("\nSeconds: " + ", ".join(f"{file} {s:.1f}" for file, s in spent.items()))
 
 
-def record(found: dict[str, Measured], bench: Bench, names: list[str]) -> dict[str, Any]:
+def record(found: dict[str, Measured], bench: Bench, asked: list[str]) -> dict[str, Any]:
     """All figures with the date, the versions, the weights and the clips they were measured on."""
-    command = ["python -m benchmarks.accuracy", *names]
+    command = ["python -m benchmarks.accuracy", *asked]
     command += [f"--share {bench.share:g}"] if bench.share != 1 else []
     command += [f"--edition {bench.edition}"] if bench.edition != REPORTED else []
     return {

@@ -86,7 +86,7 @@ def figures_of(one: Mapping[str, Any]) -> list[Figure]:
 
 
 def rows_of(one: Mapping[str, Any]) -> list[Row]:
-    return [Row(**told) for told in one["rows"]]
+    return [Row(**{"file": "", **told}) for told in one["rows"]]
 
 
 def publish() -> None:

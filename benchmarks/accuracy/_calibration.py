@@ -9,6 +9,8 @@ import numpy as np
 from benchmarks.accuracy import Clips, Figure, Samples, interval
 
 BINS = 10
+ENOUGH = 60  # pairs from which on a half of them can be fitted
+HALVES = ("ECE of one half", "ECE of it, calibrated on the other")
 
 
 def ece(some: Samples) -> float:
@@ -38,6 +40,9 @@ def calibration(
     yield Figure(
         "confidence less share right", what, condition, clips, len(some), gap, low, high, unit=unit
     )
+    if len(some) >= ENOUGH:
+        for name, value in zip(HALVES, isotonic(pairs), strict=True):
+            yield Figure(name, what, condition, clips, len(some) // 2, value, unit=unit)
     bins = np.minimum((some[:, 0] * BINS).astype(int), BINS - 1)
     for k in np.unique(bins).tolist():
         right = some[bins == k, 1]

@@ -13,7 +13,7 @@ import numpy as np
 
 from actors.text_overlay import Overlay, Overlays
 from benchmarks import factory
-from benchmarks.accuracy import Absent, Bench, Clips, Figure, Samples, interval
+from benchmarks.accuracy import Absent, Bench
 from tiktok_ray.media import spans
 
 DENSE_S = 0.1  # between two pictures of the track ``dense``
@@ -95,9 +95,23 @@ def reading(clip: factory.Clip, found: Overlays) -> Reading:
     return out
 
 
-def measured(
-    bench: Bench, peers: dict[str, tuple[PlainReader, frozenset[str]]]
-) -> tuple[list[Reading], list[str]]:
+@dataclass
+class Peer:
+    """A plain reader, the scripts it knows (all where empty), and how many clips it can afford."""
+
+    read: PlainReader
+    scripts: frozenset[str] = frozenset()
+    clips: float = float("inf")
+
+    def takes(self, script: str) -> bool:
+        """Whether it reads one more clip, of that script."""
+        if self.clips <= 0 or (self.scripts and script not in self.scripts):
+            return False
+        self.clips -= 1
+        return True
+
+
+def measured(bench: Bench, peers: dict[str, Peer]) -> tuple[list[Reading], list[str]]:
     """Each caption clip's reading, with the peers' for the scripts they know; and what is lacking."""
     out: list[Reading] = []
     lacking: dict[str, None] = {}
@@ -108,9 +122,9 @@ def measured(
             lacking[str(reason)] = None
             continue
         one = reading(clip, bench.output("text_overlay", clip.path))
-        for name, (read, scripts) in peers.items():
-            if not scripts or recipe.kind in scripts:
-                one.peers[name] = peer_errors(clip, read)
+        for name, peer in peers.items():
+            if peer.takes(recipe.kind):
+                one.peers[name] = peer_errors(clip, peer.read)
         out.append(one)
     return out, list(lacking)
 
@@ -173,27 +187,3 @@ def easy_ocr(models: Path) -> PlainReader:
         return [str(text) for _, text, _ in reader.readtext(rgb)]
 
     return read
-
-
-# --- figures ---
-
-
-def ratio(some: Samples) -> float:
-    """The first column over the second, summed over clips."""
-    total = float(some[:, 1].sum())
-    return float(some[:, 0].sum()) / total if total else float("nan")
-
-
-def share_figure(
-    measure: str, of: str, condition: str, rows: Sequence[tuple[float, float]], *,
-    clips: Clips = "factory", **more: Any,
-) -> Figure:  # fmt: skip
-    """A ratio of sums over clips, with its interval; not measured where there is nothing to count."""
-    some = np.array(rows, float).reshape(-1, 2)
-    if not some[:, 1].sum():
-        more.pop("least", None), more.pop("most", None)
-        return Figure(
-            measure, of, condition, clips, len(some), None, reason="nothing to count", **more
-        )
-    low, high = interval(some, ratio, (0, 1))
-    return Figure(measure, of, condition, clips, len(some), ratio(some), low, high, **more)

@@ -1,4 +1,4 @@
-"""Tempo, key, loudness and silence of made sound, beside librosa and pyloudnorm on the same clips.
+"""Tempo, key, loudness and silence of made sound, beside librosa, pyloudnorm and ffmpeg's ebur128.
 
 Tempo: share of clips within 4 %, as said (accuracy 1), and with octaves and thirds allowed
 (accuracy 2; Gouyon et al. 2006). Key: share exactly right; librosa has chroma and no key, so its
@@ -9,16 +9,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.audio_analysis import Sound, find_key
-from benchmarks.accuracy import Bench, Figure, interval
+from benchmarks.accuracy import Bench, Figure
+from benchmarks.accuracy._figures import mean_figure
 from tiktok_ray.media import spans
 
+#: Which fields the figures are errors of.
+FIELDS = {
+    ("LUFS error, absolute", "all"): ("integrated_lufs", "loudness.momentary"),
+    ("true peak error, dB", "all"): ("true_peak_dbtp",),
+    ("silence IoU", "all"): ("silences.start", "silences.end"),
+    ("tempo accuracy 1", "all"): ("tempo.bpm",),
+    ("tempo accuracy 2", "all"): ("tempo.bpm",),
+    ("beat F1 ±70 ms", "all"): ("beats",),
+    ("key exactly right", "all"): ("key.tonic", "key.mode"),
+}
 NEAR = 0.04
+BEAT_S = 0.07  # as in MIREX's F-measure (Davies et al. 2009)
 TUNED = (1 / 3, 0.5, 1.0, 2.0, 3.0)
 
 Samples = NDArray[np.float32]
@@ -52,6 +65,12 @@ def librosa_tempo(sound: Samples) -> float:
     return float(np.atleast_1d(beat_track(y=sound, sr=48_000)[0])[0])
 
 
+def librosa_beats(sound: Samples) -> list[float]:
+    from librosa.beat import beat_track
+
+    return [float(t) for t in beat_track(y=sound, sr=48_000, units="time")[1]]
+
+
 def librosa_key(sound: Samples) -> tuple[str, str] | None:
     import librosa
 
@@ -65,21 +84,45 @@ def pyloudnorm_lufs(sound: Samples) -> float:
     return float(pyloudnorm.Meter(48_000).integrated_loudness(sound.astype(float)))
 
 
+def ebur128(sound: Samples) -> tuple[float, float]:
+    """Integrated loudness, LUFS, and true peak, dBTP, by ffmpeg's filter at its defaults."""
+    import av
+
+    graph = av.filter.Graph()
+    source = graph.add_abuffer(
+        sample_rate=48_000, format="flt", layout="mono", time_base=Fraction(1, 48_000)
+    )
+    meter = graph.add("ebur128", "metadata=1:peak=true")
+    sink = graph.add("abuffersink")
+    source.link_to(meter)
+    meter.link_to(sink)
+    graph.configure()
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), "flt", "mono")
+    frame.sample_rate, frame.pts = 48_000, 0
+    graph.push(frame)
+    graph.push(None)
+    told: dict[str, str] = {}
+    while True:
+        try:
+            told |= graph.pull().metadata  # type: ignore[union-attr]
+        except (av.error.EOFError, av.error.BlockingIOError):
+            break
+    peak = float(told["lavfi.r128.true_peak"])
+    return float(told["lavfi.r128.I"]), 20 * float(np.log10(peak))
+
+
 def figures(bench: Bench) -> Iterator[Figure]:
     told: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-    for clip in bench.clips("sounds"):
+    for clip in bench.clips("sounds", COUNTED):
         kind, condition = clip.recipe.kind, clip.recipe.condition
-        if kind not in COUNTED:
-            continue
         found: Sound = bench.output("audio_analysis", clip.path)
         for who, measure, value in COUNTED[kind](found, clip.truth, played(clip.path)):
-            told[measure, kind, "all" if kind == "level" else condition, who].append(value)
+            told[measure, kind, "all", who].append(value)
+            if kind != "level":
+                told[measure, kind, condition, who].append(value)
     for (measure, kind, condition, who), values in told.items():
-        some = np.array(values)
-        low, high = interval(some, bounds=None if "error" in measure else (0, 1))
-        yield Figure(
-            measure, kind, condition, "factory", len(some), float(some.mean()), low, high, by=who
-        )
+        bounds = None if "error" in measure else (0.0, 1.0)
+        yield mean_figure(measure, kind, condition, values, bounds=bounds, by=who)
 
 
 Counted = Iterator[tuple[str, str, float]]
@@ -90,6 +133,19 @@ def _tempo(found: Sound, truth: dict[str, Any], sound: Samples) -> Counted:
     for who, said in (("tiktok_ray", bpm), ("librosa", librosa_tempo(sound))):
         yield who, "tempo accuracy 1", float(near(said, truth["bpm"]))
         yield who, "tempo accuracy 2", float(near(said, truth["bpm"], TUNED))
+    yield "tiktok_ray", "beat F1 ±70 ms", beat_f1(found.beats, truth["beats"])
+    yield "librosa", "beat F1 ±70 ms", beat_f1(librosa_beats(sound), truth["beats"])
+
+
+def beat_f1(found: Sequence[float], truth: Sequence[float]) -> float:
+    """F-measure of beats, each found once, within 70 ms."""
+    left, right = list(truth), 0
+    for beat in found:
+        near = min(left, key=lambda t: abs(t - beat), default=None)
+        if near is not None and abs(near - beat) <= BEAT_S:
+            left.remove(near)
+            right += 1
+    return 2 * right / (len(found) + len(truth))
 
 
 def _key(found: Sound, truth: dict[str, Any], sound: Samples) -> Counted:
@@ -105,6 +161,9 @@ def _level(found: Sound, truth: dict[str, Any], sound: Samples) -> Counted:
     yield "pyloudnorm", "LUFS error, absolute", abs(pyloudnorm_lufs(sound) - truth["lufs"])
     if found.true_peak_dbtp is not None:
         yield "tiktok_ray", "true peak error, dB", abs(found.true_peak_dbtp - truth["peak_dbfs"])
+    level, peak = ebur128(sound)
+    yield "ffmpeg ebur128", "LUFS error, absolute", abs(level - truth["lufs"])
+    yield "ffmpeg ebur128", "true peak error, dB", abs(peak - truth["peak_dbfs"])
 
 
 def _silence(found: Sound, truth: dict[str, Any], _: Samples) -> Counted:

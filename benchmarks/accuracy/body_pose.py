@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from actors.body_pose import Poses
-from benchmarks.accuracy import Bench, Row
+from benchmarks.accuracy import Bench, Figure, Row
+from benchmarks.accuracy._figures import share_figure
 
 Points = Mapping[str, tuple[int, int]]
 
@@ -62,6 +63,53 @@ PERSONS = (
 )
 
 
+#: Which fields the figures are errors of.
+FIELDS = {
+    ("persons counted right", "all"): ("at_once", "persons.track"),
+    ("OKS", "by eye"): ("persons.keypoints",),
+    ("posture right", "by eye"): ("persons.posture",),
+    ("gesture found", "by eye"): ("persons.gestures.gesture",),
+}
+
+
+def figures(bench: Bench) -> Iterator[Figure]:
+    counted = [(least <= count(bench, file) <= most, 1) for file, least, most in PERSONS]
+    unit = "pictures and clips"
+    yield share_figure("persons counted right", "persons", "all", counted, clips="real", unit=unit)
+    likeness = [similarity(file, bench.output("body_pose", bench.still(file))) for file in BY_EYE]
+    yield share_figure(
+        "OKS", "keypoints of the left person", "by eye",
+        [(sum(some.values()), len(some)) for some in likeness], clips="real", unit="pictures",
+    )  # fmt: skip
+    stand, cross = standing(bench), crossed(bench)
+    yield share_figure(
+        "posture right", "three who stand or walk", "by eye", [(min(stand, 3), 3)],
+        clips="real", unit="picture",
+    )  # fmt: skip
+    yield share_figure(
+        "gesture found", "two who cross their arms", "by eye", [(min(cross, 2), 2)],
+        clips="real", unit="picture",
+    )  # fmt: skip
+
+
+def count(bench: Bench, file: str) -> int:
+    """Persons told of a file."""
+    path = bench.still(file) if file.startswith("still/") else bench.file(file)
+    return len(bench.output("body_pose", path).persons)
+
+
+def standing(bench: Bench) -> int:
+    """Persons told to stand before the bus."""
+    bus: Poses = bench.output("body_pose", bench.still("still/bus.jpg"))
+    return sum(p.posture == "standing" for p in bus.persons)
+
+
+def crossed(bench: Bench) -> int:
+    """Persons told to cross their arms, of two who do."""
+    two: Poses = bench.output("body_pose", bench.still("still/two_people.jpg"))
+    return sum(any(g.gesture == "arms crossed" for g in p.gestures) for p in two.persons)
+
+
 def rows(bench: Bench) -> Iterator[Row]:
     found: Poses = bench.output("body_pose", bench.file(COMPOSITE))
     with_person = sum(
@@ -70,11 +118,9 @@ def rows(bench: Bench) -> Iterator[Row]:
     )
     yield Row(COMPOSITE, "a person in 6 of 6 segments", f"{with_person} of 6", with_person == 6)
     for file, least, most in PERSONS:
-        path = bench.still(file) if file.startswith("still/") else bench.file(file)
-        found = bench.output("body_pose", path)
         truth = f"{least}" if least == most else f"{least} to {most}"
-        count = len(found.persons)
-        yield Row(file, f"{truth} persons, by eye", f"{count}", least <= count <= most)
+        told = count(bench, file)
+        yield Row(file, f"{truth} persons, by eye", f"{told}", least <= told <= most)
     crowd = bench.output("body_pose", bench.still("still/rf_crowd.jpg"))
     figure = f"{len(crowd.persons)}"
     yield Row("still/rf_crowd.jpg", "14 to 17 persons, by eye, most of them tiny", figure)
@@ -85,32 +131,35 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 def against_points(file: str, found: Poses) -> Iterator[Row]:
     """Object keypoint similarity (COCO) with the points set by eye."""
+    likeness = similarity(file, found)
+    worst = min(likeness, key=lambda name: likeness[name])
+    mean = float(np.mean(list(likeness.values())))
+    yield Row(
+        file,
+        f"{len(likeness)} keypoints of the left person, by eye",
+        f"OKS {mean:.2f}, least for the {worst} ({likeness[worst]:.2f})",
+        mean >= 0.75,
+    )
+
+
+def similarity(file: str, found: Poses) -> dict[str, float]:
+    """Object keypoint similarity (COCO) of each point set by eye on the leftmost person."""
     size, box, points = BY_EYE[file]
     area = (box[2] - box[0]) * (box[3] - box[1])
     person = min(found.persons, key=lambda p: p.boxes[0][0])
     pose = np.median(person.keypoints, axis=0).reshape(17, 3)
-    likeness = []
+    likeness = {}
     for name, place in points.items():
         off = pose[list(DEVIATIONS).index(name), :2] * size - place
-        likeness.append(float(np.exp(-(off @ off) / (2 * area * (2 * DEVIATIONS[name]) ** 2))))
-    similarity = float(np.mean(likeness))
-    worst = min(zip(likeness, points, strict=True))
-    yield Row(
-        file,
-        f"{len(points)} keypoints of the left person, by eye",
-        f"OKS {similarity:.2f}, least for the {worst[1]} ({worst[0]:.2f})",
-        similarity >= 0.75,
-    )
+        likeness[name] = float(np.exp(-(off @ off) / (2 * area * (2 * DEVIATIONS[name]) ** 2)))
+    return likeness
 
 
 def known(bench: Bench) -> Iterator[Row]:
     """Postures and gestures seen by eye."""
-    bus: Poses = bench.output("body_pose", bench.still("still/bus.jpg"))
-    standing = sum(p.posture == "standing" for p in bus.persons)
-    yield Row("still/bus.jpg", "three stand or walk", f"{standing} stand", standing >= 2)
-    two: Poses = bench.output("body_pose", bench.still("still/two_people.jpg"))
-    crossed = sum(any(g.gesture == "arms crossed" for g in p.gestures) for p in two.persons)
-    yield Row("still/two_people.jpg", "both cross their arms", f"{crossed} do", crossed == 2)
+    stand, cross = standing(bench), crossed(bench)
+    yield Row("still/bus.jpg", "three stand or walk", f"{stand} stand", stand >= 2)
+    yield Row("still/two_people.jpg", "both cross their arms", f"{cross} do", cross == 2)
     file = "video/gesture_woman.mp4"
     woman: Poses = bench.output("body_pose", bench.file(file))
     seen = [

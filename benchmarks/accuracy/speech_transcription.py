@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,10 @@ from actors.speech_transcription import (
     Word,
     hear,
 )
-from benchmarks.accuracy import Bench, Row
-from benchmarks.dialogues import (
-    OTHER_VOICES,
-    SENTENCES,
-    SHORT_SENTENCES,
-    VOICES,
-    dialogue,
-    diarization_error,
-    without_speech,
-)
+from benchmarks.accuracy import Absent, Bench, Clips, Figure, Row
+from benchmarks.accuracy._calibration import calibration
+from benchmarks.accuracy._figures import groups, mean_figure, median_figure, share_figure
+from benchmarks.dialogues import OTHER_VOICES, SHORT_SENTENCES, dialogue, diarization_error
 from tiktok_ray.analyzer import Partial, Skip
 from tiktok_ray.demo.speech_synthesis import SpokenWord
 from tiktok_ray.media import Audio, Levels, detect_speech, spans
@@ -60,124 +54,225 @@ APART, OVER = (0.15, 1.2), (-0.2, -0.2)
 HELD_OUT = range(80, 100)
 
 
+INVENTED = "clips with a word invented"
+#: Which fields the figures are errors of.
+FIELDS = {
+    ("WER", "all"): ("text", "segments.text", "segments.words.text"),
+    ("onset error, s, median", "all"): ("segments.words.start",),
+    ("offset error, s, median", "all"): ("segments.words.end",),
+    ("ECE", "words"): ("segments.words.probability",),
+    (INVENTED, "all"): ("segments.words.text",),
+    ("diarization error rate", "with pauses"): ("turns.speaker",),
+    ("diarization error rate", "overlapping"): ("turns.speaker",),
+}
+#: Dialogues: condition, voices, how they speak, and the most error that is bound to hold.
+DIALOGUES: tuple[tuple[str, int, dict[str, Any], float | None], ...] = (
+    *(("with pauses", n, {"pause": APART}, 0.15) for n in (1, 2, 3, 4)),
+    *(("overlapping", n, {"pause": OVER}, 0.25) for n in (2, 3)),
+    *(("other voices", n, {"pause": APART, "among": OTHER_VOICES}, None) for n in (2, 3)),
+    *(("others overlapping", n, {"pause": OVER, "among": OTHER_VOICES}, None) for n in (2, 3)),
+    *(("short turns", n, {"pause": APART, "sentences": SHORT_SENTENCES}, None) for n in (2, 3)),
+)
+SEQUENTIAL, BATCHED = "faster-whisper, sequential", "faster-whisper, batched"
+PLAIN_EVERY = 5  # of the clips without speech plain reading gets one in so many, for its cost
+#: Seeds of dialogues of two voices, one in two with noise.
+TWO_VOICES = range(24)
+
+
+class Said(NamedTuple):
+    """What became of the words of one clip: wrong by reader, lost of those that plain reading finds;
+    CPU seconds of plain reading and ours.
+    """
+
+    words: int
+    wrong: dict[str, int]
+    lost: int
+    cost: tuple[float, float]
+    onset: list[float]
+    offset: list[float]
+    sure: list[tuple[float, bool]]
+
+
+def figures(bench: Bench) -> Iterator[Figure]:
+    bench.load(SpeechTranscription(TranscriptionOptions(language="en")))
+    analyzer = bench.analyzer("speech_transcription")
+    assert isinstance(analyzer, SpeechTranscription)
+    yield from _who(bench, analyzer)
+    if not isinstance(analyzer.recogniser, Whisper):
+        raise Absent("no weights of Whisper that read without a card")
+    made = list(_made(bench, analyzer))
+    with tempfile.TemporaryDirectory() as folder:
+        real = [
+            (
+                "real",
+                said(analyzer, _samples(bench, playable(bench.file(file), Path(folder))), truth),
+            )
+            for file, truth in WORDS.items()
+        ]
+    told: tuple[tuple[Clips, list[tuple[str, Said]]], ...] = (("factory", made), ("real", real))
+    for clips, known in told:
+        for condition, some in groups(known).items():
+            if clips == "factory" or condition == "all":
+                yield from _errors(some, condition, clips)
+        if pairs := [pair for _, one in known for pair in one.sure]:
+            yield from calibration(pairs, "probability of words", "words", clips, unit="words")
+    yield from _invented(bench, analyzer)
+
+
+def _made(bench: Bench, analyzer: SpeechTranscription) -> Iterator[tuple[str, Said]]:
+    """Speech over music from the factory, and dialogues of two voices, with and without noise."""
+    for clip in bench.clips("sounds", ("speech over music",)):
+        words = [SpokenWord(*word) for word in clip.truth["words"]]
+        text = " ".join(word.text for word in words)
+        yield (
+            f"music at {clip.recipe.condition}",
+            said(analyzer, _samples(bench, clip.path), text, words),
+        )
+    for seed in bench.some(TWO_VOICES):
+        noise = 0.005 * (seed % 2)
+        spoken = dialogue(seed, voices=2, turns=3 + seed % 9, pause=(0.3, 3.0), noise=noise)
+        condition = "two voices" + (", noise" if noise else "")
+        yield condition, said(analyzer, spoken.samples, spoken.text, spoken.words)
+
+
+def _samples(bench: Bench, path: Path) -> NDArray[np.float32]:
+    tracks = bench.decoded(path, frozenset({"audio", "speech"})).tracks
+    samples: NDArray[np.float32] = tracks["audio"].samples
+    return samples
+
+
+def said(
+    analyzer: SpeechTranscription,
+    samples: NDArray[np.float32],
+    truth: str,
+    words: Sequence[SpokenWord] = (),
+) -> Said:
+    """Read a clip with all readers; ``words``: their true times, where known."""
+    found = compare(analyzer, samples, truth)
+    told = normalised(truth)
+    wrong = {
+        "tiktok_ray": found.ours, SEQUENTIAL: found.plain,
+        BATCHED: distance(told, batched(analyzer, samples)),
+    }  # fmt: skip
+    paired = list(paired_words(words, found.heard))
+    heard = [normalised(word.text) for word in found.heard]
+    flat = [part for parts in heard for part in parts]
+    right = matched(flat, told)
+    places = np.cumsum([0, *(len(parts) for parts in heard)])
+    sure = [
+        (word.probability, all(k in right for k in range(places[i], places[i + 1])))
+        for i, word in enumerate(found.heard)
+        if heard[i]
+    ]
+    return Said(
+        found.words,
+        wrong,
+        len(found.lost),
+        found.cost,
+        [abs(h.start - w.start) for w, h in paired],
+        [abs(h.end - w.end) for w, h in paired],
+        sure,
+    )
+
+
+def batched(analyzer: SpeechTranscription, samples: NDArray[np.float32]) -> list[str]:
+    """Words by faster-whisper's batched pipeline, the same weights and a beam of 5."""
+    from faster_whisper import BatchedInferencePipeline
+
+    assert isinstance(analyzer.recogniser, Whisper)
+    pipeline = BatchedInferencePipeline(analyzer.recogniser.model)
+    segments, _ = pipeline.transcribe(np.array(samples), language="en", beam_size=5)
+    return normalised(" ".join(segment.text for segment in segments))
+
+
+def _errors(some: Sequence[Said], condition: str, clips: Clips) -> Iterator[Figure]:
+    """Word errors of each reader, words lost, and times, of one group of clips."""
+    for who in some[0].wrong:
+        rates = [(one.wrong[who], one.words) for one in some]
+        yield share_figure("WER", "words", condition, rates, clips=clips, by=who)
+    lost = [(one.lost, one.words) for one in some]
+    most = 0.0 if clips == "real" else None
+    measure = "share lost of the words that sequential reading finds"
+    yield share_figure(measure, "words", condition, lost, clips=clips, most=most)
+    cost = [(one.cost[1], one.cost[0]) for one in some]
+    measure = "CPU seconds per one of sequential reading"
+    yield share_figure(measure, "words", condition, cost, clips=clips)
+    if any(one.onset for one in some):
+        for what in ("onset", "offset"):
+            far = [getattr(one, what) for one in some]
+            for quantile, name in ((0.5, "median"), (0.95, "95th percentile")):
+                yield median_figure(
+                    f"{what} error, s, {name}", "words", condition, far, clips=clips,
+                    quantile=quantile, unit="words",
+                )  # fmt: skip
+
+
+def _invented(bench: Bench, analyzer: SpeechTranscription) -> Iterator[Figure]:
+    """Words told of clips in which nobody speaks."""
+    whisper = analyzer.recogniser
+    assert isinstance(whisper, Whisper)
+    ours: list[tuple[str, int]] = []
+    plain: list[tuple[str, int]] = []
+    for clip in bench.clips("sounds", ("no speech",)):
+        try:
+            found: Transcript = bench.output("speech_transcription", clip.path)
+            ours.append((clip.recipe.condition, len(found.words)))
+        except Skip:
+            ours.append((clip.recipe.condition, 0))
+        if len(ours) % PLAIN_EVERY == 1:
+            samples = np.array(_samples(bench, clip.path))
+            segments, _ = whisper.model.transcribe(samples, language="en", beam_size=5)
+            words = normalised(" ".join(segment.text for segment in segments))
+            plain.append((clip.recipe.condition, len(words)))
+    for condition, some in groups(ours).items():
+        yield share_figure(
+            INVENTED, "no speech", condition, [(words > 0, 1) for words in some],
+            most=0.0 if condition == "all" else None,
+        )  # fmt: skip
+    yield share_figure(
+        INVENTED, "no speech", f"each {PLAIN_EVERY}th", [(words > 0, 1) for _, words in plain],
+        by=SEQUENTIAL,
+    )  # fmt: skip
+
+
+def _who(bench: Bench, analyzer: SpeechTranscription) -> Iterator[Figure]:
+    """Error rates of who speaks, by number of voices."""
+    if analyzer.encoder is None:
+        yield Figure(
+            "diarization error rate", "voices", "with pauses", "factory", 0, None,
+            reason="the model of voices is not at hand (install resemblyzer)",
+        )  # fmt: skip
+        return
+    for condition, voices, how, most in DIALOGUES:
+        told = [_told(analyzer, voices, seed, how) for seed in bench.some(HELD_OUT)]
+        yield mean_figure(
+            "diarization error rate", f"{voices} voices", condition, [e for e, _ in told],
+            most=most, unit="dialogues",
+        )  # fmt: skip
+        yield mean_figure(
+            "number of voices right", f"{voices} voices", condition, [r for _, r in told],
+            bounds=(0, 1), least=None if most is None else 0.8, unit="dialogues",
+        )  # fmt: skip
+
+
+def _told(
+    analyzer: SpeechTranscription, voices: int, seed: int, how: dict[str, Any]
+) -> tuple[float, int]:
+    """Error rate, and whether the number of voices is right, of one dialogue."""
+    assert analyzer.encoder is not None
+    spoken = dialogue(100 * voices + seed, voices=voices, turns=8, noise=0.002, **how)
+    audio = sound(spoken.samples)
+    told = turns(audio, detect_speech(audio).spans, analyzer.encoder)
+    found = [(turn.start, turn.end, str(turn.speaker)) for turn in told]
+    right = len({turn.speaker for turn in told}) == voices
+    return diarization_error(list(spoken.turns), found), int(right)
+
+
 def rows(bench: Bench) -> Iterator[Row]:
     bench.load(SpeechTranscription(TranscriptionOptions(language="en")))
     with tempfile.TemporaryDirectory() as folder:
         yield from _spans(bench, Path(folder))
         yield from _words(bench, Path(folder))
-    yield from made(bench)
-
-
-def made(bench: Bench) -> Iterator[Row]:
-    """Figures on made sound of known truth."""
-    analyzer = bench.analyzer("speech_transcription")
-    assert isinstance(analyzer, SpeechTranscription)
-    if isinstance(analyzer.recogniser, Whisper):
-        yield from _against_plain(analyzer, 24)
-        yield _nothing_made_up(analyzer, 100)
-    if analyzer.encoder is None:
-        yield Row("", "diarization error rate", "not measured: the model of voices is not at hand")
-        return
-    for voices in (1, 2, 3, 4):
-        yield _voices(analyzer, voices, APART)
-    for voices in (2, 3):
-        yield _voices(analyzer, voices, OVER)
-        yield _voices(analyzer, voices, APART, among=OTHER_VOICES)
-        yield _voices(analyzer, voices, OVER, among=OTHER_VOICES)
-        yield _voices(analyzer, voices, APART, sentences=SHORT_SENTENCES)
-
-
-def _against_plain(analyzer: SpeechTranscription, count: int) -> Iterator[Row]:
-    """Word errors, words lost, and times on made dialogues."""
-    errors = [0, 0]
-    worse = lost = total = 0
-    cost = [0.0, 0.0]
-    onset: list[float] = []
-    offset: list[float] = []
-    for seed in range(count):
-        said = dialogue(
-            seed, voices=2, turns=3 + seed % 9, pause=(0.3, 3.0), noise=0.005 * (seed % 2)
-        )
-        compared = compare(analyzer, said.samples, said.text)
-        errors = [errors[0] + compared.plain, errors[1] + compared.ours]
-        worse += compared.ours > compared.plain
-        lost += len(compared.lost)
-        total += compared.words
-        cost = [cost[0] + compared.cost[0], cost[1] + compared.cost[1]]
-        for word, heard in paired_words(said.words, compared.heard):
-            onset.append(abs(heard.start - word.start))
-            offset.append(abs(heard.end - word.end))
-    yield Row(
-        f"{count} made dialogues", f"plain faster-whisper: {errors[0]} of {total} words wrong",
-        f"{errors[1]} wrong, worse on {worse}, {lost} words lost that it found", not (worse or lost),
-    )  # fmt: skip
-    extra = cost[1] / cost[0] - 1
-    yield Row(f"{count} made dialogues", "CPU seconds of plain faster-whisper", f"{extra:+.0%}")
-    for what, far in (("onset", onset), ("offset", offset)):
-        median, most = float(np.median(far)), float(np.percentile(far, 95))
-        figure = f"off by {1000 * median:.0f} ms in the median, {1000 * most:.0f} ms at the 95th percentile"
-        near = median <= 0.08 and most <= 0.2
-        yield Row(f"{len(far)} made words", f"eSpeak NG's {what}", figure, near)
-
-
-def _nothing_made_up(analyzer: SpeechTranscription, count: int) -> Row:
-    words = speech = 0
-    for _, samples in without_speech(count):
-        audio = sound(samples)
-        spoken = detect_speech(audio)
-        speech += bool(spoken.spans)
-        if spoken.spans:
-            words += len(transcript_of(analyzer.analyze(audio, spoken)).words)
-    figure = f"{words} words; speech in {speech}"
-    return Row(
-        f"{count} made clips", "tones, noise, music, laughter, screams, silence", figure, words == 0
-    )
-
-
-def _voices(
-    analyzer: SpeechTranscription,
-    voices: int,
-    pause: tuple[float, float],
-    *,
-    sentences: Sequence[str] = SENTENCES,
-    among: Sequence[str] = VOICES,
-) -> Row:
-    """Error rate and number of voices; a figure without a limit where there is none."""
-    assert analyzer.encoder is not None
-    errors, least, right = [], [], 0
-    for seed in HELD_OUT:
-        said = dialogue(
-            100 * voices + seed, voices=voices, turns=8, pause=pause, noise=0.002,
-            sentences=sentences, among=among,
-        )  # fmt: skip
-        audio = sound(said.samples)
-        told = turns(audio, detect_speech(audio).spans, analyzer.encoder)
-        found = [(turn.start, turn.end, str(turn.speaker)) for turn in told]
-        errors.append(diarization_error(list(said.turns), found))
-        least.append(diarization_error(list(said.turns), one_at_a_time(said.turns)))
-        right += len({turn.speaker for turn in told}) == voices
-    mean = float(np.mean(errors))
-    kind = "with pauses" if pause is APART else "20 % of each turn under the next"
-    kind += ", turns of a second" if sentences is SHORT_SENTENCES else ""
-    kind += ", other voices" if among is OTHER_VOICES else ""
-    limit = 0.15 if pause is APART else 0.25
-    limited = sentences is SENTENCES and among is VOICES
-    return Row(
-        f"{len(HELD_OUT)} made dialogues", f"voices: {voices}, {kind}",
-        f"error rate {mean:.1%} (at best {np.mean(least):.1%} with one voice told at a time),"
-        f" number right in {right}",
-        (mean <= limit and right >= 0.8 * len(HELD_OUT)) if limited else None,
-    )  # fmt: skip
-
-
-def one_at_a_time(said: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Turns in order of their starts, each cut where the next one begins: the best that can be told
-    without overlap."""
-    starts = [start for start, _, _ in said[1:]] + [float("inf")]
-    return [
-        (start, min(end, following), voice)
-        for (start, end, voice), following in zip(said, starts, strict=True)
-    ]
 
 
 class Compared(NamedTuple):

@@ -18,22 +18,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.factory import Recipe, Unmakeable
-from benchmarks.factory._pictures import SCENES, Picture, photograph, view
+from benchmarks.factory._pictures import SCENES, Picture, bundled, photograph, view
 from tiktok_ray.media.writer import write_clip
 
-VERSION = 1
+VERSION = 2
 
 SIZE, FPS = (360, 640), 25.0
 
-#: Fonts by script: file and Debian package.
-_LIBERATION = ("LiberationSans-Bold.ttf", "fonts-liberation")
+#: The font that matplotlib carries, and the scripts it holds.
+CARRIED = ("matplotlib", "mpl-data/fonts/ttf/DejaVuSans-Bold.ttf")
+IN_CARRIED = ("Latin", "Greek", "Cyrillic", "Hebrew", "Arabic")
+#: Fonts of other scripts: file and Debian package.
 _CJK = ("NotoSansCJK-Bold.ttc", "fonts-noto-cjk")
 FONTS = {
-    "Latin": _LIBERATION,
-    "Greek": _LIBERATION,
-    "Cyrillic": _LIBERATION,
-    "Hebrew": ("NotoSansHebrew-Bold.ttf", "fonts-noto-core"),
-    "Arabic": ("NotoSansArabic-Bold.ttf", "fonts-noto-core"),
     "Devanagari": ("NotoSansDevanagari-Bold.ttf", "fonts-noto-core"),
     "Thai": ("NotoSansThai-Bold.ttf", "fonts-noto-core"),
     "Korean": _CJK,
@@ -160,13 +157,18 @@ def _font(script: str, size: int) -> Any:
     """The font of a script, size in pixels. Raises ``Unmakeable`` where it is not installed."""
     from PIL import ImageFont, features
 
+    found = bundled(*CARRIED) if script in IN_CARRIED else _installed(script)
+    if script in ("Arabic", "Hebrew", "Devanagari", "Thai") and not features.check("raqm"):
+        raise Unmakeable(f"captions in {script} need a Pillow with Raqm")
+    return ImageFont.truetype(str(found), size, index=_FACES.get(script, 0))
+
+
+def _installed(script: str) -> Path:
     file, package = FONTS[script]
     found = next((path for folder in folders() for path in folder.rglob(file)), None)
     if found is None:
         raise Unmakeable(f"captions in {script} need {file} (apt-get install {package})")
-    if script in ("Arabic", "Hebrew", "Devanagari", "Thai") and not features.check("raqm"):
-        raise Unmakeable(f"captions in {script} need a Pillow with Raqm")
-    return ImageFont.truetype(str(found), size, index=_FACES.get(script, 0))
+    return found
 
 
 def _drawn(one: Caption, font: Any, condition: str) -> list[Picture]:
