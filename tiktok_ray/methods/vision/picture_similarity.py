@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media import Frames
+from tiktok_ray.methods.vision.framing import BLACK, GREY, WHITE, film
 
 CELLS = 12  # cells along the short side of the coarse picture
 BLOCK, REACH = 8, 6  # pixels of the small picture: a block, and how far it is looked for
@@ -19,7 +20,6 @@ TEXTURE = 4.0  # least standard deviation of luma at which one block can be told
 ALIKE, SURE = 0.8, 0.9  # correlations from which two blocks show the same, and surely
 LITTLE, SOME = 0.2, 0.54  # shares of their blocks: different things have less, alike ones more
 STILL = 0.52  # share of the picture that a new caption leaves as it was, at least
-BLACK, WHITE, GREY = 16.0, 235.0, 128.0  # I420, limited range
 SIDE = 5  # pictures on either side with which a change is compared
 TURN_S = 0.5  # time within which a quick fade leads to a blank and from it
 
@@ -35,14 +35,14 @@ class Pictures:
     is usual around it [n]. ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
     wide), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
     black and from plain white [2, n]. ``plain``: whether it is that [2, n]. ``blank``: whether it
-    is, or is the nearest to it in a fade too quick to show it [2, n]. ``box``: what black bars leave
-    of the pictures: top, bottom, left, right, in shares of their sides.
+    is, or is the nearest to it in a fade too quick to show it [2, n].
     """
 
     def __init__(self, thumbs: Frames) -> None:
         import cv2
 
-        self.thumbs, self.times, self.end = thumbs, thumbs.times, thumbs.end
+        self.thumbs, self.gain = film(thumbs)
+        thumbs, self.times, self.end = self.thumbs, thumbs.times, thumbs.end
         self.flat = np.ascontiguousarray(thumbs.i420).reshape(len(thumbs), -1)
         self.change = np.zeros(len(thumbs))
         if len(thumbs) > 1:
@@ -56,7 +56,6 @@ class Pictures:
         self.off = np.stack([np.abs(light - at).mean(1) * 2 / 3 + tint for at in (BLACK, WHITE)])
         self.plain = (self.off <= 4) & (light.std(1) <= 5)
         self.blank = self.plain | turns(self.off, self.times)
-        self.box = self._box()
         self.small = lru_cache(256)(self._small)
         self.shared = lru_cache(None)(self._shared)
 
@@ -83,16 +82,6 @@ class Pictures:
             ]
             out[i] = np.concatenate([plane.ravel() for plane in planes])
         return out, wide * high, wide
-
-    def _box(self) -> tuple[float, float, float, float]:
-        light = self.coarse[:, : self.cells].max(0).reshape(-1, self.columns) > BLACK + 12
-        edges: list[float] = []
-        for lit in (light.any(1), light.any(0)):
-            some = np.flatnonzero(lit)
-            if len(some) < 4:
-                return (0.0, 1.0, 0.0, 1.0)
-            edges += [float(some[0]) / len(lit), float(some[-1] + 1) / len(lit)]
-        return edges[0], edges[1], edges[2], edges[3]
 
     def _small(self, index: int) -> Picture:
         """One picture at half size, or at full size if it is tiny: [h, w, 3], Y'CbCr."""
@@ -194,14 +183,13 @@ class Pictures:
         return bool(((found >= ALIKE) & together).mean() < 0.6)
 
     def correlation(self, a: int, b: int) -> float:
-        """Correlation of the luma of two pictures, between black bars, -1..1."""
-        inside = self.within(*self.small(a).shape[:2])
-        one, two = (self.small(i)[..., 0][inside] for i in (a, b))
+        """Correlation of the luma of two pictures, -1..1."""
+        one, two = (self.small(i)[..., 0] for i in (a, b))
         one, two = one - one.mean(), two - two.mean()
         return float(np.vdot(one, two) / (np.sqrt(np.vdot(one, one) * np.vdot(two, two)) + 1e-6))
 
     def still(self, a: int, b: int) -> float:
-        """Share of the picture between black bars that changes by no more than six levels, 0..1.
+        """Share of the picture that changes by no more than six levels, 0..1.
 
         Small motion does not count: a pixel may have the level of any of its neighbours.
         """
@@ -212,20 +200,7 @@ class Pictures:
             (there >= cv2.erode(here, near) - 6) & (there <= cv2.dilate(here, near) + 6)
             for here, there in ((one, two), (two, one))
         ]
-        inside = self.within(*one.shape)
-        return float(min(share[inside].mean() for share in within))
-
-    def between(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Which pixels of a picture of that size are between black bars [height, width]."""
-        inside = np.zeros((height, width), bool)
-        inside[self.within(height, width)] = True
-        return inside
-
-    def within(self, height: int, width: int) -> tuple[slice, slice]:
-        """Rows and columns, of so many, that are between black bars."""
-        top, bottom, left, right = self.box
-        rows = slice(round(top * height), max(1, round(bottom * height)))
-        return rows, slice(round(left * width), max(1, round(right * width)))
+        return float(min(share.mean() for share in within))
 
     def distance(self, a: int, b: int) -> float:
         """Mean absolute difference of two pictures, in levels."""

@@ -203,9 +203,8 @@ def _displaced(found: Array, moves: Array) -> float:
 def _spread(p: Pictures, index: int) -> float:
     """Share of the picture in which the change at ``index`` stands out from those around it."""
     first = max(1, index - SIDE + 1)
-    inside = p.within(*p.small(index).shape[:2])
     some = range(first - 1, min(len(p), index + SIDE))
-    pictures = np.stack([p.small(i)[..., 0][inside] for i in some])
+    pictures = np.stack([p.small(i)[..., 0] for i in some])
     steps = np.abs(np.diff(pictures, axis=0))
     height, width = (side // 4 * 4 for side in steps.shape[1:])
     cells = steps[:, :height, :width].reshape(len(steps), height // 4, 4, width // 4, 4)
@@ -498,7 +497,6 @@ def same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
     speeds = motions(p, *ends, first, last)
     for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
         picture, known = carried(p, end, speed, to)
-        known &= p.between(*known.shape)
         one, two = picture[..., 0][known], p.small(to)[..., 0][known]
         enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
         if enough and np.corrcoef(one, two)[0, 1] > 0.6:

@@ -172,10 +172,8 @@ def _slid(
     if not len(some):
         return
     high = p.cells // p.columns
-    part = (slice(None), *p.within(high, p.columns))
     a, b, m = (
-        p.coarse[index, : p.cells].reshape(-1, high, p.columns)[part]
-        for index in (before, after, some)
+        p.coarse[index, : p.cells].reshape(-1, high, p.columns) for index in (before, after, some)
     )
     contrast = np.abs(a - b).mean((1, 2))
     for way in WAYS:
@@ -351,7 +349,6 @@ def _seen(
     """Pictures as parts of the first and the last of them, these carried on with the motion that
     either has ``within`` its shot; as they are where nothing is given."""
     before, after = int(some[0]), int(some[-1])
-    part = p.within(*p.small(before).shape[:2])
     rest_still = (np.zeros((2, 3)), np.zeros((2, 3)))
     speeds = motions(p, before, after, *within) if within else rest_still
     rows: list[tuple[float, float, float]] = []
@@ -365,7 +362,7 @@ def _seen(
             row, mask = _parts(p.small(index), old, new, known & also)
             masks.append(mask)
         else:
-            views = (p.small(index)[part], old[part], new[part])
+            views = (p.small(index), old, new)
             row = (*_offset(*views, one.way, one.style or "push"), 1.0)
         rows.append(row)
     share, rest, parted = np.array(rows).T
