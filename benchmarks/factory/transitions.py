@@ -460,7 +460,8 @@ def _screens(on: Shoot) -> Film:
 
     def at(t: float) -> Picture:
         top = sum(by * float(np.clip((t - begin) / span, 0, 1)) for begin, span, by in scrolls)
-        out = page[round(top) : round(top) + high].copy()
+        first = min(round(top), len(page) - high)
+        out = page[first : first + high].copy()
         if menu[0] <= t < menu[1]:
             cv2.rectangle(
                 out, (20, high // 3), (wide // 2, high // 3 + high // 5), (200, 200, 200), -1

@@ -32,7 +32,8 @@ class Pictures:
     """The thumbs and measures of them; indices count thumbs, levels are 0..255.
 
     ``change``: mean absolute difference to the picture before [n]; ``isolation``: that over what
-    is usual around it [n]. ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
+    is usual around it [n]; ``leap``: isolation of what small motion does not explain [n].
+    ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
     wide), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
     black and from plain white [2, n]. ``plain``: whether it is that [2, n]. ``blank``: whether it
     is, or is the nearest to it in a fade too quick to show it [2, n].
@@ -49,6 +50,7 @@ class Pictures:
             steps = cv2.absdiff(self.flat[1:], self.flat[:-1])
             self.change[1:] = cv2.reduce(steps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[:, 0]
         self.isolation = isolation(self.change)
+        self.leap = leaps(self.thumbs.grays)
         self.coarse, self.cells, self.columns = self._coarse()
         light, color = self.coarse[:, : self.cells], self.coarse[:, self.cells :]
         self.luma: Array = light.mean(1, dtype=float)
@@ -212,18 +214,40 @@ class Pictures:
         return "black" if black else "white" if white else None
 
 
-def isolation(change: Array) -> Array:
+def leaps(grays: NDArray[np.uint8]) -> Array:
+    """Isolation of changes of luma [n, h, w] beyond what a move by one pixel explains [n].
+
+    A hand that cannot hold still changes all pixels a little in every picture; what it is held at
+    leaps from one picture to the next.
+    """
+    import cv2
+
+    count, height, width = grays.shape
+    change = np.zeros(count)
+    if count > 1:
+        # One tall picture, so that all are done in one call; rows between two of them are kept apart.
+        tall = np.pad(grays, ((0, 0), (1, 1), (0, 0)), mode="edge").reshape(-1, width)
+        near = np.ones((3, 3), np.uint8)
+        above, below = cv2.dilate(tall[: -height - 2], near), cv2.erode(tall[: -height - 2], near)
+        here = tall[height + 2 :]
+        rest = cv2.add(cv2.subtract(here, above), cv2.subtract(below, here))
+        change[1:] = rest.reshape(count - 1, -1).mean(1)
+    return isolation(change, 0.15)
+
+
+def isolation(change: Array, least: float = 0.5) -> Array:
     """Each change over what is usual around it [n]: the larger median of five on either side.
 
     The idea of PySceneDetect's AdaptiveDetector, with medians, and each side for itself. At either
-    end of the video the changes are mirrored. The first, which is none, has 0.
+    end of the video the changes are mirrored. The first, which is none, has 0. ``least`` is added
+    to what is usual.
     """
     isolated = np.zeros(len(change))
     if len(change) > 1:
         padded = np.pad(change[1:], SIDE, mode="symmetric")
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * SIDE + 1)
         sides = np.stack([windows[:, :SIDE], windows[:, -SIDE:]])
-        isolated[1:] = change[1:] / (0.5 + np.sort(sides)[..., SIDE // 2].max(0))
+        isolated[1:] = change[1:] / (least + np.sort(sides)[..., SIDE // 2].max(0))
     return isolated
 
 
@@ -265,7 +289,15 @@ def motion(p: Pictures, a: int, b: int) -> Array:
 
 
 def similarity(p: Pictures, a: int, b: int) -> Array | None:
-    """The 2 x 3 similarity that maps positions in one small picture to those in another.
+    """The 2 x 3 similarity that maps positions in one small picture to those in another."""
+    found = alignment(p, a, b)
+    if found is not None:
+        found[:, 2] *= p.small(a).shape[1] / p.thumbs.width
+    return found
+
+
+def alignment(p: Pictures, a: int, b: int) -> Array | None:
+    """The 2 x 3 similarity that maps positions in one thumb to those in another.
 
     Pyramidal Lucas-Kanade on a lattice, and RANSAC so that a moving subject does not count; None
     if too few points agree.
@@ -288,9 +320,7 @@ def similarity(p: Pictures, a: int, b: int) -> Array | None:
     )
     if matrix is None or inliers.mean() < 0.4:
         return None
-    found = np.asarray(matrix, float)
-    found[:, 2] *= p.small(a).shape[1] / one.shape[1]
-    return found
+    return np.asarray(matrix, float)
 
 
 def shifted(p: Pictures, a: int, b: int) -> bool:

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from tiktok_ray.methods.vision.picture_similarity import (
     ALIKE,
+    BLOCK,
     MOTION_S,
     SIDE,
     SURE,
+    TEXTURE,
     Array,
     Picture,
     Pictures,
+    alignment,
     motion,
     shifted,
 )
@@ -139,7 +142,16 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
             found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
         elif p.isolation[index] >= 2.5 and _jumps(p, index):
             found.append(Instant(index, "jump", True))
-    return found
+    return _with_leaps(p, found, flashing)
+
+
+def _with_leaps(p: Pictures, found: Sequence[Instant], flashing: set[int]) -> list[Instant]:
+    """The same with the jumps that show only once the camera's motion is taken out."""
+    around = np.pad(p.leap, 1)
+    peak = (p.leap >= LEAP) & (p.leap >= around[:-2]) & (p.leap >= around[2:])
+    taken = {i.index + k for i in found for k in (-1, 0, 1)} | flashing
+    more = [i for i in np.flatnonzero(peak).tolist() if i not in taken and leaps_apart(p, i)]
+    return sorted([*found, *(Instant(i, "jump", True) for i in more)], key=lambda i: i.index)
 
 
 def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
@@ -186,6 +198,100 @@ def _jumps(p: Pictures, index: int) -> bool:
     clear = p.isolation[index] >= (5 if whole or late else 3.5)
     leap = _peak([_displaced(*one) for one in around]) >= 0.17
     return bool(clear and leap and (uneven >= 0.15 or not whole))
+
+
+LEAP = 3.5  # isolation from which a change beyond small motion may be a leap
+MOST, SOME_CELLS = 0.5, 0.03  # shares of the picture: what is changed anew, and what may have leapt
+FOUND = 0.35  # share of a change that must be explained by what leapt having been elsewhere
+PUNCH = 0.05  # e-folds by which a picture is enlarged, at least, when it is punched in
+
+
+def leaps_apart(p: Pictures, index: int) -> bool:
+    """Whether, the camera's motion and the light taken out, something in the picture leaps.
+
+    It stands out from the steps before and after, and was elsewhere before, unlike a caption or
+    an inset that pops up; or most of the picture changes, or is enlarged at once.
+    """
+    last = len(p) - 1
+    if not 2 <= index < last or p.distance(index - 1, min(last, index + 3)) < 0.6 * p.change[index]:
+        return False
+    steps = [_aligned(p, k - 1, k) for k in (index - 1, index, index + 1)]
+    growth = [abs(step.growth) for step in steps]
+    if growth[1] >= PUNCH and growth[1] > 3 * max(growth[0], growth[2]):
+        return True
+    before, now, after = (_cells(step.rest) for step in steps)
+    out = now > 2 * np.maximum(before, after) + 1.5
+    share = float(out.mean())
+    if share < SOME_CELLS:
+        return False
+    return share >= MOST or _elsewhere(steps[1], out) >= FOUND
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Two thumbs [h, w], the first moved and lit like the second; what a move by one more pixel
+    leaves of their difference [h, w]; and by how many e-folds the first was enlarged."""
+
+    one: Picture
+    two: Picture
+    rest: Picture
+    growth: float
+
+
+def _aligned(p: Pictures, a: int, b: int) -> Aligned:
+    import cv2
+
+    one, two = (p.thumbs.gray(i).astype(np.float32) for i in (a, b))
+    move = alignment(p, a, b)
+    known, growth = np.ones_like(one), 0.0
+    if move is not None:
+        size = (one.shape[1], one.shape[0])
+        known = np.asarray(cv2.warpAffine(known, move, size)) > 0.99
+        one = np.asarray(cv2.warpAffine(one, move, size))
+        growth = float(np.log(np.hypot(*move[:, 0])))
+    inside = known > 0
+    level, spread = (np.array([f(x[inside]) for x in (one, two)]) for f in (np.mean, np.std))
+    lit = (one - level[0]) * (spread[1] / max(spread[0], 1.0)) + level[1]
+    near = np.ones((3, 3), np.uint8)
+    tries = [
+        (x, np.maximum(0, np.maximum(two - cv2.dilate(x, near), cv2.erode(x, near) - two)) * inside)
+        for x in (one, lit)
+    ]
+    one, rest = min(tries, key=lambda tried: float(tried[1].mean()))
+    return Aligned(one, two, rest, growth)
+
+
+def _cells(picture: Picture) -> Picture:
+    """Means of the cells of 4 x 4 pixels of a picture."""
+    height, width = (side // 4 for side in picture.shape)
+    cells: Picture = picture[: height * 4, : width * 4].reshape(height, 4, width, 4).mean((1, 3))
+    return cells
+
+
+def _elsewhere(step: Aligned, out: NDArray[np.bool_]) -> float:
+    """Share of the textured blocks within some cells that show what was elsewhere before, all of
+    them about as far away: straight edges are found anywhere."""
+    import cv2
+
+    reach = round(0.15 * min(step.one.shape))
+    moves: list[tuple[int, int]] = []
+    blocks = 0
+    for y, x in np.argwhere(out[:-1, :-1] & out[1:, 1:]).tolist():
+        top, left = 4 * y, 4 * x
+        block = step.two[top : top + BLOCK, left : left + BLOCK]
+        if block.std() < TEXTURE:
+            continue
+        blocks += 1
+        first, start = max(0, top - reach), max(0, left - reach)
+        there = step.one[first : top + BLOCK + reach, start : left + BLOCK + reach]
+        scores = cv2.matchTemplate(there, block, cv2.TM_CCOEFF_NORMED)
+        _, best, _, at = cv2.minMaxLoc(scores)
+        if best >= ALIKE and best > scores[top - first, left - start] + 0.1:
+            moves.append((at[0] + start - left, at[1] + first - top))
+    if len(moves) < 3:
+        return 0.0
+    together = np.abs(moves - np.median(moves, 0)).max(1) <= 1.5
+    return float(together.sum()) / blocks
 
 
 def _peak(around: list[float]) -> float:

@@ -250,7 +250,7 @@ def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None
         return None
     if not _rests(p, ramp, least, most) or same_thing(p, ramp, least, most):
         return None
-    if one.way and _swept(p, ramp, one.way, (least, most)):
+    if one.way and (_swept(p, ramp, one.way, (least, most)) or not _seamed(p, one, seen, some)):
         return None
     residual = float(seen.rest[first : final + 1].mean())
     return Passage(ramp.start, ramp.end, ramp.before, ramp.after, way, one.style, residual)
@@ -293,6 +293,24 @@ def _swept(p: Pictures, ramp: Ramp, way: Way, within: tuple[int, int]) -> bool:
     return bool(
         max(abs(float(one[axis, 2])) for one in speeds) > side / (ramp.end - ramp.start) / 3
     )
+
+
+SEAM = 1.5  # by how much the step at a border exceeds that within either shot, at least
+
+
+def _seamed(p: Pictures, one: Candidate, seen: Seen, some: NDArray[np.intp]) -> bool:
+    """Whether a border can be seen between the shots of a slide: what a camera is swept past has
+    none, for it goes on from one picture to the next."""
+    ratios: list[float] = []
+    for index, share in zip(some.tolist(), seen.share.tolist(), strict=True):
+        if not 0.2 <= share <= 0.8 or one.way is None:
+            continue
+        picture = turned(p.small(index)[None], one.way)[0]
+        by, side = round(share * len(picture)), len(picture)
+        steps = np.abs(picture[2:] - picture[:-2]).mean((1, 2))
+        near = steps[max(0, by - 3) : min(side - 2, by + 1)].max(initial=0)
+        ratios.append(float(near / (np.median(steps) + 0.5)))
+    return not ratios or float(np.median(ratios)) >= SEAM
 
 
 def _smeared(p: Pictures, ramp: Ramp, way: Way | None) -> bool:
