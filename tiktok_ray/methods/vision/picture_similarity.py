@@ -21,6 +21,8 @@ ALIKE, SURE = 0.8, 0.9  # correlations from which two blocks show the same, and 
 LITTLE, SOME = 0.2, 0.54  # shares of their blocks: different things have less, alike ones more
 STILL = 0.52  # share of the picture that a new caption leaves as it was, at least
 SIDE = 5  # pictures on either side with which a change is compared
+SHAKE = 12.0  # of such shares of the short side is the blur that hides shaking
+RESTLESS = 4.0  # median change, in levels, of pictures by a hand that shakes
 TURN_S = 0.5  # time within which a quick fade leads to a blank and from it
 
 Array = NDArray[np.float64]
@@ -59,6 +61,7 @@ class Pictures:
         self.plain = (self.off <= 4) & (light.std(1) <= 5)
         self.blank = self.plain | turns(self.off, self.times)
         self.small = lru_cache(256)(self._small)
+        self.soft = lru_cache(256)(self._soft)
         self.shared = lru_cache(None)(self._shared)
 
     def __len__(self) -> int:
@@ -96,6 +99,20 @@ class Pictures:
             for plane in (luma, *chroma)
         ]
         return np.dstack(planes).astype(np.float32)
+
+    def _soft(self, index: int) -> Picture:
+        """A small picture so blurred that the shaking of a hand no longer shows: [h, w, 3]."""
+        import cv2
+
+        small = self.small(index)
+        blurred: Any = cv2.GaussianBlur(small, (0, 0), min(small.shape[:2]) / SHAKE)
+        return blurred  # type: ignore[no-any-return]
+
+    def restless(self, start: float, end: float) -> bool:
+        """Whether the camera shakes before the one time or after the other."""
+        sides = ((start - TURN_S, start), (end, end + TURN_S))
+        spans = [np.searchsorted(self.times, side).tolist() for side in sides]
+        return max(float(np.median(self.change[a:b])) for a, b in spans if b > a) >= RESTLESS
 
     def matches(self, a: int, b: int, shift: tuple[int, int] = (0, 0)) -> tuple[Array, Array]:
         """Look for each textured block of either picture in the other.

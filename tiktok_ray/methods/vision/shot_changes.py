@@ -136,6 +136,8 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
             if p.differ(index - 1, index) and p.correlation(index - 1, index) < 0.3:
                 found.append(Instant(index, "hard", True))
             continue
+        if p.isolation[index] < 5 and _swept(p, index):
+            continue
         new = _hard(p, index, bool(apart[index]))
         if new is not None and not shifted(p, index - 1, new):
             beside = np.delete(change[max(0, new - 2) : new + 3], min(new, 2))
@@ -152,6 +154,18 @@ def _with_leaps(p: Pictures, found: Sequence[Instant], flashing: set[int]) -> li
     taken = {i.index + k for i in found for k in (-1, 0, 1)} | flashing
     more = [i for i in np.flatnonzero(peak).tolist() if i not in taken and leaps_apart(p, i)]
     return sorted([*found, *(Instant(i, "jump", True) for i in more)], key=lambda i: i.index)
+
+
+SMEARED = 0.5  # contrast along the way of a camera, over that across it, in what it is swept past
+
+
+def _swept(p: Pictures, index: int) -> bool:
+    """Whether both pictures at a change, and what is around, are smeared by one quick sweep."""
+    both = np.stack([p.small(i)[..., 0] for i in (index - 1, index)])
+    down, across = (np.abs(np.diff(both, axis=axis)).mean((1, 2)) + 0.1 for axis in (1, 2))
+    smeared = bool((across < SMEARED * down).all() or (down < SMEARED * across).all())
+    beside = p.change[[index - 1, min(index + 1, len(p) - 1)]]
+    return smeared and bool(beside.max() >= 0.4 * p.change[index])
 
 
 def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
@@ -464,6 +478,8 @@ def find_ramps(
         last = min((stop for stop in stops if stop > centre), default=len(p)) - 1
         first, last = max(first, _blank_end(p, centre, -1)), min(last, _blank_end(p, centre, 1))
         ramp = _fit(p, t - half, t + half, first, last)
+        if ramp is None and p.restless(t - half, t + half):
+            ramp = _fit(p, t - half, t + half, first, last, soft=True)
         if ramp is None or any(_overlap(ramp, other) for other in found):
             refused.append((t - half, t + half))
             continue
@@ -503,10 +519,13 @@ class Blend:
     overlap: Array
 
 
-def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp | None:
+def _fit(
+    p: Pictures, start: float, end: float, first: int, last: int, soft: bool = False
+) -> Ramp | None:
     """The blend near ``start`` .. ``end`` within pictures ``first`` .. ``last``, if there is one.
 
-    Fits in turn the shares of the pictures either side, and where these lie.
+    Fits in turn the shares of the pictures either side, and where these lie. ``soft``: of blurred
+    pictures, for a hand that shakes moves no picture the way it moved the last.
     """
     before, after = _around(p, start, end, first, last)
     faint = (p.off[:, [before, after]].min(1) < 0.35 * p.off[:, [before, after]].max(1)).any()
@@ -518,7 +537,8 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
         low, high = np.searchsorted(p.times, (start - margin, end + margin)).tolist()
         low, high = max(first, low), min(last, high)
         some = np.arange(low, high + 1)[:: 1 + (high - low) // 40]
-        blend = _mix(p, before, after, some, first, last)
+        speeds = None if soft else motions(p, before, after, first, last)
+        blend = _mix(p, before, after, some, speeds)
         if len(some) < 5 or blend.residual.mean() > 0.6:
             return None
         times = p.times[some]
@@ -530,8 +550,10 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
         inside = (some >= one) & (some <= two)
         bend = np.sqrt(np.mean((blend.share - shape.at(times))[inside] ** 2))
         rise, left = shape.high - shape.low, float(blend.residual[inside].mean())
-        good = left <= 0.22 and bend <= 0.05 and rise > 0.6
-        good |= left <= 0.32 and bend <= 0.025 and rise > 0.85  # things move, evenly mixed
+        good = left <= (0.16 if soft else 0.22) and bend <= 0.05 and rise > 0.6
+        good |= (
+            not soft and left <= 0.32 and bend <= 0.025 and rise > 0.85
+        )  # things move, evenly mixed
         seen = blend.overlap[inside].min() >= 0.2 and blend.contrast[inside].mean() >= LEAST
         fitted = Ramp(start, end, one, two, left) if good and seen else None
         near = 0.1 + 0.15 * (end - start)
@@ -557,18 +579,19 @@ def _around(p: Pictures, start: float, end: float, first: int, last: int) -> tup
 
 
 def _mix(
-    p: Pictures, before: int, after: int, some: NDArray[np.intp], first: int, last: int
+    p: Pictures, before: int, after: int, some: NDArray[np.intp], speeds: Speeds | None
 ) -> Blend:
-    """Pictures ``some`` as blends of two, each carried on with the motion of its own shot."""
-    speeds = motions(p, before, after, first, last)
+    """Pictures ``some`` as blends of two, each carried on with the motion of its own shot; all of
+    them blurred where none is given."""
     rows: list[tuple[float, float, float, float]] = []
     for index in some.tolist():
         (one, seen), (two, also) = (
             carried(p, end, speed, index)
-            for end, speed in zip((before, after), speeds, strict=True)
+            for end, speed in zip((before, after), speeds or (None, None), strict=True)
         )
+        picture = p.small(index) if speeds else p.soft(index)
         mask = (seen & also)[..., None]
-        way, gone = (two - one) * mask, (p.small(index) - one) * mask
+        way, gone = (two - one) * mask, (picture - one) * mask
         length = float(np.vdot(way, way)) + 1e-6
         share = float(np.vdot(gone, way)) / length
         rest = max(0.0, float(np.vdot(gone, gone)) - share**2 * length)
@@ -577,20 +600,28 @@ def _mix(
     return Blend(*np.array(rows, float).reshape(-1, 4).T)
 
 
-def motions(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
+Speeds = tuple[Array, Array]  # of two shots, as ``motion`` gives them
+
+
+def motions(p: Pictures, before: int, after: int, first: int, last: int) -> Speeds:
     """Motion of the shot that ends with ``before``, and of that which begins with ``after``."""
     edges = (p.times[before] - MOTION_S, p.times[after] + MOTION_S)
     start, stop = np.searchsorted(p.times, edges).tolist()
     return motion(p, max(first, start), before), motion(p, after, min(last, stop))
 
 
-def carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
-    """A small picture as it would look at another's time, and where that is known [h, w]."""
+def carried(
+    p: Pictures, index: int, speed: Array | None, to: int
+) -> tuple[Picture, NDArray[np.bool_]]:
+    """A small picture as it would look at another's time, and where that is known [h, w].
+
+    Blurred and in its place where no speed is given.
+    """
     import cv2
 
-    picture = p.small(index)
+    picture = p.small(index) if speed is not None else p.soft(index)
     height, width = picture.shape[:2]
-    if not speed.any():
+    if speed is None or not speed.any():
         return picture, np.ones((height, width), bool)
     move = np.eye(2, 3) + speed * (p.times[to] - p.times[index])
     known = cv2.warpAffine(np.ones((height, width), np.float32), move, (width, height))
