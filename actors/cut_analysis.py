@@ -10,7 +10,8 @@ import numpy as np
 
 from tiktok_ray.analyzer import Analyzer, Needs, Sees
 from tiktok_ray.media import Frames
-from tiktok_ray.methods.vision.picture_similarity import BLACK, WHITE, Array, Pictures
+from tiktok_ray.methods.vision.framing import BLACK, WHITE
+from tiktok_ray.methods.vision.picture_similarity import Array, Pictures
 from tiktok_ray.methods.vision.shot_changes import (
     Insert,
     Instant,
@@ -55,7 +56,7 @@ class Transition(Timed):
         "How much the frame changes",
         range="0..1",
         method="total variation distance of the histograms of the frames on either side, "
-        "8 x 8 x 8 bins of Y'CbCr",
+        "8 x 8 x 8 bins of Y'CbCr, without bars; dark videos are brightened",
     )
     direction: Literal["left", "right", "up", "down"] | None = measured(
         "Direction in which the boundary of a wipe or slide moves; null for other kinds, and for wipes that open, "
@@ -328,7 +329,7 @@ def _flash(p: Pictures, insert: Insert) -> Flash:
     return Flash(
         start=float(p.times[insert.first]),
         end=float(p.times[insert.after]),
-        brightness=float(np.clip(level / (WHITE - BLACK), -1, 1)),
+        brightness=float(np.clip(level / p.gain / (WHITE - BLACK), -1, 1)),
     )
 
 

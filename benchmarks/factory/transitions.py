@@ -42,17 +42,22 @@ TREATED = ("shaky", "low light", "noise", "compression", "blurred bars", "letter
            "inset")  # fmt: skip
 CONDITIONS = ("plain",) * 4 + TREATED + tuple(RATES)
 FEW = ("plain", "plain", "noise", "low light", "compression", "50 fps", "variable rate")
+#: Of what is no cut so many more, small and quickly made, that one false cut in 100 clips shows.
+MANY = ("plain",) * 11 + TREATED + ("24 fps", "25 fps", "29.97 fps", "variable rate")
+SMALL: tuple[Size, ...] = ((180, 320), (180, 320), (320, 180))
 
 
 def recipes(edition: int) -> Iterator[Recipe]:
     """Each kind under each condition; plain ones several times."""
     seed = 10_000 * edition
-    for kinds, conditions in ((KINDS, CONDITIONS), (NONE, FEW)):
+    for kinds, conditions, sizes in (
+        (KINDS, CONDITIONS, SIZES), (NONE, FEW, SIZES), (NONE, MANY, SMALL)
+    ):  # fmt: skip
         for kind in kinds:
             for condition in conditions:
                 seed += 1
                 parameters = {
-                    "size": SIZES[seed % len(SIZES)],
+                    "size": sizes[seed % len(sizes)],
                     "fps": RATES.get(condition, 30.0),
                 }
                 yield Recipe("transitions", kind, condition, seed, parameters)
@@ -455,7 +460,8 @@ def _screens(on: Shoot) -> Film:
 
     def at(t: float) -> Picture:
         top = sum(by * float(np.clip((t - begin) / span, 0, 1)) for begin, span, by in scrolls)
-        out = page[round(top) : round(top) + high].copy()
+        first = min(round(top), len(page) - high)
+        out = page[first : first + high].copy()
         if menu[0] <= t < menu[1]:
             cv2.rectangle(
                 out, (20, high // 3), (wide // 2, high // 3 + high // 5), (200, 200, 200), -1

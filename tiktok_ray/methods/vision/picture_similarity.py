@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media import Frames
+from tiktok_ray.methods.vision.framing import BLACK, GREY, WHITE, film
 
 CELLS = 12  # cells along the short side of the coarse picture
 BLOCK, REACH = 8, 6  # pixels of the small picture: a block, and how far it is looked for
@@ -19,8 +20,9 @@ TEXTURE = 4.0  # least standard deviation of luma at which one block can be told
 ALIKE, SURE = 0.8, 0.9  # correlations from which two blocks show the same, and surely
 LITTLE, SOME = 0.2, 0.54  # shares of their blocks: different things have less, alike ones more
 STILL = 0.52  # share of the picture that a new caption leaves as it was, at least
-BLACK, WHITE, GREY = 16.0, 235.0, 128.0  # I420, limited range
 SIDE = 5  # pictures on either side with which a change is compared
+SHAKE = 12.0  # of such shares of the short side is the blur that hides shaking
+RESTLESS = 4.0  # median change, in levels, of pictures by a hand that shakes
 TURN_S = 0.5  # time within which a quick fade leads to a blank and from it
 
 Array = NDArray[np.float64]
@@ -32,23 +34,25 @@ class Pictures:
     """The thumbs and measures of them; indices count thumbs, levels are 0..255.
 
     ``change``: mean absolute difference to the picture before [n]; ``isolation``: that over what
-    is usual around it [n]. ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
+    is usual around it [n]; ``leap``: isolation of what small motion does not explain [n].
+    ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
     wide), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
     black and from plain white [2, n]. ``plain``: whether it is that [2, n]. ``blank``: whether it
-    is, or is the nearest to it in a fade too quick to show it [2, n]. ``box``: what black bars leave
-    of the pictures: top, bottom, left, right, in shares of their sides.
+    is, or is the nearest to it in a fade too quick to show it [2, n].
     """
 
     def __init__(self, thumbs: Frames) -> None:
         import cv2
 
-        self.thumbs, self.times, self.end = thumbs, thumbs.times, thumbs.end
+        self.thumbs, self.gain = film(thumbs)
+        thumbs, self.times, self.end = self.thumbs, thumbs.times, thumbs.end
         self.flat = np.ascontiguousarray(thumbs.i420).reshape(len(thumbs), -1)
         self.change = np.zeros(len(thumbs))
         if len(thumbs) > 1:
             steps = cv2.absdiff(self.flat[1:], self.flat[:-1])
             self.change[1:] = cv2.reduce(steps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[:, 0]
         self.isolation = isolation(self.change)
+        self.leap = leaps(self.thumbs.grays)
         self.coarse, self.cells, self.columns = self._coarse()
         light, color = self.coarse[:, : self.cells], self.coarse[:, self.cells :]
         self.luma: Array = light.mean(1, dtype=float)
@@ -56,8 +60,8 @@ class Pictures:
         self.off = np.stack([np.abs(light - at).mean(1) * 2 / 3 + tint for at in (BLACK, WHITE)])
         self.plain = (self.off <= 4) & (light.std(1) <= 5)
         self.blank = self.plain | turns(self.off, self.times)
-        self.box = self._box()
         self.small = lru_cache(256)(self._small)
+        self.soft = lru_cache(256)(self._soft)
         self.shared = lru_cache(None)(self._shared)
 
     def __len__(self) -> int:
@@ -84,16 +88,6 @@ class Pictures:
             out[i] = np.concatenate([plane.ravel() for plane in planes])
         return out, wide * high, wide
 
-    def _box(self) -> tuple[float, float, float, float]:
-        light = self.coarse[:, : self.cells].max(0).reshape(-1, self.columns) > BLACK + 12
-        edges: list[float] = []
-        for lit in (light.any(1), light.any(0)):
-            some = np.flatnonzero(lit)
-            if len(some) < 4:
-                return (0.0, 1.0, 0.0, 1.0)
-            edges += [float(some[0]) / len(lit), float(some[-1] + 1) / len(lit)]
-        return edges[0], edges[1], edges[2], edges[3]
-
     def _small(self, index: int) -> Picture:
         """One picture at half size, or at full size if it is tiny: [h, w, 3], Y'CbCr."""
         import cv2
@@ -105,6 +99,20 @@ class Pictures:
             for plane in (luma, *chroma)
         ]
         return np.dstack(planes).astype(np.float32)
+
+    def _soft(self, index: int) -> Picture:
+        """A small picture so blurred that the shaking of a hand no longer shows: [h, w, 3]."""
+        import cv2
+
+        small = self.small(index)
+        blurred: Any = cv2.GaussianBlur(small, (0, 0), min(small.shape[:2]) / SHAKE)
+        return blurred  # type: ignore[no-any-return]
+
+    def restless(self, start: float, end: float) -> bool:
+        """Whether the camera shakes before the one time or after the other."""
+        sides = ((start - TURN_S, start), (end, end + TURN_S))
+        spans = [np.searchsorted(self.times, side).tolist() for side in sides]
+        return max(float(np.median(self.change[a:b])) for a, b in spans if b > a) >= RESTLESS
 
     def matches(self, a: int, b: int, shift: tuple[int, int] = (0, 0)) -> tuple[Array, Array]:
         """Look for each textured block of either picture in the other.
@@ -194,14 +202,13 @@ class Pictures:
         return bool(((found >= ALIKE) & together).mean() < 0.6)
 
     def correlation(self, a: int, b: int) -> float:
-        """Correlation of the luma of two pictures, between black bars, -1..1."""
-        inside = self.within(*self.small(a).shape[:2])
-        one, two = (self.small(i)[..., 0][inside] for i in (a, b))
+        """Correlation of the luma of two pictures, -1..1."""
+        one, two = (self.small(i)[..., 0] for i in (a, b))
         one, two = one - one.mean(), two - two.mean()
         return float(np.vdot(one, two) / (np.sqrt(np.vdot(one, one) * np.vdot(two, two)) + 1e-6))
 
     def still(self, a: int, b: int) -> float:
-        """Share of the picture between black bars that changes by no more than six levels, 0..1.
+        """Share of the picture that changes by no more than six levels, 0..1.
 
         Small motion does not count: a pixel may have the level of any of its neighbours.
         """
@@ -212,20 +219,7 @@ class Pictures:
             (there >= cv2.erode(here, near) - 6) & (there <= cv2.dilate(here, near) + 6)
             for here, there in ((one, two), (two, one))
         ]
-        inside = self.within(*one.shape)
-        return float(min(share[inside].mean() for share in within))
-
-    def between(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Which pixels of a picture of that size are between black bars [height, width]."""
-        inside = np.zeros((height, width), bool)
-        inside[self.within(height, width)] = True
-        return inside
-
-    def within(self, height: int, width: int) -> tuple[slice, slice]:
-        """Rows and columns, of so many, that are between black bars."""
-        top, bottom, left, right = self.box
-        rows = slice(round(top * height), max(1, round(bottom * height)))
-        return rows, slice(round(left * width), max(1, round(right * width)))
+        return float(min(share.mean() for share in within))
 
     def distance(self, a: int, b: int) -> float:
         """Mean absolute difference of two pictures, in levels."""
@@ -237,18 +231,40 @@ class Pictures:
         return "black" if black else "white" if white else None
 
 
-def isolation(change: Array) -> Array:
+def leaps(grays: NDArray[np.uint8]) -> Array:
+    """Isolation of changes of luma [n, h, w] beyond what a move by one pixel explains [n].
+
+    A hand that cannot hold still changes all pixels a little in every picture; what it is held at
+    leaps from one picture to the next.
+    """
+    import cv2
+
+    count, height, width = grays.shape
+    change = np.zeros(count)
+    if count > 1:
+        # One tall picture, so that all are done in one call; rows between two of them are kept apart.
+        tall = np.pad(grays, ((0, 0), (1, 1), (0, 0)), mode="edge").reshape(-1, width)
+        near = np.ones((3, 3), np.uint8)
+        above, below = cv2.dilate(tall[: -height - 2], near), cv2.erode(tall[: -height - 2], near)
+        here = tall[height + 2 :]
+        rest = cv2.add(cv2.subtract(here, above), cv2.subtract(below, here))
+        change[1:] = rest.reshape(count - 1, -1).mean(1)
+    return isolation(change, 0.15)
+
+
+def isolation(change: Array, least: float = 0.5) -> Array:
     """Each change over what is usual around it [n]: the larger median of five on either side.
 
     The idea of PySceneDetect's AdaptiveDetector, with medians, and each side for itself. At either
-    end of the video the changes are mirrored. The first, which is none, has 0.
+    end of the video the changes are mirrored. The first, which is none, has 0. ``least`` is added
+    to what is usual.
     """
     isolated = np.zeros(len(change))
     if len(change) > 1:
         padded = np.pad(change[1:], SIDE, mode="symmetric")
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * SIDE + 1)
         sides = np.stack([windows[:, :SIDE], windows[:, -SIDE:]])
-        isolated[1:] = change[1:] / (0.5 + np.sort(sides)[..., SIDE // 2].max(0))
+        isolated[1:] = change[1:] / (least + np.sort(sides)[..., SIDE // 2].max(0))
     return isolated
 
 
@@ -290,7 +306,15 @@ def motion(p: Pictures, a: int, b: int) -> Array:
 
 
 def similarity(p: Pictures, a: int, b: int) -> Array | None:
-    """The 2 x 3 similarity that maps positions in one small picture to those in another.
+    """The 2 x 3 similarity that maps positions in one small picture to those in another."""
+    found = alignment(p, a, b)
+    if found is not None:
+        found[:, 2] *= p.small(a).shape[1] / p.thumbs.width
+    return found
+
+
+def alignment(p: Pictures, a: int, b: int) -> Array | None:
+    """The 2 x 3 similarity that maps positions in one thumb to those in another.
 
     Pyramidal Lucas-Kanade on a lattice, and RANSAC so that a moving subject does not count; None
     if too few points agree.
@@ -313,9 +337,7 @@ def similarity(p: Pictures, a: int, b: int) -> Array | None:
     )
     if matrix is None or inliers.mean() < 0.4:
         return None
-    found = np.asarray(matrix, float)
-    found[:, 2] *= p.small(a).shape[1] / one.shape[1]
-    return found
+    return np.asarray(matrix, float)
 
 
 def shifted(p: Pictures, a: int, b: int) -> bool:

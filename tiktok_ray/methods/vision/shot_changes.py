@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from tiktok_ray.methods.vision.picture_similarity import (
     ALIKE,
+    BLOCK,
     MOTION_S,
     SIDE,
     SURE,
+    TEXTURE,
     Array,
     Picture,
     Pictures,
+    alignment,
     motion,
     shifted,
 )
@@ -133,13 +136,36 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
             if p.differ(index - 1, index) and p.correlation(index - 1, index) < 0.3:
                 found.append(Instant(index, "hard", True))
             continue
+        if p.isolation[index] < 5 and _swept(p, index):
+            continue
         new = _hard(p, index, bool(apart[index]))
         if new is not None and not shifted(p, index - 1, new):
             beside = np.delete(change[max(0, new - 2) : new + 3], min(new, 2))
             found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
         elif p.isolation[index] >= 2.5 and _jumps(p, index):
             found.append(Instant(index, "jump", True))
-    return found
+    return _with_leaps(p, found, flashing)
+
+
+def _with_leaps(p: Pictures, found: Sequence[Instant], flashing: set[int]) -> list[Instant]:
+    """The same with the jumps that show only once the camera's motion is taken out."""
+    around = np.pad(p.leap, 1)
+    peak = (p.leap >= LEAP) & (p.leap >= around[:-2]) & (p.leap >= around[2:])
+    taken = {i.index + k for i in found for k in (-1, 0, 1)} | flashing
+    more = [i for i in np.flatnonzero(peak).tolist() if i not in taken and leaps_apart(p, i)]
+    return sorted([*found, *(Instant(i, "jump", True) for i in more)], key=lambda i: i.index)
+
+
+SMEARED = 0.5  # contrast along the way of a camera, over that across it, in what it is swept past
+
+
+def _swept(p: Pictures, index: int) -> bool:
+    """Whether both pictures at a change, and what is around, are smeared by one quick sweep."""
+    both = np.stack([p.small(i)[..., 0] for i in (index - 1, index)])
+    down, across = (np.abs(np.diff(both, axis=axis)).mean((1, 2)) + 0.1 for axis in (1, 2))
+    smeared = bool((across < SMEARED * down).all() or (down < SMEARED * across).all())
+    beside = p.change[[index - 1, min(index + 1, len(p) - 1)]]
+    return smeared and bool(beside.max() >= 0.4 * p.change[index])
 
 
 def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
@@ -188,6 +214,100 @@ def _jumps(p: Pictures, index: int) -> bool:
     return bool(clear and leap and (uneven >= 0.15 or not whole))
 
 
+LEAP = 3.5  # isolation from which a change beyond small motion may be a leap
+MOST, SOME_CELLS = 0.5, 0.03  # shares of the picture: what is changed anew, and what may have leapt
+FOUND = 0.35  # share of a change that must be explained by what leapt having been elsewhere
+PUNCH = 0.05  # e-folds by which a picture is enlarged, at least, when it is punched in
+
+
+def leaps_apart(p: Pictures, index: int) -> bool:
+    """Whether, the camera's motion and the light taken out, something in the picture leaps.
+
+    It stands out from the steps before and after, and was elsewhere before, unlike a caption or
+    an inset that pops up; or most of the picture changes, or is enlarged at once.
+    """
+    last = len(p) - 1
+    if not 2 <= index < last or p.distance(index - 1, min(last, index + 3)) < 0.6 * p.change[index]:
+        return False
+    steps = [_aligned(p, k - 1, k) for k in (index - 1, index, index + 1)]
+    growth = [abs(step.growth) for step in steps]
+    if growth[1] >= PUNCH and growth[1] > 3 * max(growth[0], growth[2]):
+        return True
+    before, now, after = (_cells(step.rest) for step in steps)
+    out = now > 2 * np.maximum(before, after) + 1.5
+    share = float(out.mean())
+    if share < SOME_CELLS:
+        return False
+    return share >= MOST or _elsewhere(steps[1], out) >= FOUND
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Two thumbs [h, w], the first moved and lit like the second; what a move by one more pixel
+    leaves of their difference [h, w]; and by how many e-folds the first was enlarged."""
+
+    one: Picture
+    two: Picture
+    rest: Picture
+    growth: float
+
+
+def _aligned(p: Pictures, a: int, b: int) -> Aligned:
+    import cv2
+
+    one, two = (p.thumbs.gray(i).astype(np.float32) for i in (a, b))
+    move = alignment(p, a, b)
+    known, growth = np.ones_like(one), 0.0
+    if move is not None:
+        size = (one.shape[1], one.shape[0])
+        known = np.asarray(cv2.warpAffine(known, move, size)) > 0.99
+        one = np.asarray(cv2.warpAffine(one, move, size))
+        growth = float(np.log(np.hypot(*move[:, 0])))
+    inside = known > 0
+    level, spread = (np.array([f(x[inside]) for x in (one, two)]) for f in (np.mean, np.std))
+    lit = (one - level[0]) * (spread[1] / max(spread[0], 1.0)) + level[1]
+    near = np.ones((3, 3), np.uint8)
+    tries = [
+        (x, np.maximum(0, np.maximum(two - cv2.dilate(x, near), cv2.erode(x, near) - two)) * inside)
+        for x in (one, lit)
+    ]
+    one, rest = min(tries, key=lambda tried: float(tried[1].mean()))
+    return Aligned(one, two, rest, growth)
+
+
+def _cells(picture: Picture) -> Picture:
+    """Means of the cells of 4 x 4 pixels of a picture."""
+    height, width = (side // 4 for side in picture.shape)
+    cells: Picture = picture[: height * 4, : width * 4].reshape(height, 4, width, 4).mean((1, 3))
+    return cells
+
+
+def _elsewhere(step: Aligned, out: NDArray[np.bool_]) -> float:
+    """Share of the textured blocks within some cells that show what was elsewhere before, all of
+    them about as far away: straight edges are found anywhere."""
+    import cv2
+
+    reach = round(0.15 * min(step.one.shape))
+    moves: list[tuple[int, int]] = []
+    blocks = 0
+    for y, x in np.argwhere(out[:-1, :-1] & out[1:, 1:]).tolist():
+        top, left = 4 * y, 4 * x
+        block = step.two[top : top + BLOCK, left : left + BLOCK]
+        if block.std() < TEXTURE:
+            continue
+        blocks += 1
+        first, start = max(0, top - reach), max(0, left - reach)
+        there = step.one[first : top + BLOCK + reach, start : left + BLOCK + reach]
+        scores = cv2.matchTemplate(there, block, cv2.TM_CCOEFF_NORMED)
+        _, best, _, at = cv2.minMaxLoc(scores)
+        if best >= ALIKE and best > scores[top - first, left - start] + 0.1:
+            moves.append((at[0] + start - left, at[1] + first - top))
+    if len(moves) < 3:
+        return 0.0
+    together = np.abs(moves - np.median(moves, 0)).max(1) <= 1.5
+    return float(together.sum()) / blocks
+
+
 def _peak(around: list[float]) -> float:
     """By how much the middle one of three exceeds both others."""
     return around[1] - max(around[0], around[2])
@@ -203,9 +323,8 @@ def _displaced(found: Array, moves: Array) -> float:
 def _spread(p: Pictures, index: int) -> float:
     """Share of the picture in which the change at ``index`` stands out from those around it."""
     first = max(1, index - SIDE + 1)
-    inside = p.within(*p.small(index).shape[:2])
     some = range(first - 1, min(len(p), index + SIDE))
-    pictures = np.stack([p.small(i)[..., 0][inside] for i in some])
+    pictures = np.stack([p.small(i)[..., 0] for i in some])
     steps = np.abs(np.diff(pictures, axis=0))
     height, width = (side // 4 * 4 for side in steps.shape[1:])
     cells = steps[:, :height, :width].reshape(len(steps), height // 4, 4, width // 4, 4)
@@ -359,6 +478,8 @@ def find_ramps(
         last = min((stop for stop in stops if stop > centre), default=len(p)) - 1
         first, last = max(first, _blank_end(p, centre, -1)), min(last, _blank_end(p, centre, 1))
         ramp = _fit(p, t - half, t + half, first, last)
+        if ramp is None and p.restless(t - half, t + half):
+            ramp = _fit(p, t - half, t + half, first, last, soft=True)
         if ramp is None or any(_overlap(ramp, other) for other in found):
             refused.append((t - half, t + half))
             continue
@@ -398,10 +519,13 @@ class Blend:
     overlap: Array
 
 
-def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp | None:
+def _fit(
+    p: Pictures, start: float, end: float, first: int, last: int, soft: bool = False
+) -> Ramp | None:
     """The blend near ``start`` .. ``end`` within pictures ``first`` .. ``last``, if there is one.
 
-    Fits in turn the shares of the pictures either side, and where these lie.
+    Fits in turn the shares of the pictures either side, and where these lie. ``soft``: of blurred
+    pictures, for a hand that shakes moves no picture the way it moved the last.
     """
     before, after = _around(p, start, end, first, last)
     faint = (p.off[:, [before, after]].min(1) < 0.35 * p.off[:, [before, after]].max(1)).any()
@@ -413,7 +537,8 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
         low, high = np.searchsorted(p.times, (start - margin, end + margin)).tolist()
         low, high = max(first, low), min(last, high)
         some = np.arange(low, high + 1)[:: 1 + (high - low) // 40]
-        blend = _mix(p, before, after, some, first, last)
+        speeds = None if soft else motions(p, before, after, first, last)
+        blend = _mix(p, before, after, some, speeds)
         if len(some) < 5 or blend.residual.mean() > 0.6:
             return None
         times = p.times[some]
@@ -425,8 +550,10 @@ def _fit(p: Pictures, start: float, end: float, first: int, last: int) -> Ramp |
         inside = (some >= one) & (some <= two)
         bend = np.sqrt(np.mean((blend.share - shape.at(times))[inside] ** 2))
         rise, left = shape.high - shape.low, float(blend.residual[inside].mean())
-        good = left <= 0.22 and bend <= 0.05 and rise > 0.6
-        good |= left <= 0.32 and bend <= 0.025 and rise > 0.85  # things move, evenly mixed
+        good = left <= (0.16 if soft else 0.22) and bend <= 0.05 and rise > 0.6
+        good |= (
+            not soft and left <= 0.32 and bend <= 0.025 and rise > 0.85
+        )  # things move, evenly mixed
         seen = blend.overlap[inside].min() >= 0.2 and blend.contrast[inside].mean() >= LEAST
         fitted = Ramp(start, end, one, two, left) if good and seen else None
         near = 0.1 + 0.15 * (end - start)
@@ -452,18 +579,19 @@ def _around(p: Pictures, start: float, end: float, first: int, last: int) -> tup
 
 
 def _mix(
-    p: Pictures, before: int, after: int, some: NDArray[np.intp], first: int, last: int
+    p: Pictures, before: int, after: int, some: NDArray[np.intp], speeds: Speeds | None
 ) -> Blend:
-    """Pictures ``some`` as blends of two, each carried on with the motion of its own shot."""
-    speeds = motions(p, before, after, first, last)
+    """Pictures ``some`` as blends of two, each carried on with the motion of its own shot; all of
+    them blurred where none is given."""
     rows: list[tuple[float, float, float, float]] = []
     for index in some.tolist():
         (one, seen), (two, also) = (
             carried(p, end, speed, index)
-            for end, speed in zip((before, after), speeds, strict=True)
+            for end, speed in zip((before, after), speeds or (None, None), strict=True)
         )
+        picture = p.small(index) if speeds else p.soft(index)
         mask = (seen & also)[..., None]
-        way, gone = (two - one) * mask, (p.small(index) - one) * mask
+        way, gone = (two - one) * mask, (picture - one) * mask
         length = float(np.vdot(way, way)) + 1e-6
         share = float(np.vdot(gone, way)) / length
         rest = max(0.0, float(np.vdot(gone, gone)) - share**2 * length)
@@ -472,20 +600,28 @@ def _mix(
     return Blend(*np.array(rows, float).reshape(-1, 4).T)
 
 
-def motions(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
+Speeds = tuple[Array, Array]  # of two shots, as ``motion`` gives them
+
+
+def motions(p: Pictures, before: int, after: int, first: int, last: int) -> Speeds:
     """Motion of the shot that ends with ``before``, and of that which begins with ``after``."""
     edges = (p.times[before] - MOTION_S, p.times[after] + MOTION_S)
     start, stop = np.searchsorted(p.times, edges).tolist()
     return motion(p, max(first, start), before), motion(p, after, min(last, stop))
 
 
-def carried(p: Pictures, index: int, speed: Array, to: int) -> tuple[Picture, NDArray[np.bool_]]:
-    """A small picture as it would look at another's time, and where that is known [h, w]."""
+def carried(
+    p: Pictures, index: int, speed: Array | None, to: int
+) -> tuple[Picture, NDArray[np.bool_]]:
+    """A small picture as it would look at another's time, and where that is known [h, w].
+
+    Blurred and in its place where no speed is given.
+    """
     import cv2
 
-    picture = p.small(index)
+    picture = p.small(index) if speed is not None else p.soft(index)
     height, width = picture.shape[:2]
-    if not speed.any():
+    if speed is None or not speed.any():
         return picture, np.ones((height, width), bool)
     move = np.eye(2, 3) + speed * (p.times[to] - p.times[index])
     known = cv2.warpAffine(np.ones((height, width), np.float32), move, (width, height))
@@ -498,7 +634,6 @@ def same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
     speeds = motions(p, *ends, first, last)
     for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
         picture, known = carried(p, end, speed, to)
-        known &= p.between(*known.shape)
         one, two = picture[..., 0][known], p.small(to)[..., 0][known]
         enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
         if enough and np.corrcoef(one, two)[0, 1] > 0.6:

@@ -13,12 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.methods.vision.picture_similarity import SOME, Array, Picture, Pictures
+from tiktok_ray.methods.vision.picture_similarity import SOME, TEXTURE, Array, Picture, Pictures
 from tiktok_ray.methods.vision.shot_changes import (
     HALVES_S,
     Insert,
     Instant,
     Ramp,
+    Speeds,
     carried,
     motions,
     same_thing,
@@ -82,6 +83,8 @@ def find_passages(
         if sum(start <= t <= end for start, end in tried) >= TRIES:
             continue
         passage = _fit(p, one, stops)
+        if passage is None and p.restless(t - one.half, t + one.half):
+            passage = _fit(p, one, stops, soft=True)
         if passage is None or any(_meet(passage, other) for other in found):
             tried.append((t - one.half / 2, t + one.half / 2))
         elif not any(_lit(p, passage, insert) for insert in inserts):
@@ -172,10 +175,8 @@ def _slid(
     if not len(some):
         return
     high = p.cells // p.columns
-    part = (slice(None), *p.within(high, p.columns))
     a, b, m = (
-        p.coarse[index, : p.cells].reshape(-1, high, p.columns)[part]
-        for index in (before, after, some)
+        p.coarse[index, : p.cells].reshape(-1, high, p.columns) for index in (before, after, some)
     )
     contrast = np.abs(a - b).mean((1, 2))
     for way in WAYS:
@@ -213,10 +214,13 @@ MARGIN_S = 0.12  # time for which either shot must be seen alone
 LONGEST_S = 3.0
 
 
-def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None:
+def _fit(
+    p: Pictures, one: Candidate, stops: NDArray[np.intp], soft: bool = False
+) -> Passage | None:
     """The passage around a candidate, if picture after picture it is one.
 
-    Widens or narrows the time looked at until either shot is seen alone for a moment.
+    Widens or narrows the time looked at until either shot is seen alone for a moment. ``soft``: in
+    blurred pictures, which shaking leaves alike.
     """
     least = int(stops[stops <= one.centre].max(initial=0))
     most = int(stops[stops > one.centre].min(initial=len(p))) - 1
@@ -228,7 +232,10 @@ def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None
             return None
         count = FEW if turn == 0 else MANY
         some = np.unique(np.append(np.arange(before, after, 1 + (after - before) // count), after))
-        seen = _seen(p, one, some, (least, most) if turn else None)
+        ends = (int(some[0]), int(some[-1]))
+        still = (np.zeros((2, 3)), np.zeros((2, 3)))
+        speeds = None if soft else motions(p, *ends, least, most) if turn else still
+        seen = _seen(p, one, some, speeds)
         inside = np.flatnonzero((seen.share > EDGE) & (seen.share < 1 - EDGE))
         if len(inside) < 2 - (turn == 0) or not _likely(seen, inside, one):
             return None
@@ -250,9 +257,13 @@ def _fit(p: Pictures, one: Candidate, stops: NDArray[np.intp]) -> Passage | None
     ramp = Ramp(float(times[first]), float(times[final]), int(some[first]), int(some[final]))
     if p.blank[:, ramp.before + 1 : ramp.after].any() or _smeared(p, ramp, one.way):
         return None
-    if not _rests(p, ramp, least, most) or same_thing(p, ramp, least, most):
+    if not _rests(p, ramp, (least, most), soft) or same_thing(p, ramp, least, most):
         return None
-    if one.way and _swept(p, ramp, one.way, (least, most)):
+    if one.way and (
+        _swept(p, ramp, one.way, (least, most))
+        or _panned(p, ramp, one.way)
+        or not _seamed(p, one, seen, some)
+    ):
         return None
     residual = float(seen.rest[first : final + 1].mean())
     return Passage(ramp.start, ramp.end, ramp.before, ramp.after, way, one.style, residual)
@@ -270,18 +281,19 @@ def _other(p: Pictures, before: int, after: int) -> bool:
     return p.differ(before, after, 12) if shared is None else shared < SOME
 
 
-def _rests(p: Pictures, ramp: Ramp, least: int, most: int) -> bool:
+def _rests(p: Pictures, ramp: Ramp, within: tuple[int, int], soft: bool) -> bool:
     """Whether either shot, where it is seen alone, is so for a moment: what passes before the
     camera is not."""
     ends = (ramp.before, ramp.after)
     early = int(np.searchsorted(p.times, ramp.start - MARGIN_S + 1e-6, side="right")) - 1
     beside = (early, int(np.searchsorted(p.times, ramp.end + MARGIN_S - 1e-6)))
-    apart = float(off(p.small(ends[0]), p.small(ends[1])).mean()) + 1e-6
+    view = p.soft if soft else p.small
+    apart = float(off(view(ends[0]), view(ends[1])).mean()) + 1e-6
     for index, near in zip(ends, beside, strict=True):
-        near = min(most, max(least, near))
+        near = min(within[1], max(within[0], near))
         if (
             abs(p.times[near] - p.times[index]) < 0.6 * MARGIN_S
-            or float(off(p.small(near), p.small(index)).mean()) > 0.35 * apart
+            or float(off(view(near), view(index)).mean()) > 0.35 * apart
         ):
             return False
     return True
@@ -295,6 +307,42 @@ def _swept(p: Pictures, ramp: Ramp, way: Way, within: tuple[int, int]) -> bool:
     return bool(
         max(abs(float(one[axis, 2])) for one in speeds) > side / (ramp.end - ramp.start) / 3
     )
+
+
+SAME = 0.9  # correlation from which what two pictures of a sweep share is the same
+
+
+def _panned(p: Pictures, ramp: Ramp, way: Way) -> bool:
+    """Whether a part of the old shot is in the new one, where a camera that turns, or a page that
+    is scrolled, would have taken it."""
+    old, new = (turned(p.small(i)[None, ..., 0], way)[0] for i in (ramp.before, ramp.after))
+    side = len(old)
+    for by in range(side // 4, side - max(3, side // 8)):
+        one, two = old[: side - by], new[by:]
+        if (
+            min(one.std(), two.std()) > TEXTURE
+            and np.corrcoef(one.ravel(), two.ravel())[0, 1] > SAME
+        ):
+            return True
+    return False
+
+
+SEAM = 1.5  # by how much the step at a border exceeds that within either shot, at least
+
+
+def _seamed(p: Pictures, one: Candidate, seen: Seen, some: NDArray[np.intp]) -> bool:
+    """Whether a border can be seen between the shots of a slide: what a camera is swept past has
+    none, for it goes on from one picture to the next."""
+    ratios: list[float] = []
+    for index, share in zip(some.tolist(), seen.share.tolist(), strict=True):
+        if not 0.2 <= share <= 0.8 or one.way is None:
+            continue
+        picture = turned(p.small(index)[None], one.way)[0]
+        by, side = round(share * len(picture)), len(picture)
+        steps = np.abs(picture[2:] - picture[:-2]).mean((1, 2))
+        near = steps[max(0, by - 3) : min(side - 2, by + 1)].max(initial=0)
+        ratios.append(float(near / (np.median(steps) + 0.5)))
+    return not ratios or float(np.median(ratios)) >= SEAM
 
 
 def _smeared(p: Pictures, ramp: Ramp, way: Way | None) -> bool:
@@ -345,27 +393,23 @@ def _passes(seen: Seen, first: int, final: int, most: float) -> bool:
 PARTED = 0.6  # least part that pixels of either shot, and of no blend, have in a wipe
 
 
-def _seen(
-    p: Pictures, one: Candidate, some: NDArray[np.intp], within: tuple[int, int] | None
-) -> Seen:
-    """Pictures as parts of the first and the last of them, these carried on with the motion that
-    either has ``within`` its shot; as they are where nothing is given."""
+def _seen(p: Pictures, one: Candidate, some: NDArray[np.intp], speeds: Speeds | None) -> Seen:
+    """Pictures as parts of the first and the last of them, these carried on with the motion of
+    their shots; all of them blurred where none is given."""
     before, after = int(some[0]), int(some[-1])
-    part = p.within(*p.small(before).shape[:2])
-    rest_still = (np.zeros((2, 3)), np.zeros((2, 3)))
-    speeds = motions(p, before, after, *within) if within else rest_still
     rows: list[tuple[float, float, float]] = []
     masks: list[Array] = []
     for index in some.tolist():
         (old, known), (new, also) = (
             carried(p, end, speed, index)
-            for end, speed in zip((before, after), speeds, strict=True)
+            for end, speed in zip((before, after), speeds or (None, None), strict=True)
         )
+        picture = p.small(index) if speeds else p.soft(index)
         if one.way is None:
-            row, mask = _parts(p.small(index), old, new, known & also)
+            row, mask = _parts(picture, old, new, known & also)
             masks.append(mask)
         else:
-            views = (p.small(index)[part], old[part], new[part])
+            views = (picture, old, new)
             row = (*_offset(*views, one.way, one.style or "push"), 1.0)
         rows.append(row)
     share, rest, parted = np.array(rows).T
