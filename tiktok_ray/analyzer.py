@@ -86,7 +86,8 @@ class Variant:
     ``ram_gib`` is the memory of its process on the CPU. ``lacks`` names the parts of the output
     that this variant cannot make, so that a report made with it is ``partial``. ``imports`` are
     the libraries it needs beside those of its analyzer, ``card_imports`` those that it needs on a
-    card alone. ``basis`` says whether the figures were ``estimated`` or ``measured``.
+    card alone. ``basis`` says whether the figures were ``estimated`` or ``measured``. ``elsewhere``:
+    its model runs elsewhere, and which one that is ``Analyzer.answering`` says once it is loaded.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Variant:
     imports: tuple[str, ...] = ()
     card_imports: tuple[str, ...] = ()
     basis: str = "estimated"
+    elsewhere: bool = False
 
 
 class Options(BaseModel):
@@ -107,10 +109,14 @@ class Options(BaseModel):
 
 
 class Partial(NamedTuple):
-    """Returned by ``analyze`` instead of the bare output when a part could not be made."""
+    """Returned by ``analyze`` instead of the bare output when a part could not be made.
+
+    ``lasting``: another try with the same inputs would give no more.
+    """
 
     output: Output
     missing: tuple[Missing, ...]
+    lasting: bool = True
 
 
 class Analyzer(ABC):
