@@ -14,9 +14,9 @@ from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Frames, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.vision import poses
-from tiktok_ray.methods.vision.box_tracks import Followed, believed, track
+from tiktok_ray.methods.vision.box_tracks import Followed, believed, steady, track
 from tiktok_ray.methods.vision.poses import GestureKind, Points, Posture, Seen, Side
-from tiktok_ray.methods.vision.sampling import holds, look, thin
+from tiktok_ray.methods.vision.sampling import SKIPPED_S, holds, look_closer, thin
 from tiktok_ray.methods.vision.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 
@@ -131,7 +131,11 @@ def _surest(found: Iterable[tuple[str, float]]) -> dict[str, float]:
 class PoseOptions(Options):
     """Settings of pose analysis."""
 
-    fps: float = Field(5.0, gt=0, description="Frames analyzed per second, at most")
+    fps: float = Field(
+        5.0,
+        gt=0,
+        description="Frames analyzed per second, at most; half as many where nothing moves",
+    )
     confidence: float = Field(
         0.4,
         ge=BEGIN,
@@ -172,7 +176,15 @@ class BodyPose(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Poses:
         breaks = cut_analysis.times if cut_analysis else []
         picked = thin(dense.times.tolist(), self.options.fps, breaks)
-        found = look(dense, picked, self.model, self.batch)
+        picked, found = look_closer(
+            dense,
+            picked,
+            self.model,
+            self._steady,
+            breaks=breaks,
+            skipped_s=min(SKIPPED_S, self.options.lost_s),
+            batch=self.batch,
+        )
         times = dense.times[picked].tolist()
         held = holds(times, dense.end, breaks)
         boxes, scores = [rows[:, :4] for rows in found], [rows[:, 4] for rows in found]
@@ -200,6 +212,13 @@ class BodyPose(Analyzer):
             samples=len(times),
             step_s=float(np.diff([*times, held[-1].end]).max()),
         )
+
+    def _steady(self, a: Found, b: Found) -> bool:
+        """Whether between two samples nothing can have happened: nobody moves, nor can wave."""
+        body = np.concatenate([a, b])[:, 6:].reshape(-1, poses.POINTS, 3)
+        seen = body[..., 2] >= VISIBLE
+        up = [poses.forearm_up(body[..., :2], seen, side).any() for side in (0, 1)]
+        return not any(up) and steady(a, b, begin=BEGIN, sure=self.options.confidence)
 
 
 def pose_person(

@@ -16,9 +16,17 @@ from tiktok_ray.media import Frames, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.vision import box_tracks, detr, yolo
 from tiktok_ray.methods.vision.detr import Detr
-from tiktok_ray.methods.vision.object_tracks import FLOOR, GROUPS, Seen, Sightings, covered, join
-from tiktok_ray.methods.vision.sampling import holds, look, thin
-from tiktok_ray.methods.vision.yolo import Eyes, Yolo
+from tiktok_ray.methods.vision.object_tracks import (
+    BEGIN,
+    FLOOR,
+    GROUPS,
+    Seen,
+    Sightings,
+    covered,
+    join,
+)
+from tiktok_ray.methods.vision.sampling import SKIPPED_S, holds, look_closer, thin
+from tiktok_ray.methods.vision.yolo import Eyes, Found, Yolo
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 
 Box = tuple[float, float, float, float]
@@ -126,7 +134,11 @@ class ObjectOptions(Options):
     """Settings of object detection."""
 
     detector: Detector = Field("yolov8", description="Detector family; see docs/models.md")
-    fps: float = Field(5.0, gt=0, description="Frames analyzed per second, at most")
+    fps: float = Field(
+        5.0,
+        gt=0,
+        description="Frames analyzed per second, at most; half as many where nothing moves",
+    )
     confidence: float = Field(
         0.4,
         ge=FLOOR,
@@ -203,7 +215,15 @@ class ObjectDetection(Analyzer):
     def analyze(self, dense: Frames, cut_analysis: Cuts | None) -> Objects:
         breaks = cut_analysis.times if cut_analysis else []
         picked = thin(dense.times.tolist(), self.options.fps, breaks)
-        found = look(dense, picked, self.model, self.batch)
+        picked, found = look_closer(
+            dense,
+            picked,
+            self.model,
+            self._steady,
+            breaks=breaks,
+            skipped_s=min(SKIPPED_S, self.options.lost_s),
+            batch=self.batch,
+        )
         labels = self.model.names
         seen = [
             Seen(rows[:, :4], rows[:, 4], [labels[int(c)] for c in rows[:, 5]]).distinct()
@@ -220,6 +240,9 @@ class ObjectDetection(Analyzer):
             lost_s=self.options.lost_s,
         )
         return describe(joined, seen, held)
+
+    def _steady(self, a: Found, b: Found) -> bool:
+        return box_tracks.steady(a, b, begin=BEGIN, sure=self.options.confidence)
 
 
 def describe(joined: Sequence[Sightings], seen: Sequence[Seen], held: Sequence[Span]) -> Objects:

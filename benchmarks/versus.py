@@ -3,10 +3,12 @@
 The older revision is checked out beside this one and runs in the same environment. Both analyze the
 same clips in turn (A B A B): cold, by the command in a fresh process, and warm, the second video of
 one process. CPU seconds are those of all processes of a run, user and system, as the kernel counts them: they hold
-on a busy machine too, wall time does not. What both reports say is compared event by event. With
+on a busy machine too, wall time does not. A clip on which an analyzer works in one of the two and not
+in the other is not compared, and it is said why. What both reports say is compared event by event. With
 ``--peers`` the tools' own commands run one after another on the same clip, with the same weights, at
 the rates at which we look. Weights come from ``TIKTOK_RAY_MODELS``, clips by default from
-``TIKTOK_RAY_TEST_MEDIA``; ``--old-path`` names a folder of packages that only the older one wants, ``--old-import`` a library that
+``TIKTOK_RAY_TEST_MEDIA``; ``--old-path`` names a folder of packages that only the older one wants (``lap`` for
+0899d06: ``uv pip install --target FOLDER lap``), ``--old-import`` a library that
 it imports anyway and shall import first, where its threads race for it (``torch`` for 0899d06).
 """
 
@@ -45,6 +47,8 @@ MOVED_S = 0.05
 #: Events that may be one although their edges differ by so much.
 SAME_S = 1.0
 SAMPLED_S = 0.5
+#: How an analyzer ends that has done its work.
+WORKED = ("ok", "partial", "skipped")
 TRIES = 3
 
 COMMAND = "from tiktok_ray.cli import main; main()"
@@ -290,6 +294,27 @@ def _by_kind(events: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
     return groups
 
 
+def statuses(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """By analyzer, how it ended in each of two reports, with the reason, where that differs."""
+    found = {}
+    sections = [report["analyzers"] for report in (old, new)]
+    for name in sorted({*sections[0], *sections[1]}):
+        ends = [each.get(name, {"status": "absent"}) for each in sections]
+        if ends[0]["status"] != ends[1]["status"]:
+            said = (f"{end['status']} {end.get('reason') or ''}".strip() for end in ends)
+            found[name] = (next(said), next(said))
+    return found
+
+
+def uneven(differing: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Of the statuses that differ, the analyzers that did their work in one report alone."""
+    return [
+        name
+        for name, ends in differing.items()
+        if len({end.split()[0] in WORKED for end in ends}) == 2
+    ]
+
+
 def row(what: str, old: Sequence[Cost], new: Sequence[Cost]) -> str:
     """A line of the table: medians of both, and their ratios."""
     a, b = (Cost(*map(statistics.median, zip(*costs, strict=True))) for costs in (old, new))
@@ -364,6 +389,7 @@ def compare(old: Revision, new: Revision, clips: Sequence[Path], rounds: int, wa
     print(f"now / {old.name}, medians of {rounds} rounds in turn\n")
     print("| clip | CPU s | wall s | peak GiB |\n|---|---|---|---|")
     said: list[str] = []
+    ends: list[str] = []
     everything: dict[str, list[list[Cost]]] = {}
     for clip in clips:
         colds: list[list[Cost]] = [[], []]
@@ -375,8 +401,13 @@ def compare(old: Revision, new: Revision, clips: Sequence[Path], rounds: int, wa
                 colds[k].append(cost)
                 if warm:
                     warms[k].append(one.warm(clip))
+        differing = statuses(*reports)
+        ends += [f"| {clip.name} | `{name}` | {a} | {b} |" for name, (a, b) in differing.items()]
+        alone = uneven(differing)
+        if alone:
+            print(f"| {clip.name} | not compared: {', '.join(alone)} ran in one alone | | |")
         for what, costs in (("cold", colds), ("warm", warms)):
-            if costs[0]:
+            if costs[0] and not alone:
                 print(row(f"{clip.name}, {what}", *costs), flush=True)
                 sums = everything.setdefault(what, [[], []])
                 for k in range(2):
@@ -384,6 +415,9 @@ def compare(old: Revision, new: Revision, clips: Sequence[Path], rounds: int, wa
         said += [f"| {clip.name} | {' | '.join(map(str, d))} |" for d in differences(*reports)]
     for what, costs in everything.items():
         print(row(f"**all clips, {what}**", *costs))
+    if ends:
+        print(f"\n| clip | analyzer | {old.name} | now |\n|---|---|---|---|")
+        print("\n".join(ends))
     print("\n| clip | events | same | moved | gained | lost |\n|---|---|---|---|---|---|")
     print("\n".join(said), flush=True)
 

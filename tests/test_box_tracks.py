@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tiktok_ray.methods.vision.box_tracks import area, believed, follow, iou, track
+from tiktok_ray.methods.vision.box_tracks import area, believed, follow, iou, steady, track
 
 
 def box(x, y=0.1, size=0.2):
@@ -207,3 +207,26 @@ def test_one_who_vanishes_does_not_take_the_place_of_a_neighbour():
     boxes, scores, owners = scene(times, row, np.random.default_rng(7))
     paths = tracks_of(times, boxes, scores)
     assert sorted(len(set(whose(p, owners))) for p in paths) == [1, 1, 1]
+
+
+def sighting(x, confidence=0.9, kind=0, size=0.2):
+    return [*box(x, size=size), confidence, kind]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "alike"),
+    [
+        ([], [], True),
+        ([sighting(0.1)], [sighting(0.105)], True),
+        ([sighting(0.1), sighting(0.6)], [sighting(0.6), sighting(0.1)], True),
+        ([sighting(0.1)], [sighting(0.15)], False),
+        ([sighting(0.1)], [sighting(0.1, kind=1)], False),
+        ([sighting(0.1)], [sighting(0.1), sighting(0.6)], False),
+        ([sighting(0.1)], [sighting(0.1, 0.3)], False),
+        ([sighting(0.1)], [sighting(0.1), sighting(0.6, 0.15)], True),
+    ],
+)
+def test_samples_are_steady_that_show_the_same_in_the_same_places_without_doubt(a, b, alike):
+    rows = [np.array(side).reshape(-1, 6) for side in (a, b)]
+    assert steady(*rows, begin=0.25, sure=0.4) is alike
+    assert steady(*rows[::-1], begin=0.25, sure=0.4) is alike

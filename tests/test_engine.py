@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests import fakes
-from tiktok_ray.analyzer import Variant
+from tiktok_ray.analyzer import Partial, Variant
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import Frames, InputError
 from tiktok_ray.report import MemoryUse, Missing, VideoReport, readable
@@ -235,7 +235,97 @@ async def test_failures_are_not_cached(clip, settings):
     cache = Memory()
     engine = engine_for([fakes.Behaved], behaved(settings, "raise"), cache=cache)
     await engine.analyze(Source(clip, "a"))
-    assert cache.kept == {}
+    assert [key for key in cache.kept if key.startswith("plain")] == []
+
+
+class Counting:
+    """Workers that count what is asked of them."""
+
+    def __init__(self, inner):
+        self.inner, self.plan, self.asked = inner, inner.plan, []
+
+    async def start(self, names):
+        self.asked.append(("start", *sorted(names)))
+        await self.inner.start(names)
+
+    async def decode(self, path, want):
+        self.asked.append(("decode", *sorted(want)))
+        return await self.inner.decode(path, want)
+
+    async def load(self, name):
+        self.asked.append(("load", name))
+        return await self.inner.load(name)
+
+    async def run(self, name, inputs, timeout_s):
+        self.asked.append(("run", name))
+        return await self.inner.run(name, inputs, timeout_s)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+async def asked_again(clip, analyzers, settings, cache, again=None):
+    """Both reports of a video analyzed twice, and what the second took."""
+    first = await engine_for(analyzers, settings, cache=cache).analyze(Source(clip, "a"))
+    engine = engine_for(analyzers, again or settings, cache=cache)
+    engine.workers = counting = Counting(engine.workers)
+    second = await engine.analyze(Source(clip, "a"))
+    return first, second, counting.asked
+
+
+async def test_what_is_known_whole_is_neither_decoded_nor_loaded(clip, settings):
+    analyzers = [fakes.Plain, fakes.Needy, fakes.Half, fakes.Wanting, fakes.Listener]
+    first, second, asked = await asked_again(clip, analyzers, settings, Memory())
+    assert asked == []
+    assert (second.run.decode_s, second.run.load_s, second.run.memory) == (0.0, {}, {})
+    assert second.video == first.video
+    assert second.timeline == first.timeline
+    told = ("status", "reason", "missing", "model", "coverage", "limits", "output")
+    for name, section in first.analyzers.items():
+        known = second.analyzers[name]
+        assert [getattr(known, field) for field in told] == [
+            getattr(section, field) for field in told
+        ]
+        assert known.cached == (True if name != "wanting" else None)
+
+
+async def test_only_what_is_not_known_is_loaded_and_only_its_tracks_decoded(clip, settings):
+    analyzers = [fakes.Behaved, fakes.Needy, fakes.Listener]
+    changed = behaved(settings, "slow")
+    first, second, asked = await asked_again(clip, analyzers, settings, Memory(), changed)
+    assert ("start", "needy", "plain") in asked
+    assert ("decode", "thumbs") in asked, "the sound is not decoded again"
+    assert ("run", "listener") not in asked
+    assert ("load", "listener") not in asked
+    assert ("run", "plain") in asked
+    assert ("run", "needy") not in asked, "what it would be given is what it was given"
+    assert second.video == first.video
+    assert second.analyzers["listener"].coverage == first.analyzers["listener"].coverage
+
+
+class Passing(fakes.Plain):
+    """Gives half, and the whole another time."""
+
+    lasting = False
+
+    def analyze(self, thumbs: Frames) -> fakes.Count | Partial:
+        missing = Missing(part="rest", reason="no time")
+        return Partial(fakes.Count(n=1), (missing,), lasting=self.lasting)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+async def test_what_another_try_could_make_is_tried_again(clip, settings, monkeypatch, lasting):
+    monkeypatch.setattr(Passing, "lasting", lasting)
+    _, second, asked = await asked_again(clip, [Passing], settings, Memory())
+    assert second.analyzers["plain"].status == "partial"
+    assert (("run", "plain") in asked) is not lasting
+
+
+async def test_why_something_was_skipped_is_known_too(clip, settings):
+    skipping = behaved(settings, "skip")
+    _, second, asked = await asked_again(clip, [fakes.Behaved], skipping, Memory())
+    assert asked == []
+    assert second.analyzers["plain"].reason == "nothing to see"
 
 
 async def test_cores_are_never_exceeded_and_go_to_the_most_urgent():

@@ -75,7 +75,21 @@ def test_other_weights_and_another_recipe_make_it_stale(checkpoint: Path):
     assert second.read_bytes() == b"exported better weights"
     third = exported(checkpoint, Recipe(COPY.function, 2, COPY.packages))
     assert len({first, second, third}) == 3
-    assert list(checkpoint.parent.glob("*.onnx")) == [third]
+    assert set(checkpoint.parent.glob("*.onnx")) == {second, third}
+
+
+def test_revisions_that_share_a_folder_leave_each_others_exports_alone(checkpoint: Path):
+    later = Recipe(COPY.function, 2, COPY.packages)
+    ours, theirs = exported(checkpoint, COPY), exported(checkpoint, later)
+    assert (exported(checkpoint, COPY), exported(checkpoint, later)) == (ours, theirs)
+    assert times_made(checkpoint.parent) == 2
+    older = checkpoint.with_name(f"net-{'a' * 16}-{'b' * 16}.onnx")
+    older.write_bytes(b"by a revision that named them otherwise")
+    checkpoint.write_bytes(b"better weights")
+    exported(checkpoint, COPY)
+    assert not ours.exists()
+    assert theirs.exists()
+    assert older.exists()
 
 
 def test_another_version_of_the_exporter_makes_it_stale(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktok_ray.methods.vision.sampling import holds, thin
+from tiktok_ray.media import Frames
+from tiktok_ray.methods.vision.sampling import holds, look_closer, thin
 
 
 def test_every_second_sample_of_ten_a_second_remains_at_five():
@@ -72,3 +73,41 @@ def test_held_spans_never_overlap_and_never_cross_a_cut(times, tail, breaks):
 
 def test_the_last_sample_ends_no_earlier_than_it_starts():
     assert holds([2.0], 1.0)[0] == pytest.approx((2.0, 2.0))
+
+
+def looked_at(shades, fps=5.0, breaks=(), steady=lambda a, b: a == b, **more):
+    """Which of some grey pictures are looked at, and what is seen: the shade of one corner."""
+    pictures = [np.full((64, 64, 3), shade, np.uint8) for shade in shades]
+    frames = Frames.of([k / fps for k in range(len(pictures))], pictures, len(pictures) / fps)
+
+    def see(seen):
+        return [int(picture[0, 0, 0]) // 32 for picture in seen]
+
+    return look_closer(frames, range(len(pictures)), see, steady, breaks=breaks, **more)
+
+
+def test_between_two_pictures_alike_none_is_looked_at():
+    picked, seen = looked_at([100] * 7)
+    assert picked == [0, 2, 4, 6]
+    assert len(set(seen)) == 1
+
+
+def test_between_two_that_differ_and_last_in_a_shot_a_picture_is_looked_at():
+    assert looked_at([100] * 4 + [120] * 4)[0] == [0, 2, 4, 6, 7]
+    assert looked_at([60] * 3 + [120] * 5)[0] == [0, 2, 3, 4, 6, 7]
+
+
+def test_every_shot_begins_with_a_picture_that_is_looked_at():
+    assert looked_at([60] * 3 + [120] * 5, breaks=[0.6])[0] == [0, 2, 3, 5, 7]
+    assert looked_at([60] * 2 + [120] * 5, breaks=[0.4])[0] == [0, 1, 2, 4, 6]
+
+
+def test_what_flashes_up_between_two_pictures_alike_is_looked_at():
+    picked, seen = looked_at([100, 100, 100, 200, 100, 100, 100])
+    assert picked == [0, 2, 3, 4, 6]
+    assert seen[2] != seen[1]
+
+
+def test_pictures_further_apart_are_all_looked_at():
+    assert looked_at([100] * 5, fps=2)[0] == [0, 1, 2, 3, 4]
+    assert looked_at([100] * 5, skipped_s=0.3)[0] == [0, 1, 2, 3, 4]

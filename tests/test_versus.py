@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.versus import TRIES, Cost, Difference, differences, measured, row, tried
+from benchmarks import versus
+from benchmarks.versus import (
+    TRIES,
+    Cost,
+    Difference,
+    Revision,
+    differences,
+    measured,
+    row,
+    statuses,
+    tried,
+    uneven,
+)
 
 
 def event(
@@ -70,6 +82,45 @@ def test_a_row_shows_medians_and_their_ratios():
     assert (
         row("x", old, new) == "| x | 22.0 / 44.0 = 0.50 | 11.0 / 22.0 = 0.50 | 0.55 / 1.10 = 0.50 |"
     )
+
+
+def report(**ends: str) -> dict[str, object]:
+    """A report whose sections end in these ways, without events."""
+    sections = {
+        name: {"status": words.split()[0], "reason": words.partition(" ")[2] or None}
+        for name, words in ends.items()
+    }
+    return {"analyzers": sections, "timeline": []}
+
+
+def test_what_ended_otherwise_is_told_and_what_worked_in_one_alone_is_uneven():
+    old = report(a="ok", b="failed no lap", c="ok", d="unavailable", e="failed", f="ok")
+    new = report(a="ok", b="ok", c="partial no words", d="ok", e="failed")
+    found = statuses(old, new)
+    assert found == {
+        "b": ("failed no lap", "ok"),
+        "c": ("ok", "partial no words"),
+        "d": ("unavailable", "ok"),
+        "f": ("ok", "absent"),
+    }
+    assert uneven(found) == ["b", "d", "f"]
+
+
+def test_costs_of_unequal_work_are_not_compared(tmp_path: Path, monkeypatch, capsys):
+    ends = {"old": report(a="ok", b="failed no lap"), "now": report(a="ok", b="ok")}
+
+    def cold(self, clip):
+        worse = clip.name == "bad.mp4" and self.name == "old"
+        return Cost(2.0, 1.0, 0.5), ends["old" if worse else "now"]
+
+    monkeypatch.setattr(Revision, "cold", cold)
+    clips = [tmp_path / "bad.mp4", tmp_path / "good.mp4"]
+    versus.compare(Revision("old", tmp_path), Revision("now", tmp_path), clips, 1, False)
+    lines = capsys.readouterr().out.splitlines()
+    assert "| bad.mp4 | not compared: b ran in one alone | | |" in lines
+    assert not any(line.startswith("| bad.mp4, cold") for line in lines)
+    assert "| good.mp4, cold | 2.0 / 2.0 = 1.00 | 1.0 / 1.0 = 1.00 | 0.50 / 0.50 = 1.00 |" in lines
+    assert "| bad.mp4 | `b` | failed no lap | ok |" in lines
 
 
 def test_an_unknown_revision_is_an_error():

@@ -86,7 +86,8 @@ class Variant:
     ``ram_gib`` is the host memory of its process. ``lacks`` names the parts of the output that this
     variant cannot produce, so that its result is ``partial``. ``imports`` are the libraries it needs
     in addition to those of its analyzer, ``card_imports`` those it needs only on a GPU. ``basis``
-    says whether the figures were ``estimated`` or ``measured``.
+    says whether the figures were ``estimated`` or ``measured``. ``elsewhere`` means that its model
+    runs on another machine; ``Analyzer.answering`` names it once loaded.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Variant:
     imports: tuple[str, ...] = ()
     card_imports: tuple[str, ...] = ()
     basis: str = "estimated"
+    elsewhere: bool = False
 
 
 class Options(BaseModel):
@@ -107,10 +109,14 @@ class Options(BaseModel):
 
 
 class Partial(NamedTuple):
-    """Returned by ``analyze`` instead of the bare output if a part could not be produced."""
+    """Returned by ``analyze`` instead of the bare output if a part could not be produced.
+
+    ``lasting``: another attempt with the same inputs would produce no more.
+    """
 
     output: Output
     missing: tuple[Missing, ...]
+    lasting: bool = True
 
 
 class Analyzer(ABC):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.graph import Graph
@@ -21,6 +21,7 @@ from tiktok_ray.run.engine import Cache, Engine, Listener, Source, Workers
 from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
+    from tiktok_ray.net.fetch import Taken
     from tiktok_ray.serve.service import Service
 
 __all__ = [
@@ -96,6 +97,18 @@ def make_own_service(settings: Settings) -> Service:
     return Service(graph, make_workers(graph, settings, single=True), settings)
 
 
+async def _meanwhile(preparing: Coroutine[Any, Any, None], taking: asyncio.Task[Taken]) -> Taken:
+    """What is taken, with everything made ready by then."""
+    starting = asyncio.create_task(preparing)
+    try:
+        taken = await taking
+    except BaseException:
+        starting.cancel()
+        raise
+    await starting
+    return taken
+
+
 async def analyze_source(
     source: str,
     settings: Settings,
@@ -119,16 +132,12 @@ async def analyze_source(
         taking = asyncio.create_task(take(source, settings, Path(folder)))
         # What is refused at once is refused before any process is started for it.
         await asyncio.wait([taking], timeout=REFUSED_S)
-        if taking.done():
-            taking.result()
         try:
-            starting = asyncio.create_task(engine.warm(only, without))
-            try:
-                taken = await taking
-            except BaseException:
-                starting.cancel()
-                raise
-            await starting
+            taken = (
+                taking.result()
+                if taking.done()
+                else await _meanwhile(engine.warm(only, without), taking)
+            )
             report = await engine.analyze(
                 Source.of(taken), only=only, without=without, listen=listen
             )

@@ -409,7 +409,8 @@ def assemble(
         *_missing_windows(described, unseen, broken, options),
         *_missing_whole(output, follows, broken),
     ]
-    return Partial(output, tuple(missing)) if missing else output
+    lasting = not broken and not unseen[1]
+    return Partial(output, tuple(missing), lasting) if missing else output
 
 
 def _missing_windows(

@@ -181,7 +181,8 @@ def test_who_is_seen_on_every_second_picture_is_one_person_beside_one_who_stays(
         for k in range(4 * rate)
     ]
     first, second = analyzer(fps=rate).analyze(video(pictures, fps=rate), None).persons
-    assert (len(first.times), len(second.times)) == (4 * rate, -(-3 * rate // 2))
+    assert len(second.times) == -(-3 * rate // 2)
+    assert sum(t > 0.99 for t in first.times) == 3 * rate, "nothing is passed over beside a flicker"
 
 
 def test_a_walker_faster_than_their_own_width_per_sample_is_one_person():
@@ -197,7 +198,7 @@ def test_nobody_crosses_a_cut():
 
 
 def test_a_video_without_people_is_skipped():
-    with pytest.raises(Skip, match="no body detected in any of 5 frames"):
+    with pytest.raises(Skip, match="no body detected in any of 3 frames"):
         analyzer().analyze(video([picture()] * 10), None)
 
 

@@ -160,7 +160,7 @@ def test_out_of_sight_for_a_moment_is_the_same_thing_and_its_absence_is_not_coun
 
 def test_a_missed_sample_interrupts_nothing_on_the_timeline():
     bus = picture((1, 0.5, 0.5, 0.6, 0.3, 0.9))
-    found = analyzer(fps=10).analyze(video([bus] * 5 + [picture()] + [bus] * 5), None)
+    found = analyzer(fps=10).analyze(video([bus] * 6 + [picture()] + [bus] * 4), None)
     [event] = found.events()
     assert (event.start, event.end) == pytest.approx((0.0, 1.1))
     assert found.classes[0].screen_time_s == pytest.approx(1.0)

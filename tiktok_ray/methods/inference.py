@@ -13,7 +13,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -82,6 +82,13 @@ def runtime() -> Runtime:
     if not _installed(_choice):
         raise RuntimeMissing(f"{_choice} is not installed: uv sync, or set TIKTOK_RAY_RUNTIME=auto")
     return _choice
+
+
+def decisive(choice: Choice, libraries: Collection[str]) -> list[str]:
+    """All that decides what networks run on here, opened in this way or by these libraries: for
+    who must know before any is opened whether another would have run them."""
+    able = [name for name in RUNTIMES if name in libraries]
+    return [choice, processor(), *map(named, (*able, "openvino", "onnxruntime"))]
 
 
 def _installed(library: str) -> bool:

@@ -1,9 +1,10 @@
 """One-time export of torch checkpoints to ONNX, so that nothing on the CPU has to import torch.
 
 An export lies beside its checkpoint, or in the cache folder where that cannot be written (or is
-inside a package). Its name says what it was made from (SHA-256 of the checkpoint, the recipe and
-the versions of the exporting libraries) and what it is (SHA-256 of itself): one that is stale is not found,
-one that is damaged is not believed, and both are made again. It appears whole, by one renaming; two
+inside a package). Its name says how it was made (the recipe and the versions of the exporting
+libraries), of what (SHA-256 of the checkpoint) and what it is (SHA-256 of itself): one that is stale is not found,
+one that is damaged is not believed, and both are made again. What another recipe made of the same
+checkpoint stays: revisions that share a folder of models take turns. It appears whole, by one renaming; two
 processes that export at once make two equally good ones, of which one stays.
 
 ``python -m tiktok_ray.methods.onnx_export MODULE:FUNCTION CHECKPOINT FOLDER NAME`` is the process that does it.
@@ -84,8 +85,8 @@ def at_hand(checkpoint: Path, recipe: Recipe) -> bool:
 def _name(checkpoint: Path, recipe: Recipe) -> str:
     if not checkpoint.is_file():
         raise FileNotFoundError(f"no checkpoint at {checkpoint}")
-    made_from = f"{sha256_of(checkpoint)} {recipe.version}"
-    return f"{checkpoint.stem}-{hashlib.sha256(made_from.encode()).hexdigest()[:DIGITS]}"
+    made_by = hashlib.sha256(recipe.version.encode()).hexdigest()
+    return f"{checkpoint.stem}-{made_by[:DIGITS]}-{sha256_of(checkpoint)[:DIGITS]}"
 
 
 def _folders(checkpoint: Path, recipe: Recipe) -> list[Path]:
@@ -161,16 +162,17 @@ def main() -> None:
         sys.exit(said(error, 4000))
     place = staging.parent / f"{name}-{sha256_of(made)[:DIGITS]}.onnx"
     os.replace(made, place)
-    for path in _outdated(staging.parent, checkpoint, name):
+    for path in _outdated(staging.parent, name):
         with suppress(OSError):
             path.unlink() if path.is_file() else shutil.rmtree(path)
     print(place)
 
 
-def _outdated(folder: Path, checkpoint: Path, name: str) -> Iterator[Path]:
-    """Exports of a former checkpoint of that name or by former libraries, damaged ones, and what
+def _outdated(folder: Path, name: str) -> Iterator[Path]:
+    """Exports that the same recipe made of a former checkpoint of that name, damaged ones, and what
     killed exports left. Not those that another process has just made as well."""
-    ours = re.compile(rf"{re.escape(checkpoint.stem)}(-[0-9a-f]{{{DIGITS}}}){{2}}\.onnx")
+    recipe = re.escape(name.rpartition("-")[0])
+    ours = re.compile(rf"{recipe}(-[0-9a-f]{{{DIGITS}}}){{2}}\.onnx")
     for path in folder.iterdir():
         if ours.fullmatch(path.name):
             if not (path.name.startswith(f"{name}-") and _undamaged(path)):

@@ -1,4 +1,4 @@
-"""Analyzer outputs on disk, keyed by everything they depend on.
+"""What is known of videos on disk, by a key that covers everything they depend on.
 
 Bounded: the least recently read entries are evicted. A file that cannot be read back is deleted and its
 output computed again. The cache is optional: no job fails because of its disk.
@@ -13,15 +13,16 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tiktok_ray.files import owner_only, replacing
-from tiktok_ray.report import Output
 from tiktok_ray.settings import Settings
 
 log = logging.getLogger("tiktok_ray.run.cache")
+
+T = TypeVar("T", bound=BaseModel)
 
 KEY = re.compile(r"[a-z0-9_]+-[0-9a-f]{16,64}")
 
@@ -51,12 +52,12 @@ class DiskCache:
             raise ValueError(f"{key!r} is not a cache key")
         return self.folder / f"{key}.json"
 
-    def get(self, key: str, kind: type[Output]) -> Output | None:
-        """The output under ``key``, or None."""
+    def get(self, key: str, kind: type[T]) -> T | None:
+        """What is kept under ``key``, or None."""
         path = self._path(key)
         try:
             text = path.read_bytes()
-            output = kind.model_validate_json(text)
+            kept = kind.model_validate_json(text)
         except FileNotFoundError:
             self.misses += 1
             return None
@@ -70,12 +71,12 @@ class DiskCache:
             self._note(key, len(text))
         with suppress(OSError):  # another process made room, say
             os.utime(path)
-        return output
+        return kept
 
-    def put(self, key: str, output: Output) -> None:
-        """Store an output, unless it exceeds the whole cache or the free disk space."""
+    def put(self, key: str, value: BaseModel) -> None:
+        """Store a value, unless it exceeds the whole cache or the free disk space."""
         path = self._path(key)
-        text = output.model_dump_json().encode()
+        text = value.model_dump_json().encode()
         if len(text) > self.max_bytes:
             return
         try:

@@ -21,24 +21,29 @@ from __future__ import annotations
 import asyncio
 import bisect
 import hashlib
+import inspect
 import itertools
 import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from tiktok_ray import __version__
 from tiktok_ray.analyzer import Options
 from tiktok_ray.files import sha256_of
-from tiktok_ray.graph import Graph
-from tiktok_ray.media import InputError, Video
+from tiktok_ray.graph import Graph, code_digest
+from tiktok_ray.media import InputError, Video, decode
+from tiktok_ray.methods import inference
 from tiktok_ray.report import (
     NOT_SELECTED,
+    Coverage,
     Limit,
     MemoryUse,
     Missing,
@@ -47,6 +52,7 @@ from tiktok_ray.report import (
     Planned,
     Run,
     Section,
+    Status,
     Summary,
     VideoInfo,
     VideoReport,
@@ -56,7 +62,7 @@ from tiktok_ray.report import (
 )
 from tiktok_ray.reporting import timeline
 from tiktok_ray.run.placement import Assignment, Plan
-from tiktok_ray.run.worker import Decoding, Reply
+from tiktok_ray.run.worker import Decoding, Reply, imports_of
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import revision_of
 
@@ -66,6 +72,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tiktok_ray.run.engine")
 
 T = TypeVar("T")
+Value = TypeVar("Value", bound=BaseModel)
+Found = TypeVar("Found", bound=Output)
 DECODER, DECODE_URGENCY = "decoder", float("inf")
 
 
@@ -162,11 +170,33 @@ class Source:
 
 
 class Cache(Protocol):
-    """Keeps outputs by key; the key covers everything an output depends on."""
+    """Keeps what is known by key; the key covers everything that it depends on."""
 
-    def get(self, key: str, kind: type[Output]) -> Output | None: ...
+    def get(self, key: str, kind: type[Value]) -> Value | None: ...
 
-    def put(self, key: str, output: Output) -> None: ...
+    def put(self, key: str, value: BaseModel) -> None: ...
+
+
+class KnownVideo(BaseModel):
+    """What an earlier decoding told of a video: its facts, which tracks it has, their coverage."""
+
+    video: Video
+    tracks: list[str]
+    coverage: dict[str, Coverage]
+
+
+class Known(BaseModel, Generic[Found]):
+    """What came of an analyzer in an earlier run, and the model behind it."""
+
+    status: Status
+    reason: str | None
+    missing: tuple[Missing, ...]
+    model: ModelUsed | None
+    output: Found | None
+
+
+#: How an analyzer ends where another run would end in the same way.
+LASTING = ("ok", "partial", "skipped")
 
 
 @dataclass(order=True)
@@ -302,14 +332,17 @@ class Engine:
         job = _Job(source, names, listen, time.perf_counter())
         job.done = {name: asyncio.Event() for name in self.graph.order}
         runnable = [name for name in job.names if name in self.workers.plan.assignments]
-        try:
-            async with asyncio.TaskGroup() as group:
-                decoding = group.create_task(self._decode(job, runnable))
-                started = group.create_task(self.workers.start(runnable))
-                for name in runnable:
-                    group.create_task(self._section_of(name, job, decoding, started))
-        except BaseExceptionGroup as several:
-            raise first_of(several) from several
+        job.sha256 = await asyncio.to_thread(sha256_of, source.path)
+        left = self._recall(job, runnable)
+        if job.tracks is None or left:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    decoding = group.create_task(self._decode(job, runnable, left))
+                    started = group.create_task(self.workers.start(left))
+                    for name in left:
+                        group.create_task(self._section_of(name, job, decoding, started))
+            except BaseExceptionGroup as several:
+                raise first_of(several) from several
         return self._report(job)
 
     async def warm(self, only: Collection[str] = (), without: Collection[str] = ()) -> None:
@@ -328,10 +361,44 @@ class Engine:
             elif name in plan.unavailable:
                 job.end(name, Section(status="unavailable", reason=plan.unavailable[name]))
 
-    async def _decode(self, job: _Job, runnable: Collection[str]) -> Tracks:
+    def _recall(self, job: _Job, runnable: Sequence[str]) -> list[str]:
+        """End the sections that an earlier run knows; returns the names of those that are left.
+
+        None of them where the video itself is not known. A model that runs elsewhere is asked first.
+        """
+        known = self._from_cache(self._video_key(job, runnable), KnownVideo)
+        if known is None:
+            return list(runnable)
+        job.tracks = Tracks(known.video, dict.fromkeys(known.tracks), known.coverage, 0.0)
+        self._settle_the_rest(job)
+        left: list[str] = []
+        for name in runnable:
+            elsewhere = self.workers.plan.assignments[name].variant.elsewhere
+            open_ends = elsewhere or not self.graph.producers[name].isdisjoint(left)
+            if open_ends or not self._ended_early(name, job, job.tracks):
+                left.append(name)
+        return left
+
+    def _ended_early(self, name: str, job: _Job, tracks: Tracks) -> bool:
+        """End a section that needs no work: for want of an input, or since it is known. Whether it
+        was one."""
+        lacking = self._lacking_input(name, job, tracks)
+        if lacking:
+            job.end(name, self._section(name, Reply("skipped", reason=lacking), job, tracks))
+            return True
+        known = self._from_cache(self._cache_key(name, job), Known[self.graph.outputs[name]])  # type: ignore[name-defined]
+        if known is None:
+            return False
+        reply = Reply(known.status, known.output, known.reason, known.missing)
+        section = self._section(name, reply, job, tracks)
+        job.end(name, section.model_copy(update={"cached": True, "model": known.model}))
+        return True
+
+    async def _decode(self, job: _Job, runnable: Collection[str], left: Collection[str]) -> Tracks:
+        """Decode the tracks of those that are ``left``: all that is ``runnable`` unless the video is
+        known."""
         job.tell(Progress("phase", "decode", "running"))
-        want = self.graph.tracks(runnable)
-        job.sha256 = await asyncio.to_thread(sha256_of, job.source.path)
+        want = self.graph.tracks(left)
         async with self.cores.hold(DECODER, 1, DECODE_URGENCY):
             try:
                 tracks = await self._decode_with_retry(job.source.path, want)
@@ -341,9 +408,18 @@ class Engine:
                     f"decoding took longer than {self.settings.decode_timeout_s:.0f} s",
                     "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S",
                 ) from None
+        if job.tracks is None:
+            self._settle_the_rest(job)
+            known = KnownVideo(
+                video=tracks.video, tracks=list(tracks.handles), coverage=dict(tracks.coverage)
+            )
+            self._into_cache(self._video_key(job, runnable), known)
+        else:
+            known_before = job.tracks
+            tracks = replace(tracks, video=known_before.video, coverage=known_before.coverage)
         job.tracks = tracks
+        job.memory[DECODER] = MemoryUse(peak_gib=tracks.pss_gib)
         job.tell(Progress("phase", "decode", "done", tracks.seconds))
-        self._settle_the_rest(job)
         return tracks
 
     async def _decode_with_retry(self, path: Path, want: Collection[str]) -> Tracks:
@@ -382,40 +458,39 @@ class Engine:
         if failed:
             job.end(name, failed)
             return
-        lacking = self._lacking_input(name, job, tracks)
-        if lacking:
-            job.end(name, self._section(name, Reply("skipped", reason=lacking), job, tracks))
+        if self._ended_early(name, job, tracks):
             return
         ready = job.elapsed()
-        key = self._cache_key(name, job)
-        known = self._from_cache(name, key)
-        if known is not None:
-            section = self._section(name, Reply("ok", output=known), job, tracks)
-            job.end(name, section.model_copy(update={"cached": True}))
-            return
         reply, queued, at = await self._run(name, job, tracks, ready)
-        if reply.status == "ok" and reply.output is not None:
-            self._into_cache(key, reply.output)
         if reply.memory.pss_gib:
             job.memory[name] = self._memory(name, reply)
         section = self._section(name, reply, job, tracks)
+        if reply.lasting and reply.status in LASTING:
+            known = Known[Any](
+                status=reply.status,
+                reason=reply.reason,
+                missing=reply.missing,
+                model=section.model,
+                output=reply.output,
+            )
+            self._into_cache(self._cache_key(name, job), known)
         job.end(name, section.model_copy(update={"queued_s": queued, "started_s": at}))
 
-    def _from_cache(self, name: str, key: str | None) -> Output | None:
+    def _from_cache(self, key: str | None, kind: type[Value]) -> Value | None:
         """What the cache has. A cache that fails has nothing."""
         if self.cache is None or key is None:
             return None
         try:
-            return self.cache.get(key, self.graph.outputs[name])
+            return self.cache.get(key, kind)
         except Exception as error:
             log.warning("the cache could not be read", exc_info=error)
             return None
 
-    def _into_cache(self, key: str | None, output: Output) -> None:
+    def _into_cache(self, key: str | None, value: BaseModel) -> None:
         if self.cache is None or key is None:
             return
         try:
-            self.cache.put(key, output)
+            self.cache.put(key, value)
         except Exception as error:
             log.warning("the cache could not be written to", exc_info=error)
 
@@ -518,6 +593,31 @@ class Engine:
             or None
         )
 
+    def _decoding(self) -> dict[str, Any]:
+        """What of the settings decides what is decoded."""
+        settings = self.settings
+        return {
+            "tracks": settings.tracks.model_dump(mode="json"),
+            "decoder": settings.decoder,
+            "streams": [settings.video_stream, settings.audio_stream],
+        }
+
+    def _video_key(self, job: _Job, runnable: Collection[str]) -> str | None:
+        """Everything that a video's facts depend on."""
+        if self.cache is None:
+            return None
+        limits = [self.settings.max_duration_s, self.settings.max_pixels]
+        code = code_digest(Path(inspect.getfile(decode)))
+        want = sorted(self.graph.tracks(runnable))
+        parts = {
+            "media": job.sha256,
+            **self._decoding(),
+            "limits": limits,
+            "code": code,
+            "want": want,
+        }
+        return _key("video", parts)
+
     def _cache_key(self, name: str, job: _Job) -> str | None:
         """Everything the output depends on: media, tracks, code, model, options, inputs."""
         if self.cache is None:
@@ -526,7 +626,8 @@ class Engine:
         elsewhere = job.answering.get(name)
         if elsewhere is not None and elsewhere.revision is None:
             return None
-        used = elsewhere or model_used(assignment, job.runtimes.get(name))
+        used = elsewhere or model_used(assignment)
+        imports = imports_of(self.graph.analyzers[name], assignment)
         inputs = {
             edge.source: job.sections[edge.source].output
             for edge in self.graph.edges[name]
@@ -534,20 +635,19 @@ class Engine:
         }
         parts = {
             "media": job.sha256,
-            "tracks": self.settings.tracks.model_dump(mode="json"),
-            "decoder": self.settings.decoder,
-            "streams": [self.settings.video_stream, self.settings.audio_stream],
+            **self._decoding(),
             "code": self.graph.digests[name],
             "model": used.model_dump(mode="json") if used else None,
+            "runtime": inference.decisive(assignment.runtime, imports) if used else None,
             "device": assignment.device,
+            "lacks": assignment.missing,
             "options": options_for(name, self.graph, self.settings).model_dump(mode="json"),
             "inputs": {
                 source: output.model_dump_json() if isinstance(output, Output) else None
                 for source, output in inputs.items()
             },
         }
-        text = json.dumps(parts, sort_keys=True, default=str)
-        return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        return _key(name, parts)
 
     def _report(self, job: _Job) -> VideoReport:
         assert job.tracks is not None
@@ -586,11 +686,16 @@ class Engine:
                 plan=[Planned(**row) for row in self.workers.plan.table(job.names)],
                 waits_for={name: sorted(self.graph.producers[name]) for name in job.names},
                 over_plan=over_plan(job.memory) if self.workers.kind != "threads" else [],
-                memory={DECODER: MemoryUse(peak_gib=job.tracks.pss_gib), **job.memory},
+                memory=job.memory,
                 versions={"tiktok_ray": __version__},
                 lost=lost or None,
             ),
         )
+
+
+def _key(name: str, parts: Mapping[str, Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _settled(sections: Mapping[str, Section]) -> Mapping[str, Section]:

@@ -54,7 +54,8 @@ class Reply:
     """The outcome of one call. Never an exception: those do not survive every transport.
 
     ``exhausted``: memory ran out, so that its process is better replaced than asked again.
-    ``runtime``: what a loaded model runs on, with versions.
+    ``runtime``: what a loaded model runs on, with versions. ``lasting``: another try with the same
+    inputs would bring the same.
     """
 
     status: Status
@@ -68,6 +69,7 @@ class Reply:
     exhausted: bool = False
     runtime: str | None = None
     model: ModelUsed | None = None
+    lasting: bool = True
 
 
 class CallFailed(Exception):
@@ -123,9 +125,7 @@ class Worker:
     @property
     def imports(self) -> tuple[str, ...]:
         """Libraries that this analyzer needs in the variant it runs."""
-        variant = self.assignment.variant
-        on_card = variant.card_imports if self.assignment.device == "cuda" else ()
-        return (*self.analyzer.imports, *variant.imports, *on_card)
+        return imports_of(type(self.analyzer), self.assignment)
 
     def _memory(self) -> Memory:
         return memory_now(on_card=self.assignment.device == "cuda", torch="torch" in self.imports)
@@ -152,17 +152,26 @@ class Worker:
             return failure(error, "", begin, started)
         missing = tuple(Missing(part=p, reason=r) for p, r in self.assignment.missing)
         output: Output
+        lasting = True
         if isinstance(result, Partial):
-            output, missing = result.output, (*missing, *result.missing)
+            output, missing, lasting = result.output, (*missing, *result.missing), result.lasting
         else:
             output = result
         return Reply(
             "partial" if missing else "ok",
             output=output,
             missing=missing,
+            lasting=lasting,
             seconds=time.perf_counter() - begin,
             started=started,
         )
+
+
+def imports_of(analyzer: type[Analyzer], assignment: Assignment) -> tuple[str, ...]:
+    """Libraries that an analyzer needs in the variant it is to run."""
+    variant = assignment.variant
+    on_card = variant.card_imports if assignment.device == "cuda" else ()
+    return (*analyzer.imports, *variant.imports, *on_card)
 
 
 def _kept(rule: Callable[..., None], *values: Any) -> None:

@@ -38,7 +38,7 @@ NAMES = {"id", "object", "owned_by"}
 #: Characters of what a server says of an error.
 SAID = 200
 
-SERVER = Variant("server", ram_gib=0.4, imports=("httpx",))
+SERVER = Variant("server", ram_gib=0.4, imports=("httpx",), elsewhere=True)
 
 
 def checked_url(url: str) -> str:

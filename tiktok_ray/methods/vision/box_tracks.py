@@ -30,6 +30,25 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
     return result
 
 
+#: IoU from which two boxes of one thing count as being in one place.
+STEADY = 0.85
+
+
+def steady(a: Boxes, b: Boxes, *, begin: float, sure: float) -> bool:
+    """Whether two samples show the same things in the same places, and none of them in doubt.
+
+    Rows [n, 6 or more]: box, confidence, class. Things of less confidence than ``begin`` do not
+    count; of less than ``sure`` they are in doubt.
+    """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
+    a, b = (rows[rows[:, 4] >= begin] for rows in (a, b))
+    if len(a) != len(b) or min(a[:, 4].min(initial=1), b[:, 4].min(initial=1)) < sure:
+        return False
+    overlap = iou(a[:, :4], b[:, :4]) * (a[:, None, 5] == b[None, :, 5])
+    return bool(overlap[linear_sum_assignment(-overlap)].min(initial=1) >= STEADY)
+
+
 @dataclass
 class Followed:
     """One thing followed over time: indices into the samples and into each sample's boxes."""

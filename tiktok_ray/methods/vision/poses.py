@@ -185,7 +185,7 @@ def waves(times: Sequence[float], points: Points, seen: Seen) -> list[tuple[Span
     for side, k in SIDES:
         elbow, wrist = ELBOWS[k], WRISTS[k]
         arm = points[:, wrist] - points[:, elbow]
-        up = seen[:, wrist] & seen[:, elbow] & (arm[:, 1] < 0)
+        up = forearm_up(points, seen, k)
         if up.sum() < 4:
             continue
         swing = arm[:, 0] / max(float(np.median(np.linalg.norm(arm[up], axis=1))), 1e-9)
@@ -195,6 +195,12 @@ def waves(times: Sequence[float], points: Points, seen: Seen) -> list[tuple[Span
             runs = split(moments, 1.0)
             found += [(Span(run[0], run[-1]), side) for run in runs if len(run) >= 3]
     return found
+
+
+def forearm_up(points: Points, seen: Seen, side: int) -> Seen:
+    """Where the wrist of a side is seen above its elbow, [n]: as it is wherever somebody waves."""
+    elbow, wrist = ELBOWS[side], WRISTS[side]
+    return seen[:, wrist] & seen[:, elbow] & (points[:, wrist, 1] < points[:, elbow, 1])
 
 
 def stretches(flags: Seen) -> list[list[int]]:

@@ -1,6 +1,7 @@
 """Which samples of a track to look at, and how long what is seen in each holds."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +13,12 @@ from tiktok_ray.media.spans import Span
 EPSILON_S = 1e-3
 #: Mean change of luma in a cell of 16 x 16 pixels from which on a picture is looked at again.
 DIFFERS = 2.0
+#: Longest time between two samples whose middle one need not be looked at: less than two samples
+#: of the 0.35 s for which a thing must be seen to be believed.
+SKIPPED_S = 0.45
+#: The same change, from which on a picture differs from both its neighbours by more than movement
+#: between them explains.
+FLASH = 30
 
 Seen = TypeVar("Seen")
 Rgb = NDArray[np.uint8]
@@ -36,15 +43,19 @@ def thin(times: Sequence[float], fps: float, breaks: Sequence[float] = ()) -> li
     return kept
 
 
-def unchanged(a: NDArray[np.uint8], b: NDArray[np.uint8], least: float) -> bool:
-    """Whether in no cell of 16 x 16 pixels the mean change of luma between two pictures of one
-    size reaches ``least``."""
+def change(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean change of luma between two pictures of one size, in each cell of 16 x 16 pixels."""
     import cv2
 
     height, width = a.shape
     cells = (max(1, width // 16), max(1, height // 16))
-    change = cv2.resize(cv2.absdiff(a, b), cells, interpolation=cv2.INTER_AREA)
-    return bool(change.max() < least)
+    return np.asarray(cv2.resize(cv2.absdiff(a, b), cells, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def unchanged(a: NDArray[np.uint8], b: NDArray[np.uint8], least: float) -> bool:
+    """Whether in no cell of 16 x 16 pixels the mean change of luma between two pictures of one
+    size reaches ``least``."""
+    return bool(change(a, b).max() < least)
 
 
 def look(
@@ -70,6 +81,45 @@ def look(
     for start in range(0, len(fresh), batch):
         found += see([frames.rgb(k) for k in fresh[start : start + batch]])
     return [found[k] for k in same]
+
+
+def look_closer(
+    frames: Frames,
+    picked: Sequence[int],
+    see: Callable[[Sequence[Rgb]], Sequence[Seen]],
+    steady: Callable[[Seen, Seen], bool],
+    *,
+    breaks: Sequence[float] = (),
+    skipped_s: float = SKIPPED_S,
+    batch: int = 1,
+) -> tuple[list[int], list[Seen]]:
+    """Which of the picked samples were looked at, and what ``see`` found in each.
+
+    Every second sample of a shot is looked at, and its last. The one between two of these is looked
+    at too, unless they are at most ``skipped_s`` apart, ``steady`` holds for what they show, and
+    nothing flashes up between them.
+    """
+    times = frames.times[list(picked)]
+    shots = np.searchsorted(sorted(breaks), times + EPSILON_S, side="right")
+    edges = [0, *(np.flatnonzero(np.diff(shots)) + 1).tolist(), len(picked)]
+    coarse = [k for a, b in pairwise(edges) for k in range(a, b) if (k - a) % 2 == 0 or k == b - 1]
+    seen = look(frames, [picked[k] for k in coarse], see, batch)
+    found = dict(zip(coarse, seen, strict=True))
+
+    def may_be_skipped(a: int, b: int) -> bool:
+        close = times[b] - times[a] <= skipped_s + EPSILON_S
+        return bool(close and steady(found[a], found[b]) and not _flash(frames, picked[a : b + 1]))
+
+    between = [a + 1 for a, b in pairwise(coarse) if b - a == 2 and not may_be_skipped(a, b)]
+    seen = look(frames, [picked[k] for k in between], see, batch)
+    found |= zip(between, seen, strict=True)
+    return [picked[k] for k in sorted(found)], [found[k] for k in sorted(found)]
+
+
+def _flash(frames: Frames, three: Sequence[int]) -> bool:
+    """Whether the second of three samples shows somewhere what neither neighbour shows there."""
+    before, middle, after = (frames.gray(k) for k in three)
+    return bool(np.minimum(change(before, middle), change(middle, after)).max() >= FLASH)
 
 
 def holds(times: Sequence[float], end: float, breaks: Sequence[float] = ()) -> list[Span]:
