@@ -278,6 +278,8 @@ def test_segments_end_where_a_shot_does():
     made = draft_of(report(6.0, 2.0, 4.0), Definition.read(json.dumps(definition(red=RED))))
     assert [(s.start, s.end) for s in made.found.segments] == [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0)]
     assert [(o.segment, o.question.start) for o in made.open] == [(0, 0.0), (1, 2.0), (2, 4.0)]
+    shots = [[cited.what for cited in s.evidence] for s in made.found.segments]
+    assert shots == [["shot 1"], ["shot 2"], ["shot 3"]]
     blind = report(6.0) | {"analyzers": {}}
     [lost] = draft_of(blind, Definition.read(json.dumps(definition(red=RED)))).found.not_measured
     assert "cut_analysis is not in the report" in lost.reason

@@ -429,10 +429,15 @@ def _extent(report: Mapping[str, Any], event: Mapping[str, Any], where: Where) -
 
 
 def _touches(event: Mapping[str, Any], asked: Sequence[Where], start: float, end: float) -> bool:
+    """Whether an event that is asked for lies in a stretch; what ends as that begins does not,
+    unless it is an instant."""
     return any(
         where.meets(event)
         and event["start"] - where.before_s < end
-        and max(event["end"], event["start"]) + where.after_s >= start
+        and (
+            event["end"] + where.after_s > start
+            or event["start"] == event["end"] == start - where.after_s
+        )
         for where in asked
     )
 

@@ -676,7 +676,7 @@ def _moments(r: Report) -> Sentences:
     if flow := r.get("temporal_flow", Flow):
         if not flow.moments:
             yield (
-                "No key moment: nothing was found that changes.",
+                "No key moment: no change was found that stands out.",
                 [r.whole("temporal_flow")],
             )
         best = sorted(flow.moments, key=lambda m: m.rank)[:LISTED]
