@@ -248,6 +248,8 @@ def test_it_prints_without_loss(full: Watched) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
     assert page.locator("button.more:visible").count() == 0
     assert page.locator("details:not([open])").count() == 0
+    clipped = "all => all.filter(e => e.scrollHeight > e.clientHeight + 1).map(e => e.textContent)"
+    assert page.locator(".lane .found").evaluate_all(clipped) == []
     for k in range(19):
         canvas = page.locator(".lane[id]").nth(k).locator("canvas")
         if canvas.is_visible():
