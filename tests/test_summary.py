@@ -116,6 +116,14 @@ def test_the_figures_are_those_of_the_outputs():
             assert part in told, (about, told)
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"), [("hard", "2 cuts, 6.0 per"), ("fade", "2 cuts (2 fades), 6.0 per")]
+)
+def test_cuts_that_are_no_hard_ones_are_named(kind, told):
+    found = Section(status="ok", output=made.cuts((6.0, 12.0), kind=kind))
+    assert told in " ".join(sentences(summarize(info(), without(cut_analysis=found)), "pace"))
+
+
 @pytest.mark.parametrize("topic", [topic for topic in TOPICS if topic.analyzers])
 def test_a_topic_of_which_nothing_was_measured_is_left_out_and_named(topic):
     gone = {*topic.analyzers, "cross_analyzer_intelligence"}

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from tiktok_ray.library import aanalyze as aanalyze
     from tiktok_ray.library import analyze as analyze
     from tiktok_ray.library import analyze_many as analyze_many
+    from tiktok_ray.library import asegments as asegments
+    from tiktok_ray.library import segments as segments
     from tiktok_ray.media import InputError as InputError
     from tiktok_ray.reporting.reading import NoReport as NoReport
     from tiktok_ray.reporting.reading import Report as Report
@@ -63,6 +65,8 @@ _PLACES = {
     "aanalyze": "library",
     "analyze": "library",
     "analyze_many": "library",
+    "asegments": "library",
+    "segments": "library",
 }
 
 __all__ = [
@@ -78,6 +82,8 @@ __all__ = [
     "aanalyze",
     "analyze",
     "analyze_many",
+    "asegments",
+    "segments",
 ]
 
 

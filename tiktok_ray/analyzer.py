@@ -16,7 +16,18 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from tiktok_ray.report import Coverage, Limit, Missing, ModelUsed, Output
+from tiktok_ray.report import (
+    Coverage,
+    Limit,
+    Missing,
+    Model,
+    ModelUsed,
+    Output,
+    Status,
+    derived,
+    estimated,
+    measured,
+)
 from tiktok_ray.weights import Weights
 
 
@@ -119,6 +130,42 @@ class Partial(NamedTuple):
     lasting: bool = True
 
 
+class Question(NamedTuple):
+    """What somebody wants to know of a stretch of a video, in seconds. ``form`` is the JSON Schema of
+    the answer's value."""
+
+    text: str
+    start: float
+    end: float
+    form: Mapping[str, Any]
+
+
+class Answered(Model):
+    """What came of one question: a value of JSON as the model wrote it, or why there is none."""
+
+    status: Status = derived("Whether there is an answer, or how it went wrong")
+    reason: str | None = derived("Why there is none", default=None)
+    value: bool | int | float | str | None = estimated(
+        "The answer; its type is not checked yet", default=None
+    )
+    raw: str | None = estimated("The whole answer, unchanged", default=None)
+    picture_times: list[float] = measured("Times of the pictures shown", unit="s")
+    answered_by: str | None = derived("Model that answered, by a server's word", default=None)
+
+
+class Answers(Output):
+    """What came of several questions, in their order."""
+
+    answers: list[Answered] = estimated("One for each question")
+
+    def headline(self) -> str:
+        return f"{sum(a.status == 'ok' for a in self.answers)} of {len(self.answers)} answered"
+
+
+#: The input of a call that holds what an analyzer is asked, where it is asked and does not analyze.
+ASKED = "asked"
+
+
 class Analyzer(ABC):
     """Base class of all analyzers, including those of other packages.
 
@@ -173,3 +220,7 @@ class Analyzer(ABC):
 
         Raises ``Skip`` if there is nothing to analyze, and any other exception on failure.
         """
+
+    def answer(self, asked: Any, **tracks: Any) -> Output:
+        """Answer what is ``asked`` of it apart from any analysis, over these media tracks."""
+        raise TypeError(f"{self.name} answers no questions")

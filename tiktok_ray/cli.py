@@ -119,6 +119,9 @@ Without = Annotated[
     list[str] | None, typer.Option("--without", help="Analyzer names, comma-separated; repeatable")
 ]
 OutOption = Annotated[str, typer.Option("--out", help="Folder to write the report to")]
+DescriberOption = Annotated[
+    str | None, typer.Option("--describer", help="Describer to use; see docs/describers.md")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="analyzer.option=value; repeatable")
 ]
@@ -137,9 +140,7 @@ def analyze(
     workers: Annotated[
         str | None, typer.Option("--workers", help="auto, ray, threads or processes")
     ] = None,
-    describer: Annotated[
-        str | None, typer.Option("--describer", help="Describer to use; see docs/describers.md")
-    ] = None,
+    describer: DescriberOption = None,
     pull: Annotated[bool, typer.Option("--pull", help="Download missing weights first")] = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Do not read or write cached outputs")
@@ -148,10 +149,8 @@ def analyze(
 ) -> None:
     """Analyze one video: write its report and print what was found."""
     with explained():
-        pairs = list(options or [])
-        if describer:
-            pairs.append(f"qwen2_vl_temporal.describer={describer}")
-        settings = open_settings(decoder=decoder, workers=workers, options=options_of(pairs))
+        chosen_options = options_of(_with_describer(options, describer))
+        settings = open_settings(decoder=decoder, workers=workers, options=chosen_options)
         if not source.strip():
             raise typer.BadParameter("give a file or a URL")
         folder, wanted, unwanted = folder_of(out), names_of(only), names_of(without)
@@ -185,6 +184,11 @@ def analyze(
         console.print(f"page: {page}", soft_wrap=True)
     if strict and report.failed():
         raise typer.Exit(Exit.STRICT)
+
+
+def _with_describer(options: list[str] | None, describer: str | None) -> list[str]:
+    named = [f"qwen2_vl_temporal.describer={describer}"] if describer else []
+    return [*(options or ()), *named]
 
 
 @app.command()
@@ -777,24 +781,36 @@ def _times_of(report: dict[str, Any], to: exports.To, video: Path | None) -> lis
 def find_segments(
     result: Annotated[Path, typer.Argument(help="A report written by analyze")],
     define: Annotated[Path, typer.Option("--define", help="The definition (a JSON file)")],
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", help="The video; needed if the definition asks questions"),
+    ] = None,
+    describer: DescriberOption = None,
+    options: SetOption = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write")] = None,
 ) -> None:
     """Find segments of a video that match your own definition; see docs/segments.md. Prints JSON."""
+    from tiktok_ray import library
     from tiktok_ray.reporting import segments
 
-    report = _read(result).plain()
-    try:
-        wanted = segments.Definition.read(define.read_bytes())
-        found = segments.segments_of(report, wanted)
-    except OSError as error:
-        raise typer.BadParameter(f"{define} cannot be read: {error.strerror}") from None
-    except segments.BadDefinition as error:
-        raise typer.BadParameter(f"{define}: {error}") from None
-    except segments.SchemaMismatch as error:
-        problem(f"schema_mismatch: {error}")
-        raise typer.Exit(Exit.INPUT) from None
-    text = found.model_dump_json(indent=1, exclude_none=True) + "\n"
-    _deliver(text, out, "segments")
+    report = _read(result)
+    with explained():
+        try:
+            text = define.read_bytes()
+        except OSError as error:
+            raise typer.BadParameter(f"{define} cannot be read: {error.strerror}") from None
+        try:
+            wanted = segments.Definition.read(text)
+            settings = open_settings(options=options_of(_with_describer(options, describer)))
+            make_graph().check_options(settings.options)
+            work = library.asegments(report, wanted, video=video, settings=settings)
+            found = run_tidily(work)
+        except segments.BadDefinition as error:
+            raise typer.BadParameter(f"{define}: {error}") from None
+        except segments.SchemaMismatch as error:
+            problem(f"schema_mismatch: {error}")
+            raise typer.Exit(Exit.INPUT) from None
+    _deliver(found.model_dump_json(indent=1, exclude_none=True) + "\n", out, "segments")
 
 
 def _deliver(text: str, out: Path | None, what: str) -> None:

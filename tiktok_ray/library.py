@@ -1,4 +1,4 @@
-"""The Python API: ``from tiktok_ray import analyze, analyze_many, aanalyze, Report``.
+"""The Python API: ``from tiktok_ray import analyze, analyze_many, aanalyze, segments, Report``.
 
 Work is done in child processes, or on Ray: workers are started for a call and end with it, so pass
 several videos to ``analyze_many`` together. Settings are the same as for the command line, read from
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import queue
 import tempfile
 import threading
@@ -17,8 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from tiktok_ray.compose import analyze_source, make_engine, make_graph
+from tiktok_ray.files import sha256_of
 from tiktok_ray.media import InputError
+from tiktok_ray.report import VideoReport
 from tiktok_ray.reporting.reading import Report
+from tiktok_ray.reporting.segments import Definition, Segments, draft_of
 from tiktok_ray.run.engine import Engine, Listener, Source
 from tiktok_ray.settings import Settings
 
@@ -115,6 +119,54 @@ def analyze_many(
     if slots < 1:
         raise ValueError(f"in_flight must be at least 1, not {slots}")
     return _each(sources, chosen, only, without, slots, cached)
+
+
+def segments(
+    report: VideoReport | str | Path,
+    definition: Definition | Mapping[str, Any],
+    *,
+    video: str | Path | None = None,
+    options: Options | None = None,
+    settings: Settings | None = None,
+) -> Segments:
+    """Stretches of a video by a definition of your own (docs/segments.md).
+
+    ``report`` is a report or its file. Questions of the definition are put to the describer over the
+    frames of ``video``, the file that was analyzed; without it their fields are ``unavailable``.
+
+    Raises ``BadDefinition`` and ``SchemaMismatch`` (both ``ValueError``), ``NoReport``, and
+    ``InputError`` where ``video`` is not the video of the report. In a coroutine use ``asegments``.
+    """
+    return _run(asegments(report, definition, video=video, options=options, settings=settings))
+
+
+async def asegments(
+    report: VideoReport | str | Path,
+    definition: Definition | Mapping[str, Any],
+    *,
+    video: str | Path | None = None,
+    options: Options | None = None,
+    settings: Settings | None = None,
+) -> Segments:
+    """As ``segments``, in a running event loop."""
+    from tiktok_ray.run.questions import answered
+
+    read = report if isinstance(report, VideoReport) else Report.load(Path(report))
+    if not isinstance(definition, Definition):
+        definition = Definition.read(json.dumps(definition))
+    facts = read.plain()
+    draft = draft_of(facts, definition)
+    if not draft.open or video is None:
+        return draft.unanswered("unavailable", "questions need the video that was analyzed")
+    if not Path(video).is_file() or sha256_of(Path(video)) != facts["video"]["sha256"]:
+        raise InputError("other_video", f"{video} is not the video that the report is about",
+                         "name the file that was analyzed")  # fmt: skip
+    chosen = _settings(settings, options, None, None)
+    engine = make_engine(chosen, single=True, cached=False)
+    try:
+        return await answered(draft, engine, Path(video))
+    finally:
+        await engine.workers.close()
 
 
 def _settings(

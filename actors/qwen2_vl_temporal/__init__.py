@@ -21,7 +21,9 @@ from actors.qwen2_vl_temporal.describers.answers import (
     WINDOW,
     Fault,
     parse,
+    question_prompt,
     tags_of,
+    value_of,
     whole_prompt,
     window_prompt,
 )
@@ -31,7 +33,16 @@ from actors.qwen2_vl_temporal.describers.qwen_vl import QWEN2, QWEN3, QWEN25, QW
 from actors.qwen2_vl_temporal.describers.server import SERVER, Server, checked_url
 from actors.qwen2_vl_temporal.describers.small_vl import SMALL, evenly
 from actors.speech_transcription import Transcript
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant
+from tiktok_ray.analyzer import (
+    Analyzer,
+    Answered,
+    Answers,
+    Needs,
+    Options,
+    Partial,
+    Question,
+    Variant,
+)
 from tiktok_ray.media import Frames
 from tiktok_ray.media.spans import Span
 from tiktok_ray.report import (
@@ -39,6 +50,7 @@ from tiktok_ray.report import (
     Missing,
     ModelUsed,
     Output,
+    Status,
     Timed,
     derived,
     estimated,
@@ -170,6 +182,9 @@ class DescriptionOptions(Options):
         100_352, ge=3136, le=1_003_520, description="Maximum number of pixels per frame"
     )
     tokens: int = Field(160, ge=16, le=1024, description="Maximum length of an answer")
+    questions_max: int = Field(
+        60, ge=1, le=600, description="Maximum number of questions in a definition of segments"
+    )
     whole_tokens: int = Field(400, ge=16, le=2048, description="Maximum length of the final answer")
     seconds: float = Field(540.0, gt=0, description="Timeout for one video, in seconds")
     server_url: str | None = Field(
@@ -275,6 +290,48 @@ class Qwen2VlTemporal(Analyzer):
             options=options,
         )
 
+    def answer(self, asked: Sequence[Question], frames: Frames) -> Answers:  # type: ignore[override]
+        """Answer questions, each over the frames of its stretch of the video, within ``seconds``."""
+        until = time.monotonic() + self.options.seconds
+        near = [inside(frames, Span(one.start, one.end)) for one in asked]
+        made = {k: Answered(status="skipped", reason=why, picture_times=[])
+                for k, some in enumerate(near) if (why := self._unasked(k, some))}  # fmt: skip
+        open_ = [k for k in range(len(asked)) if k not in made]
+        for first in range(0, len(open_), self.batch):
+            some = open_[first : first + self.batch]
+            prompts = [self._question(frames, asked[k], near[k]) for k in some]
+            made |= dict(zip(some, self._answers(prompts, until), strict=True))
+        return Answers(answers=[made[k] for k in range(len(asked))])
+
+    def _unasked(self, number: int, near: Sequence[int]) -> str | None:
+        """Why a question is not put; None where it is."""
+        assert self.describer is not None
+        if not self.describer.follows:
+            return f"{self.options.describer} follows no instructions; choose another describer"
+        if number >= self.options.questions_max:
+            return f"more than questions_max ({self.options.questions_max}) questions"
+        return None if near else "no picture was taken in so short a stretch"
+
+    def _answers(self, prompts: Sequence[Prompt], until: float) -> list[Answered]:
+        """One batch. Where the describer fails, that is what came of each of its questions."""
+        assert self.describer is not None
+        left = until - time.monotonic()
+        status: Status = "timed_out"
+        reason = f"time limit of {self.options.seconds:g} s"
+        if left > 0:
+            try:
+                answers = self.describer.answer(prompts, tokens=self.options.tokens, seconds=left)
+                return [read_answer(*pair) for pair in zip(prompts, answers, strict=True)]
+            except DescriberFailed as error:
+                status, reason = "failed", str(error)
+        return [
+            Answered(status=status, reason=reason, picture_times=list(p.times)) for p in prompts
+        ]
+
+    def _question(self, frames: Frames, asked: Question, near: Sequence[int]) -> Prompt:
+        text = question_prompt(asked.text, asked.start, asked.end, asked.form)
+        return self._shown(frames, near, text)
+
     def _look(
         self,
         frames: Frames,
@@ -305,13 +362,14 @@ class Qwen2VlTemporal(Analyzer):
         return Looked(described, models)
 
     def _prompt(self, frames: Frames, span: Span, near: Sequence[int]) -> Prompt:
+        text = window_prompt(span.start, span.end, self.options.language)
+        return self._shown(frames, near, text)._replace(questions=QUESTIONS)
+
+    def _shown(self, frames: Frames, near: Sequence[int], text: str) -> Prompt:
+        """A prompt with some of these frames."""
         chosen = [near[k] for k in evenly(len(near), self.options.pictures)]
-        return Prompt(
-            window_prompt(span.start, span.end, self.options.language),
-            tuple(frames.rgb(k) for k in chosen),
-            tuple(float(frames.times[k]) for k in chosen),
-            QUESTIONS,
-        )
+        times = tuple(float(frames.times[k]) for k in chosen)
+        return Prompt(text, tuple(frames.rgb(k) for k in chosen), times)
 
     def _whole(
         self, described: Sequence[WindowDescription], said: str, seconds: float
@@ -357,6 +415,24 @@ def read_window(
         raw=answer.text,
         faults=faults,
         tokens=answer.tokens,
+    )
+
+
+def read_answer(prompt: Prompt, answer: Answer) -> Answered:
+    """What an answer to a question says."""
+    status: Status = "ok"
+    value, reason = value_of(answer.text, ended=answer.ended)
+    if reason:
+        status = "failed"
+    elif value is None:
+        status, reason = "skipped", "it says that the pictures do not tell"
+    return Answered(
+        status=status,
+        reason=reason,
+        value=value,
+        raw=answer.text,
+        picture_times=list(prompt.times),
+        answered_by=answer.model,
     )
 
 

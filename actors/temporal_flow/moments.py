@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import numpy as np
 
 from actors.cut_analysis import Transition
 from actors.temporal_flow.sources import Element, Kind, Sources, cite, doubted, happenings, quoted
+from actors.text_overlay import Overlay
 from tiktok_ray.media import spans
 from tiktok_ray.report import Evidence, Timed, derived
 
 TOGETHER_S = 0.3
 PAUSE_S = 1.0
+#: Share of the letters in which the beginning of a text and a reading of it must agree.
+ALIKE = 0.8
 LEAST_TEXT_S = 1.0
 #: A single change is a key moment from this strength on, this far from others, and at most once
 #: in so many seconds.
@@ -115,12 +119,28 @@ def _subjects(of: Sources) -> Iterator[Change]:
 
 
 def _texts(of: Sources) -> Iterator[Change]:
-    for text in of.overlays or ():
+    shown = of.overlays or ()
+    for text in shown:
         if text.kind == "caption" and text.end - text.start >= LEAST_TEXT_S:
             height = (text.box[3] - text.box[1]) / max(1, len(text.lines))
             what = f"text {quoted(text.text)}{doubted(text.confidence)}"
             strength = text.confidence * height / LARGE_TEXT
-            yield _change("text", "text_overlay", text.start, what, strength)
+            yield _change("text", "text_overlay", _appears(text, shown), what, strength)
+
+
+def _appears(text: Overlay, shown: Sequence[Overlay]) -> float:
+    """When a text appears: with its first part, where that was read in its place just before."""
+    before = [o for o in shown if 0 <= text.start - o.end <= TOGETHER_S and _begins(o, text)]
+    return min((_appears(part, shown) for part in before), default=text.start)
+
+
+def _begins(part: Overlay, whole: Overlay) -> bool:
+    """Whether a text is the beginning of another, in its place: hidden in part, or not all there yet."""
+    left, top, right, bottom = whole.box
+    x, y = (part.box[0] + part.box[2]) / 2, (part.box[1] + part.box[3]) / 2
+    alike = SequenceMatcher(None, part.text, whole.text[: len(part.text)]).ratio()
+    shorter = len(part.text) < len(whole.text)
+    return shorter and alike >= ALIKE and left <= x <= right and top <= y <= bottom
 
 
 def _speech(of: Sources) -> Iterator[Change]:

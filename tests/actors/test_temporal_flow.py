@@ -512,6 +512,24 @@ def test_a_loud_hit_and_a_large_title_are_key_moments_and_quiet_ones_are_not() -
     assert moments(Sources(6.0, cuts, text=flash)) == []
 
 
+@pytest.mark.parametrize(
+    ("before", "at"),
+    [
+        (("THE PEACH OPEI", 1.5, 2.0), 1.5),  # behind a bird at first
+        (("THE P", 1.2, 1.9), 1.2),  # typed letter by letter
+        (("A WHOLLY OTHER", 1.5, 2.0), 2.0),
+        (("THE PEACH OPEN", 0.4, 1.0), 2.0),  # gone for a second
+        (("THE PEACH OPEN MOVIE PROJECT", 1.5, 2.0), 2.0),  # no beginning of it: the whole
+    ],
+)
+def test_a_text_appears_when_its_first_part_does(before: Any, at: float) -> None:
+    texts = written(before, ("THE PEACH OPEN MOVIE", 2.0, 5.0))
+    found = [
+        c for c in changes(Sources(6.0, cuts_at([], 6.0), text=texts)) if "MOVIE”" in c[1].what
+    ]
+    assert [change.time for change in found] == [at]
+
+
 def test_the_time_of_a_moment_is_that_of_its_cut() -> None:
     cuts = cuts_at([17.0], 20.0)
     speech = spoken((14.6, 16.8), words=None)

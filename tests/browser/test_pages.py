@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests import viewer_reports
 from tests.browser.conftest import Open, Watched, axe, box_of, until
@@ -247,6 +248,8 @@ def test_it_prints_without_loss(full: Watched) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
     assert page.locator("button.more:visible").count() == 0
     assert page.locator("details:not([open])").count() == 0
+    clipped = "all => all.filter(e => e.scrollHeight > e.clientHeight + 1).map(e => e.textContent)"
+    assert page.locator(".lane .found").evaluate_all(clipped) == []
     for k in range(19):
         canvas = page.locator(".lane[id]").nth(k).locator("canvas")
         if canvas.is_visible():
@@ -363,6 +366,59 @@ def test_ten_minutes_with_twenty_thousand_entries(tmp_path: Path, open_page: Ope
     frame = (worked() - before) / 90
     print(f"first paint {min(paints):.0f} ms; {1000 * frame:.1f} ms of work for a frame")
     assert frame < 1 / 60
+    assert watched.complaints == []
+
+
+def main_thread(trace: bytes, name: str) -> list[float]:
+    """Seconds of its own thread that each event of that name took in the page, by Chromium's trace."""
+    events = json.loads(trace)["traceEvents"]
+    mains = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    return [
+        event.get("tdur", 0) / 1e6
+        for event in events
+        if event["name"] == name and event["ph"] == "X" and (event["pid"], event["tid"]) in mains
+    ]
+
+
+def test_three_minutes_open_and_zoom_smoothly(
+    tmp_path: Path, open_page: Open, browser: Browser
+) -> None:
+    """By Chromium's own trace, in time of the page's thread: what else the machine does is no matter."""
+    watched = open_page(write(tmp_path, viewer_reports.report(180.0)), width=1440)
+    page = watched.page
+    looked_at = ["toplevel", "cc", "benchmark", "devtools.timeline"]
+    painted = "() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))"
+
+    browser.start_tracing(page=page, categories=looked_at)
+    page.reload()
+    page.wait_for_selector("#app h1", state="attached")
+    page.evaluate(painted)
+    opened = sum(main_thread(browser.stop_tracing(), "ThreadControllerImpl::RunTask"))
+
+    browser.start_tracing(page=page, categories=looked_at)
+    page.evaluate(
+        """async () => {
+          document.querySelector('.scroller').scrollIntoView();
+          const [closer, wider] = ['Zoom in', 'Zoom out'].map(
+            name => document.querySelector(`button[aria-label="${name}"]`));
+          for (let k = 0; k < 60; k += 1) {
+            (k % 20 < 10 ? closer : wider).click();
+            await new Promise(requestAnimationFrame);
+          }
+        }"""
+    )
+    frames = sorted(main_thread(browser.stop_tracing(), "ProxyMain::BeginMainFrame"))
+    assert len(frames) >= 50
+    usual, late = frames[len(frames) // 2], sum(frame > 2 / 60 for frame in frames)
+    print(f"opened with {1000 * opened:.0f} ms of work; a frame of zooming {1000 * usual:.1f} ms,"
+          f" at most {1000 * frames[-1]:.1f} ms")  # fmt: skip
+    assert 0 < opened < 2
+    assert usual < 1 / 60
+    assert late <= len(frames) // 20
     assert watched.complaints == []
 
 

@@ -3,18 +3,31 @@
 A definition is JSON: named segments, each a condition of events (``event``, ``all``, ``any``,
 ``not``), fields to fill in, and a JSON Schema that the list must satisfy. If an analyzer that a
 condition depends on did not run, its segment is not measured, which is not the same as absent.
+
+A field is filled in from events, or by a describer's answer to a question, which must have the type
+that the definition declares. Questions are collected here (``Draft``) and asked elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from tiktok_ray.analyzer import Answered, Question
 from tiktok_ray.media import spans
 from tiktok_ray.media.spans import Span
-from tiktok_ray.report import Kind
+from tiktok_ray.report import Kind, ModelUsed, Status
 
 #: How deep conditions may stand in one another, and events that are cited of one segment.
 DEEPEST, CITED = 12, 20
@@ -117,6 +130,53 @@ class Filling(_Closed):
     of: Where
 
 
+class Form(_Closed):
+    """JSON Schema of an answer: its type, and what narrows that."""
+
+    type: Literal["boolean", "integer", "number", "string"] = "string"
+    enum: list[str] | None = Field(None, min_length=1, max_length=100)
+    max_length: int | None = Field(None, alias="maxLength", ge=1)
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Form:
+        given = self.model_dump(exclude_none=True, exclude={"type"})
+        own = {"string": {"enum", "max_length"}, "boolean": set()}.get(
+            self.type, {"minimum", "maximum"}
+        )
+        if wrong := sorted(given.keys() - own):
+            raise ValueError(f"{', '.join(wrong)} narrows no {self.type}")
+        return self
+
+    def schema_of(self) -> dict[str, Any]:
+        """The same as JSON Schema."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Asking(_Closed):
+    """A field that a describer fills in: a question about the pictures of a segment, and the type
+    of its answer, by name or as JSON Schema."""
+
+    question: str = Field(min_length=1, max_length=500)
+    answer: Form
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        return {"type": given} if isinstance(given, str) else given
+
+
+def _way(field: Any) -> str:
+    asks = "question" in field if isinstance(field, dict) else isinstance(field, Asking)
+    return "question" if asks else "events"
+
+
+SegmentField = Annotated[
+    Annotated[Filling, Tag("events")] | Annotated[Asking, Tag("question")], Discriminator(_way)
+]
+
+
 class SegmentDefinition(_Closed):
     """A kind of segment: its condition, minimum duration, and the gaps that are bridged."""
 
@@ -124,7 +184,8 @@ class SegmentDefinition(_Closed):
     when: Condition
     at_least_s: float = Field(0.0, ge=0, description="Shorter segments are dropped")
     join_s: float = Field(0.0, ge=0, description="Gaps of up to this many seconds are bridged")
-    fields: dict[str, Filling] = Field(default_factory=dict, max_length=50)
+    by_shot: bool = Field(False, description="Segments are split at cuts")
+    fields: dict[str, SegmentField] = Field(default_factory=dict, max_length=50)
 
 
 class Definition(_Closed):
@@ -162,14 +223,30 @@ class Cited(_Closed):
     confidence: float | None = None
 
 
+class FieldAnswer(_Closed):
+    """What came of a question: ``ok`` where the field has its answer, else why it has none."""
+
+    field: str
+    status: Status
+    reason: str | None = None
+    picture_times: list[float] = Field(description="Times of the pictures shown, in seconds")
+    model: str | None = Field(None, description="Who answered")
+    variant: str | None = None
+    raw: str | None = Field(None, description="The whole answer, unchanged")
+
+
 class Segment(_Closed):
-    """A time span in which a definition holds, with its evidence (the first 20 events)."""
+    """A time span in which a definition holds, with its evidence (the first 20 events).
+
+    ``asked`` says what became of each question; a field without an answer is absent.
+    """
 
     name: str
     start: float
     end: float
     fields: dict[str, Any]
     evidence: list[Cited]
+    asked: list[FieldAnswer] | None = None
 
 
 class NotMeasured(_Closed):
@@ -188,28 +265,97 @@ class Segments(_Closed):
     partly_measured: list[NotMeasured]
 
 
-def segments_of(report: Mapping[str, Any], definition: Definition) -> Segments:
-    """Find segments in a loaded report. Raises ``SchemaMismatch``."""
-    found: list[Segment] = []
+class Open(NamedTuple):
+    """A question that a field waits for."""
+
+    segment: int
+    field: str
+    question: Question
+
+
+class Draft(NamedTuple):
+    """Segments found in a report, and questions whose answers their fields still lack."""
+
+    found: Segments
+    open: list[Open]
+    schema: dict[str, Any] | None
+
+    def answered(self, answers: Sequence[Answered], by: ModelUsed | None) -> Segments:
+        """The segments with an answer to each open question. Raises ``SchemaMismatch``."""
+        made = list(self.found.segments)
+        for (number, name, question), answer in zip(self.open, answers, strict=True):
+            said = _judged(name, question, answer, by)
+            one = made[number]
+            value = {name: answer.value} if said.status == "ok" else {}
+            more = {"fields": one.fields | value, "asked": [*(one.asked or ()), said]}
+            made[number] = one.model_copy(update=more)
+        whole = self.found.model_copy(update={"segments": made})
+        if self.schema is not None:
+            _satisfy(self.schema, whole)
+        return whole
+
+    def unanswered(self, status: Status, reason: str) -> Segments:
+        """The segments where no question could be put. Raises ``SchemaMismatch``."""
+        nothing = Answered(status=status, reason=reason, picture_times=[])
+        return self.answered([nothing] * len(self.open), None)
+
+
+def _judged(name: str, question: Question, answer: Answered, by: ModelUsed | None) -> FieldAnswer:
+    """An answer, and whether it is of the type that was declared."""
+    from jsonschema import Draft202012Validator
+
+    status, reason = answer.status, answer.reason
+    if status == "ok":
+        wrong = next(Draft202012Validator(question.form).iter_errors(answer.value), None)
+        if wrong is not None:
+            status, reason = "failed", f"the answer: {wrong.message[:300]}"
+    return FieldAnswer(
+        field=name,
+        status=status,
+        reason=reason,
+        picture_times=[round(t, 4) for t in answer.picture_times],
+        model=answer.answered_by or (by.id if by and answer.raw is not None else None),
+        variant=by.variant if by and answer.raw is not None else None,
+        raw=answer.raw,
+    )
+
+
+def draft_of(report: Mapping[str, Any], definition: Definition) -> Draft:
+    """Find segments in a loaded report; what a describer must be asked stays open."""
+    found: list[tuple[Segment, SegmentDefinition]] = []
     lost: list[NotMeasured] = []
     partly: list[NotMeasured] = []
     for one in definition.segments:
         if reason := next(_unknown(report, one), None):
             lost.append(NotMeasured(name=one.name, reason=reason))
             continue
-        found += _found(report, one)
+        found += [(segment, one) for segment in _found(report, one)]
         partly += [NotMeasured(name=one.name, reason=reason) for reason in _lacking(report, one)]
-    found.sort(key=lambda s: (s.start, s.end))
-    made = Segments(segments=found, not_measured=lost, partly_measured=partly)
-    if definition.list_schema is not None:
-        _satisfy(
-            definition.list_schema, made.model_dump(mode="json", exclude_none=True)["segments"]
+    found.sort(key=lambda pair: (pair[0].start, pair[0].end))
+    questions = [
+        Open(
+            number,
+            name,
+            Question(field.question, segment.start, segment.end, field.answer.schema_of()),
         )
-    return made
+        for number, (segment, one) in enumerate(found)
+        for name, field in one.fields.items()
+        if isinstance(field, Asking)
+    ]
+    made = [segment for segment, _ in found]
+    whole = Segments(segments=made, not_measured=lost, partly_measured=partly)
+    return Draft(whole, questions, definition.list_schema)
+
+
+def segments_of(report: Mapping[str, Any], definition: Definition) -> Segments:
+    """Find segments in a loaded report, asking no describer. Raises ``SchemaMismatch``."""
+    return draft_of(report, definition).unanswered("unavailable", "no describer was asked")
 
 
 def _asked(one: SegmentDefinition) -> list[Where]:
-    return [where for where, _ in one.when.events()] + [field.of for field in one.fields.values()]
+    shots = [Where(kind="shot")] if one.by_shot else []
+    filled = [field.of for field in one.fields.values() if isinstance(field, Filling)]
+    return [where for where, _ in one.when.events()] + filled + shots
 
 
 def _unknown(report: Mapping[str, Any], one: SegmentDefinition) -> Iterator[str]:
@@ -245,14 +391,20 @@ def _found(report: Mapping[str, Any], one: SegmentDefinition) -> Iterator[Segmen
     held = spans.intersect(spans.union(_holds(report, one.when), one.join_s), [whole])
     speaking = [where for where, positive in one.when.events() if positive]
     near = [e for e in report["timeline"] if any(where.meets(e) for where in speaking)]
-    for start, end in spans.longer(held, one.at_least_s):
+    parts = [held]
+    if one.by_shot:
+        shots = [e for e in report["timeline"] if e["kind"] == "shot"]
+        parts = [spans.intersect(held, [(shot["start"], shot["end"])]) for shot in shots]
+    for start, end in (s for part in parts for s in spans.longer(part, one.at_least_s)):
         cited = [e for e in near if _touches(e, speaking, start, end)]
         yield Segment(
             name=one.name,
             start=round(start, 4),
             end=round(end, 4),
             fields={
-                name: _filled(report, field, Span(start, end)) for name, field in one.fields.items()
+                name: _filled(report, field, Span(start, end))
+                for name, field in one.fields.items()
+                if isinstance(field, Filling)
             },
             evidence=[_cite(event) for event in cited[:CITED]],
         )
@@ -285,10 +437,15 @@ def _extent(report: Mapping[str, Any], event: Mapping[str, Any], where: Where) -
 
 
 def _touches(event: Mapping[str, Any], asked: Sequence[Where], start: float, end: float) -> bool:
+    """Whether an event that is asked for lies in a stretch; what ends as that begins does not,
+    unless it is an instant."""
     return any(
         where.meets(event)
         and event["start"] - where.before_s < end
-        and max(event["end"], event["start"]) + where.after_s >= start
+        and (
+            event["end"] + where.after_s > start
+            or event["start"] == event["end"] == start - where.after_s
+        )
         for where in asked
     )
 
@@ -352,11 +509,12 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
             yield from _pairs(inner)
 
 
-def _satisfy(schema: dict[str, Any], found: list[Any]) -> None:
+def _satisfy(schema: dict[str, Any], made: Segments) -> None:
     from jsonschema import Draft202012Validator
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
+    found = made.model_dump(mode="json", exclude_none=True)["segments"]
     validator = Draft202012Validator(schema, registry=Registry())
     try:
         wrong = next(validator.iter_errors(found), None)
@@ -368,4 +526,14 @@ def _satisfy(schema: dict[str, Any], found: list[Any]) -> None:
         raise SchemaMismatch("the schema refers to itself endlessly") from None
     if wrong is not None:
         place = "/".join(map(str, wrong.absolute_path)) or "the list"
-        raise SchemaMismatch(f"{place}: {wrong.message[:300]}")
+        raise SchemaMismatch(f"{place}: {wrong.message[:300]}{_unfilled(made)}")
+
+
+def _unfilled(made: Segments) -> str:
+    """The first question without an answer, since a schema may want what it would have filled in."""
+    for one in made.segments:
+        for asked in one.asked or ():
+            if asked.status != "ok":
+                why = f"{asked.field} of {one.name} is {asked.status}: {asked.reason}"
+                return f" ({why[:300]})"
+    return ""

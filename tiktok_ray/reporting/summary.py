@@ -331,7 +331,9 @@ def _hook(r: Report) -> Sentences:
 def _pace(r: Report) -> Sentences:
     if cuts := r.get("cut_analysis", Cuts):
         kinds = Counter(t.kind for t in cuts.transitions if t.new_shot is not None)
-        which = listed(f"{n} {kind}" for kind, n in kinds.most_common()) if len(kinds) > 1 else ""
+        told = len(kinds) > 1 or "hard" not in kinds
+        named = (f"{n} hard" if k == "hard" else counted(n, k) for k, n in kinds.most_common())
+        which = listed(named) if told else ""
         if not cuts.times:
             yield "A single shot, without cuts.", [r.whole("cut_analysis")]
         else:
@@ -682,7 +684,7 @@ def _moments(r: Report) -> Sentences:
     if flow := r.get("temporal_flow", Flow):
         if not flow.moments:
             yield (
-                "No key moments: no changes were found.",
+                "No key moments: no change stands out.",
                 [r.whole("temporal_flow")],
             )
         best = sorted(flow.moments, key=lambda m: m.rank)[:LISTED]

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from pydantic import BaseModel
 
 from tiktok_ray import __version__
-from tiktok_ray.analyzer import Options
+from tiktok_ray.analyzer import ASKED, Options
 from tiktok_ray.files import sha256_of
 from tiktok_ray.graph import Graph, code_digest
 from tiktok_ray.media import InputError, Video, decode
@@ -350,6 +350,38 @@ class Engine:
         names = self.graph.select(only, without)
         await self.workers.start([n for n in names if n in self.workers.plan.assignments])
 
+    async def ask(
+        self, name: str, asked: Any, video: Path | None = None, want: Collection[str] = ()
+    ) -> Reply:
+        """What an analyzer answers to what is ``asked`` of it, over tracks of a video where it
+        ``want``s some. Raises ``InputError`` for a video that cannot be decoded, and
+        ``CapacityError``; whatever else goes wrong is in the reply.
+        """
+        plan = self.workers.plan
+        if name not in plan.assignments:
+            return Reply("unavailable", reason=plan.why_not(name) or f"there is no {name} here")
+        await self.workers.start([name])
+        inputs: dict[str, Any] = {ASKED: asked}
+        if video is not None:
+            handles = (await self._decoded(video, want)).handles
+            inputs |= {track: handles[track] for track in want}
+        needs = self.graph.analyzers[name].needs
+        limit = needs.timeout_s * self.settings.timeout_factor
+        try:
+            whose, urgency = self.workers.loading(name)
+            async with self.cores.hold(whose, 1, urgency):
+                loaded = await twice(lambda: self.workers.load(name))
+            if loaded.status != "ok":
+                return loaded
+            async with self.cores.hold(name, needs.threads, self.graph.urgency[name]):
+                reply = await twice(lambda: self.workers.run(name, inputs, limit))
+        except TimeoutError:
+            return Reply("timed_out", reason=f"{name} took longer than its limit")
+        except WorkerDied as death:
+            return Reply("failed", reason=f"the process of {name} died twice: {death}")
+        used = loaded.model or model_used(plan.assignments[name], loaded.runtime)
+        return replace(reply, model=used)
+
     def _settle_the_rest(self, job: _Job) -> None:
         """Sections that need no work: not selected, switched off, or unavailable."""
         plan = self.workers.plan
@@ -398,16 +430,7 @@ class Engine:
         """Decode the tracks of those that are ``left``: all that is ``runnable`` unless the video is
         known."""
         job.tell(Progress("phase", "decode", "running"))
-        want = self.graph.tracks(left)
-        async with self.cores.hold(DECODER, 1, DECODE_URGENCY):
-            try:
-                tracks = await self._decode_with_retry(job.source.path, want)
-            except TimeoutError:
-                raise InputError(
-                    "decode_timeout",
-                    f"decoding took longer than {self.settings.decode_timeout_s:.0f} s",
-                    "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S",
-                ) from None
+        tracks = await self._decoded(job.source.path, self.graph.tracks(left))
         if job.tracks is None:
             self._settle_the_rest(job)
             known = KnownVideo(
@@ -421,6 +444,17 @@ class Engine:
         job.memory[DECODER] = MemoryUse(peak_gib=tracks.pss_gib)
         job.tell(Progress("phase", "decode", "done", tracks.seconds))
         return tracks
+
+    async def _decoded(self, path: Path, want: Collection[str]) -> Tracks:
+        async with self.cores.hold(DECODER, 1, DECODE_URGENCY):
+            try:
+                return await self._decode_with_retry(path, want)
+            except TimeoutError:
+                raise InputError(
+                    "decode_timeout",
+                    f"decoding took longer than {self.settings.decode_timeout_s:.0f} s",
+                    "raise the setting TIKTOK_RAY_DECODE_TIMEOUT_S",
+                ) from None
 
     async def _decode_with_retry(self, path: Path, want: Collection[str]) -> Tracks:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tiktok_ray import media
-from tiktok_ray.analyzer import Analyzer, Options, Partial, Skip
+from tiktok_ray.analyzer import ASKED, Analyzer, Options, Partial, Skip
 from tiktok_ray.first_imports import alone, import_first
 from tiktok_ray.media import InputError
 from tiktok_ray.methods import inference
@@ -131,7 +131,7 @@ class Worker:
         return memory_now(on_card=self.assignment.device == "cuda", torch="torch" in self.imports)
 
     def run(self, inputs: Mapping[str, Any]) -> Reply:
-        """Analyze one video. After memory ran out it is tried once more with half the batch."""
+        """Analyze one video, or answer what is ``ASKED``. After memory ran out it is tried once more with half the batch."""
         begin, started = time.perf_counter(), time.time()
         _kept(limit_loaded, self.imports, self.threads)
         with _MemoryWatch(self._memory) as watch:
@@ -144,7 +144,8 @@ class Worker:
 
     def _call(self, inputs: Mapping[str, Any], begin: float, started: float) -> Reply:
         try:
-            result = self.analyzer.analyze(**inputs)
+            call = self.analyzer.answer if ASKED in inputs else self.analyzer.analyze
+            result = call(**inputs)
         except Skip as skip:
             seconds = time.perf_counter() - begin
             return Reply("skipped", reason=str(skip), seconds=seconds, started=started)

@@ -40,6 +40,7 @@ from tiktok_ray.media.stills import frame_times, stills
 from tiktok_ray.reporting import segments
 from tiktok_ray.reporting.schema import report_schema
 from tiktok_ray.run.placement import Plan
+from tiktok_ray.run.questions import answered
 from tiktok_ray.serve import duplicates, jobs, search_index
 from tiktok_ray.serve.admission import KEEP, Asked, small_body, submitted
 from tiktok_ray.serve.guard import Entrance, Guard
@@ -491,7 +492,7 @@ def _add_results(app: FastAPI) -> None:
         response_model=segments.Segments,
         response_model_exclude_none=True,
         tags=["results"],
-        responses=documented(400, 404, 408, 413, 422),
+        responses=documented(400, 404, 408, 413, 422, 503),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -502,13 +503,21 @@ def _add_results(app: FastAPI) -> None:
         },
     )
     async def result_segments(request: Request, id: str) -> segments.Segments:
-        """Segments of the video that match the caller's own definition; see docs/segments.md."""
+        """Segments of the video that match the caller's own definition; see docs/segments.md.
+
+        Its questions are put to the describer, and the answer waits for it."""
         service = _service(request)
         body = await small_body(request, service)
         try:
             wanted = await asyncio.to_thread(segments.Definition.read, body)
-            report = await _report(service, await _newest(service, id))
-            return await asyncio.to_thread(segments.segments_of, report, wanted)
+            id = await _newest(service, id)
+            draft = await asyncio.to_thread(segments.draft_of, await _report(service, id), wanted)
+            video = await asyncio.to_thread(service.store.video_path, id)
+            if not draft.open or video is None:
+                reason = "questions need the video, which was not kept"
+                return await asyncio.to_thread(draft.unanswered, "unavailable", reason)
+            with _watching(service):
+                return await answered(draft, service.engine, video)
         except segments.BadDefinition as error:
             raise Problem("bad_definition", 422, str(error)[:1000]) from None
         except segments.SchemaMismatch as error:

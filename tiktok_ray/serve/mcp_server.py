@@ -289,13 +289,16 @@ def _add_reading(server: MCPServer[Any], api: Api) -> None:
             dict[str, Any],
             Field(
                 description='{"segments": [{"name": …, "when": condition, "join_s": 0, '
-                '"at_least_s": 0}]}; a condition is {"event": {"kind": …, "label": … or '
+                '"at_least_s": 0, "by_shot": false, "fields": {…: {"question": …, "answer": '
+                '"boolean", "integer", "number", "string" or JSON Schema}}}]}; a condition is '
+                '{"event": {"kind": …, "label": … or '
                 '"contains": …}}, {"all": […]}, {"any": […]} or {"not": condition}'
             ),
         ],
     ) -> str:
         """Segments of the video in which conditions over its timeline hold, with evidence; and the
-        definitions that cannot be decided because the data was not measured."""
+        definitions that cannot be decided because the data was not measured. Questions are put to
+        the service's describer over the frames of each segment."""
         name = await api.result(id)
         answer = await api.ask("POST", f"/results/{name}/segments", json=definition)
         return _within(answer.json())

@@ -102,6 +102,19 @@ def whole_prompt(seen: Sequence[str], said: str, language: str) -> str:
     )
 
 
+def question_prompt(question: str, start: float, end: float, form: Mapping[str, Any]) -> str:
+    """The instruction that goes with the pictures a question is about; ``form``: its answer's JSON
+    Schema."""
+    return (
+        f"These pictures are from {start:.1f} s to {end:.1f} s of a short video, in order of time. "
+        "Answer the question by what can be seen in them alone.\n"
+        f"Question: {question}\n"
+        'Answer with a JSON object and nothing else: {"answer": …}, where … satisfies the JSON '
+        f"Schema {json.dumps(dict(form), ensure_ascii=False)}; or with "
+        '{"answer": null} if the pictures do not tell.'
+    )
+
+
 def _form(asked: Mapping[str, tuple[str, str]], language: str) -> str:
     names = "\n".join(f"{label}: <{what}>" for label, what in asked.values())
     return (
@@ -148,6 +161,26 @@ def parse(text: str, asked: Mapping[str, tuple[str, str]], *, ended: bool, langu
     if len(values) < len(asked) and not faults:
         faults.append("format")
     return Parsed(values, faults)
+
+
+def value_of(text: str, *, ended: bool) -> tuple[Any, str | None]:
+    """The value that an answer to a question gives, and what is wrong with the answer.
+
+    The answer must be the JSON object asked for, or its value alone, in a fence or not.
+    """
+    bare = re.sub(r"^```\w*\s*|\s*```$", "", text.strip())
+    if not bare or not ended:
+        return None, "cut off at the limit" if bare else "an empty answer"
+    try:
+        value = json.loads(bare)
+        if isinstance(value, dict) and value.keys() == {"answer"}:
+            value = value["answer"]
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None, "not in the form asked for"
+    if isinstance(value, dict | list):
+        return None, "not in the form asked for"
+    return value, None
 
 
 def tags_of(text: str) -> list[str]:
