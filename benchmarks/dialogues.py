@@ -41,7 +41,16 @@ SHORT_SENTENCES = (
 )  # fmt: skip
 #: Voices of eSpeak NG that Whisper's smallest models understand, as far as they do.
 VOICES = ("en-us+f2", "en-us+edward", "en-us+Gene", "en-us", "en-us+m7", "en-us+adam")
-#: Voices that no threshold was set by.
+#: Voices that no threshold was set by: eSpeak NG's variants with names of their own, and six of its
+#: numbered ones, which differ little (three of them are women's).
+MORE_VOICES = tuple(
+    f"en-us+{name}"
+    for name in (
+        "Alicia", "Andy", "Denis", "Henrique", "Jacky", "Marco", "Mike", "Storm", "announcer",
+        "aunty", "benjamin", "caleb", "ed", "iven", "linda", "m5", "m8", "max", "norbert",
+        "paul", "quincy", "robert", "travis", "zac",
+    )
+)  # fmt: skip
 OTHER_VOICES = ("en-us+m1", "en-us+m3", "en-us+f1", "en-us+f4", "en-us+m4", "en-us+f5")
 
 

@@ -21,7 +21,7 @@ from tiktok_ray.run.engine import Cache, Engine, Listener, Source, Workers
 from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
-    from tiktok_ray.net.fetch import Taken
+    from tiktok_ray.net.intake import Taken
     from tiktok_ray.serve.service import Service
 
 __all__ = [

@@ -24,7 +24,13 @@ from actors.speech_transcription import (
 from benchmarks.accuracy import Absent, Bench, Clips, Figure, Row
 from benchmarks.accuracy._calibration import calibration
 from benchmarks.accuracy._figures import groups, mean_figure, median_figure, share_figure
-from benchmarks.dialogues import OTHER_VOICES, SHORT_SENTENCES, dialogue, diarization_error
+from benchmarks.dialogues import (
+    MORE_VOICES,
+    OTHER_VOICES,
+    SHORT_SENTENCES,
+    dialogue,
+    diarization_error,
+)
 from tiktok_ray.analyzer import Partial, Skip
 from tiktok_ray.demo.speech_synthesis import SpokenWord
 from tiktok_ray.media import Audio, Levels, detect_speech, spans
@@ -69,6 +75,8 @@ FIELDS = {
 DIALOGUES: tuple[tuple[str, int, dict[str, Any], float | None], ...] = (
     *(("with pauses", n, {"pause": APART}, 0.15) for n in (1, 2, 3, 4)),
     *(("overlapping", n, {"pause": OVER}, 0.25) for n in (2, 3)),
+    *(("24 other voices", n, {"pause": APART, "among": MORE_VOICES}, 0.15) for n in (2, 3)),
+    *(("24 others overlapping", n, {"pause": OVER, "among": MORE_VOICES}, 0.25) for n in (2, 3)),
     *(("other voices", n, {"pause": APART, "among": OTHER_VOICES}, None) for n in (2, 3)),
     *(("others overlapping", n, {"pause": OVER, "among": OTHER_VOICES}, None) for n in (2, 3)),
     *(("short turns", n, {"pause": APART, "sentences": SHORT_SENTENCES}, None) for n in (2, 3)),
