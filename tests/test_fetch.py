@@ -1000,7 +1000,7 @@ def test_a_picture_that_cannot_be_had_makes_a_typed_failure(
         site.serve("https://p16.tiktokcdn.com/photo2.img", body)
     error = fails(PAGE, tmp_path)
     assert error.type == "photo_post"
-    assert body == b"\xff\xd8\xff broken" or "picture 3 of 3" in str(error)
+    assert body == b"\xff\xd8\xff broken" or "image 3 of 3" in str(error)
 
 
 def test_a_photo_post_keeps_to_the_limits(site: Site, tmp_path: Path) -> None:
