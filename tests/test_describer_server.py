@@ -221,7 +221,10 @@ def answering(status: int, body: Any, **headers: str) -> Callable[[Handler, int]
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (answering(500, {"error": {"message": "out of soup"}}), "responded with 500: .*out of soup"),
+        (
+            answering(500, {"error": {"message": "out of soup"}}),
+            "responded with 500: .*out of soup",
+        ),
         (answering(401, {"error": "no key"}), "responded with 401"),
         (answering(302, b"", Location="http://127.0.0.1:9/v1"), "responded with 302"),
         (answering(200, b"<html>"), "did not return JSON"),
