@@ -231,13 +231,16 @@ def answering(status: int, body: Any, **headers: str) -> Callable[[Handler, int]
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (answering(500, {"error": {"message": "out of soup"}}), "answered 500: .*out of soup"),
-        (answering(401, {"error": "no key"}), "answered 401"),
-        (answering(302, b"", Location="http://127.0.0.1:9/v1"), "answered 302"),
-        (answering(200, b"<html>"), "sent no JSON"),
-        (answering(200, {"choices": []}), "sent no chat completion"),
-        (answering(200, {"choices": [{"message": None}]}), "sent no chat completion"),
-        (answering(200, [1]), "sent no chat completion"),
+        (
+            answering(500, {"error": {"message": "out of soup"}}),
+            "responded with 500: .*out of soup",
+        ),
+        (answering(401, {"error": "no key"}), "responded with 401"),
+        (answering(302, b"", Location="http://127.0.0.1:9/v1"), "responded with 302"),
+        (answering(200, b"<html>"), "did not return JSON"),
+        (answering(200, {"choices": []}), "did not return a chat completion"),
+        (answering(200, {"choices": [{"message": None}]}), "did not return a chat completion"),
+        (answering(200, [1]), "did not return a chat completion"),
         (answering(200, {"choices": [{"message": {"content": [1]}}]}), "not text"),
         (answering(200, b"x" * (17 * 2**20)), "more than 16777216 bytes were received"),
     ],
@@ -295,7 +298,7 @@ def test_what_was_described_stays_when_the_server_goes(served: Served):
     assert [window.action for window in result.output.windows] == ["red", "green"]
     reasons = {one.part: one.reason for one in result.missing}
     assert "1 of 3 not described: the describer's server responded with 503" in reasons["windows"]
-    assert "answered 503" in reasons["title"]
+    assert "responded with 503" in reasons["title"]
 
 
 def test_a_worker_whose_server_fails_ends_as_failed(served: Served, settings: Settings):

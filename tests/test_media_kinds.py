@@ -694,7 +694,7 @@ def test_a_silent_channel_takes_nothing_from_the_other():
     voice = sine()
     audio, mono = heard([0 * voice, voice], "stereo").finish()
     assert rms(audio.samples) == pytest.approx(rms(voice), rel=0.02)
-    assert mono.how.startswith("right alone")
+    assert mono.how.startswith("right only")
 
 
 def test_wide_stereo_is_mixed_as_it_is():
@@ -1057,7 +1057,7 @@ def test_why_other_streams_are_left_out_is_said(many, settings):
     assert reasons[1] == (
         "2 frames, far fewer than the main video; the setting video_stream can select it"
     )
-    assert reasons[4] == "another sound; the setting audio_stream can select it"
+    assert reasons[4] == "another audio track; the setting audio_stream can select it"
 
 
 def test_what_is_neither_film_nor_sound_is_named(tmp_path, settings):

@@ -19,7 +19,7 @@ def test_a_probe_says_all_that_is_known(clip, settings):
     assert [s["kind"] for s in found["streams"]] == ["video", "audio"]
     assert found["color"]["matrix"] == "BT.709"
     words = dict(probing.told(found))
-    assert words["pictures"] == "144 x 256, 30 per second, h264"
+    assert words["video"] == "144 x 256, 30 frames per second, h264"
     assert words["sound"] == "aac, 1 channels, 48000 Hz"
 
 

@@ -308,7 +308,7 @@ def test_a_checkpoint_of_ones_own_lies_where_its_path_says(tmp_path):
 
 def test_a_checkpoint_for_english_is_refused_for_all_else():
     for language in (None, "de"):
-        with pytest.raises(ValueError, match=r"tiny\.en knows English only"):
+        with pytest.raises(ValueError, match=r"tiny\.en supports English only"):
             TranscriptionOptions(checkpoint="tiny.en", language=language)
     with pytest.raises(ValueError, match="unknown checkpoint 'huge'"):
         TranscriptionOptions(checkpoint="huge")
@@ -324,7 +324,7 @@ def test_weights_that_turn_out_to_know_english_only_give_no_words_in_an_unknown_
     assert isinstance(result, Partial)
     assert isinstance(result.output, Transcript)
     assert result.output.segments is None
-    assert "knows English only" in result.missing[0].reason
+    assert "supports English only" in result.missing[0].reason
     assert ear.calls == []
     assert _ready(ear, language="en").analyze(audio, speech).word_count == 1
 
