@@ -19,7 +19,14 @@ from tiktok_ray.run.placement import Card, plan  # noqa: E402
 from tiktok_ray.run.ray_actors import Fleet, open_ray  # noqa: E402
 from tiktok_ray.settings import Settings  # noqa: E402
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+# Slow: Ray gives its own node thirty seconds to start, which nobody can set, and beside other test
+# processes on a busy machine it needs more.
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 GOOD = ("plain", "softly", "needy", "listener")
 #: Each goes wrong with the first video, in its way, and how that is called there.
