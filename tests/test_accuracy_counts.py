@@ -81,7 +81,7 @@ def test_boxes_and_identities_are_counted_and_what_is_aside_is_not():
             {"label": "person", "boxes": [left] * 4},
             {"label": "person", "boxes": [right, right, None, None]},
         ],
-        "aside": [[hidden] * 4],
+        "aside": [[hidden]] * 4,
     }
     seen = {
         0.0: [sight(left, 1), sight(right, 2), sight(hidden, 3), sight(right, 9, "tie")],

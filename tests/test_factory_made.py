@@ -69,6 +69,8 @@ def test_boxes_go_with_the_view():
     assert objects.placed(whole, (400, 400), (200, 200), (0.5, 0.5), 0.5) == [0, 0, 1, 1]
     half = objects.placed(whole, (400, 400), (200, 200), (0.76, 0.5), 0.5)
     assert half is None
+    assert objects.placed(whole, (400, 400), (200, 200), (0.76, 0.5), 0.5, 0.0) == [0, 0, 0.48, 1]
+    assert objects.placed(whole, (400, 400), (200, 200), (1.5, 0.5), 0.5, 0.0) is None
     tall = objects.placed(whole, (400, 800), (100, 200), (0.5, 0.5), 1.0)
     assert tall == pytest.approx([0.25, 0.25, 0.75, 0.75])
 

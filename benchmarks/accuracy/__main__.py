@@ -104,9 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n## {name}\n", flush=True)
         found[name] = measure(name, bench, singly=not chosen.figures)
         show(found[name], {file: s for (who, file), s in bench.seconds.items() if who == name})
-    told = record(found, bench, [*chosen.names, *["--figures"] * chosen.figures])
-    if chosen.json:
-        chosen.json.write_text(json.dumps(told, indent=1) + "\n")
+        told = record(found, bench, [*chosen.names, *["--figures"] * chosen.figures])
+        if chosen.json:  # after each, so that a run cut short has not run in vain
+            chosen.json.write_text(json.dumps(told, indent=1) + "\n")
     if chosen.keep:
         _board.keep(told)
     return 0

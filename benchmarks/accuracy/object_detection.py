@@ -147,7 +147,7 @@ def judged(seen: dict[float, list[Sight]], truth: dict[str, Any]) -> Judged:
             for k, thing in enumerate(truth["things"])
             if thing["boxes"][at]
         ]
-        aside = [np.array(boxes[at]) for boxes in truth["aside"] if boxes[at]]
+        aside = [np.array(box) for box in truth["aside"][at]]
         sights = [s for s in sights if s.label in labels]
         pairs = paired(true, sights)
         counted = [

@@ -3,8 +3,8 @@
 The boxes were drawn by eye on the photographs; their places in each picture follow from the move.
 Truth: ``things``, each with ``label`` (a class of COCO) and ``boxes``, for each picture
 [x0, y0, x1, y1] in shares of it, cut at its edges, or null where less than half of the thing is in
-view; ``aside``, boxes a picture of what may be found or not (things mostly hidden); ``fps``,
-``duration``.
+view; ``aside``, for each picture the boxes of what may be found or not (what is mostly hidden, or
+less than half in view); ``fps``, ``duration``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from benchmarks.factory import Recipe, _scenes
 from benchmarks.factory._pictures import photograph, view
 from tiktok_ray.media.writer import write_clip
 
-VERSION = 1
+VERSION = 2
 
 FPS, SECONDS = 25.0, 4.0
+HALF = 0.5  # of a thing in view, from which on it has to be found
 GREY = 110  # around a photograph seen from afar
 Box = tuple[float, float, float, float]
 
@@ -79,16 +80,30 @@ def make(recipe: Recipe, path: Path) -> dict[str, Any]:
     taken, things, aside = THINGS[recipe.kind]
     shape = (picture.shape[1], picture.shape[0])
 
-    def places(box: Box) -> list[list[float] | None]:
+    def places(box: Box, least: float) -> list[list[float] | None]:
         whole = np.array(box) / (*taken, *taken)
         whole = (whole + 0.5) / 2 if afar else whole
-        return [placed(whole, shape, size, centre, tall) for centre, tall in moves]
+        return [placed(whole, shape, size, centre, tall, least) for centre, tall in moves]
 
+    counted = [places(box, HALF) for _, box in things]
+    seen_at_all = [places(box, 0.0) for _, box in things]
+    hidden = [places(box, 0.0) for box in aside]
     return {
         "fps": FPS,
         "duration": SECONDS,
-        "things": [{"label": label, "boxes": places(box)} for label, box in things],
-        "aside": [places(box) for box in aside],
+        "things": [
+            {"label": label, "boxes": boxes}
+            for (label, _), boxes in zip(things, counted, strict=True)
+        ],
+        "aside": [
+            [boxes[k] for boxes in hidden if boxes[k]]
+            + [
+                seen_at_all[i][k]
+                for i, boxes in enumerate(counted)
+                if not boxes[k] and seen_at_all[i][k]
+            ]
+            for k in range(len(moves))
+        ],
     }
 
 
@@ -112,11 +127,16 @@ def _effect(condition: str, rng: np.random.Generator) -> _scenes.Effect:
 
 
 def placed(
-    box: Any, shape: Sequence[int], size: Sequence[int], centre: tuple[float, float], height: float
+    box: Any,
+    shape: Sequence[int],
+    size: Sequence[int],
+    centre: tuple[float, float],
+    height: float,
+    least: float = HALF,
 ) -> list[float] | None:
     """A box (shares of a photograph of ``shape``, width and height) as a view of it shows it.
 
-    None where less than half of it lies in the view.
+    None where less than the share ``least`` of it lies in the view, or nothing.
     """
     high = height * shape[1]
     wide = high * size[0] / size[1]
@@ -125,4 +145,6 @@ def placed(
     kept = seen.clip(0, 1)
     area = (seen[2] - seen[0]) * (seen[3] - seen[1])
     inside = (kept[2] - kept[0]) * (kept[3] - kept[1])
-    return [round(float(side), 4) for side in kept] if inside >= area / 2 else None
+    return (
+        [round(float(side), 4) for side in kept] if inside > 0 and inside >= least * area else None
+    )
