@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -35,7 +36,8 @@ class Sees(NamedTuple):
     """What something must be like for an analyzer to tell it.
 
     ``what`` must last for ``samples`` samples of the ``track``, and for ``seconds``, whichever is
-    more; and be ``pixels`` of the track's pictures in size.
+    more; and be ``pixels`` of the track's pictures in size. Where the analyzer looks at no more
+    than ``rate`` samples a second, those that it looks at must fill the ``seconds``.
     """
 
     what: str
@@ -43,6 +45,7 @@ class Sees(NamedTuple):
     samples: int = 1
     seconds: float = 0.0
     pixels: float = 0.0
+    rate: float | None = None
 
     def limit(self, coverage: Coverage, short_px: int) -> Limit:
         """What can be missed, so sampled, of a video whose short side has ``short_px`` pixels.
@@ -50,9 +53,13 @@ class Sees(NamedTuple):
         Where samples are not evenly spaced, the longest gap counts.
         """
         scale = short_px / coverage.short_px if coverage.short_px else 1.0
+        gap, seconds = coverage.max_gap_s, self.seconds
+        if self.rate and gap:
+            gap *= max(1, ceil(1 / self.rate / gap - 1e-6))
+            seconds = ceil(seconds / gap - 1e-6) * gap
         return Limit(
             of=self.what,
-            shorter_than_s=max(self.samples * coverage.max_gap_s, self.seconds),
+            shorter_than_s=max(self.samples * gap, seconds),
             smaller_than_px=self.pixels * scale or None,
         )
 
@@ -125,7 +132,8 @@ class Analyzer(ABC):
 
     ``card_priority``: where a card is short of room, who has less leaves it first. ``biometric``: it
     looks at who somebody is, so that it neither starts nor loads where biometrics are switched off.
-    ``sees``: the least that it can tell, from which each section's ``limits`` follow.
+    ``sees``: the least that it can tell, from which each section's ``limits`` follow
+    (``sees_for``: with some options).
     ``lane``: its lane of the viewer's timeline; without one, the lane is called as the analyzer is.
     """
 
@@ -147,6 +155,11 @@ class Analyzer(ABC):
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
         """The variants that these options choose among, best first."""
         return cls.variants
+
+    @classmethod
+    def sees_for(cls, options: Options) -> tuple[Sees, ...]:
+        """The least that it can tell with these options."""
+        return cls.sees
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:  # noqa: B027
         """Make ready to analyze. Heavy imports live here.
