@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Sees, Skip, Variant
 from tiktok_ray.media import LEVEL_STEP_S, Audio, Speech, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.audio import rhythm
@@ -250,6 +250,12 @@ class AudioAnalysis(Analyzer):
     imports = ("scipy.fft", "scipy.ndimage")
     variants = (Variant("cpu", ram_gib=0.2, basis="measured"),)
     options_type = AudioOptions
+
+    @classmethod
+    def sees_for(cls, options: Options) -> tuple[Sees, ...]:
+        """Silences as long as the shortest that is reported."""
+        shortest = getattr(options, "silence_min_s", 0.0)
+        return (Sees("silences", "audio", samples=0, seconds=shortest),)
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         import scipy.fft

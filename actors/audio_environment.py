@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Sees, Skip, Variant, Vram
 from tiktok_ray.media import AUDIO_RATE, Audio, Speech, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.audio import rhythm
@@ -155,6 +155,7 @@ class AudioEnvironment(Analyzer):
     card_priority = 4
     needs = Needs(threads=1, timeout_s=180, cost=0.5)
     imports = ("scipy.fft", "scipy.ndimage")
+    sees = (Sees("silences", "audio", samples=0, seconds=SILENCE_MIN_S),)
     variants = (
         Variant(
             "ast",

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from actors.cut_analysis import Cuts
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Sees, Variant, Vram
 from tiktok_ray.media import Frames, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.vision import box_tracks, detr, yolo
@@ -207,6 +207,12 @@ class ObjectDetection(Analyzer):
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
         """The variants of the selected detector family."""
         return DETECTORS[getattr(options, "detector", "yolov8")]
+
+    @classmethod
+    def sees_for(cls, options: Options) -> tuple[Sees, ...]:
+        """Things that are seen for as long as a track must be to be believed."""
+        rate = getattr(options, "fps", None)
+        return (Sees("things", "dense", seconds=box_tracks.BELIEVED_S, rate=rate),)
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         made = Yolo if variant in DETECTORS["yolov8"] else Detr

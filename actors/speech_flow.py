@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.speech_transcription import Transcript, Word
-from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant
+from tiktok_ray.analyzer import Analyzer, Needs, Partial, Sees, Skip, Variant
 from tiktok_ray.media import AUDIO_RATE, Audio, Speech, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.audio.emphasis import BASELINE_WORDS, EmphasisedWord, emphasised
 from tiktok_ray.methods.audio.pauses import (
+    PAUSE_S,
     QUIET_DB,
     STEP_S,
     Floats,
@@ -130,6 +131,8 @@ class SpeechFlow(Analyzer):
     name = NAME
     needs = Needs(cost=1)
     imports = ("scipy.signal",)
+    #: Levels are taken over 30 ms, so that a pause seems that much shorter.
+    sees = (Sees("pauses of a speaker", "audio", samples=0, seconds=PAUSE_S + 3 * STEP_S),)
     variants = (Variant("cpu"),)
 
     def analyze(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Sees, Variant, Vram
 from tiktok_ray.media import Frames, spans
 from tiktok_ray.methods.text.text_lines import (
     CHANGED,
@@ -190,6 +190,7 @@ class TextOverlay(Analyzer):
     card_priority = 1
     needs = Needs(threads=1, timeout_s=180, cost=12)
     imports = ("cv2", "scipy.optimize")
+    sees = (Sees("text", "frames"), Sees("text where other text stood before", "dense"))
     variants = (
         Variant(
             "rapidocr",

@@ -1,9 +1,18 @@
 """What a section says it can have missed: derived from its sampling, and true of made clips."""
 
+import numpy as np
 import pytest
 
+from actors.audio_analysis import AudioAnalysis
+from actors.audio_environment import AudioEnvironment
 from actors.cut_analysis import CutAnalysis
+from actors.speech_flow import SpeechFlow
+from actors.text_overlay import TextOverlay
 from benchmarks.factory._pictures import SCENES, photograph, view
+from tests.actors import test_object_detection as things
+from tests.actors import test_speech_flow as talk
+from tests.actors import test_text_overlay as texts
+from tests.sounds import audio_of, silence, tone
 from tiktok_ray.analyzer import Sees
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.media import TRACKS, Frames
@@ -24,7 +33,16 @@ def test_limits_are_of_tracks_that_the_analyzer_reads():
     graph = make_graph()
     for name, kind in graph.analyzers.items():
         read = {edge.source for edge in graph.edges[name]}
-        assert {sees.track for sees in kind.sees} <= read & set(TRACKS), name
+        sees = kind.sees_for(kind.options_type())
+        assert {one.track for one in sees} <= read & set(TRACKS), name
+
+
+def test_looking_seldom_makes_limits_longer():
+    """At 5 looks a second two must see a thing that counts from 0.35 s on; slower samples rule."""
+    seen = Sees("things", "dense", seconds=0.35, rate=5.0)
+    for gap, least in ((0.1, 0.4), (0.15, 0.6), (0.2, 0.4), (0.5, 0.5)):
+        coverage = HALF_SIZE.model_copy(update={"max_gap_s": gap})
+        assert seen.limit(coverage, 540).shorter_than_s == pytest.approx(least)
 
 
 @pytest.mark.parametrize("gap", [1 / 60, 1 / 30, 1 / 24])
@@ -45,3 +63,81 @@ def test_a_shot_at_the_stated_limit_is_told_and_one_below_it_is_not(gap, place):
     assert least == pytest.approx(2 * gap)
     assert starts == pytest.approx([30 * gap, 32 * gap])
     assert len(found(1)[1]) == 1
+
+
+@pytest.mark.parametrize("fps", [2.5, 5.0, 10.0])
+def test_a_thing_at_the_stated_limit_is_told_and_one_well_below_it_can_be_missed(fps):
+    made = things.analyzer(fps=fps)
+    thing = things.picture((1, 0.5, 0.5, 0.4, 0.4, 0.9))
+
+    def found(pictures, phase):
+        shown = [things.picture()] * (10 + phase) + [thing] * pictures + [things.picture()] * 15
+        dense = things.video(shown)
+        (limit,) = (s.limit(dense.coverage(), 96) for s in made.sees_for(made.options))
+        return limit.shorter_than_s, len(made.analyze(dense, None).tracks)
+
+    least, _ = found(1, 0)
+    assert {found(round(least * 10), phase)[1] for phase in range(4)} == {1}
+    assert 0 in {found(max(1, round(least * 10 / 3)), phase)[1] for phase in range(4)}
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.03, 0.07])
+def test_a_silence_at_the_stated_limit_is_told_and_one_below_it_is_not(phase):
+    """Of both analyzers, which find silences by one method."""
+    (told,), (also,) = AudioAnalysis().sees_for(AudioAnalysis().options), AudioEnvironment.sees
+    assert told.seconds == also.seconds
+
+    def found(seconds):
+        sound = np.concatenate([tone(440, 1.0 + phase), silence(seconds), tone(300, 1.0)])
+        audio = audio_of(sound)
+        least = told.limit(audio.coverage(), 480).shorter_than_s
+        return least, AudioAnalysis().analyze(audio).silences
+
+    least, silences = found(0.55)
+    assert (least, len(silences)) == (0.5, 1)
+    assert found(0.4)[1] == []
+
+
+def test_a_pause_at_the_stated_limit_is_told_and_one_below_it_is_not():
+    (sees,) = SpeechFlow.sees
+
+    def pauses(seconds):
+        before = talk.even(8, 1.0)
+        again = before[-1][0] + 0.02 + 0.14 + seconds - 0.02
+        sound, heard = talk.speaker([*before, *talk.even(8, again)], 6.0)
+        out, _ = talk._run(**talk._inputs(sound, heard, (0.95, 5.5)))
+        return out.pauses
+
+    assert len(pauses(sees.seconds)) == 1
+    assert pauses(0.6 * sees.seconds) == []
+
+
+@pytest.mark.parametrize("begin", [0.6, 0.8, 0.9])
+def test_text_at_the_stated_limit_is_told_and_shorter_text_can_be_missed(begin):
+    def found(seconds):
+        def show(picture, t):
+            inside = begin - 1e-6 <= t < begin + seconds - 1e-6
+            return texts.write(picture, "FIRST", (0.3, 0.5)) if inside else picture
+
+        tracks = texts.both(show, 3)
+        (limit, _) = (s.limit(tracks[s.track].coverage(), 480) for s in TextOverlay.sees)
+        return limit.shorter_than_s, texts.analyzed(texts.ready(), **tracks).overlays
+
+    least, overlays = found(0.5)
+    assert (least, [o.text for o in overlays]) == (0.5, ["FIRST"])
+    assert found(0.1)[1] == []
+
+
+def test_text_as_short_as_a_dense_sample_is_told_where_other_text_stood():
+    words = ("NOW", "HERE", "WE", "GO")
+    starts = (0.0, 0.6, 0.7, 0.8, 1.4)
+
+    def show(picture, t):
+        k = int(np.searchsorted(starts, t + 1e-6)) - 1
+        return texts.write(picture, words[k], (0.3, 0.6)) if k < len(words) else picture
+
+    tracks = texts.both(show, 2)
+    (_, limit) = (s.limit(tracks[s.track].coverage(), 480) for s in TextOverlay.sees)
+    found = texts.analyzed(texts.ready(), **tracks).overlays
+    assert limit.shorter_than_s == pytest.approx(0.1)
+    assert [(o.text, round(o.start, 2)) for o in found] == list(zip(words, starts, strict=False))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -46,7 +47,8 @@ class Sees(NamedTuple):
     """The minimum duration and size that an analyzer can detect.
 
     ``what`` must last for ``samples`` samples of the ``track`` and for ``seconds``, whichever is
-    longer, and have a size of ``pixels`` in the track's frames.
+    longer, and have a size of ``pixels`` in the track's frames. If the analyzer looks at no more
+    than ``rate`` samples per second, those it looks at must span the ``seconds``.
     """
 
     what: str
@@ -54,6 +56,7 @@ class Sees(NamedTuple):
     samples: int = 1
     seconds: float = 0.0
     pixels: float = 0.0
+    rate: float | None = None
 
     def limit(self, coverage: Coverage, short_px: int) -> Limit:
         """What may be missed at this sampling in a video whose short side has ``short_px`` pixels.
@@ -61,9 +64,13 @@ class Sees(NamedTuple):
         Where samples are not evenly spaced, the longest gap counts.
         """
         scale = short_px / coverage.short_px if coverage.short_px else 1.0
+        gap, seconds = coverage.max_gap_s, self.seconds
+        if self.rate and gap:
+            gap *= max(1, ceil(1 / self.rate / gap - 1e-6))
+            seconds = ceil(seconds / gap - 1e-6) * gap
         return Limit(
             of=self.what,
-            shorter_than_s=max(self.samples * coverage.max_gap_s, self.seconds),
+            shorter_than_s=max(self.samples * gap, seconds),
             smaller_than_px=self.pixels * scale or None,
         )
 
@@ -178,7 +185,8 @@ class Analyzer(ABC):
 
     ``card_priority``: if GPU memory is short, analyzers with lower priority leave the GPU first.
     ``biometric``: it identifies people, so it neither starts nor loads if biometrics are disabled.
-    ``sees``: the smallest things it can detect, from which each section's ``limits`` follow.
+    ``sees``: the smallest things it can detect, from which each section's ``limits`` follow
+    (``sees_for``: with given options).
     ``lane``: its lane on the viewer's timeline; by default the lane is named after the analyzer.
     """
 
@@ -200,6 +208,11 @@ class Analyzer(ABC):
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
         """The variants that these options allow, best first."""
         return cls.variants
+
+    @classmethod
+    def sees_for(cls, options: Options) -> tuple[Sees, ...]:
+        """The least that it can tell with these options."""
+        return cls.sees
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:  # noqa: B027
         """Prepare to analyze. Heavy imports belong here.

@@ -618,10 +618,11 @@ class Engine:
 
     def _limits(self, name: str, tracks: Tracks) -> tuple[Limit, ...] | None:
         short_px = min(tracks.video.width, tracks.video.height)
+        options = options_for(name, self.graph, self.settings)
         return (
             tuple(
                 sees.limit(tracks.coverage[sees.track], short_px)
-                for sees in self.graph.analyzers[name].sees
+                for sees in self.graph.analyzers[name].sees_for(options)
                 if sees.track in tracks.coverage
             )
             or None

@@ -23,6 +23,7 @@ STILL = 0.52  # share of the picture that a new caption leaves as it was, at lea
 SIDE = 5  # pictures on either side with which a change is compared
 SHAKE = 12.0  # of such shares of the short side is the blur that hides shaking
 RESTLESS = 4.0  # median change, in levels, of pictures by a hand that shakes
+SHAKEN = 0.5  # share of it that a small move may leave unexplained
 TURN_S = 0.5  # time within which a quick fade leads to a blank and from it
 
 Array = NDArray[np.float64]
@@ -34,7 +35,8 @@ class Pictures:
     """The thumbs and measures of them; indices count thumbs, levels are 0..255.
 
     ``change``: mean absolute difference to the picture before [n]; ``isolation``: that over what
-    is usual around it [n]; ``leap``: isolation of what small motion does not explain [n].
+    is usual around it [n]; ``unmoved``: what small motion does not explain of it
+    [n]; ``leap``: isolation of that [n].
     ``coarse``: means of the cells of luma (the first ``cells``, ``columns``
     wide), then of both chroma planes [n, k]. ``luma``: mean luma [n]. ``off``: how far each picture is from plain
     black and from plain white [2, n]. ``plain``: whether it is that [2, n]. ``blank``: whether it
@@ -52,7 +54,8 @@ class Pictures:
             steps = cv2.absdiff(self.flat[1:], self.flat[:-1])
             self.change[1:] = cv2.reduce(steps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[:, 0]
         self.isolation = isolation(self.change)
-        self.leap = leaps(self.thumbs.grays)
+        self.unmoved = beyond_motion(self.thumbs.grays)
+        self.leap = isolation(self.unmoved, 0.15)
         self.coarse, self.cells, self.columns = self._coarse()
         light, color = self.coarse[:, : self.cells], self.coarse[:, self.cells :]
         self.luma: Array = light.mean(1, dtype=float)
@@ -109,10 +112,16 @@ class Pictures:
         return blurred  # type: ignore[no-any-return]
 
     def restless(self, start: float, end: float) -> bool:
-        """Whether the camera shakes before the one time or after the other."""
-        sides = ((start - TURN_S, start), (end, end + TURN_S))
-        spans = [np.searchsorted(self.times, side).tolist() for side in sides]
-        return max(float(np.median(self.change[a:b])) for a, b in spans if b > a) >= RESTLESS
+        """Whether the camera shakes before the one time or after the other: pictures change much
+        from one to the next, and by little more than a small move explains."""
+        for side in ((start - TURN_S, start), (end, end + TURN_S)):
+            first, last = np.searchsorted(self.times, side).tolist()
+            if last <= first:
+                continue
+            change, rest = (float(np.median(x[first:last])) for x in (self.change, self.unmoved))
+            if change >= RESTLESS and rest <= SHAKEN * change:
+                return True
+        return False
 
     def matches(self, a: int, b: int, shift: tuple[int, int] = (0, 0)) -> tuple[Array, Array]:
         """Look for each textured block of either picture in the other.
@@ -231,8 +240,8 @@ class Pictures:
         return "black" if black else "white" if white else None
 
 
-def leaps(grays: NDArray[np.uint8]) -> Array:
-    """Isolation of changes of luma [n, h, w] beyond what a move by one pixel explains [n].
+def beyond_motion(grays: NDArray[np.uint8]) -> Array:
+    """Mean change of luma [n, h, w] beyond what a move by one pixel explains [n].
 
     A hand that cannot hold still changes all pixels a little in every picture; what it is held at
     leaps from one picture to the next.
@@ -248,8 +257,9 @@ def leaps(grays: NDArray[np.uint8]) -> Array:
         above, below = cv2.dilate(tall[: -height - 2], near), cv2.erode(tall[: -height - 2], near)
         here = tall[height + 2 :]
         rest = cv2.add(cv2.subtract(here, above), cv2.subtract(below, here))
-        change[1:] = rest.reshape(count - 1, -1).mean(1)
-    return isolation(change, 0.15)
+        means = cv2.reduce(rest.reshape(count - 1, -1), 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)
+        change[1:] = means[:, 0]
+    return change
 
 
 def isolation(change: Array, least: float = 0.5) -> Array:

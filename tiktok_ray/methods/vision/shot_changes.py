@@ -215,7 +215,8 @@ def _jumps(p: Pictures, index: int) -> bool:
 
 
 LEAP = 3.5  # isolation from which a change beyond small motion may be a leap
-MOST, SOME_CELLS = 0.5, 0.03  # shares of the picture: what is changed anew, and what may have leapt
+CLEAR = 7.0  # isolation from which on little of the picture may do
+MOST, FEW_CELLS, SOME_CELLS = 0.5, 0.1, 0.03  # shares of the picture: anew, little, too little
 FOUND = 0.35  # share of a change that must be explained by what leapt having been elsewhere
 PUNCH = 0.05  # e-folds by which a picture is enlarged, at least, when it is punched in
 
@@ -236,8 +237,8 @@ def leaps_apart(p: Pictures, index: int) -> bool:
     before, now, after = (_cells(step.rest) for step in steps)
     out = now > 2 * np.maximum(before, after) + 1.5
     share = float(out.mean())
-    if share < SOME_CELLS:
-        return False
+    if share < SOME_CELLS or (share < FEW_CELLS and p.leap[index] < CLEAR):
+        return False  # a hand is as quick
     return share >= MOST or _elsewhere(steps[1], out) >= FOUND
 
 
