@@ -11,7 +11,7 @@ whatever the length: sampling thins out, and ``Coverage`` says so.
 | `clock` | when each picture is shown |
 | `picture`, `colour`, `interlace` | how it looks: turn, crop, aspect, canvas; matrix, range, HDR |
 | `sampling` | which pictures each track keeps |
-| `sound`, `speech` | the sound's place, levels and mono; where somebody speaks |
+| `sound`, `filters`, `speech` | the sound's place, levels and mono; where somebody speaks |
 | `texts` | subtitles and chapters |
 | `decode`, `decord` | the one pass |
 """
