@@ -196,7 +196,7 @@ class TextOverlay(Analyzer):
             "rapidocr",
             weights=PP_OCR,
             ram_gib=0.4,
-            imports=("rapidocr",),
+            imports=("pyclipper",),
             basis="measured",
         ),
         Variant(

@@ -29,7 +29,7 @@ ORDER = (
     "skimage.color.delta_e",
     "onnxruntime",
     "openvino",
-    "rapidocr",
+    "pyclipper",
     "mediapipe",
     "insightface.model_zoo",
     "faster_whisper",

@@ -11,7 +11,7 @@ regardless of duration: sampling gets sparser, and ``Coverage`` says so.
 | `clock` | when each frame is shown |
 | `picture`, `colour`, `interlace` | how it looks: rotation, crop, aspect ratio, canvas; matrix, range, HDR |
 | `sampling` | which frames each track keeps |
-| `sound`, `speech` | timing, levels and mono mix of the sound; where there is speech |
+| `sound`, `filters`, `speech` | timing, levels and mono mix of the sound; where there is speech |
 | `texts` | subtitles and chapters |
 | `decode`, `decord` | the single decoding pass |
 """

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media import spans
+from tiktok_ray.media.filters import Interpolator, Recursive, k_weighting
 from tiktok_ray.media.spans import Span
 from tiktok_ray.media.tracks import AUDIO_RATE, LEVEL_STEP_S, Audio, Levels, fixed
 
@@ -480,16 +481,12 @@ class Meter:
     }  # fmt: skip
 
     def __init__(self, rate: int, channels: Sequence[str]) -> None:
-        import pyloudnorm
-        from scipy.signal import firwin
-
         self.rate = rate
         self.step = max(1, round(LEVEL_STEP_S * rate))
         self.weights = np.array([self.WEIGHTS.get(name, 1.0) for name in channels])
-        filters = pyloudnorm.Meter(rate)._filters.values()
-        self.filters = [(f.b, f.a, np.zeros((len(channels), 2))) for f in filters]
-        #: 12 taps a phase, as the interpolator of BS.1770-5, annex 2.
-        self.interpolator = {n: firwin(12 * n + 1, 1 / n, window=("kaiser", 5.0)) for n in (2, 4)}
+        self.weighting = [Recursive(b, a, len(channels)) for b, a in k_weighting(rate)]
+        self.over = 4 if rate < 96_000 else 2
+        self.interpolate = Interpolator(self.over)
         self.rest = np.zeros((len(channels), 0), np.float32)
         self.tail = np.zeros((len(channels), 32), np.float32)
         self.power: list[float] = []
@@ -504,21 +501,15 @@ class Meter:
             self._measure(block[:, :whole])
 
     def _measure(self, block: NDArray[np.float32]) -> None:
-        from scipy.signal import lfilter, resample_poly
-
         weighted: NDArray[np.float64] = block.astype(np.float64)
-        for index, (b, a, state) in enumerate(self.filters):
-            weighted, state = lfilter(b, a, weighted, axis=1, zi=state)
-            self.filters[index] = (b, a, state)
+        for stage in self.weighting:
+            weighted = stage(weighted)
         channels = len(block)
         steps = block.shape[1] // self.step
         squares = (weighted**2).reshape(channels, steps, -1).mean(2)
         self.power += (self.weights @ squares).tolist()
-        over = 4 if self.rate < 96_000 else 2
         joined = np.concatenate([self.tail, block], axis=1)
-        fine = np.abs(resample_poly(joined, over, 1, axis=1, window=self.interpolator[over]))[
-            :, self.tail.shape[1] * over :
-        ]
+        fine = np.abs(self.interpolate(joined))[:, self.tail.shape[1] * self.over :]
         self.peak += fine.reshape(channels, steps, -1).max((0, 2)).tolist()
         full = np.abs(block) >= 0.9999
         self.clipped += full.reshape(channels, steps, -1).mean((0, 2)).tolist()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.methods.inference import Session, open_session
+from tiktok_ray.methods.text.text_boxes import text_boxes
 from tiktok_ray.weights import Asset, Bundled
 
 Picture = NDArray[np.uint8]
@@ -211,11 +212,8 @@ class PPOCR:
         short: int,
         languages: Sequence[str],
     ) -> None:
-        from rapidocr.ch_ppocr_det.utils import DBPostProcess
-
         self._detector = open_session(files["detector"], threads=threads)
         self._recogniser = open_session(files["recogniser"], threads=threads)
-        self._boxes = DBPostProcess(box_thresh=0.5, unclip_ratio=1.6, use_dilation=True)
         listed = self._recogniser.metadata["character"].splitlines()
         self._alphabet = ["", *listed, " "]
         self._may = np.r_[True, allowed(listed, languages), True]
@@ -230,8 +228,7 @@ class PPOCR:
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         small = cv2.resize(rgb, size, interpolation=how)
         heat = self._run(self._detector, small)
-        boxes, _ = self._boxes(heat, (height, width))
-        return np.asarray(boxes, float).reshape(-1, 4, 2)
+        return text_boxes(heat[0, 0], width, height)
 
     def read(self, rgb: Picture) -> tuple[str, float]:
         import cv2
