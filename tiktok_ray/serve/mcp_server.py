@@ -225,11 +225,14 @@ def _add_reading(server: MCPServer[Any], api: Api) -> None:
         q: Annotated[str, Field(min_length=1, max_length=200)],
         kinds: Annotated[list[search_index.Kind], Field(max_length=9)] = [],  # noqa: B006
         limit: Annotated[int, Field(ge=1, le=50)] = 10,
+        meaning: bool = False,
     ) -> str:
         """Where words are said, written, seen, heard or told in all results, with time; the best
-        first. All words must stand in one passage; "in a row" in quotes; begin* by its beginning."""
-        answer = await api.get("/search", q=q, kind=kinds or None, limit=limit)
-        return _json(answer.json()["hits"])
+        first. All words must stand in one passage; "in a row" in quotes; begin* by its beginning.
+        With `meaning` also shots whose pictures show what q says, under `alike`."""
+        asked = {"q": q, "kind": kinds or None, "limit": limit}
+        answer = (await api.get("/search", **asked, meaning=meaning or None)).json()
+        return _json(answer if meaning else answer["hits"])
 
     @server.tool(structured_output=False)
     async def analyzers() -> str:
