@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiktok_ray.analyzer import Analyzer, Needs, Options, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import LEVEL_STEP_S, Audio, Frames
 from tiktok_ray.methods.vision.picture_quality import (
     BLACK,
@@ -187,14 +187,26 @@ class Quality(Output):
         return iter(())
 
 
+class TextVectors(Output):
+    """Vectors of texts, in the space of the pictures' ``Embeddings``."""
+
+    vectors: list[list[float]] = estimated("One unit vector for each text")
+
+    def headline(self) -> str:
+        return f"{len(self.vectors)} texts"
+
+
 class Seer(Protocol):
-    """CLIP: vectors of pictures, and those of the prompts."""
+    """CLIP: vectors of pictures and texts, and those of the prompts."""
 
     prompts: Vectors
     scale: float
 
     def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> Vectors:
         """Vectors [pictures, width] of RGB pictures."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Vectors [texts, width]; of a text, what the model can take of it."""
 
 
 class QualityOptions(Options):
@@ -268,6 +280,12 @@ class ContentQuality(Analyzer):
             embeddings=Embeddings.of(times, vectors),
         )
 
+    def answer(self, asked: Sequence[str]) -> TextVectors:  # type: ignore[override]
+        """Vectors of texts, to look for pictures that show what they say."""
+        if self._seer is None:
+            raise Skip("there is no CLIP here")
+        return TextVectors(vectors=unit(self._seer.embed_texts(asked)).tolist())
+
 
 class Clip:
     """A CLIP model of transformers, with the vectors of the prompts of ``PAIRS`` made once."""
@@ -283,9 +301,14 @@ class Clip:
         self._model = model.to(device).eval()
         self.scale = float(self._model.logit_scale.detach().exp())
         texts = [prompt for _, *both in PAIRS for prompt in both]
-        with torch.inference_mode():
-            ids = self._processor(text=texts, return_tensors="pt", padding=True).to(device)
-            self.prompts = self._vectors(self._model.get_text_features(**ids))
+        self.prompts = self.embed_texts(texts)
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        with self._torch.inference_mode():
+            ids = self._processor(
+                text=list(texts), return_tensors="pt", padding=True, truncation=True
+            )
+            return self._vectors(self._model.get_text_features(**ids.to(self._device)))
 
     def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> Vectors:
         with self._torch.inference_mode():

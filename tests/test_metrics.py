@@ -213,7 +213,10 @@ def test_a_report_is_counted():
             {"analyzer": "plain", "device": "cuda:0", "vram_gib": 1.5},
             {"analyzer": "known", "device": "cpu", "vram_gib": 0.0},
         ],
-        "memory": {"plain": {"peak_gib": 0.7, "peak_vram_gib": 1.2}, "decoder": {"peak_gib": 0.3}},
+        "memory": {
+            "plain": {"peak_gib": 0.7, "peak_vram_gib": 1.2},
+            "decoder": {"peak_gib": 0.3, "peak_vram_gib": None},
+        },
     }
     told = Metrics(["plain"])
     told.analyzed(facts)

@@ -28,7 +28,7 @@ from tiktok_ray.commands import (
     options_of,
     run_tidily,
 )
-from tiktok_ray.compose import analyze_source, make_graph
+from tiktok_ray.compose import analyze_source, make_engine, make_graph
 from tiktok_ray.console import (
     Display,
     console,
@@ -52,6 +52,9 @@ from tiktok_ray.serve.service_home import RESULTS
 from tiktok_ray.serve.store import reports
 from tiktok_ray.settings import Settings
 from tiktok_ray.weights import Weights
+
+if typing.TYPE_CHECKING:
+    from tiktok_ray.serve.meaning import Alike
 
 log = logging.getLogger("tiktok_ray.cli")
 
@@ -596,6 +599,9 @@ def search(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="Search the reports of this dataset instead")
     ] = None,
+    meaning: Annotated[
+        bool, typer.Option("--meaning", help="Also pictures that show what the words say")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Search all results of the service, or of a dataset, for what was said, written, seen or heard,
@@ -611,22 +617,49 @@ def search(
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         hits: list[search_index.Hit] = []
+        like: Alike | None = None
         if folder.is_dir():
             try:
                 with contextlib.closing(search_index.Finder(folder, listed)) as finder:
                     hits, _ = finder.search(query, kinds=kinds, limit=limit)
+                    if meaning:
+                        like = run_tidily(_alike(query, finder, limit, open_settings()))
             except (sqlite3.OperationalError, PermissionError) as error:
                 where = f"{folder / search_index.INDEX}: {error}"
                 raise CannotWrite(where, "the index is stored next to the reports") from None
     rows = [hit.model_dump(exclude_none=True) for hit in hits]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        told = like.model_dump(exclude_none=True) if like else None
+        made = {"hits": rows, "alike": told} if meaning else rows
+        print(json.dumps(made, indent=1, ensure_ascii=False))
         return
     for hit in hits:
         when = "" if hit.start is None else f" at {hit.start:.1f} s"
         print(f"{hit.result}{when}, {hit.kind}: {hit.snippet}")
     if not hits:
         console.print("nothing found")
+    if like:
+        _tell_alike(like)
+
+
+async def _alike(query: str, finder: search_index.Finder, limit: int, settings: Settings) -> Alike:
+    from tiktok_ray.serve.meaning import alike
+
+    engine = make_engine(settings, single=True, cached=False)
+    try:
+        return await alike(query, engine, finder, limit)
+    finally:
+        await engine.workers.close()
+
+
+def _tell_alike(like: Alike) -> None:
+    if like.status != "ok":
+        console.print(f"by meaning: {like.status}: {like.reason}", markup=False)
+        return
+    for shot in like.shots:
+        print(f"{shot.result} at {shot.at:.1f} s, looks alike: {shot.cosine:.3f}")
+    if like.model and like.not_looked_at:
+        console.print(f"{like.not_looked_at} results have no vectors of {like.model.id}")
 
 
 @app.command()

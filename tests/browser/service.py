@@ -29,6 +29,7 @@ class FakeService:
         self.report = viewer_reports.report()
         self.results = [self._entry("bb" * 8, "A launch"), self._entry("cc" * 8, "<b>cat</b>")]
         self.hits: list[dict[str, Any]] = []
+        self.same: dict[str, Any] | None = None
         self.job: dict[str, Any] | None = None
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.changed = threading.Condition()
@@ -123,6 +124,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer({"results": found, "next": None})
             case ["search"]:
                 self.answer({"hits": service.hits, "next": None})
+            case ["results", _, "duplicates"] if service.same is not None:
+                self.answer(service.same)
             case ["results", _, "poster"]:
                 self.answer(PIXEL, kind="image/png")
             case ["results", _, "video"] if service.video is not None:

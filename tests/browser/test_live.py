@@ -12,6 +12,7 @@ from tests.browser.service import JOB, FakeService, served
 from tests.conftest import scene
 from tiktok_ray.exports import FORMATS, captions
 from tiktok_ray.media.writer import write_clip
+from tiktok_ray.serve.duplicates import Compared, Match
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,45 @@ def test_words_within_videos_lead_to_their_moment(home: Watched, service: FakeSe
     offered = {a.get_attribute("href") for a in exports.all()}
     assert offered == {f"/results/{'bb' * 8}/export?to={to}" for to in FORMATS}
     assert home.complaints == []
+
+
+def test_near_duplicates_are_shown_with_what_was_changed(
+    service: FakeService, open_page: Open
+) -> None:
+    mine, copy, original = "bb" * 8, "cc" * 8, "dd" * 8
+    match = {
+        "same_file": False, "distance": 2.0, "share": 0.9, "a_span": (1.0, 5.0),
+        "b_span": (0.0, 2.0), "speed": 2.0, "sound": "same", "crop": None,
+    }  # fmt: skip
+    service.video = b""
+    service.results[0]["has_video"] = True
+    service.same = Compared(
+        matches=[
+            Match(a=mine, b=copy, changes=["mirrored", "sped up"], cropped=None, **match),
+            Match(a=original, b=mine, changes=["cropped", "sped up"], cropped="b", **match),
+        ],
+        compared=4,
+        not_compared={"ee" * 8: "its file is gone"},
+    ).model_dump(mode="json")
+    watched = open_page(f"{service.url}#/result/{mine}", offline=False)
+    page = watched.page
+    page.get_by_role("button", name="Compare with the other results").click()
+    page.wait_for_selector(".same li")
+    first, second = page.locator(".same li").all()
+    assert "mirrored, sped up (2.00 times)" in first.inner_text()
+    assert "0:01.0 to 0:05.0 of this one is 0:00.0 to 0:02.0 of that one" in first.inner_text()
+    assert "cropped (this one shows less), slowed down (0.50 times)" in second.inner_text()
+    card = page.locator("section[aria-labelledby='same-title']")
+    assert "2 of 3 other videos that were kept; 1 could not be compared" in card.inner_text()
+    assert axe(page) == []
+    first.locator("a").click()
+    until(page, f"location.hash === '#/result/{copy}@0'")
+
+
+def test_without_a_kept_video_nothing_is_offered_to_compare(home: Watched) -> None:
+    home.page.locator("article.result a").first.click()
+    home.page.wait_for_selector(".run")
+    assert home.page.locator("#same-title").count() == 0
 
 
 CUES = """name => [...document.querySelectorAll('video track')]

@@ -138,8 +138,8 @@ class Metrics:
                 self._peak(self._peak_vram, row["analyzer"], 0.0)
         for name, taken in run["memory"].items():
             self._peak(self._peak_ram, name, taken.get("peak_gib", 0.0))
-            if "peak_vram_gib" in taken:
-                self._peak(self._peak_vram, name, taken["peak_vram_gib"])
+            if (on_card := taken.get("peak_vram_gib")) is not None:
+                self._peak(self._peak_vram, name, on_card)
 
     def _section(self, name: str, section: Mapping[str, Any]) -> None:
         self._sections.labels(name, section["status"]).inc()

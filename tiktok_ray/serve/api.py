@@ -46,6 +46,7 @@ from tiktok_ray.serve.admission import KEEP, Asked, small_body, submitted
 from tiktok_ray.serve.guard import Entrance, Guard
 from tiktok_ray.serve.jobs import ENDED, Entry, Job
 from tiktok_ray.serve.mcp_server import Mounted
+from tiktok_ray.serve.meaning import Alike, alike
 from tiktok_ray.serve.problems import (
     PROBLEM,
     Problem,
@@ -93,6 +94,7 @@ class Found(BaseModel):
 
     hits: list[search_index.Hit]
     next: int | None
+    alike: Alike | None = Field(None, description="With `meaning`: shots that look as `q` says")
 
 
 FORM_SCHEMA = {
@@ -698,7 +700,13 @@ def media_type_of(path: Path) -> str:
 
 
 def _add_search(app: FastAPI) -> None:
-    @app.get("/search", response_model=Found, tags=["results"], responses=documented(422))
+    @app.get(
+        "/search",
+        response_model=Found,
+        response_model_exclude_unset=True,
+        tags=["results"],
+        responses=documented(422),
+    )
     async def search(
         request: Request,
         q: Annotated[
@@ -710,6 +718,9 @@ def _add_search(app: FastAPI) -> None:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+        meaning: Annotated[
+            bool, Query(description="Look for pictures that show what `q` says, too")
+        ] = False,
     ) -> Found:
         """Search all results for what was said, written, seen, heard or described, with timestamps;
         passages contain all the words, best match first."""
@@ -722,7 +733,10 @@ def _add_search(app: FastAPI) -> None:
             )
         except search_index.NothingToFind as error:
             raise Problem("nothing_to_find", 422, str(error)) from None
-        return Found(hits=hits, next=more)
+        if not meaning:
+            return Found(hits=hits, next=more)
+        like = await alike(q, service.engine, service.finder, limit)
+        return Found(hits=hits, next=more, alike=like)
 
 
 def _add_facts(app: FastAPI) -> None:

@@ -225,11 +225,14 @@ def _add_reading(server: MCPServer[Any], api: Api) -> None:
         q: Annotated[str, Field(min_length=1, max_length=200)],
         kinds: Annotated[list[search_index.Kind], Field(max_length=9)] = [],  # noqa: B006
         limit: Annotated[int, Field(ge=1, le=50)] = 10,
+        meaning: bool = False,
     ) -> str:
         """Search all results for what was said, written, seen, heard or described, with timestamps,
-        best match first. A passage must contain all words; "a phrase" in quotes; prefix* matches."""
-        answer = await api.get("/search", q=q, kind=kinds or None, limit=limit)
-        return _json(answer.json()["hits"])
+        best match first. A passage must contain all words; "a phrase" in quotes; prefix* matches.
+        With `meaning` also the shots whose frames show what q says, under `alike`."""
+        asked = {"q": q, "kind": kinds or None, "limit": limit}
+        answer = (await api.get("/search", **asked, meaning=meaning or None)).json()
+        return _json(answer if meaning else answer["hits"])
 
     @server.tool(structured_output=False)
     async def analyzers() -> str:

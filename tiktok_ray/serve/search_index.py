@@ -8,16 +8,21 @@ were there before takes longer.
 
 from __future__ import annotations
 
+import base64
+import bisect
 import contextlib
+import heapq
 import json
 import logging
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiktok_ray.exports import line_of
@@ -48,6 +53,9 @@ CREATE TABLE IF NOT EXISTS indexed (
 CREATE TABLE IF NOT EXISTS passages (
   id INTEGER PRIMARY KEY, result TEXT NOT NULL, kind TEXT NOT NULL, analyzer TEXT NOT NULL,
   start REAL, end REAL, words TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS pictured (
+  result TEXT PRIMARY KEY, written REAL NOT NULL, checkpoint TEXT, places TEXT, vectors BLOB
 );
 CREATE INDEX IF NOT EXISTS passages_by_result ON passages (result);
 CREATE VIRTUAL TABLE IF NOT EXISTS found USING fts5(
@@ -90,6 +98,20 @@ class Hit(BaseModel):
     end: float | None = None
     snippet: str = Field(description="The passage around the match, which is marked by [ ]")
     score: float = Field(description="BM25 score of the passage; higher is better")
+
+
+class Shown(BaseModel):
+    """A shot whose picture is like a text."""
+
+    model_config = ConfigDict(frozen=True)
+
+    result: str = Field(description="Identifier of the result")
+    video_id: str
+    title: str | None = None
+    start: float
+    end: float
+    at: float = Field(description="Time of the picture, the likest one of its shot")
+    cosine: float = Field(description="Of the vectors of picture and text, -1..1")
 
 
 class Passage(NamedTuple):
@@ -155,11 +177,35 @@ class Finder(Records):
         )  # fmt: skip
         return [_hit(row) for row in rows[:limit]], offset + limit if len(rows) > limit else None
 
+    def like(
+        self, vector: Sequence[float], checkpoint: str, limit: int = 20
+    ) -> tuple[list[Shown], int]:
+        """Shots with pictures most like a text's vector, the likest first, by exact search; and how
+        many results have no vectors of that checkpoint, so that they were not looked at."""
+        self._sync()
+        rows = self._rows(
+            "SELECT pictured.*, video_id, title FROM pictured JOIN indexed USING (result)"
+            " WHERE checkpoint = ? ORDER BY result",
+            checkpoint,
+        )
+        wanted = np.asarray(vector, np.float32)
+        likest = heapq.nlargest(
+            limit,
+            ((cosine, row, place) for row in rows for cosine, place in _shots_of(row, wanted)),
+            key=lambda one: one[0],
+        )
+        found = [_shown(*one) for one in likest]
+        [(count,)] = self._rows("SELECT count(*) FROM indexed")
+        return found, int(count) - len(rows)
+
     def _sync(self) -> None:
         """Take in results that came or were changed, and forget those that are gone."""
         with self._syncing:
             self._forget_gone()
-            known = {r["result"]: r["written"] for r in self._rows("SELECT * FROM indexed")}
+            known = {
+                r["result"]: r["written"]
+                for r in self._rows("SELECT * FROM indexed JOIN pictured USING (result, written)")
+            }
             for id, path in self._listed(self.folder).items():
                 with contextlib.suppress(FileNotFoundError):  # it went meanwhile
                     written = path.stat().st_mtime
@@ -189,12 +235,15 @@ class Finder(Records):
             report = json.loads(path.read_bytes())
             found = list(passages(report))
             facts = str(report["video"]["id"]), report["video"].get("title")
+            seen = pictures(report)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s cannot be searched: %s", id, error)
             return
         with self._change() as db:
             _remove(db, id)
             db.execute("INSERT INTO indexed VALUES (?, ?, ?, ?)", (id, written, *facts))
+            row = (seen.checkpoint, json.dumps(seen.places), seen.vectors) if seen else (None,) * 3
+            db.execute("INSERT INTO pictured VALUES (?, ?, ?, ?, ?)", (id, written, *row))
             db.executemany(
                 "INSERT INTO passages (result, kind, analyzer, start, end, words)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -205,12 +254,66 @@ class Finder(Records):
 def _remove(db: sqlite3.Connection, id: str) -> None:
     db.execute("DELETE FROM passages WHERE result = ?", (id,))
     db.execute("DELETE FROM indexed WHERE result = ?", (id,))
+    db.execute("DELETE FROM pictured WHERE result = ?", (id,))
 
 
 def _hit(row: sqlite3.Row) -> Hit:
     names = ("result", "video_id", "title", "kind", "analyzer", "start", "end")
     snippet = unspaced(row["snippet"])
     return Hit(snippet=snippet, score=round(-row["rank"], 4), **{n: row[n] for n in names})
+
+
+class Pictures(NamedTuple):
+    """Vectors of a report's pictures: signed bytes, and of each the shot [start, end) and time."""
+
+    checkpoint: str
+    places: list[tuple[float, float, float]]
+    vectors: bytes
+
+
+def checkpoint_of(model: Mapping[str, Any]) -> str:
+    """One checkpoint's name: vectors of others lie in other spaces."""
+    return f"{model['id']}@{model.get('revision') or ''}"
+
+
+def pictures(report: Mapping[str, Any]) -> Pictures | None:
+    """The vectors that CLIP has made of a report's pictures; None where it was not there."""
+    section = report["analyzers"].get("content_quality") or {}
+    made = (section.get("output") or {}).get("embeddings")
+    if not made or not section.get("model"):
+        return None
+    shots = [(e["start"], e["end"]) for e in report["timeline"] if e["kind"] == "shot"]
+    shots = shots or [(0.0, report["video"]["duration_s"])]
+    starts = [start for start, _ in shots]
+    places = [(*shots[max(0, bisect.bisect_right(starts, t + 1e-6) - 1)], t) for t in made["times"]]
+    vectors = base64.b64decode(made["data"])
+    if len(vectors) != len(places) * made["width"]:
+        raise ValueError("vectors are not as many as their times")
+    return Pictures(checkpoint_of(section["model"]), places, vectors)
+
+
+def _shots_of(
+    row: sqlite3.Row, vector: NDArray[np.float32]
+) -> Iterator[tuple[float, tuple[float, float, float]]]:
+    """Each shot of a result with the cosine and the time of its likest picture."""
+    places = json.loads(row["places"])
+    known = np.frombuffer(row["vectors"], np.int8).reshape(len(places), -1).astype(np.float32)
+    if known.shape[1] != len(vector):
+        return
+    lengths = np.linalg.norm(known, axis=1) * np.linalg.norm(vector)
+    cosines = (known @ vector / np.maximum(lengths, 1e-12)).tolist()
+    best: dict[tuple[float, float], int] = {}
+    for k, (start, end, _) in enumerate(places):
+        shot = (start, end)
+        if shot not in best or cosines[k] > cosines[best[shot]]:
+            best[shot] = k
+    yield from ((cosines[k], places[k]) for k in best.values())
+
+
+def _shown(cosine: float, row: sqlite3.Row, place: tuple[float, float, float]) -> Shown:
+    facts = {name: row[name] for name in ("result", "video_id", "title")}
+    start, end, at = place
+    return Shown(**facts, start=start, end=end, at=at, cosine=round(cosine, 4))
 
 
 def passages(report: Mapping[str, Any]) -> Iterator[Passage]:

@@ -4,6 +4,7 @@ import { ask, askJson } from "./api.js";
 import { button, clockTime, el, said } from "./dom.js";
 import { embedded } from "./embedded.js";
 import { mountReport } from "./report.js";
+import { makeSame } from "./same.js";
 import { themeButton } from "./theme.js";
 import { makeWatch } from "./watch.js";
 
@@ -192,7 +193,7 @@ async function showResult(id, at = 0) {
   host.replaceChildren(el("p", { class: "crumbs" }, el("a", { href: "#" }, "← All results"), " · ", el("a", { href: `/results/${id}.html?embed=true`, download: `${id}.html` }, "Save as one file")), place);
   const away = el("p", {}, captionLinks(id, report), exportLinks(id));
   const poster = here?.has_poster ? `/results/${id}/poster` : null;
-  redraw = mountReport(place, report, { hints, video, poster, away, at, subtitles: subtitles(id, report) });
+  redraw = mountReport(place, report, { hints, video, poster, away, at, same: here?.has_video ? makeSame(id).node : null, subtitles: subtitles(id, report) });
   document.title = `${report.video.title || report.video.id} · tiktok-ray`;
 }
 

@@ -12,7 +12,7 @@ import { makeCaptionAudit, makeTranscript } from "./transcript.js";
 import { modelOf } from "./model.js";
 
 /** Fills `host` with the report, at `at` seconds. Returns `redraw`, for new colours or sizes. */
-export function mountReport(host, report, { hints = {}, video = null, poster = null, away = null, at = 0, subtitles = [] } = {}) {
+export function mountReport(host, report, { hints = {}, video = null, poster = null, away = null, same = null, at = 0, subtitles = [] } = {}) {
   const model = modelOf(report, hints);
   const parts = [];
   const clock = makeClock(model.duration);
@@ -45,6 +45,7 @@ export function mountReport(host, report, { hints = {}, video = null, poster = n
         part("The captions", () => makeCaptionAudit(model, clock)).node,
         part("The plots", () => makePlots(model, clock)).node,
         part("The files", () => makeAway(report, away)).node,
+        same,
         part("The run", () => makeRun(model)).node)),
   );
   if (at) clock.seek(at);
