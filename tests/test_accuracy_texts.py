@@ -66,7 +66,7 @@ def test_calibration_is_the_gap_between_confidence_and_truth():
     sure = [(0.95, True)] * 95 + [(0.95, False)] * 5
     assert ece(np.array(sure, float)) == pytest.approx(0.0, abs=1e-9)
     boasting = [(0.95, k % 4 < 2) for k in range(100)]
-    told = {f.measure: f.value for f in calibration(boasting, "words", "all", "factory")}
+    told = {f.measure: f.value or 0.0 for f in calibration(boasting, "words", "all", "factory")}
     assert told["ECE"] == pytest.approx(0.45)
     assert told["confidence less share right"] == pytest.approx(0.45)
     assert told["right at confidence 0.9–1.0"] == 0.5

@@ -308,7 +308,7 @@ class Passing(fakes.Plain):
 
     lasting = False
 
-    def analyze(self, thumbs: Frames) -> fakes.Count | Partial:
+    def analyze(self, thumbs: Frames) -> fakes.Count | Partial:  # type: ignore[override]
         missing = Missing(part="rest", reason="no time")
         return Partial(fakes.Count(n=1), (missing,), lasting=self.lasting)
 

@@ -29,10 +29,10 @@ def test_a_pan_or_tilt_moves_the_content_the_other_way(tmp_path, move, speed, sh
     shown = pictures(tmp_path / "c.mp4")
     assert np.abs(shown[0].astype(int) - shown[20]).mean() < 1.5  # at rest
     first, last = (round((truth["start"] + s) * truth["fps"]) for s in (0.5, 1.0))
-    one, two = (np.float32(shown[k]) for k in (first, last))
+    one, two = (shown[k].astype(np.float32) for k in (first, last))
     window = cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F)
     (x, y), _ = cv2.phaseCorrelate(one, two, window)
-    high, wide = one.shape
+    high, wide = one.shape[:2]
     assert (x / wide / 0.5, y / high / 0.5) == pytest.approx(shift, abs=0.02)
 
 

@@ -26,7 +26,7 @@ def test_a_line_grows_to_its_letters_and_scales_to_the_picture():
 
 
 def test_what_is_faint_or_tiny_is_no_line():
-    assert len(text_boxes(drawn(((80, 48), (60, 8), 0)) * 0.5, 320, 192)) == 0
+    assert len(text_boxes(np.float32(0.5) * drawn(((80, 48), (60, 8), 0)), 320, 192)) == 0
     assert len(text_boxes(drawn(((80, 48), (1, 1), 0)), 320, 192)) == 0
     assert text_boxes(drawn(), 320, 192).shape == (0, 4, 2)
 

@@ -77,5 +77,6 @@ def prosody(analyzer: Any, samples: NDArray[np.float32]) -> Any:
     """Pitch and level of all speech of some samples at 16 kHz."""
     audio = sound(samples)
     result = analyzer.analyze(audio, detect_speech(audio), None)
-    told: VoiceEmotion = result.output if isinstance(result, Partial) else result
+    told = result.output if isinstance(result, Partial) else result
+    assert isinstance(told, VoiceEmotion)
     return told.prosody

@@ -102,7 +102,7 @@ class Eye:
 
 def seeing(**options: Any) -> ContentQuality:
     analyzer = ContentQuality(QualityOptions(**options))
-    analyzer._seer = Eye()
+    analyzer._seer = Eye()  # type: ignore[assignment]
     return analyzer
 
 

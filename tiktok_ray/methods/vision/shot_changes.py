@@ -258,13 +258,13 @@ def _aligned(p: Pictures, a: int, b: int) -> Aligned:
 
     one, two = (p.thumbs.gray(i).astype(np.float32) for i in (a, b))
     move = alignment(p, a, b)
-    known, growth = np.ones_like(one), 0.0
+    known, growth = np.ones(one.shape, bool), 0.0
     if move is not None:
         size = (one.shape[1], one.shape[0])
-        known = np.asarray(cv2.warpAffine(known, move, size)) > 0.99
+        known = np.asarray(cv2.warpAffine(np.ones_like(one), move, size)) > 0.99
         one = np.asarray(cv2.warpAffine(one, move, size))
         growth = float(np.log(np.hypot(*move[:, 0])))
-    inside = known > 0
+    inside = known
     level, spread = (np.array([f(x[inside]) for x in (one, two)]) for f in (np.mean, np.std))
     lit = (one - level[0]) * (spread[1] / max(spread[0], 1.0)) + level[1]
     near = np.ones((3, 3), np.uint8)
