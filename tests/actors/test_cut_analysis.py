@@ -443,6 +443,25 @@ def test_a_flash_that_hides_a_cut_is_one(count):
 
 
 @cache
+def between_bars(pictures):
+    """Films of 72 x 64 between black bars above and below."""
+    return [np.pad(p[32:96], ((32, 32), (0, 0), (0, 0))) for p in pictures]
+
+
+def test_a_fade_through_white_between_black_bars_is_one_transition():
+    first = fade(still(1, 2.5), 0.6, 255.0, out=True)
+    second = fade(still(2, 2.5), 0.6, 255.0, out=False)
+    [found] = analyze(between_bars([*first, *second]), noise=1.0).transitions
+    assert (found.kind, found.through) == ("fade", "white")
+
+
+def test_a_dissolve_in_a_tenth_of_the_light_is_found():
+    dark = [0.1 * p for p in dissolve(still(1, 3.0), still(2, 3.0), 1.0)]
+    [found] = analyze(dark, noise=1.0).transitions
+    assert found.kind == "dissolve"
+    assert found.start == pytest.approx(2.0, abs=0.2)
+
+
 def speaker(x):
     """Somebody before a wall, ``x`` pixels from the left edge."""
     picture = view(1, 0.5, 0.5, 0.9).copy()

@@ -6,6 +6,7 @@ Pictures are the `thumbs`: every displayed frame, some 64 pixels high or wide, I
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -248,17 +249,11 @@ def beyond_motion(grays: NDArray[np.uint8]) -> Array:
     """
     import cv2
 
-    count, height, width = grays.shape
-    change = np.zeros(count)
-    if count > 1:
-        # One tall picture, so that all are done in one call; rows between two of them are kept apart.
-        tall = np.pad(grays, ((0, 0), (1, 1), (0, 0)), mode="edge").reshape(-1, width)
-        near = np.ones((3, 3), np.uint8)
-        above, below = cv2.dilate(tall[: -height - 2], near), cv2.erode(tall[: -height - 2], near)
-        here = tall[height + 2 :]
+    change, near = np.zeros(len(grays)), np.ones((3, 3), np.uint8)
+    for k, (before, here) in enumerate(pairwise(grays), 1):
+        above, below = cv2.dilate(before, near), cv2.erode(before, near)
         rest = cv2.add(cv2.subtract(here, above), cv2.subtract(below, here))
-        means = cv2.reduce(rest.reshape(count - 1, -1), 1, cv2.REDUCE_AVG, dtype=cv2.CV_64F)
-        change[1:] = means[:, 0]
+        change[k] = cv2.mean(rest)[0]
     return change
 
 

@@ -272,7 +272,8 @@ def _aligned(p: Pictures, a: int, b: int) -> Aligned:
         (x, np.maximum(0, np.maximum(two - cv2.dilate(x, near), cv2.erode(x, near) - two)) * inside)
         for x in (one, lit)
     ]
-    one, rest = min(tries, key=lambda tried: float(tried[1].mean()))
+    of_light = tries[1][1].mean() < 0.5 * tries[0][1].mean()
+    one, rest = tries[bool(of_light)]
     return Aligned(one, two, rest, growth)
 
 
