@@ -143,7 +143,8 @@ def test_what_a_run_measured_replaces_what_was_known_of_its_analyzers_alone(kept
     }
 
 
-def test_a_row_over_all_files_is_kept(kept: Path):
+@pytest.mark.usefixtures("kept")
+def test_a_row_over_all_files_is_kept():
     told = record("2026-11-01", "color_analysis")
     rows = [Row("", "9 in all", "8 in all", None)]
     told["analyzers"]["color_analysis"]["rows"] = [row._asdict() for row in rows]  # type: ignore[index]
