@@ -442,7 +442,6 @@ def test_a_flash_that_hides_a_cut_is_one(count):
     assert out.flashes == []
 
 
-@cache
 def between_bars(pictures):
     """Films of 72 x 64 between black bars above and below."""
     return [np.pad(p[32:96], ((32, 32), (0, 0), (0, 0))) for p in pictures]
@@ -462,6 +461,7 @@ def test_a_dissolve_in_a_tenth_of_the_light_is_found():
     assert found.start == pytest.approx(2.0, abs=0.2)
 
 
+@cache
 def speaker(x):
     """Somebody before a wall, ``x`` pixels from the left edge."""
     picture = view(1, 0.5, 0.5, 0.9).copy()
