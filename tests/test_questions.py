@@ -151,7 +151,7 @@ def test_an_answer_is_read_and_never_guessed(text: str, value: Any, wrong: str |
 
 
 def test_an_answer_that_was_cut_off_is_none():
-    assert value_of("tru", ended=False) == (None, "cut off at the limit")
+    assert value_of("t", ended=False) == (None, "cut off at the limit")
 
 
 BOOLEAN, NUMBER = {"type": "boolean"}, {"type": "number", "minimum": 0}
