@@ -166,7 +166,7 @@ async def test_without_weights_words_are_found_and_the_rest_is_told(film, settin
     shown = await asyncio.to_thread(CliRunner().invoke, app, ["search", "clip", "--meaning"])
     assert shown.exit_code == 0, shown.output
     assert "clip" in shown.stdout
-    assert "by meaning: unavailable: weights not on this machine" in " ".join(shown.output.split())
+    assert "by meaning: unavailable: weights not installed" in " ".join(shown.output.split())
 
 
 @pytest.mark.slow

@@ -197,7 +197,7 @@ def test_a_server_that_fails_answers_nothing_from_then_on(describer_server: Serv
     )
     made = asked_of(describer_server, *[BOOLEAN] * 3).answers
     assert [one.status for one in made] == ["ok", "failed", "failed"]
-    assert "answered 503: gone" in (made[1].reason or "")
+    assert "responded with 503: gone" in (made[1].reason or "")
 
 
 @pytest.mark.timeout(60)
@@ -209,7 +209,7 @@ def test_time_is_up(describer_server: Served):
     finally:
         over.set()
     assert [one.status for one in made] == ["failed", "timed_out"]
-    assert "no answer within" in (made[0].reason or "")
+    assert "no response within" in (made[0].reason or "")
     assert made[1].reason == "time limit of 0.5 s"
 
 
