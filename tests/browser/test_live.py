@@ -53,6 +53,25 @@ def test_results_have_posters_and_are_found_by_title(home: Watched, service: Fak
     assert home.asked_for(service.url) == []
 
 
+def test_frames_that_look_like_the_words_are_asked_for(home: Watched, service: FakeService) -> None:
+    shot = {"result": "bb" * 8, "video_id": "v", "title": "Cat", "start": 3.0, "end": 6.0}
+    service.alike = {"status": "ok", "shots": [{**shot, "at": 4.5, "cosine": 0.314}]}
+    home.page.locator("#find").fill("a red ball")
+    until(home.page, "document.querySelectorAll('article.result').length === 0")
+    assert home.page.locator(".gallery .hits a").count() == 0
+    home.page.get_by_label("Also frames that look like it").check()
+    home.page.wait_for_selector(".gallery .hits a")
+    [hit] = home.page.locator(".gallery .hits a").all()
+    assert "0:04.5" in hit.inner_text()
+    assert "0.31" in hit.inner_text()
+    assert axe(home.page) == []
+    service.alike = {"status": "unavailable", "reason": "weights not installed", "shots": []}
+    home.page.locator("#find").fill("a red balloon")
+    home.page.get_by_text("unavailable: weights not installed").wait_for()
+    assert home.page.locator(".gallery .hits a").count() == 0
+    assert home.complaints == []
+
+
 def test_words_within_videos_lead_to_their_moment(home: Watched, service: FakeService) -> None:
     facts = {"result": "bb" * 8, "video_id": "v", "analyzer": "speech_transcription", "score": 1.0}
     service.hits = [

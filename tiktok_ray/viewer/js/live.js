@@ -114,29 +114,42 @@ async function listJobs(place) {
 
 function gallery(place) {
   const field = el("input", { type: "search", id: "find", placeholder: "Titles, spoken or written words, objects", autocomplete: "off" });
+  const meaning = el("input", { type: "checkbox", id: "meaning" });
   const hits = el("ul", { class: "hits", "aria-label": "Matches within videos" });
+  const note = el("p", { class: "note", role: "status" });
   let timer = 0;
-  field.addEventListener("input", () => {
+  const soon = () => {
     clearTimeout(timer);
     timer = setTimeout(() => attempt(async () => {
       await listResults(place, field.value.trim());
-      await listHits(hits, field);
+      await listHits(hits, note, field, meaning);
     }), 200);
-  });
+  };
+  field.addEventListener("input", soon);
+  meaning.addEventListener("change", soon);
   return el("section", { class: "gallery card", "aria-labelledby": "results-title" },
-    el("header", { class: "bar" }, el("h2", { id: "results-title" }, "Results"), el("label", { for: "find", class: "hidden" }, "Search results"), field), hits, place);
+    el("header", { class: "bar" }, el("h2", { id: "results-title" }, "Results"), el("label", { for: "find", class: "hidden" }, "Search results"), field,
+      el("label", { for: "meaning" }, meaning, " Also frames that look like it")), note, hits, place);
 }
 
-/** Passages of all results that hold the words in the field, each the way to its moment. */
-async function listHits(list, field) {
+/** Passages of all results that contain the words in the field, and shots that look like them; each links to its moment. */
+async function listHits(list, note, field, meaning) {
   const text = field.value.trim();
-  const found = /[\p{L}\p{N}]/u.test(text) ? (await askJson(`/search?${new URLSearchParams({ q: text, limit: HITS })}`)).hits : [];
+  const asked = new URLSearchParams({ q: text, limit: HITS, ...(meaning.checked ? { meaning: true } : {}) });
+  const found = /[\p{L}\p{N}]/u.test(text) ? await askJson(`/search?${asked}`) : { hits: [] };
   if (text !== field.value.trim()) return; // another question was asked meanwhile
-  list.replaceChildren(...found.filter((hit) => hit.kind !== "about").map((hit) => el("li", {},
-    el("a", { href: `#/result/${hit.result}@${hit.start ?? 0}` },
-      el("span", { class: "at" }, hit.start == null ? "whole" : clockTime(hit.start)),
-      said("span", hit.snippet, { class: "hit" }),
-      el("span", { class: "note", dir: "auto" }, `${hit.kind}, ${hit.title || hit.video_id}`)))));
+  note.textContent = found.alike?.reason ? `Frames that look like it: ${found.alike.status}: ${found.alike.reason}` : "";
+  const passages = found.hits.filter((hit) => hit.kind !== "about").map((hit) => moment(hit, hit.start, hit.snippet, hit.kind));
+  const shots = (found.alike?.shots ?? []).map((shot) => moment(shot, shot.at, `looks like it (similarity ${shot.cosine.toFixed(2)})`, "frame"));
+  list.replaceChildren(...passages, ...shots);
+}
+
+function moment({ result, title, video_id }, at, words, kind) {
+  return el("li", {},
+    el("a", { href: `#/result/${result}@${at ?? 0}` },
+      el("span", { class: "at" }, at == null ? "whole" : clockTime(at)),
+      said("span", words, { class: "hit" }),
+      el("span", { class: "note", dir: "auto" }, `${kind}, ${title || video_id}`)));
 }
 
 async function listResults(place, text, before = null) {
