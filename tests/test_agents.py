@@ -74,6 +74,7 @@ async def test_tools_tell_what_they_take(settings):
     assert tools["analyze"].input_schema["required"] == ["url"]
 
 
+@pytest.mark.slow
 async def test_a_file_is_analyzed_looked_at_and_read(settings, clip):
     async with agent(settings, [clip.parent]) as (client, _):
         job = await client.call_tool("analyze_file", {"path": str(clip), "wait_s": 60})
@@ -97,6 +98,7 @@ async def test_a_file_is_analyzed_looked_at_and_read(settings, clip):
         )
 
 
+@pytest.mark.slow
 async def test_pictures_come_with_their_times(settings, clip):
     async with agent(settings) as (client, http):
         id = await with_report(http, clip)
@@ -152,6 +154,7 @@ async def test_segments_are_found_by_definition(settings, clip):
         assert "bad_definition" in complaint(await client.call_tool("segments", wrong))
 
 
+@pytest.mark.slow
 async def test_words_are_found_over_all_results(settings, clip):
     async with agent(settings) as (client, http):
         id = await with_report(http, clip)
@@ -273,6 +276,7 @@ async def test_requests_of_agents_count_among_those_that_wait(settings):
         http.service.watching = 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_on_stdio_with_a_service_of_its_own(clip, tmp_path):
     """The command as a client starts it: nothing but the protocol reaches its standard output."""

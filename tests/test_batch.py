@@ -159,6 +159,7 @@ def test_relative_paths_are_found_beside_the_manifest(tmp_path):
 # Runs
 
 
+@pytest.mark.slow
 async def test_every_video_ends_in_the_dataset(clips, out, settings):
     batch, runner = await go(entries(str(clips)), out, settings)
     assert (batch.tally.done, batch.tally.ended) == (6, 6)
@@ -174,6 +175,7 @@ async def test_every_video_ends_in_the_dataset(clips, out, settings):
     assert out.files("state/running") == out.files("tmp") == []
 
 
+@pytest.mark.slow
 async def test_a_second_run_does_nothing(clips, out, settings):
     await go(entries(str(clips)), out, settings)
     before = {f: out.read(f"reports/{f}") for f in out.files("reports")}
@@ -215,6 +217,7 @@ async def test_a_messy_manifest(clips, out, settings, tmp_path):
     assert out.has(f"reports/{copy['video_id']}.json")
 
 
+@pytest.mark.slow
 async def test_what_was_mended_leaves_the_failures(clips, out, settings, tmp_path):
     late = tmp_path / "late.mp4"
     manifest = [Entry(1, str(late), str(late)), *entries(str(clips))]
@@ -257,6 +260,7 @@ async def test_when_the_first_of_equal_files_fails_the_next_is_tried(
     assert [v["source"] for v in read(out, "videos")] == [str(tmp_path / "b.mp4")]
 
 
+@pytest.mark.slow
 async def test_no_room_ends_the_batch_and_keeps_what_is_done(clips, out, settings):
     async def full(name):
         if name == "c02.mp4":
@@ -272,6 +276,7 @@ async def test_no_room_ends_the_batch_and_keeps_what_is_done(clips, out, setting
     assert batch.tally.ended == 6
 
 
+@pytest.mark.slow
 async def test_a_decoder_that_dies_in_three_runs_is_quarantined(clips, out, settings):
     async def deadly(name):
         if name == "c01.mp4":
@@ -287,6 +292,7 @@ async def test_a_decoder_that_dies_in_three_runs_is_quarantined(clips, out, sett
     assert types(out) == {}
 
 
+@pytest.mark.slow
 async def test_what_kills_the_driver_three_times_alone_is_quarantined(clips, out, settings):
     """Markers as deaths of the driver leave them, and what the next run makes of them."""
     killer, bystander = [
@@ -318,6 +324,7 @@ async def test_what_kills_the_driver_three_times_alone_is_quarantined(clips, out
     assert len(read(out, "videos")) == 5
 
 
+@pytest.mark.slow
 async def test_an_entry_whose_report_was_written_is_not_blamed(clips, out, settings):
     batch, _ = await go(entries(str(clips)), out, settings)
     out.write(f"state/running/{next(entries(str(clips))).item}.json", b"{}")
@@ -325,6 +332,7 @@ async def test_an_entry_whose_report_was_written_is_not_blamed(clips, out, setti
     assert (runner.asked, batch._deaths) == ([], {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "ended"), [(signal.SIGINT, 2), (signal.SIGTERM, 0)])
 async def test_stopping_loses_nothing(clips, out, settings, number, ended):
     asked = 0
@@ -394,6 +402,7 @@ def test_what_is_left_is_told_by_all_that_ended():
 # Through the service
 
 
+@pytest.mark.slow
 async def test_a_batch_through_the_service(clips, out, settings, tmp_path):
     (tmp_path / "odd.mp4").write_bytes((clips / "c00.mp4").read_bytes()[:3000])
     manifest = [*entries(str(clips)), Entry(7, "odd", str(tmp_path / "odd.mp4"))]

@@ -141,6 +141,7 @@ def test_who_is_hidden_for_a_second_behind_another_stays_who_they_are(rate):
     assert all(len(set(whose(p, owners))) == 1 for p in paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("irregular", [False, True])
 def test_of_a_hundred_crossings_at_most_one_changes_identities(rate, irregular):

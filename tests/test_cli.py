@@ -187,6 +187,7 @@ def test_a_smaller_report_never_replaces_a_fuller_one(run, clip, tmp_path):
     assert "was left unchanged: it also contains audio_analysis" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_second_run_says_what_it_knows_already(run, clip, tmp_path):
     def sections(*more):

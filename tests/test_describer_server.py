@@ -335,6 +335,7 @@ class Kept:
         self.texts[key] = output.model_dump_json()
 
 
+@pytest.mark.slow
 async def test_the_section_names_the_model_and_another_one_describes_anew(
     served: Served, settings: Settings, clip: Path
 ):

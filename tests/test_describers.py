@@ -351,6 +351,7 @@ def test_pictures_keep_their_shape_within_the_pixels(height: int, width: int, pi
         assert high / wide == pytest.approx(height / width, rel=0.25)
 
 
+@pytest.mark.slow
 def test_times_reach_the_processor_as_they_are():
     from transformers.video_utils import VideoMetadata
 

@@ -110,6 +110,7 @@ def test_a_changed_copy_is_found_and_the_change_named(folder, original_print, se
     assert compare(b, a) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("read_here")
 def test_other_clips_are_no_copies(folder, original, settings):
     paths = [write_clip(folder / f"other{n}.mp4", scene(n), fps=FPS) for n in range(2, 6)]
@@ -130,6 +131,7 @@ def test_one_sound_over_other_pictures_is_no_duplicate(folder, original_print, s
     assert compare(original_print, print_of(path, settings)) is None
 
 
+@pytest.mark.slow
 def test_a_still_picture_does_not_tell_a_changed_speed_from_a_trim(folder, settings):
     frames = [scene(3)[0]] * 80
     whole = write_clip(folder / "still.mp4", frames, fps=FPS)
@@ -159,6 +161,7 @@ def test_sound_prints_say_when_nothing_is_heard():
     assert len(sound_print(np.zeros(10, np.float32))[0]) == 0
 
 
+@pytest.mark.slow
 def test_the_command_compares_files_and_names_what_is_none(folder, original, settings):
     copy = write_clip(folder / "copy.mp4", CHANGES["mirrored"](scene(1)), fps=FPS)
     text = folder / "text.mp4"
@@ -180,6 +183,7 @@ def test_the_command_tells_programs_what_it_found(folder, original, settings):
     assert match["same_file"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("read_here")
 def test_videos_of_a_dataset_are_compared_as_far_as_they_are_there(original, settings, tmp_path):
     where, report = tmp_path / "made", viewer_reports.report()
@@ -229,6 +233,7 @@ def head(seed):
     return cv2.GaussianBlur(made, (0, 0), 1.0)
 
 
+@pytest.mark.slow
 def test_heads_before_one_wall_are_no_crops_of_each_other(folder, settings):
     def still(name, picture):
         return print_of(write_clip(folder / f"{name}.mp4", [picture] * 60, fps=FPS), settings)

@@ -376,6 +376,7 @@ async def test_who_waits_for_a_busy_worker_holds_no_core():
     assert cores.free == 2
 
 
+@pytest.mark.slow
 async def test_several_videos_in_flight_do_not_mix(settings, tmp_path):
     from tests.conftest import scene
     from tiktok_ray.media.writer import write_clip
@@ -464,6 +465,7 @@ class Broken(fakes.Plain):
         return Speechless(n=len(thumbs))
 
 
+@pytest.mark.slow
 async def test_what_is_raised_around_a_section_stays_where_it_is(clip, settings):
     class Cache:
         def get(self, key, kind):

@@ -228,6 +228,7 @@ def test_a_file_with_chapters_keeps_its_own():
         assert [c["metadata"]["title"] for c in read.chapters()] == ["Soup", "Chapter 2"]
 
 
+@pytest.mark.slow
 async def test_cuts_of_a_drop_frame_file_come_out_at_their_frames(settings: Any, tmp_path: Path):
     """The whole way, from a file of 30000/1001 per second: cuts at frames 900 and 1800."""
     slides = [slide(k, 96, 64) for k in range(3)]
@@ -431,6 +432,7 @@ def test_the_command_exports(tmp_path: Path):
     assert "also give the video (--video)" in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_video_tells_the_frames_where_their_rate_varies(tmp_path: Path):
     """Ten frames at 10 per second whose third to fifth are gone: what stands at 0.8 s is frame 5."""
     run = CliRunner().invoke

@@ -96,6 +96,7 @@ def test_the_command_lists_and_makes(family, capsys):
             main(wrong)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(1)
     held = 0

@@ -331,6 +331,7 @@ def test_a_servers_status_gives_the_type(code: int, type: str, site: Site, tmp_p
     assert str(code) in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "kind", "type"),
     [
@@ -764,6 +765,7 @@ def test_a_challenge_is_solved(tiktok: Site, tmp_path: Path, clip: bytes) -> Non
     assert taken(PAGE, tmp_path).path.read_bytes() == clip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [_challenge(None), b"<html>Please wait...</html>", b"<html>robots?</html>", html(None, 0)],
@@ -980,6 +982,7 @@ def test_a_photo_post_becomes_a_slide_show_with_its_sound(
     assert np.abs(audio.cut(4.5, 7.0)).max(initial=0.0) < 0.01
 
 
+@pytest.mark.slow
 def test_a_photo_post_without_sound_is_a_silent_slide_show(site: Site, tmp_path: Path) -> None:
     photo_post(site, music={"title": "none"})
     result = taken(PAGE, tmp_path)
@@ -991,6 +994,7 @@ def test_a_photo_post_without_sound_is_a_silent_slide_show(site: Site, tmp_path:
     assert not video.has_audio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [None, b"<html>gone</html>", b"\xff\xd8\xff broken"])
 def test_a_picture_that_cannot_be_had_makes_a_typed_failure(
     body: bytes | None, site: Site, tmp_path: Path
@@ -1005,6 +1009,7 @@ def test_a_picture_that_cannot_be_had_makes_a_typed_failure(
     assert body == b"\xff\xd8\xff broken" or "image 3 of 3" in str(error)
 
 
+@pytest.mark.slow
 def test_a_photo_post_keeps_to_the_limits(site: Site, tmp_path: Path) -> None:
     photo_post(site, music={})
     assert fails(PAGE, tmp_path, Settings(max_duration_s=6)).type == "too_long"

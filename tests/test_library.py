@@ -50,6 +50,7 @@ def test_what_is_exported_is_there_and_explained():
         exec("from tiktok_ray import nonsense")
 
 
+@pytest.mark.slow
 def test_one_video_gives_a_typed_report(clip, quick, tmp_path):
     seen = []
     report = analyze(clip, only=ONLY, settings=quick, listen=seen.append)
@@ -98,6 +99,7 @@ def children():
     return set(psutil.Process().children(recursive=True))
 
 
+@pytest.mark.slow
 def test_workers_end_with_an_iteration_that_is_left(clip, quick):
     before = children()
     for one in analyze_many([clip] * 50, only=ONLY[:1], in_flight=1, settings=quick):

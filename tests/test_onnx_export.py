@@ -58,6 +58,7 @@ def test_a_checkpoint_is_exported_once_beside_itself(checkpoint: Path):
     )
 
 
+@pytest.mark.slow
 def test_a_damaged_export_is_made_again(checkpoint: Path):
     made = exported(checkpoint, COPY)
     made.write_bytes(b"exported weighty")
@@ -68,6 +69,7 @@ def test_a_damaged_export_is_made_again(checkpoint: Path):
     assert times_made(checkpoint.parent) == 3
 
 
+@pytest.mark.slow
 def test_other_weights_and_another_recipe_make_it_stale(checkpoint: Path):
     first = exported(checkpoint, COPY)
     checkpoint.write_bytes(b"better weights")
@@ -100,6 +102,7 @@ def test_another_version_of_the_exporter_makes_it_stale(
     assert not at_hand(checkpoint, COPY)
 
 
+@pytest.mark.slow
 def test_exports_of_similar_names_leave_each_other_alone(checkpoint: Path):
     other = checkpoint.with_name("net-pose.pt")
     other.write_bytes(b"others")
@@ -147,6 +150,7 @@ def test_what_lies_in_a_package_is_exported_into_the_cache(checkpoint: Path, cac
     assert not list(checkpoint.parent.glob("*.onnx"))
 
 
+@pytest.mark.slow
 def test_two_at_once_both_get_a_whole_one(checkpoint: Path):
     found: list[bytes] = []
 

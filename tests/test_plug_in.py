@@ -85,6 +85,7 @@ def still_clip(tmp_path_factory):
     return write_clip(path, [picture] * 30 + moving, fps=30)
 
 
+@pytest.mark.slow
 def test_it_is_everywhere_where_ours_are(run, still_clip, tmp_path):
     words = ("analyze", still_clip, "--only", "stillness", "--json", "--html", "--out", tmp_path)
     changed = (*words[:-1], tmp_path / "b", "--set", "stillness.min_s=1.5")
@@ -120,6 +121,7 @@ def test_it_is_everywhere_where_ours_are(run, still_clip, tmp_path):
     assert json.loads(longer)["analyzers"]["stillness"]["output"]["stretches"] == []
 
 
+@pytest.mark.slow
 def test_it_is_in_the_dataset_of_a_batch(run, still_clip, tmp_path):
     out = tmp_path / "out"
     run(("batch", still_clip.parent, "--out", out, "--only", "stillness"))

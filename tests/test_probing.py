@@ -23,6 +23,7 @@ def test_a_probe_says_all_that_is_known(clip, settings):
     assert words["sound"] == "aac, 1 channels, 48000 Hz"
 
 
+@pytest.mark.slow
 def test_the_command_prints_words_or_json(clip):
     runner = CliRunner()
     said = runner.invoke(cli.app, ["probe", str(clip)])
@@ -43,6 +44,7 @@ def test_chapters_and_clean_aperture_are_told(tmp_path, settings):
     assert words["shown"] == "80 x 48 of the stored frame (clean aperture)"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_ends_with_its_type(tmp_path, settings):
     path = with_codec(film(tmp_path / "x.mp4", [quarters()] * 3), b"avc1", b"bvc2")
     ended = CliRunner().invoke(cli.app, ["probe", str(path)])

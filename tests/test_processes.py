@@ -43,6 +43,7 @@ def engine_for(analyzers, settings, mode):
     return Engine(graph, workers, settings)
 
 
+@pytest.mark.slow
 @MODES
 @pytest.mark.usefixtures("no_child_is_left")
 async def test_a_video_through_child_processes(clip, settings, mode):
@@ -141,6 +142,7 @@ def test_who_is_left_behind_takes_nobodys_turn():
     threads["third"].join(60)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_child_is_left")
 async def test_nobody_waits_for_a_load_that_hangs_in_a_shared_child(settings):
     """Neither who is made there meanwhile, nor who was made before and is still to load."""
@@ -196,6 +198,7 @@ def decoding_badly(faults):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_child_is_left")
 async def test_a_decoder_that_goes_wrong_is_the_requests_error_and_no_more(
     clip, settings, tmp_path, monkeypatch
@@ -217,6 +220,7 @@ async def test_a_decoder_that_goes_wrong_is_the_requests_error_and_no_more(
         await engine.workers.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_child_is_left")
 async def test_a_decoder_that_hangs_is_ended(clip, settings, tmp_path, monkeypatch):
     in_children(tmp_path, decoding_badly({"bad": "time.sleep(600)"}))
@@ -270,6 +274,7 @@ async def test_children_end_with_their_parent(clip, tmp_path, monkeypatch):
     assert list(tmp_path.glob("tiktok-ray-tracks-*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_command_that_is_told_to_end_leaves_nothing(clip, tmp_path, monkeypatch, number):
     """Whether the signal reaches the command alone or, as here, its children too.
@@ -307,6 +312,7 @@ async def test_a_command_that_is_told_to_end_leaves_nothing(clip, tmp_path, monk
     assert list(tmp_path.glob("tiktok-ray-*")) == []
 
 
+@pytest.mark.slow
 async def test_no_room_for_the_tracks_is_a_typed_error(clip, settings, monkeypatch):
     engine = engine_for([fakes.Plain], settings, "threads")
     monkeypatch.setattr(engine.workers, "_folder", settings.home / "nowhere" / "tracks")
@@ -319,6 +325,7 @@ async def test_no_room_for_the_tracks_is_a_typed_error(clip, settings, monkeypat
     assert "TMPDIR" in raised.value.advice
 
 
+@pytest.mark.slow
 async def test_a_file_whose_name_is_not_utf_8(clip, settings, tmp_path):
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
     os.link(clip, odd)

@@ -211,6 +211,7 @@ async def test_a_key_is_accepted_once(clip, settings):
         assert len((await client.get("/results")).json()["results"]) == 1
 
 
+@pytest.mark.slow
 async def test_beyond_the_queue_there_is_429_and_the_rest_end(clip, settings):
     settings = settings.model_copy(update={"in_flight": 2, "queue": 4})
     async with served(settings) as client:
@@ -317,6 +318,7 @@ async def test_the_work_folder_is_swept_of_what_nobody_works_on(clip, settings):
         assert sorted(work.iterdir()) == sorted([coming, new, poster])
 
 
+@pytest.mark.slow
 async def test_a_service_that_stops_and_starts_ends_what_it_accepted(clip, settings):
     hanging = settings.model_copy(update={"options": HANG, "timeout_factor": 100.0})
     async with served(hanging, [fakes.Behaved]) as client:
@@ -370,6 +372,7 @@ async def test_what_the_disk_does_not_take_is_kept_until_it_does(clip, settings,
         assert "disk" not in client.service.troubles
 
 
+@pytest.mark.slow
 async def test_a_job_that_cannot_be_written_is_not_accepted(clip, settings):
     """The ledger's own database is full: nothing is accepted, and nothing of it stays."""
     async with served(settings) as client:
@@ -420,6 +423,7 @@ async def test_poison_is_given_up(clip, settings):
         assert "died 3 times" in job["problem"]["detail"]
 
 
+@pytest.mark.slow
 async def test_media_of_a_result(clip, settings):
     async with served(settings) as client:
         id = (await client.post("/analyze", **form(clip))).json()["id"]
@@ -462,6 +466,7 @@ async def test_captions_of_a_result(clip, settings):
         is_problem(await client.get("/results/0123456789.txt"), 404)
 
 
+@pytest.mark.slow
 async def test_a_picture_of_a_result(clip, settings):
     async with served(settings) as client:
         id = (await client.post("/analyze", **form(clip))).json()["id"]
@@ -1091,6 +1096,7 @@ async def test_it_starts_without_a_cache_where_there_can_be_none(clip, settings)
         )
 
 
+@pytest.mark.slow
 async def test_it_starts_over_whatever_cannot_be_read(clip, settings):
     async with served(settings) as client:
         for _ in range(2):
@@ -1127,6 +1133,7 @@ async def test_what_nobody_wants_kept_goes(clip, settings, monkeypatch):
         is_problem(await client.post("/analyze", **form(clip, keep="maybe")), 422, "invalid")
 
 
+@pytest.mark.slow
 async def test_webhooks_do_not_wait_for_one_another(clip, settings, site):
     settings = settings.model_copy(
         update={"webhook_secret": SecretStr("quiet"), "private_addresses": True}

@@ -28,6 +28,7 @@ def test_the_frame_that_is_shown_at_each_time(steps, settings):
     assert [level(frames.rgb(k)) for k in range(3)] == [LEVELS[0], LEVELS[1], LEVELS[5]]
 
 
+@pytest.mark.slow
 def test_every_frame_by_its_own_time(steps, settings):
     for number, wanted in enumerate(LEVELS):
         [still] = stills(steps, [number / 10 + 0.05], 32, settings)

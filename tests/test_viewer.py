@@ -234,6 +234,7 @@ def test_made_reports_are_reports() -> None:
     assert statuses == {"ok", "partial", "skipped", "unavailable", "failed", "timed_out"}
 
 
+@pytest.mark.slow
 def test_analyze_writes_a_page_with_the_video(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,7 @@ def test_known_tempo_and_beats(pattern, bpm):
     assert len(sound.beats) == pytest.approx(len(truth), abs=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(bpm=st.floats(60, 180), first=st.floats(0, 1), length=st.floats(8, 25))
 def test_unambiguous_clicks_at_any_tempo(bpm, first, length):

@@ -258,6 +258,7 @@ def test_one_picture_is_skipped() -> None:
         CameraAnalysis().analyze(dense=one, thumbs=one, cut_analysis=None)
 
 
+@pytest.mark.slow
 def test_long_videos_have_a_bounded_series() -> None:
     made = analyze(filmed(lambda _: STILL, 2.0) * 32)
     assert len(made.times) == len(made.pan) <= 600

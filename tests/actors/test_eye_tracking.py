@@ -237,6 +237,7 @@ def test_few_samples_are_no_ground_for_blinks():
         assert blinks(ear((n, 0.3))) == ([], [])
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.floats(0.4, 1.5), st.sampled_from([5, 10, 25]))
 def test_narrow_eyes_blink_as_wide_ones_do(seed, scale, hz):
     rng = np.random.default_rng(seed)

@@ -265,6 +265,7 @@ def test_nobody_speaking_is_nothing_to_analyze():
         SpeechFlow().analyze(audio_of(noise(2)), speech_of(), None)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 10), st.floats(0.05, 3)), min_size=1, max_size=6),

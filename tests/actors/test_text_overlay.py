@@ -410,6 +410,7 @@ def test_a_report_counts_each_text_and_second_once():
     assert report([], 6, []).headline() == "no text"
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.floats(0.15, 1.4), st.floats(1.9, 3.2))
 def test_edges_follow_the_truth(start, end):
@@ -451,6 +452,7 @@ def read(real: TextOverlay, path: Path) -> Overlays:
     return analyzed(real, tracks["frames"], tracks["dense"])
 
 
+@pytest.mark.slow
 def test_accents_come_back_as_written(real, tmp_path):
     def show(t: float) -> Any:
         drawn = ground(t)

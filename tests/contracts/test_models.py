@@ -17,6 +17,7 @@ from tiktok_ray.run.worker import _is_out_of_memory
 PICTURES = [np.full((64, 64, 3), 8 * k, np.uint8) for k in range(30)]
 
 
+@pytest.mark.slow
 def test_qwen3_keeps_four_of_thirty_pictures_of_which_it_is_told_no_rate():
     """It takes them for 24 a second and two of these for enough, and its times with it. With our
     metadata and no sampling all are kept."""
@@ -70,6 +71,7 @@ def test_qwen3_is_given_every_picture_here(tmp_path: Path):
     assert made["video_grid_thw"][0, 0] == 4
 
 
+@pytest.mark.slow
 def test_int8_ignores_its_threshold_on_a_cpu():
     """Outliers are to be kept in 16 bits (LLM.int8()); on a CPU every threshold gives one result."""
     from bitsandbytes.nn.modules import Linear8bitLt

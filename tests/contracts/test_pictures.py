@@ -35,6 +35,7 @@ def reader() -> Any:
     )
 
 
+@pytest.mark.slow
 def test_what_one_call_asks_of_rapidocr_holds_for_the_next(reader):
     """The arguments of a call are written to the reader. We run its two models ourselves."""
     page = written(("LEFT TOP", 20, 60))

@@ -46,6 +46,7 @@ def test_wav2vec2_takes_padding_for_sound_and_so_gets_pieces_of_one_length():
     assert batches([len(short), len(long), len(short)], 8) == [[0, 2], [1]]
 
 
+@pytest.mark.slow
 def test_silence_has_a_tempo_and_a_pitch_in_librosa_and_none_here():
     import librosa
 
