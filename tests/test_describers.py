@@ -271,7 +271,9 @@ def test_auroracap_refuses_another_layout(folders: Any, tmp_path: Path):
     good = load_file(projector)
     renamed = {name.replace("model.2", "layers.2"): w for name, w in good.items()}
     save_file(renamed, projector)
-    words = r"lacks model\.2\.weight, model\.2\.bias and holds layers\.2\.bias, layers\.2\.weight"
+    words = (
+        r"lacks model\.2\.weight, model\.2\.bias and contains layers\.2\.bias, layers\.2\.weight"
+    )
     with pytest.raises(NotAuroraCap, match=words):
         AuroraCap(folder, "cpu")
     save_file({**good, "model.0.weight": good["model.0.weight"][:, :40].contiguous()}, projector)
