@@ -31,7 +31,7 @@ pytestmark = [
 GOOD = ("plain", "softly", "needy", "listener")
 #: Each goes wrong with the first video, in its way, and how that is called there.
 ONCE = {
-    "hangs_once": ("hang once", "timed_out", "longer than its limit of 3 s"),
+    "hangs_once": ("hang once", "timed_out", "timed out after 3 s"),
     "starves_once": ("starved process", "failed", "can't allocate memory"),
     "dies_once": ("die once", "ok", ""),
 }

@@ -337,8 +337,8 @@ class Engine:
         if job.tracks is None or left:
             try:
                 async with asyncio.TaskGroup() as group:
-                    decoding = group.create_task(self._decode(job, runnable, left))
                     started = group.create_task(self.workers.start(left))
+                    decoding = group.create_task(self._decode(job, runnable, left))
                     for name in left:
                         group.create_task(self._section_of(name, job, decoding, started))
             except BaseExceptionGroup as several:
@@ -429,6 +429,7 @@ class Engine:
     async def _decode(self, job: _Job, runnable: Collection[str], left: Collection[str]) -> Tracks:
         """Decode the tracks of those that are ``left``: all that is ``runnable`` unless the video is
         known."""
+        await asyncio.sleep(0)  # workers that cannot be placed are refused before a decoder starts
         job.tell(Progress("phase", "decode", "running"))
         tracks = await self._decoded(job.source.path, self.graph.tracks(left))
         if job.tracks is None:
