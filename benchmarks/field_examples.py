@@ -53,6 +53,9 @@ def values(value: Any, path: str, wanted: set[str]) -> Iterator[tuple[str, Any]]
 
 
 def shortened(value: Any, items: int = ITEMS) -> Any:
+    """A value as an example: long ones cut, and of a path the file's name, not where it lies."""
+    if isinstance(value, str) and value.startswith("/"):
+        value = Path(value).name
     if isinstance(value, str) and len(value) > LETTERS:
         return value[: LETTERS - 1] + "…"
     if isinstance(value, list):
