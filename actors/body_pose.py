@@ -16,7 +16,7 @@ from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.vision import poses
 from tiktok_ray.methods.vision.box_tracks import Followed, believed, steady, track
 from tiktok_ray.methods.vision.poses import GestureKind, Points, Posture, Seen, Side
-from tiktok_ray.methods.vision.sampling import SKIPPED_S, holds, look_closer, thin
+from tiktok_ray.methods.vision.sampling import holds, look_closer, thin
 from tiktok_ray.methods.vision.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 
@@ -182,7 +182,7 @@ class BodyPose(Analyzer):
             self.model,
             self._steady,
             breaks=breaks,
-            skipped_s=min(SKIPPED_S, self.options.lost_s),
+            lost_s=self.options.lost_s,
             batch=self.batch,
         )
         times = dense.times[picked].tolist()

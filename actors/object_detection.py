@@ -25,7 +25,7 @@ from tiktok_ray.methods.vision.object_tracks import (
     covered,
     join,
 )
-from tiktok_ray.methods.vision.sampling import SKIPPED_S, holds, look_closer, thin
+from tiktok_ray.methods.vision.sampling import holds, look_closer, thin
 from tiktok_ray.methods.vision.yolo import Eyes, Found, Yolo
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 
@@ -227,7 +227,7 @@ class ObjectDetection(Analyzer):
             self.model,
             self._steady,
             breaks=breaks,
-            skipped_s=min(SKIPPED_S, self.options.lost_s),
+            lost_s=self.options.lost_s,
             batch=self.batch,
         )
         labels = self.model.names

@@ -75,7 +75,7 @@ def test_the_last_sample_ends_no_earlier_than_it_starts():
     assert holds([2.0], 1.0)[0] == pytest.approx((2.0, 2.0))
 
 
-def looked_at(shades, fps=5.0, breaks=(), steady=lambda a, b: a == b, **more):
+def looked_at(shades, fps=5.0, breaks=(), steady=lambda a, b: a == b, lost_s=1.0):
     """Which of some grey pictures are looked at, and what is seen: the shade of one corner."""
     pictures = [np.full((64, 64, 3), shade, np.uint8) for shade in shades]
     frames = Frames.of([k / fps for k in range(len(pictures))], pictures, len(pictures) / fps)
@@ -83,7 +83,7 @@ def looked_at(shades, fps=5.0, breaks=(), steady=lambda a, b: a == b, **more):
     def see(seen):
         return [int(picture[0, 0, 0]) // 32 for picture in seen]
 
-    return look_closer(frames, range(len(pictures)), see, steady, breaks=breaks, **more)
+    return look_closer(frames, range(len(pictures)), see, steady, breaks=breaks, lost_s=lost_s)
 
 
 def test_between_two_pictures_alike_none_is_looked_at():
@@ -110,4 +110,4 @@ def test_what_flashes_up_between_two_pictures_alike_is_looked_at():
 
 def test_pictures_further_apart_are_all_looked_at():
     assert looked_at([100] * 5, fps=2)[0] == [0, 1, 2, 3, 4]
-    assert looked_at([100] * 5, skipped_s=0.3)[0] == [0, 1, 2, 3, 4]
+    assert looked_at([100] * 5, lost_s=0.3)[0] == [0, 1, 2, 3, 4]

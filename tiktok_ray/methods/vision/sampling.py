@@ -90,14 +90,14 @@ def look_closer(
     steady: Callable[[Seen, Seen], bool],
     *,
     breaks: Sequence[float] = (),
-    skipped_s: float = SKIPPED_S,
+    lost_s: float,
     batch: int = 1,
 ) -> tuple[list[int], list[Seen]]:
     """Which of the picked samples were looked at, and what ``see`` found in each.
 
     Every second sample of a shot is looked at, and its last. The one between two of these is looked
-    at too, unless they are at most ``skipped_s`` apart, ``steady`` holds for what they show, and
-    nothing flashes up between them.
+    at too, unless they are at most ``SKIPPED_S`` apart and at most ``lost_s``, ``steady`` holds for
+    what they show, and nothing flashes up between them.
     """
     times = frames.times[list(picked)]
     shots = np.searchsorted(sorted(breaks), times + EPSILON_S, side="right")
@@ -107,7 +107,7 @@ def look_closer(
     found = dict(zip(coarse, seen, strict=True))
 
     def may_be_skipped(a: int, b: int) -> bool:
-        close = times[b] - times[a] <= skipped_s + EPSILON_S
+        close = times[b] - times[a] <= min(SKIPPED_S, lost_s) + EPSILON_S
         return bool(close and steady(found[a], found[b]) and not _flash(frames, picked[a : b + 1]))
 
     between = [a + 1 for a, b in pairwise(coarse) if b - a == 2 and not may_be_skipped(a, b)]
