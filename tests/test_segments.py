@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.test_serve import changed_report, is_problem, result_of, served
 from tiktok_ray.cli import app
-from tiktok_ray.reporting.segments import BadDefinition, Definition, SchemaMismatch, segments_of
+from tiktok_ray.reporting.segments import BadDefinition, Definition, SchemaMismatch, draft_of
 
 
 def event(kind, label, start, end, analyzer, confidence=None):
@@ -40,6 +40,11 @@ def report(**sections):
 CUP = {"event": {"kind": "object", "label": "cup"}}
 PERSON = {"event": {"kind": "person"}}
 TALK = {"event": {"kind": "speech"}}
+
+
+def segments_of(report, definition):
+    """The segments, with no describer to ask."""
+    return draft_of(report, definition).unanswered("unavailable", "no describer was asked")
 
 
 def found(when, of=None, **more):

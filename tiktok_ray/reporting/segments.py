@@ -347,11 +347,6 @@ def draft_of(report: Mapping[str, Any], definition: Definition) -> Draft:
     return Draft(whole, questions, definition.list_schema)
 
 
-def segments_of(report: Mapping[str, Any], definition: Definition) -> Segments:
-    """Find segments in a loaded report, asking no describer. Raises ``SchemaMismatch``."""
-    return draft_of(report, definition).unanswered("unavailable", "no describer was asked")
-
-
 def _asked(one: SegmentDefinition) -> list[Where]:
     shots = [Where(kind="shot")] if one.by_shot else []
     filled = [field.of for field in one.fields.values() if isinstance(field, Filling)]

@@ -131,7 +131,10 @@ class Worker:
         return memory_now(on_card=self.assignment.device == "cuda", torch="torch" in self.imports)
 
     def run(self, inputs: Mapping[str, Any]) -> Reply:
-        """Analyze one video, or answer what is ``ASKED``. After memory ran out it is tried once more with half the batch."""
+        """Analyze one video, or answer what is ``ASKED``.
+
+        After memory ran out it is tried once more with half the batch.
+        """
         begin, started = time.perf_counter(), time.time()
         _kept(limit_loaded, self.imports, self.threads)
         with _MemoryWatch(self._memory) as watch:

@@ -82,14 +82,19 @@ def kinds_of(names: str | None) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in named)
 
 
-class Hit(BaseModel):
-    """One passage that was found. Times are seconds, absent for what has none."""
+class InResult(BaseModel):
+    """A place in one of the results."""
 
     model_config = ConfigDict(frozen=True)
 
     result: str = Field(description="Id of the result")
     video_id: str
     title: str | None = None
+
+
+class Hit(InResult):
+    """One passage that was found. Times are seconds, absent for what has none."""
+
     kind: Kind
     analyzer: str = Field(
         description="The analyzer that found it; `video` for data of the file or platform"
@@ -100,14 +105,9 @@ class Hit(BaseModel):
     score: float = Field(description="BM25 score of the passage; higher is better")
 
 
-class Shown(BaseModel):
+class Shown(InResult):
     """A shot whose picture is like a text."""
 
-    model_config = ConfigDict(frozen=True)
-
-    result: str = Field(description="Identifier of the result")
-    video_id: str
-    title: str | None = None
     start: float
     end: float
     at: float = Field(description="Time of the picture, the likest one of its shot")
