@@ -835,7 +835,6 @@ def find_segments(
         try:
             wanted = segments.Definition.read(text)
             settings = open_settings(options=options_of(_with_describer(options, describer)))
-            make_graph().check_options(settings.options)
             work = library.asegments(report, wanted, video=video, settings=settings)
             found = run_tidily(work)
         except segments.BadDefinition as error:

@@ -134,8 +134,9 @@ def segments(
     ``report`` is a report or its file. Questions of the definition are put to the describer over the
     frames of ``video``, the file that was analyzed; without it their fields are ``unavailable``.
 
-    Raises ``BadDefinition`` and ``SchemaMismatch`` (both ``ValueError``), ``NoReport``, and
-    ``InputError`` where ``video`` is not the video of the report. In a coroutine use ``asegments``.
+    Raises ``BadDefinition`` and ``SchemaMismatch`` (both ``ValueError``), ``NoReport``,
+    ``GraphError`` for unknown options, and ``InputError`` where ``video`` is not the video of the
+    report. In a coroutine use ``asegments``.
     """
     return _run(asegments(report, definition, video=video, options=options, settings=settings))
 
@@ -151,6 +152,9 @@ async def asegments(
     """As ``segments``, in a running event loop."""
     from tiktok_ray.run.questions import answered
 
+    chosen = _settings(settings, options, None, None)
+    if chosen.options:
+        make_graph().check_options(chosen.options)
     read = report if isinstance(report, VideoReport) else Report.load(Path(report))
     if not isinstance(definition, Definition):
         definition = Definition.read(json.dumps(definition))
@@ -161,7 +165,6 @@ async def asegments(
     if not Path(video).is_file() or sha256_of(Path(video)) != facts["video"]["sha256"]:
         raise InputError("other_video", f"{video} is not the video that the report is about",
                          "name the file that was analyzed")  # fmt: skip
-    chosen = _settings(settings, options, None, None)
     engine = make_engine(chosen, single=True, cached=False)
     try:
         return await answered(draft, engine, Path(video))

@@ -21,24 +21,17 @@ from actors.object_detection import Objects, ObjectTrack
 from benchmarks.accuracy import Bench, Figure, Row
 from benchmarks.accuracy._calibration import calibration
 from benchmarks.accuracy._figures import f1_figure, groups, share_figure
+from benchmarks.factory.objects import THINGS, Box
 from tiktok_ray.media.spans import share
 from tiktok_ray.methods.vision.box_tracks import iou
 
 COMPOSITE = "video/short_vertical_composite.mp4"
 EDGES = (0.0, 3.0, 6.0, 9.0, 14.0, 17.0, 20.0)
 
+BUS_SIZE, BUS, HALF_OF_ONE = THINGS["bus"]
 #: Boxes drawn by eye, in pixels: x0, y0, x1, y1.
-BY_EYE: Mapping[str, tuple[tuple[int, int], tuple[tuple[str, tuple[int, int, int, int]], ...]]] = {
-    "still/bus.jpg": (
-        (810, 1080),
-        (
-            ("bus", (5, 232, 805, 735)),
-            ("person", (50, 400, 245, 902)),
-            ("person", (225, 405, 342, 860)),
-            ("person", (670, 400, 810, 880)),
-            ("person", (0, 555, 78, 872)),
-        ),
-    ),
+BY_EYE: Mapping[str, tuple[tuple[int, int], tuple[tuple[str, Box], ...]]] = {
+    "still/bus.jpg": (BUS_SIZE, (*BUS, *(("person", box) for box in HALF_OF_ONE))),
     "still/two_people.jpg": (
         (1126, 661),
         (
@@ -314,7 +307,7 @@ def against_boxes(
     file: str,
     found: Objects,
     size: tuple[int, int],
-    drawn: tuple[tuple[str, tuple[int, int, int, int]], ...],
+    drawn: tuple[tuple[str, Box], ...],
 ) -> Iterator[Row]:
     """Each drawn box against the track that overlaps it most; then tracks that match none."""
     matched: set[int] = set()
@@ -336,7 +329,7 @@ def against_boxes(
 
 
 def best(
-    found: Objects, label: str, box: tuple[int, int, int, int], size: tuple[int, int]
+    found: Objects, label: str, box: Box, size: tuple[int, int]
 ) -> tuple[float, ObjectTrack | None]:
     """The track of a class that overlaps a box (pixels of a picture of ``size``) most."""
     truth = np.array([box]) / (*size, *size)
