@@ -264,12 +264,11 @@ def _aligned(p: Pictures, a: int, b: int) -> Aligned:
         known = np.asarray(cv2.warpAffine(np.ones_like(one), move, size)) > 0.99
         one = np.asarray(cv2.warpAffine(one, move, size))
         growth = float(np.log(np.hypot(*move[:, 0])))
-    inside = known
-    level, spread = (np.array([f(x[inside]) for x in (one, two)]) for f in (np.mean, np.std))
+    level, spread = (np.array([f(x[known]) for x in (one, two)]) for f in (np.mean, np.std))
     lit = (one - level[0]) * (spread[1] / max(spread[0], 1.0)) + level[1]
     near = np.ones((3, 3), np.uint8)
     tries = [
-        (x, np.maximum(0, np.maximum(two - cv2.dilate(x, near), cv2.erode(x, near) - two)) * inside)
+        (x, np.maximum(0, np.maximum(two - cv2.dilate(x, near), cv2.erode(x, near) - two)) * known)
         for x in (one, lit)
     ]
     of_light = tries[1][1].mean() < 0.5 * tries[0][1].mean()
