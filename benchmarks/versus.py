@@ -59,11 +59,13 @@ from pathlib import Path
 import psutil
 try:
     from tiktok_ray.compose import make_graph, make_workers
+    from tiktok_ray.run.engine import Engine, Source
+    from tiktok_ray.run.worker import limit_threads
 except ImportError:
     from tiktok_ray.cli import make_graph, make_workers
-from tiktok_ray.run.engine import Engine, Source
+    from tiktok_ray.engine import Engine, Source
+    from tiktok_ray.worker import limit_threads
 from tiktok_ray.settings import Settings
-from tiktok_ray.run.worker import limit_threads
 
 def cpu():
     me = psutil.Process()
