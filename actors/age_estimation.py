@@ -57,11 +57,13 @@ class Face(Timed):
     ``times``, ``boxes``, ``confidences`` and ``landmarks`` are parallel, one entry a detection.
     """
 
-    track: int = measured("Number of the face track; `eye_tracking` uses the same", range="0..")
+    track: int = measured(
+        "Number of the face track, from 1; `eye_tracking` uses the same", range="1.."
+    )
     person: int | None = estimated(
-        "Number of the person, shared by all tracks of that person; absent without a recognition "
-        "model",
-        range="0..",
+        "Number of the person, from 1, shared by all tracks of that person; absent without a "
+        "recognition model",
+        range="1..",
         method="cosine similarity of ArcFace embeddings (Deng et al. 2019), joined across shots",
     )
     age: float | None = estimated(
@@ -261,8 +263,10 @@ class AgeEstimation(Analyzer):
             self.options.same_person,
         )
         faces = [
-            describe(number, s, end, g, people[number], m if self.options.embeddings else None)
-            for number, (s, end, g, m) in enumerate(zip(seen, ends, guesses, means, strict=True))
+            describe(number, s, end, g, person, m if self.options.embeddings else None)
+            for number, (s, end, g, person, m) in enumerate(
+                zip(seen, ends, guesses, people, means, strict=True), 1
+            )
         ]
         output = summarize(faces, self.model, times, dense.end)
         return output if self.model.recognizer else Partial(output, (NOBODY,))

@@ -68,7 +68,7 @@ class EyeTrack(Timed):
     """
 
     track: int = measured(
-        "Number of the face track, as in `age_estimation` if that ran", range="0.."
+        "Number of the face track, from 1, as in `age_estimation` if that ran", range="1.."
     )
     observed_s: float = measured("Time with landmarks", unit="s", range="0..end - start")
     times: list[float] = measured("When landmarks were found", unit="s")
@@ -302,7 +302,7 @@ def locate(dense: Frames, find: Landmarker, breaks: Sequence[float]) -> list[Sea
     ]
     held = holds(times, dense.end, breaks)
     seats = []
-    for number, track in enumerate(follow(times, boxes, gap_s=GAP_S, breaks=breaks)):
+    for number, track in enumerate(follow(times, boxes, gap_s=GAP_S, breaks=breaks), 1):
         at = [times[s] for s in track.samples]
         here = np.array([boxes[s][k] for s, k in zip(track.samples, track.items, strict=True)])
         seats.append(Seat(number, at[0], held[track.samples[-1]].end, at, here))

@@ -54,7 +54,7 @@ class Scene(Timed):
 class Setting(Model):
     """A place, look or arrangement that one or more scenes share."""
 
-    id: int = derived("Its id, from 0 in order of first appearance")
+    id: int = derived("Its id, from 1 in order of first appearance")
     scenes: list[int] = derived("Indices of its scenes")
     seconds: float = derived("Total duration", unit="s")
 
@@ -84,7 +84,7 @@ class Scenes(Output):
                 start=scene.start,
                 end=scene.end,
                 kind="scene",
-                label=f"scene {number}: setting {scene.setting + 1}{back}",
+                label=f"scene {number}: setting {scene.setting}{back}",
                 analyzer=SceneSegmentation.name,
             )
 
@@ -193,7 +193,7 @@ def shot_distances(pictures: Floats, shot: Sequence[int], times: Sequence[float]
 
 
 def settings_of(distances: Floats, threshold: float) -> list[int]:
-    """Id of the setting of each shot, from the distances of all shots, [m, m].
+    """Id of the setting of each shot, from 1, from the distances of all shots, [m, m].
 
     In order of time, a shot joins the nearest setting below the threshold: that of the shot before,
     by its distance from that shot, or any by its mean distance from the shots there.
@@ -204,8 +204,8 @@ def settings_of(distances: Floats, threshold: float) -> list[int]:
         near = {int(k): float(distances[shot, :shot][known == k].mean()) for k in np.unique(known)}
         if shot:
             near[ids[-1]] = min(near[ids[-1]], float(distances[shot, shot - 1]))
-        best = min(near, key=lambda k: near[k], default=-1)
-        ids.append(best if best >= 0 and near[best] < threshold else len(near))
+        best = min(near, key=lambda k: near[k], default=0)
+        ids.append(best if best and near[best] < threshold else len(near) + 1)
     return ids
 
 

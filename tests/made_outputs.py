@@ -455,7 +455,7 @@ def everything() -> dict[str, Any]:
         "body_pose": poses((0.0, 6.0), (10.0, 11.0), (14.0, 17.0)),
         "background_segmentation": background((0.0, 6.0), (10.0, 12.0), (14.0, 17.0)),
         "camera_analysis": camera(),
-        "scene_segmentation": scenes(0, 1, 0),
+        "scene_segmentation": scenes(1, 2, 1),
         "color_analysis": colors("sepia"),
         "content_quality": quality(),
         "cut_analysis": cuts(),

@@ -93,7 +93,7 @@ def _scenes(of: Sources) -> Iterator[Tag]:
         return
     again = [one for one in of.scene_segmentation.settings if len(one.scenes) > 1]
     cited = [
-        cite("scene_segmentation", *of.scene_segmentation.scenes[k].span, f"setting {one.id + 1}")
+        cite("scene_segmentation", *of.scene_segmentation.scenes[k].span, f"setting {one.id}")
         for one in again
         for k in one.scenes
     ]

@@ -177,10 +177,10 @@ def test_a_cut_ends_a_track_and_its_time_is_exact():
 def test_one_person_in_two_shots_is_one_person():
     shown = [picture(MAN)] * 5 + [picture((50, 100, 40, 50, "male"))] * 5 + [picture(WOMAN)] * 5
     found = faces_of(analyzer().analyze(video(shown), cuts(0.5, 1.0)))
-    assert [f.person for f in found.faces] == [0, 0, 1]
+    assert [f.person for f in found.faces] == [1, 1, 2]
     assert found.people == 2
     lax = faces_of(analyzer(same_person=-1).analyze(video(shown), cuts(0.5, 1.0)))
-    assert [f.person for f in lax.faces] == [0, 0, 0]
+    assert [f.person for f in lax.faces] == [1, 1, 1]
 
 
 def test_without_a_recognition_model_nobody_is_told_apart_and_the_report_says_so():
@@ -195,7 +195,7 @@ def test_embeddings_stay_inside_unless_asked_for():
     shown = video([picture(MAN)] * 5)
     kept = faces_of(analyzer().analyze(shown, None)).faces[0]
     assert kept.embedding is None
-    assert kept.person == 0
+    assert kept.person == 1
     given_out = faces_of(analyzer(embeddings=True).analyze(shown, None)).faces[0].embedding
     assert np.linalg.norm(given_out or [0]) == pytest.approx(1.0)
 
@@ -224,7 +224,7 @@ def test_small_faces_are_reported_without_an_age():
 
 def test_events_name_sex_and_age():
     [event] = faces_of(analyzer().analyze(video([picture(WOMAN)] * 5), None)).events()
-    assert (event.kind, event.label, event.track) == ("face", "face, female, about 20", 0)
+    assert (event.kind, event.label, event.track) == ("face", "face, female, about 20", 1)
     assert event.confidence == pytest.approx(0.95, abs=0.02)
 
 
@@ -326,11 +326,11 @@ def unit(*values: float) -> np.ndarray:
 def test_persons_are_joined_by_likeness_but_never_across_one_moment():
     a, b, like_a = unit(1, 0, 0), unit(0, 1, 0), unit(1, 0.2, 0)
     apart = [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
-    assert persons([a, b, like_a], apart, 0.4) == [0, 1, 0]
+    assert persons([a, b, like_a], apart, 0.4) == [1, 2, 1]
     together = [(0.0, 1.0), (1.0, 2.0), (0.5, 3.0)]
-    assert persons([a, b, like_a], together, 0.4) == [0, 1, 2]
-    assert persons([a, None, a], apart, 0.4) == [0, None, 0]
-    assert persons([a, b, like_a], apart, 0.99) == [0, 1, 2]
+    assert persons([a, b, like_a], together, 0.4) == [1, 2, 3]
+    assert persons([a, None, a], apart, 0.4) == [1, None, 1]
+    assert persons([a, b, like_a], apart, 0.99) == [1, 2, 3]
     assert persons([], [], 0.4) == []
 
 
@@ -339,7 +339,7 @@ def test_persons_average_over_a_group():
     and the third is too far from the mean of the two."""
     chain = [unit(1, 0), unit(1, 1), unit(0.1, 1)]
     apart = [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
-    assert persons(chain, apart, 0.6) == [0, 1, 1]
+    assert persons(chain, apart, 0.6) == [1, 2, 2]
 
 
 def test_a_mean_embedding_is_a_direction():
@@ -469,7 +469,7 @@ def test_a_pack_is_found_loaded_and_run(pack, tmp_path):
     assert face.size_px == pytest.approx(48, abs=5)
     assert face.sex == "female"
     assert 0 < (face.age or 0) < 30  # red is low nearly everywhere in the crop
-    assert (face.person, found.people) == (0, 1)
+    assert (face.person, found.people) == (1, 1)
     assert (found.detector, found.age_model) == ("det_500m.onnx", "genderage.onnx")
     assert found.recognition_model == "w600k_mbf.onnx"
 

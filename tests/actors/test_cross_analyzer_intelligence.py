@@ -841,7 +841,7 @@ def test_what_a_model_is_unsure_of_becomes_no_tag():
 
 
 def test_settings_that_come_back_are_one_tag_and_numbered_from_one():
-    out, _ = run(**{**made.everything(), "scene_segmentation": made.scenes(0, 1, 0, 1)})
+    out, _ = run(**{**made.everything(), "scene_segmentation": made.scenes(1, 2, 1, 2)})
     (tag,) = [tag for tag in out.tags if "setting" in tag.tag]
     assert (tag.tag, tag.value) == ("returns to a setting", 2)
     assert {e.what for e in tag.evidence} == {"setting 1", "setting 2"}

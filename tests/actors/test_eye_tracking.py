@@ -412,7 +412,7 @@ def test_blinks_rate_and_events_of_a_face():
     ]
     assert track.observed_s == pytest.approx(12.0)
     assert found.blinks_per_minute == track.blinks_per_minute == pytest.approx(10.0)
-    assert [(e.kind, e.track) for e in found.events()] == [("blink", 0), ("blink", 0)]
+    assert [(e.kind, e.track) for e in found.events()] == [("blink", 1), ("blink", 1)]
     assert found.headline() == "2 blinks, 100% into the camera"
     assert track.eyes_open_share == pytest.approx(117 / 120)
     assert [track.gaze_yaw[k] is None for k in (29, 30, 31, 32)] == [False, True, True, False]

@@ -91,7 +91,7 @@ def test_two_settings_that_alternate() -> None:
     a = [person(kitchen(), (200, 150, 120), x) for x in (28, 36)]
     b = [person(street(), (90, 60, 50), x) for x in (34, 30)]
     made = analyze([(a[0], 1.0), (b[0], 2.0), (a[1], 1.5), (b[1], 1.0)])
-    assert [scene.setting for scene in made.scenes] == [0, 1, 0, 1]
+    assert [scene.setting for scene in made.scenes] == [1, 2, 1, 2]
     assert [scene.shots for scene in made.scenes] == [[0], [1], [2], [3]]
     assert [(s.start, s.end) for s in made.scenes] == [
         (0.0, 1.0),
@@ -100,8 +100,8 @@ def test_two_settings_that_alternate() -> None:
         (4.5, 5.5),
     ]
     assert [(s.id, s.scenes, s.seconds) for s in made.settings] == [
-        (0, [0, 2], 2.5),
-        (1, [1, 3], 3.0),
+        (1, [0, 2], 2.5),
+        (2, [1, 3], 3.0),
     ]
     assert made.headline() == "4 scenes in 2 settings"
     assert made.features == "histograms"
@@ -144,7 +144,7 @@ def test_the_representative_picture_is_the_typical_one() -> None:
 
 def test_shots_shorter_than_half_a_second_count() -> None:
     made = analyze([(kitchen(), 0.2), (street(), 0.2), (kitchen(), 0.1), (street(), 0.3)])
-    assert [scene.setting for scene in made.scenes] == [0, 1, 0, 1]
+    assert [scene.setting for scene in made.scenes] == [1, 2, 1, 2]
 
 
 def test_embeddings_decide_where_every_shot_has_one() -> None:
@@ -157,7 +157,7 @@ def test_embeddings_decide_where_every_shot_has_one() -> None:
     some = quality([0.5, 0.9, 2.5], [[1, 0, 0], [0.98, 0.1, 0], [0, 1, 0]])
     made = analyze(shots, some)
     assert made.features == "histograms", "the second shot has no embedding"
-    assert [scene.setting for scene in made.scenes] == [0, 1, 0]
+    assert [scene.setting for scene in made.scenes] == [1, 2, 1]
 
 
 def test_pictures_are_taken_outside_transitions() -> None:
@@ -240,11 +240,11 @@ def test_a_shot_joins_the_nearest_setting() -> None:
     distances = np.array(
         [[0, far, close, far], [far, 0, far, far], [close, far, 0, far], [far, far, far, 0]]
     )
-    assert settings_of(distances, 0.34) == [0, 1, 0, 2]
-    assert settings_of(distances, 0.05) == [0, 1, 2, 3]
-    assert settings_of(distances[:1, :1], 0.34) == [0]
+    assert settings_of(distances, 0.34) == [1, 2, 1, 3]
+    assert settings_of(distances, 0.05) == [1, 2, 3, 4]
+    assert settings_of(distances[:1, :1], 0.34) == [1]
     drifting = np.abs(np.subtract.outer(np.arange(5), np.arange(5))) * 0.2
-    assert settings_of(drifting, 0.34) == [0, 0, 0, 0, 0], "each like the one before"
+    assert settings_of(drifting, 0.34) == [1, 1, 1, 1, 1], "each like the one before"
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def mean_embedding(guesses: Sequence[Guess]) -> Array | None:
 def persons(
     embeddings: Sequence[Array | None], extents: Sequence[tuple[float, float]], same: float
 ) -> list[int | None]:
-    """Number the persons behind tracks: the most similar pair of groups is joined first, by the
+    """Number the persons behind tracks, from 1: the most similar pair of groups is joined first, by the
     mean cosine similarity between them, down to ``same``; tracks that overlap in time are never
     one person. None for a track without an embedding."""
     groups = [[k] for k, e in enumerate(embeddings) if e is not None]
@@ -108,7 +108,7 @@ def persons(
             break
         groups[pair[0]] += groups.pop(pair[1])
     numbers: list[int | None] = [None] * len(embeddings)
-    for number, group in enumerate(sorted(groups, key=min)):
+    for number, group in enumerate(sorted(groups, key=min), 1):
         for k in group:
             numbers[k] = number
     return numbers
