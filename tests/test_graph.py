@@ -113,6 +113,31 @@ def test_a_digest_covers_what_an_analyzer_leads_to_and_nothing_else(tmp_path, mo
     assert graph._digest(found) != before
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import own.b",
+        "import numpy as np, own.b as b",
+        "from own import (\n    a,  # nothing\n    b,\n)",
+        "from . import b",
+        "from .b import x",
+        "x = 'import own.c'; from own.b import *",
+        "if TYPE_CHECKING:\n    from own.b import x",
+        "class A:\n    def f(self):\n        return [g() for _ in 'a'], lambda: __import__('os')\n"
+        "    async def h(self):\n        from own import b",
+    ],
+)
+def test_every_form_of_import_is_seen(tmp_path, monkeypatch, text):
+    from tiktok_ray import graph
+
+    (tmp_path / "own").mkdir()
+    for name, content in {"__init__": "", "a": text, "b": "x = 1", "c": ""}.items():
+        (tmp_path / f"own/{name}.py").write_text(content)
+    monkeypatch.setattr(graph, "ROOT", tmp_path)
+    found = {p.name for p in graph._sources(tmp_path / "own/a.py")}
+    assert found - {"__init__.py"} == {"a.py", "b.py"}
+
+
 def test_what_is_excluded_stays_so_beside_what_is_wanted():
     graph = Graph([fakes.Plain, fakes.Softly, fakes.Needy])
     assert graph.select(only=["softly", "plain"], without=["plain"]) == ("softly",)
