@@ -107,6 +107,11 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tiktok_ray.compose.make_workers", local)
 
 
+def slow(*values: Any) -> Any:
+    """Values of one set of parameters that only the slow tier tries."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def scene(seed: int, height: int = 256, width: int = 144) -> np.ndarray:
     """A still picture of soft colours, uint8 [height, width, 3], RGB."""
     grid = np.random.default_rng(seed).integers(0, 256, (9, 5, 3), dtype=np.uint8)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter, resample_poly
 
 from tiktok_ray.media import AUDIO_RATE, LEVEL_STEP_S, Audio, Levels
 from tiktok_ray.media.spans import Span
@@ -21,6 +20,7 @@ def audio_of(
 ) -> Audio:
     """``Audio`` of 16 kHz mono samples, with zeros up to ``duration``, all of it read-only."""
     import pyloudnorm
+    from scipy.signal import lfilter, resample_poly
 
     count = round((duration or 0) * AUDIO_RATE) or len(samples)
     mono = np.zeros(count, np.float32)

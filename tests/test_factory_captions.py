@@ -18,6 +18,7 @@ def latin():
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("latin")
 def test_a_caption_stands_in_its_box_and_at_its_times(tmp_path):
     recipe = Recipe("captions", "Latin", "plain", 7)

@@ -90,6 +90,7 @@ def test_a_bus_seen_from_afar_stays_in_its_box(tmp_path):
         assert grey.mean() < 0.1  # nothing of what surrounds the photograph
 
 
+@pytest.mark.slow
 def test_shots_of_one_setting_are_alike_and_cuts_lie_where_they_are_told(tmp_path):
     recipe = Recipe("scenes", "2 settings", "same view", 4, {"settings": 2})
     truth = scenes.make(recipe, tmp_path / "c.mp4")
@@ -122,6 +123,7 @@ def test_sounds_begin_where_they_are_told(tmp_path):
     assert sum(b - a for a, b in spans) == pytest.approx(truth["duration"])
 
 
+@pytest.mark.slow
 def test_cuts_on_the_beat_are_on_it_and_others_are_where_they_are_told(tmp_path):
     for condition, near in (("on the beat", True), ("anywhere", False)):
         recipe = Recipe("together", "cuts and beats", condition, 7)
@@ -134,6 +136,7 @@ def test_cuts_on_the_beat_are_on_it_and_others_are_where_they_are_told(tmp_path)
         assert [k / truth["fps"] for k in largest] == pytest.approx(truth["cuts"])
 
 
+@pytest.mark.slow
 def test_captions_come_as_much_later_as_told(tmp_path):
     recipe = Recipe("together", "captions and speech", "+0.3 s", 2, {"offset": 0.3})
     truth = together.make(recipe, tmp_path / "c.mp4")

@@ -66,6 +66,7 @@ def test_one_video_gives_a_typed_report(clip, quick, tmp_path):
     assert len(again.output(Cuts).shots) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_what_is_known_is_not_computed_again(clip, quick):
     cuts = analyze(clip, only=ONLY, settings=quick).output(Cuts)

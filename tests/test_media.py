@@ -207,6 +207,7 @@ def test_errors_survive_pickling():
     assert (error.type, str(error), error.advice) == ("too_long", "words", "advice")
 
 
+@pytest.mark.slow
 def test_decord_gives_the_same_tracks_on_closed_gop(tmp_path, settings):
     pictures = [scene(k // 20) for k in range(90)]
     options = {"preset": "veryfast", "crf": "16", "x264-params": "open-gop=0"}

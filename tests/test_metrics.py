@@ -84,6 +84,7 @@ async def test_what_the_service_counts(clip, settings):
     assert not [name for name in figures if name.endswith("_created")]
 
 
+@pytest.mark.slow
 async def test_a_batch_feeds_every_panel_but_the_services(tmp_path, settings):
     out = Destination(tmp_path / "out")
     port = free_port()

@@ -80,6 +80,7 @@ def test_other_weights_and_another_recipe_make_it_stale(checkpoint: Path):
     assert set(checkpoint.parent.glob("*.onnx")) == {second, third}
 
 
+@pytest.mark.slow
 def test_revisions_that_share_a_folder_leave_each_others_exports_alone(checkpoint: Path):
     later = Recipe(COPY.function, 2, COPY.packages)
     ours, theirs = exported(checkpoint, COPY), exported(checkpoint, later)

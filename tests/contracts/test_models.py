@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from actors.qwen2_vl_temporal.describers import Prompt
 from actors.qwen2_vl_temporal.describers.qwen_vl import QwenVl, clock
@@ -40,6 +40,7 @@ def test_qwen3_keeps_four_of_thirty_pictures_of_which_it_is_told_no_rate():
     assert kept["video_metadata"][0].timestamps == [0.5 * k for k in range(30)]
 
 
+@pytest.mark.slow
 def test_qwen2_keeps_all_pictures():
     from transformers import Qwen2VLVideoProcessor
 
@@ -74,6 +75,7 @@ def test_qwen3_is_given_every_picture_here(tmp_path: Path):
 @pytest.mark.slow
 def test_int8_ignores_its_threshold_on_a_cpu():
     """Outliers are to be kept in 16 bits (LLM.int8()); on a CPU every threshold gives one result."""
+    import torch
     from bitsandbytes.nn.modules import Linear8bitLt
 
     torch.manual_seed(0)
@@ -81,7 +83,7 @@ def test_int8_ignores_its_threshold_on_a_cpu():
     inputs = torch.randn(8, 256)
     inputs[:, 3] *= 200
 
-    def outputs(threshold: float) -> torch.Tensor:
+    def outputs(threshold: float) -> Any:
         layer = Linear8bitLt(256, 64, bias=False, has_fp16_weights=False, threshold=threshold)
         layer.load_state_dict(plain.state_dict())
         return layer.to("cpu")(inputs)
