@@ -180,7 +180,7 @@ class SpeechEmotion(Analyzer):
     name = NAME
     card_priority = 5
     needs = Needs(threads=1, timeout_s=240, cost=12.0)
-    imports = ("scipy.fft", "scipy.signal", "scipy.special")
+    imports = ("scipy.fft", "scipy.special")
     variants = (
         Variant(
             "wav2vec2-er",

@@ -26,6 +26,7 @@ from tiktok_ray.methods.audio.pauses import (
     levels_in,
 )
 from tiktok_ray.methods.audio.pitch import harmonicity
+from tiktok_ray.methods.peaks import find_peaks
 from tiktok_ray.methods.text.fillers import HESITATIONS, Filler, find_fillers, is_hesitation
 from tiktok_ray.report import Event, Missing, Model, Output, derived, measured, setting
 
@@ -130,7 +131,6 @@ class SpeechFlow(Analyzer):
 
     name = NAME
     needs = Needs(cost=1)
-    imports = ("scipy.signal",)
     #: Levels are taken over 30 ms, so that a pause seems that much shorter.
     sees = (Sees("pauses of a speaker", "audio", samples=0, seconds=PAUSE_S + 3 * STEP_S),)
     variants = (Variant("cpu"),)
@@ -219,8 +219,6 @@ def syllable_nuclei(samples: NDArray[np.float32], level: Floats, spoken: Sequenc
     Peaks of the level, smoothed over 50 ms, that stand 2 dB above the dips beside them, lie at
     most 25 dB under the loudest speech and are voiced.
     """
-    from scipy.signal import find_peaks
-
     smooth = 10 * np.log10(np.convolve(10 ** (level / 10), np.ones(5) / 5, mode="same") + 1e-10)
     loudest = float(np.percentile(levels_in(level, spoken), 95))
     found: list[float] = []
@@ -228,10 +226,10 @@ def syllable_nuclei(samples: NDArray[np.float32], level: Floats, spoken: Sequenc
         first = round(start / STEP_S)
         part = smooth[first : round(end / STEP_S)]
         padded = np.concatenate([[-100.0], part, [-100.0]])
-        peaks, _ = find_peaks(padded, height=loudest - QUIET_DB, prominence=DIP_DB)
+        peaks = find_peaks(padded, height=loudest - QUIET_DB, prominence=DIP_DB)
         times, values = harmonicity(samples[round(start * AUDIO_RATE) : round(end * AUDIO_RATE)])
         if len(times):
-            at = (peaks - 0.5) * STEP_S
+            at = (np.array([peak.at for peak in peaks]) - 0.5) * STEP_S
             nearest = np.abs(times[None, :] - at[:, None]).argmin(1)
             found += (start + at[values[nearest] >= VOICED]).tolist()
     return np.array(found)

@@ -153,8 +153,17 @@ def test_whoever_wants_workers_or_a_service_gets_them_from_one_place():
     }
 
 
-def test_the_package_is_light_to_import():
-    code = "import sys, tiktok_ray; print(sorted(m for m in sys.modules if m in sys.argv[1:]))"
-    heavy = ["torch", "ray", "numpy", "av", "pydantic", "typer", "actors"]
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("tiktok_ray", ["torch", "ray", "numpy", "av", "pydantic", "typer", "actors"]),
+        (
+            "tiktok_ray.cli",
+            ["torch", "ray", "cv2", "httpx", "prometheus_client", "yt_dlp", "actors"],
+        ),
+    ],
+)
+def test_the_package_and_its_command_are_light_to_import(module, heavy):
+    code = f"import sys, {module}; print(sorted(m for m in sys.modules if m in sys.argv[1:]))"
     words = [sys.executable, "-c", code, *heavy]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "[]\n"

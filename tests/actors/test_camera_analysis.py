@@ -17,6 +17,7 @@ from actors.camera_analysis import (
     running,
     runs,
     shakiness,
+    smoothed,
 )
 from tests.cameras import HEIGHT, WIDTH, cuts_at, filmed, photo, tracks
 from tiktok_ray.analyzer import Analyzer, Skip
@@ -378,6 +379,14 @@ def test_movements_need_length_and_amount() -> None:
     assert found([0.025] * 5) == []
     assert found([0.2] * 5 + [np.nan] + [0.2] * 5) == [("pan right", 0, 11)]
     assert found([np.nan] * 20) == []
+
+
+def test_a_smoothed_path_is_that_of_scipy() -> None:
+    from scipy.signal import savgol_filter
+
+    path = np.random.default_rng(0).normal(size=(40, 2)).cumsum(0)
+    for some in (path, path[:9]):
+        assert smoothed(some, 9) == pytest.approx(savgol_filter(some, 9, 2, axis=0))
 
 
 def test_shakiness_ignores_starts_and_stops() -> None:

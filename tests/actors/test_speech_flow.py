@@ -17,7 +17,7 @@ from tiktok_ray.media import AUDIO_RATE, detect_speech, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.audio.emphasis import robust_z
 from tiktok_ray.methods.audio.pauses import find_talk, levels
-from tiktok_ray.methods.audio.pitch import harmonicity
+from tiktok_ray.methods.audio.pitch import _above, harmonicity
 from tiktok_ray.methods.audio.whisper import Heard, HeardWord
 from tiktok_ray.methods.text.fillers import find_fillers, is_hesitation, syllables_of
 from tiktok_ray.report import undeclared
@@ -284,6 +284,15 @@ def test_talk_pauses_and_interludes_never_overlap(spoken, hesitations, seed):
     assert spans.overlap(pauses, [one.span for one in talk.interludes]) < 1e-6
     assert spans.overlap(talk.phonation, pauses) < 1e-6
     assert spans.total(spans.subtract(talk.extent, [talk.whole])) < 1e-6
+
+
+def test_what_is_under_100_hz_is_taken_out_as_scipy_does_it():
+    from scipy.signal import butter, sosfiltfilt
+
+    sound = noise(1.0).astype(np.float32)
+    ours = _above(sound, 100.0)
+    theirs = sosfiltfilt(butter(1, 100, "high", fs=16000, output="sos"), sound)
+    assert ours[400:-400] == pytest.approx(theirs[400:-400], abs=1e-6)
 
 
 def test_harmonicity_tells_pitch_from_noise():

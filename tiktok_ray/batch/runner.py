@@ -44,12 +44,12 @@ from tiktok_ray.net.fetch import URL, take
 from tiktok_ray.net.intake import Taken
 from tiktok_ray.report import readable, said
 from tiktok_ray.run.engine import CapacityError, Engine, Source
-from tiktok_ray.run.metrics import Metrics, RayMirror, served
 from tiktok_ray.serve.jobs import POISON, Lease
 from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
     from tiktok_ray.batch.dataset import Destination
+    from tiktok_ray.run.metrics import Metrics
 
 log = logging.getLogger("tiktok_ray.batch")
 
@@ -173,6 +173,7 @@ class Batch:
         tell_ray: Callable[[], None] = lambda: None,
     ) -> None:
         from tiktok_ray.batch.dataset import Dataset
+        from tiktok_ray.run.metrics import Metrics
 
         self.manifest = manifest
         self.where = where
@@ -647,6 +648,7 @@ def counted(runner: Runner, settings: Settings) -> Iterator[dict[str, Any]]:
 
     What goes through a service is counted there, once. Raises ``PortTaken``.
     """
+    from tiktok_ray.run.metrics import Metrics, RayMirror, served
     from tiktok_ray.serve.client import Through
 
     if isinstance(runner, Through):

@@ -12,13 +12,15 @@ import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from tiktok_ray.net.downloads import direct
-from tiktok_ray.net.egress_proxy import EgressProxy
 from tiktok_ray.net.intake import SNIFFED, IntakeError, Progress, Taken, refuse_head
-from tiktok_ray.net.platforms import PAGES_BYTES, TIKTOK, from_platform
 from tiktok_ray.settings import Settings
+
+# What fetches is imported when there is something to fetch: most commands have a file.
+if TYPE_CHECKING:
+    from tiktok_ray.net.egress_proxy import EgressProxy
 
 #: What a service leads to unless told otherwise: TikTok and where it keeps its media.
 TIKTOK_HOSTS = (
@@ -121,6 +123,9 @@ def _canonical(url: str) -> str:
 async def _fetched(
     source: str, settings: Settings, folder: Path, progress: Progress | None
 ) -> Taken:
+    from tiktok_ray.net.downloads import direct
+    from tiktok_ray.net.platforms import PAGES_BYTES, from_platform
+
     given = checked(source)
     url = _canonical(given)
     budget = settings.max_bytes + settings.max_bytes // 10 + PAGES_BYTES
@@ -151,10 +156,14 @@ async def _fetched(
 
 def opened(settings: Settings, budget: int) -> EgressProxy:
     """The proxy that a fetch goes through."""
+    from tiktok_ray.net.egress_proxy import EgressProxy
+
     return EgressProxy.of(settings, budget=budget)
 
 
 async def _known(url: str) -> bool:
+    from tiktok_ray.net.platforms import TIKTOK
+
     return TIKTOK.match(url) is not None or await asyncio.to_thread(_has_extractor, url)
 
 

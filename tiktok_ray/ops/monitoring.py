@@ -13,12 +13,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import httpx
 import psutil
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -27,6 +24,10 @@ from tiktok_ray.console import table_of
 from tiktok_ray.run import nvml
 from tiktok_ray.serve import service_home
 from tiktok_ray.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+    from prometheus_client import Metric
 
 #: A service may take so long from its start until it is ready.
 STARTING_S = 600.0
@@ -51,6 +52,8 @@ def address(settings: Settings) -> str:
 
 def client(settings: Settings, timeout_s: float = 10.0) -> httpx.Client:
     """A client of the service, with its token; environment proxies are ignored."""
+    import httpx
+
     headers = {}
     if settings.token is not None:
         headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
@@ -61,6 +64,8 @@ def client(settings: Settings, timeout_s: float = 10.0) -> httpx.Client:
 
 def ask(line: httpx.Client, path: str, **query: Any) -> httpx.Response:
     """The response of an endpoint. Raises ``NoAnswer``."""
+    import httpx
+
     try:
         answer = line.get(path, params=query)
     except httpx.HTTPError as error:
@@ -88,6 +93,8 @@ def pulse(settings: Settings) -> str | None:
 
 def snapshot(settings: Settings) -> dict[str, Any]:
     """Everything for the display, as plain values. Raises ``NoAnswer``."""
+    from prometheus_client.parser import text_string_to_metric_families
+
     with client(settings) as line:
         health = ask(line, "/health").json()
         planned = ask(line, "/plan").json()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.first_imports import import_first
 from tiktok_ray.media import AUDIO_RATE
 
 Array = NDArray[Any]
@@ -102,6 +103,7 @@ def resampled(samples: Array, rate: int) -> Array:
     """16 kHz samples at another rate."""
     if rate == AUDIO_RATE:
         return samples
+    import_first(("scipy.signal",))  # rarely needed, and slow
     from scipy.signal import resample_poly
 
     return np.asarray(resample_poly(samples, rate, AUDIO_RATE), np.float32)

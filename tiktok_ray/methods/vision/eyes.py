@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.peaks import find_peaks
 from tiktok_ray.methods.vision.box_tracks import iou
 from tiktok_ray.methods.vision.faces import Array, Landmarks, Picture
 
@@ -159,30 +160,18 @@ def find_blinks(
     with both eyes below ``SHUT`` are closures: longer ones, and those that the beginning or the
     end of the track cuts off.
     """
-    from scipy.signal import find_peaks
-
     relative = np.maximum(
         left / np.maximum(baseline(times, left), 1e-9),
         right / np.maximum(baseline(times, right), 1e-9),
     )
     blinks = []
     for part in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > 2.5 * step) + 1):
-        dips, shape = find_peaks(
-            1 - relative[part], height=1 - FALLEN, prominence=LEAST_DEPTH, width=0
-        )
         at = np.arange(len(part))
-        starts = np.interp(shape["left_ips"], at, times[part])
-        ends = np.interp(shape["right_ips"], at, times[part])
-        blinks += [
-            Dip(
-                start=float(start),
-                end=float(end),
-                time=float(times[part[dip]]),
-                openness=float(relative[part[dip]]),
-            )
-            for dip, start, end in zip(dips, starts, ends, strict=True)
-            if end - start <= MOST_BLINK_S
-        ]
+        for dip in find_peaks(1 - relative[part], height=1 - FALLEN, prominence=LEAST_DEPTH):
+            start, end = np.interp([dip.left, dip.right], at, times[part]).tolist()
+            if end - start <= MOST_BLINK_S:
+                lowest = part[dip.at]
+                blinks.append(Dip(start, end, float(times[lowest]), float(relative[lowest])))
     inside = np.array([any(b.start <= t <= b.end for b in blinks) for t in times], bool)
     closures = [
         Span(float(times[i]), float(times[j] if j < len(times) else times[-1] + step))

@@ -1,0 +1,40 @@
+"""First imports of libraries, and what they need not bring along."""
+
+import sys
+
+import pytest
+
+from tiktok_ray import first_imports
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A package that imports another, for drawings that nobody makes."""
+    (tmp_path / "a_library.py").write_text("import a_toolkit.drawing as drawing\n")
+    (tmp_path / "a_toolkit").mkdir()
+    (tmp_path / "a_toolkit/__init__.py").write_text("")
+    (tmp_path / "a_toolkit/drawing.py").write_text("pen = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    unused = {"a_library": ("a_toolkit", "a_toolkit.drawing")}
+    monkeypatch.setattr(first_imports, "UNUSED", unused)
+    yield
+    for name in ("a_library", "a_toolkit", "a_toolkit.drawing"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("library")
+def test_what_a_library_imports_for_nothing_is_left_out_and_there_for_others():
+    first_imports.import_first(["a_library"])
+    assert not hasattr(sys.modules["a_library"].drawing, "pen")
+    from a_toolkit import drawing  # type: ignore[import-not-found]
+
+    assert drawing.pen == 1
+
+
+@pytest.mark.usefixtures("library")
+def test_what_is_already_there_stays():
+    import a_toolkit.drawing  # type: ignore[import-not-found]
+
+    first_imports.import_first(["a_library"])
+    assert sys.modules["a_library"].drawing is a_toolkit.drawing
+    assert sys.modules["a_toolkit.drawing"].pen == 1
