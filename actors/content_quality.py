@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import LEVEL_STEP_S, Audio, Frames
+from tiktok_ray.methods.vectors import PACKING, Vectors, packed, unit, unpacked
 from tiktok_ray.methods.vision.picture_quality import (
     BLACK,
     WHITE,
@@ -31,7 +31,6 @@ from tiktok_ray.weights import Hub
 NAME = "content_quality"
 
 Floats = NDArray[np.float64]
-Vectors = NDArray[np.float32]
 
 #: Sharpness below which a sample counts as blurred.
 BLURRED = 0.4
@@ -143,21 +142,17 @@ class Embeddings(Model):
     width: int = setting("Dimension of the vectors")
     data: str = estimated(
         "The vectors: signed bytes, frame after frame, base64; ``array`` reads them",
-        method="CLIP image features, each divided by its largest component and times 127",
+        method=f"CLIP image features, {PACKING}",
     )
 
     def array(self) -> Vectors:
         """The vectors, float32 [frames, width], of unit length; cosines within 0.01."""
-        raw = np.frombuffer(base64.b64decode(self.data), dtype=np.int8)
-        return unit(raw.reshape(len(self.times), self.width).astype(np.float32))
+        return unpacked(self.data, self.width)
 
     @classmethod
     def of(cls, times: Sequence[float], vectors: Vectors) -> Embeddings:
         """Pack vectors [frames, width] of any length."""
-        largest = np.maximum(np.abs(vectors).max(1, keepdims=True), 1e-12)
-        levels = (vectors / largest * 127).round().astype(np.int8)
-        data = base64.b64encode(levels.tobytes()).decode("ascii")
-        return cls(times=list(times), width=int(vectors.shape[1]), data=data)
+        return cls(times=list(times), width=int(vectors.shape[1]), data=packed(vectors))
 
 
 class Quality(Output):
@@ -188,7 +183,7 @@ class Quality(Output):
 
 
 class TextVectors(Output):
-    """Vectors of texts, in the space of the pictures' ``Embeddings``."""
+    """Vectors of texts, in the space of the vectors that the same analyzer makes of a video."""
 
     vectors: list[list[float]] = estimated("One unit vector for each text")
 
@@ -320,12 +315,6 @@ class Clip:
     def _vectors(features: Any) -> Vectors:
         result: Vectors = features.pooler_output.float().cpu().numpy()
         return result
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """The vectors [n, width] at unit length; a zero vector stays zero."""
-    result: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return result
 
 
 def pair_scores(pictures: Vectors, prompts: Vectors, scale: float) -> Floats:

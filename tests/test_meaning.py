@@ -11,19 +11,24 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from actors.content_quality import Clip, ContentQuality, Embeddings, unit
+from actors import ANALYZERS
+from actors.content_quality import Clip, ContentQuality, Embeddings
 from actors.cut_analysis import CutAnalysis
-from tests import tiny_clip, viewer_reports
+from tests import tiny_clip, tiny_sentences, viewer_reports
 from tests.test_serve import result_of, served
 from tiktok_ray.cli import app
 from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.text.sentences import SentenceEncoder
+from tiktok_ray.methods.vectors import packed, unit
 from tiktok_ray.serve.search_index import Finder, pictures
 
 MODEL = {"id": "some/clip", "revision": "abc", "variant": "clip"}
 
 
-def write(folder: Path, id: str, vectors: Any, model: Any = MODEL, cuts: Any = ()) -> None:
-    """A result of 10 s with a vector each second, and shots between cuts."""
+def write(
+    folder: Path, id: str, vectors: Any, model: Any = MODEL, cuts: Any = (), texts: Any = ()
+) -> None:
+    """A result of 10 s with a vector each second, and shots between cuts; and texts with vectors."""
     report = viewer_reports.report()
     edges = [0.0, *cuts, 10.0]
     report["timeline"] = [
@@ -36,6 +41,16 @@ def write(folder: Path, id: str, vectors: Any, model: Any = MODEL, cuts: Any = (
         output = {"embeddings": made.model_dump(mode="json")}
         section = {"status": "ok", "model": model, "output": output}
         report["analyzers"]["content_quality"] = section
+    if texts:
+        passages = [dict(zip(("kind", "text", "start", "end"), p, strict=True)) for p, _ in texts]
+        data = packed(np.asarray([vector for _, vector in texts], np.float32))
+        kept = {
+            "passages": [{**p, "analyzer": "some"} for p in passages],
+            "width": len(texts[0][1]),
+            "data": data,
+        }
+        section = {"status": "ok", "model": model, "output": {"passages": kept}}
+        report["analyzers"]["cross_analyzer_intelligence"] = section
     (folder / id).mkdir(exist_ok=True)
     (folder / id / "report.json").write_text(json.dumps(report))
 
@@ -64,6 +79,29 @@ def test_the_likest_picture_of_each_shot_is_found_in_order(tmp_path, finder):
     assert finder.like([1.0, 0.0, 0.0], "some/clip@abc")[0] == [], "of another width"
 
 
+SAID = (("said", "Stir the soup", 1.0, 2.0), [1, 0])
+WRITTEN = (("written", "SOUP", 0.0, 4.0), [1, 1])
+DESCRIBED = (("described", "A bowl.", None, None), [0, 1])
+
+
+def test_the_likest_passages_are_found_in_order_and_by_kind(tmp_path, finder):
+    write(tmp_path, "0000000a", None, texts=[SAID, WRITTEN])
+    write(tmp_path, "0000000b", None, texts=[DESCRIBED])
+    write(tmp_path, "0000000c", [[1, 0]])
+    write(tmp_path, "0000000d", None, {**MODEL, "revision": "other"}, texts=[SAID])
+    found, without = finder.related([0.0, 2.0], "some/clip@abc")
+    assert [(one.result, one.text, one.start) for one in found] == [
+        ("0000000b", "A bowl.", None),
+        ("0000000a", "SOUP", 0.0),
+        ("0000000a", "Stir the soup", 1.0),
+    ]
+    assert [one.cosine for one in found] == pytest.approx([1, 0.707, 0], abs=0.01)
+    assert without == 2
+    only, _ = finder.related([0.0, 2.0], "some/clip@abc", ("said", "written"), limit=1)
+    assert [one.text for one in only] == ["SOUP"]
+    assert finder.related([1.0, 0.0, 0.0], "some/clip@abc")[0] == [], "of another width"
+
+
 def test_what_is_gone_or_changed_is_forgotten(tmp_path, finder):
     write(tmp_path, "0000000a", [[1, 0]])
     assert finder.like([1.0, 0.0], "some/clip@abc")[0]
@@ -73,12 +111,14 @@ def test_what_is_gone_or_changed_is_forgotten(tmp_path, finder):
 
 
 def test_an_index_from_before_is_completed(tmp_path, finder):
-    """One that knows the words of a result, and not yet its pictures."""
-    write(tmp_path, "0000000a", [[1, 0]])
-    finder.like([1.0, 0.0], "some/clip@abc")
-    with finder._change() as db:
-        db.execute("DELETE FROM pictured")
-    assert len(finder.like([1.0, 0.0], "some/clip@abc")[0]) == 1
+    """One that knows the words of a result, and not yet its vectors."""
+    write(tmp_path, "0000000a", [[1, 0]], texts=[SAID])
+    for table in ("pictured", "worded"):
+        finder.like([1.0, 0.0], "some/clip@abc")
+        with finder._change() as db:
+            db.execute(f"DELETE FROM {table}")
+        assert len(finder.like([1.0, 0.0], "some/clip@abc")[0]) == 1
+        assert len(finder.related([1.0, 0.0], "some/clip@abc")[0]) == 1
 
 
 def test_vectors_that_are_none_are_not_taken():
@@ -98,6 +138,7 @@ COLOURS = {"red": (230, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 230)}
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     tiny_clip.clip(folder / "hub" / "openai--clip-vit-base-patch32")
+    tiny_sentences.encoder(folder / "hub" / "intfloat--multilingual-e5-small")
     return folder
 
 
@@ -161,12 +202,16 @@ async def test_without_weights_words_are_found_and_the_rest_is_told(film, settin
         assert found["status"] == "unavailable"
         assert "openai/clip-vit-base-patch32" in found["reason"]
         assert "tiktok-ray models pull content_quality" in found["reason"]
+        assert answer["same_meaning"]["status"] == "unavailable"
     monkeypatch.setenv("TIKTOK_RAY_HOME", str(settings.home))
     monkeypatch.setenv("TIKTOK_RAY_MODELS", str(settings.models))
     shown = await asyncio.to_thread(CliRunner().invoke, app, ["search", "clip", "--meaning"])
     assert shown.exit_code == 0, shown.output
     assert "clip" in shown.stdout
-    assert "by meaning: unavailable: weights not installed" in " ".join(shown.output.split())
+    told = " ".join(shown.output.split())
+    assert "frames by meaning: unavailable: weights not installed" in told
+    assert "passages by meaning: unavailable: weights not installed" in told
+    assert "tiktok-ray models pull cross_analyzer_intelligence" in told
 
 
 @pytest.mark.slow
@@ -175,3 +220,57 @@ def test_texts_longer_than_the_model_reads_are_shortened(models):
     both = unit(made.embed_texts(["x" * 76, "x" * 500]))
     assert both.shape == (2, 24)
     assert np.isfinite(both).all()
+
+
+TEXTS = ("Stir the soup slowly.", "Rührt die Suppe langsam um!", "A bus", "x" * 700)
+
+
+@pytest.mark.slow
+def test_sentences_are_encoded_as_the_checkpoint_wants_it(models):
+    """Against transformers alone, one text at a time: with its role, a mean over its tokens."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    place = models / "hub" / "intfloat--multilingual-e5-small"
+    model, reads = AutoModel.from_pretrained(place), AutoTokenizer.from_pretrained(place)
+    encoder = SentenceEncoder(place, "cpu")
+    for role in ("query", "passage"):
+        expected = []
+        for text in TEXTS:
+            ids = reads(f"{role}: {text}", return_tensors="pt", truncation=True, max_length=512)
+            with torch.inference_mode():
+                expected.append(model(**ids).last_hidden_state[0].mean(0).numpy())
+        found = encoder(TEXTS, role, 3)
+        assert found == pytest.approx(unit(np.stack(expected)), abs=1e-5)
+    assert not np.allclose(encoder(TEXTS, "query", 8), found, atol=1e-3), "roles differ"
+    assert encoder([], "query", 8).shape == (0, 32)
+
+
+@pytest.mark.slow
+async def test_passages_are_found_over_http_and_by_the_command(models, settings, monkeypatch):
+    """In reports with the vectors of a checkpoint, which makes the vector of the question too."""
+    chosen = settings.model_copy(update={"models": models})
+    encoder = SentenceEncoder(models / "hub" / "intfloat--multilingual-e5-small", "cpu")
+    spoken = [("said", text, float(k), k + 1.0) for k, text in enumerate(TEXTS[:3])]
+    vectors = encoder(TEXTS[:3], "passage", 8)
+    model = {"id": "intfloat/multilingual-e5-small", "variant": "multilingual-e5-small"}
+    results = settings.home / "results"
+    results.mkdir(parents=True)
+    write(results, "0000000a", None, model, texts=list(zip(spoken, vectors, strict=True)))
+    order = np.argsort(-vectors @ encoder(["soup"], "query", 8)[0]).tolist()
+    async with served(chosen, ANALYZERS) as client:
+        asked = {"q": "soup", "meaning": "true"}
+        found = (await client.get("/search", params=asked)).json()["same_meaning"]
+        assert (found["status"], found["not_looked_at"]) == ("ok", 0)
+        assert found["model"]["id"] == model["id"]
+        assert [TEXTS.index(one["text"]) for one in found["passages"]] == order
+        assert [one["start"] for one in found["passages"]] == [float(k) for k in order]
+        other = (await client.get("/search", params={**asked, "kind": "written"})).json()
+        assert other["same_meaning"]["passages"] == []
+    monkeypatch.setenv("TIKTOK_RAY_HOME", str(settings.home))
+    monkeypatch.setenv("TIKTOK_RAY_MODELS", str(models))
+    shown = await asyncio.to_thread(CliRunner().invoke, app, ["search", "soup", "--meaning"])
+    assert shown.exit_code == 0, shown.output
+    lines = [line for line in shown.stdout.splitlines() if "(similarity" in line]
+    texts = [line.partition("said: ")[2].rpartition(" (similarity")[0] for line in lines]
+    assert [TEXTS.index(text) for text in texts] == order

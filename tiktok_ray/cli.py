@@ -54,7 +54,7 @@ from tiktok_ray.settings import Settings
 from tiktok_ray.weights import Weights
 
 if typing.TYPE_CHECKING:
-    from tiktok_ray.serve.meaning import Alike
+    from tiktok_ray.serve.meaning import Alike, Compared, SameMeaning
 
 log = logging.getLogger("tiktok_ray.cli")
 
@@ -600,7 +600,7 @@ def search(
         Path | None, typer.Option("--dataset", help="Search the reports of this dataset instead")
     ] = None,
     meaning: Annotated[
-        bool, typer.Option("--meaning", help="Also pictures that show what the words say")
+        bool, typer.Option("--meaning", help="Also frames that show it, and passages that mean it")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -617,20 +617,21 @@ def search(
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         hits: list[search_index.Hit] = []
-        like: Alike | None = None
+        like: tuple[Alike, SameMeaning] | None = None
         if folder.is_dir():
             try:
                 with contextlib.closing(search_index.Finder(folder, listed)) as finder:
                     hits, _ = finder.search(query, kinds=kinds, limit=limit)
                     if meaning:
-                        like = run_tidily(_alike(query, finder, limit, open_settings()))
+                        like = run_tidily(_by_meaning(query, finder, kinds, limit))
             except (sqlite3.OperationalError, PermissionError) as error:
                 where = f"{folder / search_index.INDEX}: {error}"
                 raise CannotWrite(where, "the index is stored next to the reports") from None
     rows = [hit.model_dump(exclude_none=True) for hit in hits]
     if as_json:
-        told = like.model_dump(exclude_none=True) if like else None
-        made = {"hits": rows, "alike": told} if meaning else rows
+        names = ("alike", "same_meaning")
+        told = [one.model_dump(exclude_none=True) for one in like] if like else (None, None)
+        made = {"hits": rows, **dict(zip(names, told, strict=True))} if meaning else rows
         print(json.dumps(made, indent=1, ensure_ascii=False))
         return
     for hit in hits:
@@ -639,27 +640,36 @@ def search(
     if not hits:
         console.print("nothing found")
     if like:
-        _tell_alike(like)
+        shots, passages = like
+        if _looked_at("frames", shots):
+            for shot in shots.shots:
+                print(f"{shot.result} at {shot.at:.1f} s, looks alike: {shot.cosine:.3f}")
+        if _looked_at("passages", passages):
+            for one in passages.passages:
+                when = "" if one.start is None else f" at {one.start:.1f} s"
+                print(f"{one.result}{when}, {one.kind}: {one.text} (similarity {one.cosine:.3f})")
 
 
-async def _alike(query: str, finder: search_index.Finder, limit: int, settings: Settings) -> Alike:
-    from tiktok_ray.serve.meaning import alike
+async def _by_meaning(
+    query: str, finder: search_index.Finder, kinds: tuple[search_index.Kind, ...], limit: int
+) -> tuple[Alike, SameMeaning]:
+    from tiktok_ray.serve.meaning import alike, same_meaning
 
-    engine = make_engine(settings, single=True, cached=False)
+    engine = make_engine(open_settings(), single=True, cached=False)
     try:
-        return await alike(query, engine, finder, limit)
+        shots = await alike(query, engine, finder, limit)
+        return shots, await same_meaning(query, engine, finder, kinds, limit)
     finally:
         await engine.workers.close()
 
 
-def _tell_alike(like: Alike) -> None:
-    if like.status != "ok":
-        console.print(f"by meaning: {like.status}: {like.reason}", markup=False)
-        return
-    for shot in like.shots:
-        print(f"{shot.result} at {shot.at:.1f} s, looks alike: {shot.cosine:.3f}")
-    if like.model and like.not_looked_at:
-        console.print(f"{like.not_looked_at} results have no vectors of {like.model.id}")
+def _looked_at(what: str, found: Compared) -> bool:
+    """Whether something was compared; why not, and what was left out, is told."""
+    if found.status != "ok":
+        console.print(f"{what} by meaning: {found.status}: {found.reason}", markup=False)
+    elif found.model and found.not_looked_at:
+        console.print(f"{found.not_looked_at} results have no vectors of {found.model.id}")
+    return found.status == "ok"
 
 
 @app.command()

@@ -7,7 +7,8 @@ reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from actors.age_estimation import Faces
 from actors.audio_analysis import Sound
@@ -16,7 +17,7 @@ from actors.background_segmentation import Background
 from actors.body_pose import Poses
 from actors.camera_analysis import Camera
 from actors.color_analysis import Colors
-from actors.content_quality import Quality
+from actors.content_quality import Quality, TextVectors
 from actors.cross_analyzer_intelligence.captions import CaptionAudit, CaptionOptions, caption_audit
 from actors.cross_analyzer_intelligence.contradictions import Contradiction, contradictions
 from actors.cross_analyzer_intelligence.contradictions import unmade as uncompared
@@ -31,6 +32,7 @@ from actors.cross_analyzer_intelligence.findings import (
 )
 from actors.cross_analyzer_intelligence.insights import Found, Insight, insights
 from actors.cross_analyzer_intelligence.insights import unmade as unheld
+from actors.cross_analyzer_intelligence.passages import PassageVectors, passage_vectors
 from actors.cross_analyzer_intelligence.sources import Sources, counted
 from actors.cross_analyzer_intelligence.speakers import SpeakerFace, speaker_faces
 from actors.cross_analyzer_intelligence.subjects import Subject, subjects
@@ -45,9 +47,10 @@ from actors.speech_flow import Delivery
 from actors.speech_transcription import Transcript
 from actors.temporal_flow import Flow
 from actors.text_overlay import Overlays
-from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip
+from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant
 from tiktok_ray.media import Frames, Speech, Video, spans
-from tiktok_ray.report import Event, Missing, Model, Output, derived
+from tiktok_ray.methods.text.sentences import E5_SMALL, SentenceEncoder
+from tiktok_ray.report import Event, Missing, Model, Output, derived, estimated
 
 NAME = "cross_analyzer_intelligence"
 BEATS = "cuts on the beat"
@@ -99,6 +102,11 @@ class Findings(Output):
     tags: list[Tag] = derived("Content tags")
     insights: list[Insight] = derived("Insights that combine several analyzers, best first")
     unanswered: list[Unanswered] = derived("Questions that do not apply to this video")
+    passages: PassageVectors | None = estimated(
+        "What is said, written and described, with vectors for the search by meaning; absent without"
+        " the sentence encoder",
+        default=None,
+    )
 
     def headline(self) -> str:
         parts = [counted(len(self.insights), "insight"), counted(len(self.tags), "tag")]
@@ -130,6 +138,21 @@ class CrossAnalyzerIntelligence(Analyzer):
     needs = Needs(threads=1, timeout_s=60, cost=0.1)
     options_type = CaptionOptions
     imports = ("cv2",)
+    variants = (
+        Variant(
+            "multilingual-e5-small",
+            weights={"sentences": E5_SMALL},
+            ram_gib=1.3,
+            imports=("torch", "transformers"),
+        ),
+        Variant("computed", lacks=("passages",)),
+    )
+    batch = 16
+    _encoder: SentenceEncoder | None = None
+
+    def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
+        if "sentences" in files:
+            self._encoder = SentenceEncoder(files["sentences"], device)
 
     def analyze(
         self,
@@ -181,8 +204,17 @@ class CrossAnalyzerIntelligence(Analyzer):
         if all(of.output(name) is None for name in OTHERS):
             raise Skip("no other analyzer produced output")
         made = findings(of, self.options)
+        if self._encoder is not None:
+            vectors = passage_vectors(of, self._encoder, self.batch)
+            made = made.model_copy(update={"passages": vectors})
         gone = list(missing(of, made))
         return Partial(made, tuple(gone)) if gone else made
+
+    def answer(self, asked: Sequence[str]) -> TextVectors:  # type: ignore[override]
+        """Vectors of texts, to look for passages that mean what they say."""
+        if self._encoder is None:
+            raise Skip("there is no sentence encoder here")
+        return TextVectors(vectors=self._encoder(asked, "query", self.batch).tolist())
 
 
 OTHERS = (

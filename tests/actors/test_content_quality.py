@@ -24,12 +24,12 @@ from actors.content_quality import (
     find_bars,
     measure,
     pair_scores,
-    unit,
 )
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.media import Audio, Frames, Levels, decode
 from tiktok_ray.media.spans import Span
 from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.vectors import unit
 from tiktok_ray.methods.vision.picture_quality import blocking, detail, edge_blur, noise, sharpness
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings

@@ -1,7 +1,7 @@
 """Findings across analyzers, from hand-made outputs, and on the real thing where it is at hand."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from tiktok_ray.media.spans import Span
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.methods.audio.coincidence import coincidence
 from tiktok_ray.methods.text.alignment import aligned, paired, tokens
+from tiktok_ray.methods.vectors import unit
 from tiktok_ray.methods.vision.contrast import contrast_ratio
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
@@ -115,9 +116,58 @@ def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
         "qwen2_vl_temporal": made.description(("A woman and a dog.", 4.0, 9.5)),
         "audio_analysis": None,
     }
-    return [
-        (CrossAnalyzerIntelligence(), inputs) for inputs in (whole, silent, other, third)
-    ]  # fmt: skip
+    made_by = [reading(), reading(), reading(), CrossAnalyzerIntelligence()]
+    return list(zip(made_by, (whole, silent, other, third), strict=True))
+
+
+class Lengths:
+    """A sentence encoder that tells a text by its length and first letter."""
+
+    width = 3
+
+    def __call__(self, texts: Sequence[str], role: str, batch: int) -> Any:
+        rows = [[len(text), ord(text[0]), len(role)] for text in texts]
+        return np.asarray(rows, np.float32).reshape(-1, self.width)
+
+
+def reading() -> CrossAnalyzerIntelligence:
+    analyzer = CrossAnalyzerIntelligence()
+    analyzer._encoder = Lengths()  # type: ignore[assignment]
+    return analyzer
+
+
+# --- passages ----------------------------------------------------------------------------------
+
+
+def test_what_is_said_written_and_described_has_a_vector_each():
+    told = made.description(("A dog runs past.", 6.0, 9.0), ("A dog runs past.", 6.0, 9.0))
+    inputs = {**NOTHING, "video": made.video(), "frames": None, "speech": made.speech(*made.SPOKEN)}
+    inputs |= {
+        "speech_transcription": made.transcript(),
+        "text_overlay": made.overlays(("now", 4.0, 5.5, "caption")),
+        "qwen2_vl_temporal": told,
+    }
+    result = reading().analyze(**inputs)
+    out = result.output if isinstance(result, Partial) else result
+    assert isinstance(out, Findings)
+    assert out.passages is not None
+    found = out.passages.passages
+    assert [p.text for p in found if p.kind == "said"] == [text for text, *_ in made.SAID]
+    assert [(p.text, p.start, p.end) for p in found if p.kind == "written"] == [("now", 4.0, 5.5)]
+    assert [(p.text, p.start) for p in found if p.kind == "described"] == [
+        ("a studio. A dog runs past.", 6.0),
+        ("Speaking test", None),
+        ("Somebody reads sentences out.", None),
+    ]
+    rows = Lengths()([p.text for p in found], "passage", 8)
+    assert out.passages.array() == pytest.approx(unit(rows), abs=0.01)
+
+
+def test_without_the_sentence_encoder_there_are_no_vectors_and_no_answer():
+    out, _ = run(speech_transcription=made.transcript())
+    assert out.passages is None
+    with pytest.raises(Skip):
+        CrossAnalyzerIntelligence().answer(["a dog"])
 
 
 # --- voices and faces --------------------------------------------------------------------------

@@ -46,7 +46,7 @@ from tiktok_ray.serve.admission import KEEP, Asked, small_body, submitted
 from tiktok_ray.serve.guard import Entrance, Guard
 from tiktok_ray.serve.jobs import ENDED, Entry, Job
 from tiktok_ray.serve.mcp_server import Mounted
-from tiktok_ray.serve.meaning import Alike, alike
+from tiktok_ray.serve.meaning import Alike, SameMeaning, alike, same_meaning
 from tiktok_ray.serve.problems import (
     PROBLEM,
     Problem,
@@ -95,6 +95,9 @@ class Found(BaseModel):
     hits: list[search_index.Hit]
     next: int | None
     alike: Alike | None = Field(None, description="With `meaning`: shots that look as `q` says")
+    same_meaning: SameMeaning | None = Field(
+        None, description="With `meaning`: passages that mean what `q` says, of the kinds wanted"
+    )
 
 
 FORM_SCHEMA = {
@@ -719,7 +722,8 @@ def _add_search(app: FastAPI) -> None:
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
         meaning: Annotated[
-            bool, Query(description="Look for pictures that show what `q` says, too")
+            bool,
+            Query(description="Look for frames that show what `q` says, and passages that mean it"),
         ] = False,
     ) -> Found:
         """Search all results for what was said, written, seen, heard or described, with timestamps;
@@ -736,7 +740,8 @@ def _add_search(app: FastAPI) -> None:
         if not meaning:
             return Found(hits=hits, next=more)
         like = await alike(q, service.engine, service.finder, limit)
-        return Found(hits=hits, next=more, alike=like)
+        same = await same_meaning(q, service.engine, service.finder, tuple(kind or ()), limit)
+        return Found(hits=hits, next=more, alike=like, same_meaning=same)
 
 
 def _add_facts(app: FastAPI) -> None:

@@ -229,7 +229,8 @@ def _add_reading(server: MCPServer[Any], api: Api) -> None:
     ) -> str:
         """Search all results for what was said, written, seen, heard or described, with timestamps,
         best match first. A passage must contain all words; "a phrase" in quotes; prefix* matches.
-        With `meaning` also the shots whose frames show what q says, under `alike`."""
+        With `meaning` also the shots whose frames show what q says, under `alike`, and passages that
+        mean what q says in other words or languages, under `same_meaning`."""
         asked = {"q": q, "kind": kinds or None, "limit": limit}
         answer = (await api.get("/search", **asked, meaning=meaning or None)).json()
         return _json(answer if meaning else answer["hits"])

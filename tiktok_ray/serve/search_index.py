@@ -57,6 +57,9 @@ CREATE TABLE IF NOT EXISTS passages (
 CREATE TABLE IF NOT EXISTS pictured (
   result TEXT PRIMARY KEY, written REAL NOT NULL, checkpoint TEXT, places TEXT, vectors BLOB
 );
+CREATE TABLE IF NOT EXISTS worded (
+  result TEXT PRIMARY KEY, written REAL NOT NULL, checkpoint TEXT, places TEXT, vectors BLOB
+);
 CREATE INDEX IF NOT EXISTS passages_by_result ON passages (result);
 CREATE VIRTUAL TABLE IF NOT EXISTS found USING fts5(
   words, content='passages', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
@@ -112,6 +115,17 @@ class Shown(InResult):
     end: float
     at: float = Field(description="Time of the picture, the likest one of its shot")
     cosine: float = Field(description="Of the vectors of picture and text, -1..1")
+
+
+class Related(InResult):
+    """A passage whose meaning is like that of a text."""
+
+    kind: Kind
+    analyzer: str = Field(description="The analyzer whose text it is")
+    start: float | None = None
+    end: float | None = None
+    text: str
+    cosine: float = Field(description="Of the vectors of passage and text, -1..1")
 
 
 class Passage(NamedTuple):
@@ -182,21 +196,41 @@ class Finder(Records):
     ) -> tuple[list[Shown], int]:
         """Shots with pictures most like a text's vector, the likest first, by exact search; and how
         many results have no vectors of that checkpoint, so that they were not looked at."""
+        rows, without = self._with_vectors("pictured", checkpoint)
+        wanted = np.asarray(vector, np.float32)
+        found = ((cosine, row, place) for row in rows for cosine, place in _shots_of(row, wanted))
+        return [_shown(*one) for one in heapq.nlargest(limit, found, key=_cosine)], without
+
+    def related(
+        self,
+        vector: Sequence[float],
+        checkpoint: str,
+        kinds: tuple[Kind, ...] = (),
+        limit: int = 20,
+    ) -> tuple[list[Related], int]:
+        """Passages whose meaning is most like a text's vector, likewise."""
+        rows, without = self._with_vectors("worded", checkpoint)
+        wanted = np.asarray(vector, np.float32)
+        found = (
+            (cosine, row, place)
+            for row in rows
+            for cosine, place in zip(*_cosines(row, wanted), strict=True)
+            if not kinds or place["kind"] in kinds
+        )
+        return [_related(*one) for one in heapq.nlargest(limit, found, key=_cosine)], without
+
+    def _with_vectors(
+        self, table: Literal["pictured", "worded"], checkpoint: str
+    ) -> tuple[list[sqlite3.Row], int]:
+        """The results with vectors of a checkpoint, and how many there are without."""
         self._sync()
         rows = self._rows(
-            "SELECT pictured.*, video_id, title FROM pictured JOIN indexed USING (result)"
+            f"SELECT {table}.*, video_id, title FROM {table} JOIN indexed USING (result)"
             " WHERE checkpoint = ? ORDER BY result",
             checkpoint,
         )
-        wanted = np.asarray(vector, np.float32)
-        likest = heapq.nlargest(
-            limit,
-            ((cosine, row, place) for row in rows for cosine, place in _shots_of(row, wanted)),
-            key=lambda one: one[0],
-        )
-        found = [_shown(*one) for one in likest]
         [(count,)] = self._rows("SELECT count(*) FROM indexed")
-        return found, int(count) - len(rows)
+        return rows, int(count) - len(rows)
 
     def _sync(self) -> None:
         """Take in results that came or were changed, and forget those that are gone."""
@@ -204,7 +238,10 @@ class Finder(Records):
             self._forget_gone()
             known = {
                 r["result"]: r["written"]
-                for r in self._rows("SELECT * FROM indexed JOIN pictured USING (result, written)")
+                for r in self._rows(
+                    "SELECT * FROM indexed JOIN pictured USING (result, written)"
+                    " JOIN worded USING (result, written)"
+                )
             }
             for id, path in self._listed(self.folder).items():
                 with contextlib.suppress(FileNotFoundError):  # it went meanwhile
@@ -235,15 +272,16 @@ class Finder(Records):
             report = json.loads(path.read_bytes())
             found = list(passages(report))
             facts = str(report["video"]["id"]), report["video"].get("title")
-            seen = pictures(report)
+            vectors = {"pictured": pictures(report), "worded": worded(report)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s cannot be searched: %s", id, error)
             return
         with self._change() as db:
             _remove(db, id)
             db.execute("INSERT INTO indexed VALUES (?, ?, ?, ?)", (id, written, *facts))
-            row = (seen.checkpoint, json.dumps(seen.places), seen.vectors) if seen else (None,) * 3
-            db.execute("INSERT INTO pictured VALUES (?, ?, ?, ?, ?)", (id, written, *row))
+            for table, made in vectors.items():
+                row = (made[0], json.dumps(made[1]), made[2]) if made else (None,) * 3
+                db.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?)", (id, written, *row))
             db.executemany(
                 "INSERT INTO passages (result, kind, analyzer, start, end, words)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -252,9 +290,8 @@ class Finder(Records):
 
 
 def _remove(db: sqlite3.Connection, id: str) -> None:
-    db.execute("DELETE FROM passages WHERE result = ?", (id,))
-    db.execute("DELETE FROM indexed WHERE result = ?", (id,))
-    db.execute("DELETE FROM pictured WHERE result = ?", (id,))
+    for table in ("passages", "indexed", "pictured", "worded"):
+        db.execute(f"DELETE FROM {table} WHERE result = ?", (id,))
 
 
 def _hit(row: sqlite3.Row) -> Hit:
@@ -263,11 +300,12 @@ def _hit(row: sqlite3.Row) -> Hit:
     return Hit(snippet=snippet, score=round(-row["rank"], 4), **{n: row[n] for n in names})
 
 
-class Pictures(NamedTuple):
-    """Vectors of a report's pictures: signed bytes, and of each the shot [start, end) and time."""
+class Placed(NamedTuple):
+    """Vectors of a report, signed bytes, and what each is of: of a picture the shot [start, end) and
+    time, of a passage the passage."""
 
     checkpoint: str
-    places: list[tuple[float, float, float]]
+    places: list[Any]
     vectors: bytes
 
 
@@ -276,38 +314,69 @@ def checkpoint_of(model: Mapping[str, Any]) -> str:
     return f"{model['id']}@{model.get('revision') or ''}"
 
 
-def pictures(report: Mapping[str, Any]) -> Pictures | None:
+def pictures(report: Mapping[str, Any]) -> Placed | None:
     """The vectors that CLIP has made of a report's pictures; None where it was not there."""
-    section = report["analyzers"].get("content_quality") or {}
-    made = (section.get("output") or {}).get("embeddings")
-    if not made or not section.get("model"):
+    made, model = _made(report, "content_quality", "embeddings")
+    if not made:
         return None
     shots = [(e["start"], e["end"]) for e in report["timeline"] if e["kind"] == "shot"]
     shots = shots or [(0.0, report["video"]["duration_s"])]
     starts = [start for start, _ in shots]
     places = [(*shots[max(0, bisect.bisect_right(starts, t + 1e-6) - 1)], t) for t in made["times"]]
+    return _placed(model, places, made)
+
+
+def worded(report: Mapping[str, Any]) -> Placed | None:
+    """The vectors of a report's passages; None where the sentence encoder was not there."""
+    made, model = _made(report, "cross_analyzer_intelligence", "passages")
+    return _placed(model, made["passages"], made) if made else None
+
+
+def _made(report: Mapping[str, Any], analyzer: str, part: str) -> tuple[Any, Any]:
+    """A part of an analyzer's output with the model that made it; None for both without either."""
+    section = report["analyzers"].get(analyzer) or {}
+    made, model = (section.get("output") or {}).get(part), section.get("model")
+    return (made, model) if made and model else (None, None)
+
+
+def _placed(model: Mapping[str, Any], places: list[Any], made: Mapping[str, Any]) -> Placed:
     vectors = base64.b64decode(made["data"])
     if len(vectors) != len(places) * made["width"]:
-        raise ValueError("vectors are not as many as their times")
-    return Pictures(checkpoint_of(section["model"]), places, vectors)
+        raise ValueError("vectors are not as many as what they are of")
+    return Placed(checkpoint_of(model), places, vectors)
+
+
+def _cosine(one: tuple[float, sqlite3.Row, Any]) -> float:
+    return one[0]
+
+
+def _cosines(row: sqlite3.Row, vector: NDArray[np.float32]) -> tuple[list[float], list[Any]]:
+    """The cosines of a result's vectors with another, and what each is of; none of another width."""
+    places = json.loads(row["places"])
+    known = np.frombuffer(row["vectors"], np.int8).astype(np.float32)
+    if len(known) != len(places) * len(vector):
+        return [], []
+    known = known.reshape(len(places), len(vector))
+    lengths = np.linalg.norm(known, axis=1) * np.linalg.norm(vector)
+    return (known @ vector / np.maximum(lengths, 1e-12)).tolist(), places
 
 
 def _shots_of(
     row: sqlite3.Row, vector: NDArray[np.float32]
 ) -> Iterator[tuple[float, tuple[float, float, float]]]:
     """Each shot of a result with the cosine and the time of its likest picture."""
-    places = json.loads(row["places"])
-    known = np.frombuffer(row["vectors"], np.int8).reshape(len(places), -1).astype(np.float32)
-    if known.shape[1] != len(vector):
-        return
-    lengths = np.linalg.norm(known, axis=1) * np.linalg.norm(vector)
-    cosines = (known @ vector / np.maximum(lengths, 1e-12)).tolist()
+    cosines, places = _cosines(row, vector)
     best: dict[tuple[float, float], int] = {}
     for k, (start, end, _) in enumerate(places):
         shot = (start, end)
         if shot not in best or cosines[k] > cosines[best[shot]]:
             best[shot] = k
     yield from ((cosines[k], places[k]) for k in best.values())
+
+
+def _related(cosine: float, row: sqlite3.Row, passage: Mapping[str, Any]) -> Related:
+    facts = {name: row[name] for name in ("result", "video_id", "title")}
+    return Related(**facts, **passage, cosine=round(cosine, 4))
 
 
 def _shown(cosine: float, row: sqlite3.Row, place: tuple[float, float, float]) -> Shown:

@@ -129,7 +129,7 @@ function gallery(place) {
   meaning.addEventListener("change", soon);
   return el("section", { class: "gallery card", "aria-labelledby": "results-title" },
     el("header", { class: "bar" }, el("h2", { id: "results-title" }, "Results"), el("label", { for: "find", class: "hidden" }, "Search results"), field,
-      el("label", { for: "meaning" }, meaning, " Also frames that look like it")), note, hits, place);
+      el("label", { for: "meaning" }, meaning, " Also by meaning: frames that look like it, passages in other words")), note, hits, place);
 }
 
 /** Passages of all results that contain the words in the field, and shots that look like them; each links to its moment. */
@@ -138,10 +138,12 @@ async function listHits(list, note, field, meaning) {
   const asked = new URLSearchParams({ q: text, limit: HITS, ...(meaning.checked ? { meaning: true } : {}) });
   const found = /[\p{L}\p{N}]/u.test(text) ? await askJson(`/search?${asked}`) : { hits: [] };
   if (text !== field.value.trim()) return; // another question was asked meanwhile
-  note.textContent = found.alike?.reason ? `Frames that look like it: ${found.alike.status}: ${found.alike.reason}` : "";
+  note.textContent = [["Frames", found.alike], ["Passages", found.same_meaning]].filter(([, by]) => by?.reason)
+    .map(([what, by]) => `${what} by meaning: ${by.status}: ${by.reason}`).join(" ");
   const passages = found.hits.filter((hit) => hit.kind !== "about").map((hit) => moment(hit, hit.start, hit.snippet, hit.kind));
   const shots = (found.alike?.shots ?? []).map((shot) => moment(shot, shot.at, `looks like it (similarity ${shot.cosine.toFixed(2)})`, "frame"));
-  list.replaceChildren(...passages, ...shots);
+  const meant = (found.same_meaning?.passages ?? []).map((one) => moment(one, one.start, one.text, `${one.kind}, by meaning (similarity ${one.cosine.toFixed(2)})`));
+  list.replaceChildren(...passages, ...meant, ...shots);
 }
 
 function moment({ result, title, video_id }, at, words, kind) {
