@@ -205,7 +205,7 @@ def _leading(grays: NDArray[np.uint8], even: Callable[[Gray], NDArray[np.bool_]]
         passed = even(grays[:, first : first + 16])
         if not passed.all():
             return first + int(np.argmin(passed))
-    return grays.shape[1]
+    return int(grays.shape[1])
 
 
 def _dark(grays: NDArray[np.uint8]) -> NDArray[np.bool_]:
