@@ -14,9 +14,9 @@ from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import Frames, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.vision import poses
-from tiktok_ray.methods.vision.box_tracks import Followed, believed, steady, track
+from tiktok_ray.methods.vision.box_tracks import Followed, believed, kept, track
 from tiktok_ray.methods.vision.poses import GestureKind, Points, Posture, Seen, Side
-from tiktok_ray.methods.vision.sampling import holds, look_closer, thin
+from tiktok_ray.methods.vision.sampling import Kept, holds, look_closer, thin
 from tiktok_ray.methods.vision.yolo import ON_A_CARD, Eyes, Found, Yolo, checkpoint
 from tiktok_ray.report import Event, Output, Timed, derived, estimated, measured
 
@@ -134,7 +134,7 @@ class PoseOptions(Options):
     fps: float = Field(
         5.0,
         gt=0,
-        description="Frames analyzed per second, at most; half as many where nothing moves",
+        description="Frames analyzed per second, at most; half as many where all goes on as before, a quarter where nothing changes",
     )
     confidence: float = Field(
         0.4,
@@ -180,7 +180,7 @@ class BodyPose(Analyzer):
             dense,
             picked,
             self.model,
-            self._steady,
+            self._kept,
             breaks=breaks,
             lost_s=self.options.lost_s,
             batch=self.batch,
@@ -213,12 +213,12 @@ class BodyPose(Analyzer):
             step_s=float(np.diff([*times, held[-1].end]).max()),
         )
 
-    def _steady(self, a: Found, b: Found) -> bool:
-        """Whether between two samples nothing can have happened: nobody moves, nor can wave."""
+    def _kept(self, a: Found, b: Found) -> Kept | None:
+        """The same people in two samples; None also where somebody may wave between them."""
         body = np.concatenate([a, b])[:, 6:].reshape(-1, poses.POINTS, 3)
         seen = body[..., 2] >= VISIBLE
         up = [poses.forearm_up(body[..., :2], seen, side).any() for side in (0, 1)]
-        return not any(up) and steady(a, b, begin=BEGIN, sure=self.options.confidence)
+        return None if any(up) else kept(a, b, begin=BEGIN, sure=self.options.confidence)
 
 
 def pose_person(

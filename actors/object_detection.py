@@ -25,7 +25,7 @@ from tiktok_ray.methods.vision.object_tracks import (
     covered,
     join,
 )
-from tiktok_ray.methods.vision.sampling import holds, look_closer, thin
+from tiktok_ray.methods.vision.sampling import Kept, holds, look_closer, thin
 from tiktok_ray.methods.vision.yolo import Eyes, Found, Yolo
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured
 
@@ -137,7 +137,7 @@ class ObjectOptions(Options):
     fps: float = Field(
         5.0,
         gt=0,
-        description="Frames analyzed per second, at most; half as many where nothing moves",
+        description="Frames analyzed per second, at most; half as many where all goes on as before, a quarter where nothing changes",
     )
     confidence: float = Field(
         0.4,
@@ -225,7 +225,7 @@ class ObjectDetection(Analyzer):
             dense,
             picked,
             self.model,
-            self._steady,
+            self._kept,
             breaks=breaks,
             lost_s=self.options.lost_s,
             batch=self.batch,
@@ -247,8 +247,8 @@ class ObjectDetection(Analyzer):
         )
         return describe(joined, seen, held)
 
-    def _steady(self, a: Found, b: Found) -> bool:
-        return box_tracks.steady(a, b, begin=BEGIN, sure=self.options.confidence)
+    def _kept(self, a: Found, b: Found) -> Kept | None:
+        return box_tracks.kept(a, b, begin=BEGIN, sure=self.options.confidence)
 
 
 def describe(joined: Sequence[Sightings], seen: Sequence[Seen], held: Sequence[Span]) -> Objects:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tiktok_ray.methods.vision.box_tracks import area, believed, follow, iou, steady, track
+from tiktok_ray.methods.vision.box_tracks import area, believed, follow, iou, kept, track
+from tiktok_ray.methods.vision.sampling import STEADY
 
 
 def box(x, y=0.1, size=0.2):
@@ -229,5 +230,6 @@ def sighting(x, confidence=0.9, kind=0, size=0.2):
 )
 def test_samples_are_steady_that_show_the_same_in_the_same_places_without_doubt(a, b, alike):
     rows = [np.array(side).reshape(-1, 6) for side in (a, b)]
-    assert steady(*rows, begin=0.25, sure=0.4) is alike
-    assert steady(*rows[::-1], begin=0.25, sure=0.4) is alike
+    for pair in (rows, rows[::-1]):
+        found = kept(*pair, begin=0.25, sure=0.4)
+        assert (found is not None and found.overlap >= STEADY) is alike

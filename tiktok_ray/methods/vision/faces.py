@@ -88,19 +88,20 @@ class InsightFace:
         """Faces of all sizes. The detector's largest anchors are smaller than its input: a face
         that fills the picture is found in a second look, at a small input, and taken from there.
         """
-        whole = self._look(picture, DETECTOR_SIDES[1])
+        bgr = np.ascontiguousarray(picture[..., ::-1])
+        whole = self._look(bgr, DETECTOR_SIDES[1])
         if max(picture.shape[:2]) <= CLOSE_UP_SIDE:
             return whole
-        near = self._look(picture, CLOSE_UP_SIDE)
+        near = self._look(bgr, CLOSE_UP_SIDE)
         heights = near.boxes[:, 3] - near.boxes[:, 1]
         new = (iou(near.boxes, whole.boxes).max(1, initial=0) < SAME) & (heights >= CLOSE_UP)
         return Detections(*(np.concatenate([a, b[new]]) for a, b in zip(whole, near, strict=True)))
 
-    def _look(self, picture: Picture, longest: int) -> Detections:
-        height, width = picture.shape[:2]
+    def _look(self, bgr: Picture, longest: int) -> Detections:
+        height, width = bgr.shape[:2]
         size_in = input_size(width, height, longest)
         self._detector.prepare(0, input_size=size_in, det_thresh=DETECTED)
-        boxes, points = self._detector.detect(np.ascontiguousarray(picture[..., ::-1]))
+        boxes, points = self._detector.detect(bgr)
         size = np.array([width, height], float)
         return Detections(
             boxes=np.clip(boxes[:, :4] / np.tile(size, 2), 0, 1).astype(float),

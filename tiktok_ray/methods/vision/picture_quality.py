@@ -6,7 +6,7 @@ Luma is of limited range, 16..235, uint8 [height, width].
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,14 +189,30 @@ def active_box(grays: NDArray[np.uint8]) -> list[float]:
 def _bar(grays: NDArray[np.uint8]) -> int:
     """Rows from the top that are bar in every picture [n, height, width]; 0 without a bar."""
     height = grays.shape[1]
-    # Two fifths of a row may carry a caption that stands on the bar.
-    low = np.percentile(grays, 40, axis=2).min(0)
-    high = np.percentile(grays, 60, axis=2).max(0)
-    for even in (high <= BLACK + 7, low >= WHITE - 4):
-        rows = int(height if even.all() else np.argmin(even))
+    for even in (_dark, _bright):
+        rows = _leading(grays, even)
         if 0.01 * height <= rows <= 0.45 * height:
             # The first row of the picture may be half bar: look two rows on.
             step = np.abs(grays[:, min(rows + 2, height - 1)].astype(int) - grays[:, rows - 1])
             if np.quantile((step >= 8).mean(1), 0.75) >= BAR_EDGE:
                 return rows
     return 0
+
+
+def _leading(grays: NDArray[np.uint8], even: Callable[[Gray], NDArray[np.bool_]]) -> int:
+    """Rows from the top that are all ``even``; most pictures have none, and no others are looked at."""
+    for first in range(0, grays.shape[1], 16):
+        passed = even(grays[:, first : first + 16])
+        if not passed.all():
+            return first + int(np.argmin(passed))
+    return int(grays.shape[1])
+
+
+def _dark(grays: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which rows are black in every picture; two fifths may carry a caption that stands on the bar."""
+    return np.asarray(np.percentile(grays, 60, axis=2).max(0) <= BLACK + 7)
+
+
+def _bright(grays: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The same for white."""
+    return np.asarray(np.percentile(grays, 40, axis=2).min(0) >= WHITE - 4)
