@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from actors.cut_analysis import CutAnalysis, Cuts
+from benchmarks import factory
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.demo import photo
 from tiktok_ray.media import Frames, InputError, decode
@@ -589,6 +590,19 @@ def test_a_camera_thrown_from_one_thing_to_another_makes_no_cut():
         for k in range(90)
     ]
     assert analyze(pictures, noise=2.0).transitions == []
+
+
+@pytest.mark.slow  # makes seven clips
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [("whip pan", 40110), ("whip pan", 40114), ("whip pan", 40179), ("zoom", 40136),
+     ("screen recording", 40140), ("screen recording", 40143), ("screen recording", 40273)],
+)  # fmt: skip
+def test_what_a_camera_or_a_page_goes_past_makes_no_cut(kind, seed, tmp_path, settings):
+    [recipe] = [r for r in factory.recipes("transitions", 4) if (r.kind, r.seed) == (kind, seed)]
+    clip = factory.made(recipe, tmp_path)
+    tracks = decode(clip.path, frozenset({"thumbs"}), settings).tracks
+    assert CutAnalysis().analyze(tracks["thumbs"]).transitions == []
 
 
 @pytest.mark.parametrize("rate", [5, 10])

@@ -168,6 +168,9 @@ def _swept(p: Pictures, index: int) -> bool:
     return smeared and bool(beside.max() >= 0.4 * p.change[index])
 
 
+HURRIED = 0.35  # share of blocks, over that of the neighbours, that a cut amid quick motion leaves
+
+
 def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
     """First picture of the new shot if one begins at or, blended, just after ``index``."""
     last, change = len(p) - 1, p.change
@@ -179,7 +182,7 @@ def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
     if p.differ(index - 1, index):
         sides = [p.shared(i, i + 1) for i in (index - 2, index) if 0 <= i < last]
         known = [side for side in sides if side is not None] or [1.0]
-        steady = min(known) >= 0.5 and shared < 0.6 * min(known)
+        steady = min(known) >= 0.5 and shared < (0.6 if isolated else HURRIED) * min(known)
         peak = change[index] >= change[min(index + 1, last)]
         return index if steady or (isolated and peak and shared < 0.6 * max(known)) else None
     if not isolated or index == last or change[index + 1] < 0.3 * change[index]:
@@ -569,7 +572,24 @@ def _fit(
     if p.color(ramp.before) or p.color(ramp.after):
         return ramp
     alike = not p.differ(ramp.before, ramp.after, 12) or same_thing(p, ramp, first, last)
-    return None if alike else ramp
+    return None if alike or _travels(p, ramp) else ramp
+
+
+FAR = 0.5  # of the picture, that a camera goes within what would be a dissolve
+GROWN = 0.3  # e-folds by which it enlarges the picture, or reduces it
+
+
+def _travels(p: Pictures, ramp: Ramp) -> bool:
+    """Whether picture after picture is the one before, moved or zoomed on: what a camera is swept
+    past mixes along its way, and a dissolve stays in place."""
+    pairs = [(i, i + 1) for i in range(ramp.before, ramp.after)]
+    height, width = p.small(ramp.before).shape[:2]
+    gone = np.abs(np.sum([p.shift(*pair) for pair in pairs], 0))
+    if (gone > FAR * np.array([width, height])).any():
+        return True
+    moves = [move for pair in pairs if (move := alignment(p, *pair)) is not None]
+    growth = sum(float(np.log(np.hypot(*move[:, 0]))) for move in moves)
+    return abs(growth) > GROWN
 
 
 def _around(p: Pictures, start: float, end: float, first: int, last: int) -> tuple[int, int]:
