@@ -29,6 +29,7 @@ from tiktok_ray.methods.vision.picture_similarity import (
 
 APART = 1.8  # isolation from which a change stands out from those around it
 ALONE = 10.0  # isolation of a change between pictures that rest
+LATE = 3.0  # times that a late picture changes more amid motion, at most
 SPARSE_S = 0.45  # pictures so far apart may each begin a shot: what is around says nothing
 
 # --- flashes ---
@@ -124,7 +125,9 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
     apart, change = p.isolation >= APART, p.change
     around = np.pad(change, 1)
     peak = (change >= around[:-2]) & (change >= around[2:])
-    sparse = np.diff(p.times, prepend=p.times[:1]) >= SPARSE_S
+    steps = np.diff(p.times, prepend=p.times[:1])
+    sparse = steps >= SPARSE_S
+    late = np.clip(steps / max(1e-6, float(np.median(steps))), 1, LATE)
     spikes = ((change >= 3) & apart) | ((change >= 15) & (peak | sparse))
     flashing = {i for insert in inserts for i in range(insert.first, insert.after + 1)}
     found: list[Instant] = []
@@ -138,7 +141,7 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
             continue
         if p.isolation[index] < 5 and _swept(p, index):
             continue
-        new = _hard(p, index, bool(apart[index]))
+        new = _hard(p, index, bool(p.isolation[index] >= APART * late[index]))
         if new is not None and not shifted(p, index - 1, new):
             beside = np.delete(change[max(0, new - 2) : new + 3], min(new, 2))
             found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
@@ -157,15 +160,28 @@ def _with_leaps(p: Pictures, found: Sequence[Instant], flashing: set[int]) -> li
 
 
 SMEARED = 0.5  # contrast along the way of a camera, over that across it, in what it is swept past
+DULLED = 0.6  # the same over that of what it was and will be held at
+SWEEP_S = 0.4  # longest half of a sweep
 
 
 def _swept(p: Pictures, index: int) -> bool:
     """Whether both pictures at a change, and what is around, are smeared by one quick sweep."""
-    both = np.stack([p.small(i)[..., 0] for i in (index - 1, index)])
-    down, across = (np.abs(np.diff(both, axis=axis)).mean((1, 2)) + 0.1 for axis in (1, 2))
-    smeared = bool((across < SMEARED * down).all() or (down < SMEARED * across).all())
     beside = p.change[[index - 1, min(index + 1, len(p) - 1)]]
-    return smeared and bool(beside.max() >= 0.4 * p.change[index])
+    if beside.max() < 0.4 * p.change[index]:
+        return False
+    pair = np.stack([_contrast(p, i) for i in (index - 1, index)])
+    if (pair < SMEARED * pair[:, ::-1]).all(0).any():
+        return True
+    first, last = np.searchsorted(p.times, p.times[index] + np.array([-SWEEP_S, SWEEP_S])).tolist()
+    sides = [range(first, index - 1), range(index + 1, last)]
+    held = [np.max([_contrast(p, i) for i in side], 0) for side in sides if side]
+    return len(held) == 2 and bool((pair.max(0) < DULLED * np.min(held, 0)).any())
+
+
+def _contrast(p: Pictures, index: int) -> Array:
+    """Mean difference of neighbouring pixels of a picture, along its rows and along its columns."""
+    luma = p.small(index)[..., 0]
+    return np.array([np.abs(np.diff(luma, axis=axis)).mean() + 0.1 for axis in (1, 0)])
 
 
 HURRIED = 0.35  # share of blocks, over that of the neighbours, that a cut amid quick motion leaves
@@ -205,12 +221,12 @@ def _jumps(p: Pictures, index: int) -> bool:
     steps = np.diff(p.times[max(0, index - SIDE) : index + SIDE])
     late = bool(p.times[index] - p.times[index - 1] > 1.7 * np.median(steps))
     back, spread = p.distance(index - 1, min(last, index + 3)), _spread(p, index)
-    if back < 0.6 * p.change[index] or spread < 0.2:
+    if back < 0.6 * p.change[index] or spread < 0.25:
         return False
     whole = shifted(p, index - 1, index)
     around = [p.matches(i, i + 1) for i in (index - 2, index - 1, index)]
     uneven = _peak([_uneven(*one) for one in around])
-    if uneven >= 0.2 and spread >= 0.25 and not whole and not late:
+    if uneven >= 0.2 and not whole and not late:
         return True
     clear = p.isolation[index] >= (5 if whole or late else 3.5)
     leap = _peak([_displaced(*one) for one in around]) >= 0.17

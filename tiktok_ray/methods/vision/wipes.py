@@ -261,9 +261,7 @@ def _fit(
         return None
     if any(_panned(p, ramp, to) for to in ([one.way] if one.way else WAYS)):
         return None
-    if one.way and (
-        _swept(p, ramp, one.way, (least, most)) or not _seamed(p, one, seen, some)
-    ):
+    if one.way and (_swept(p, ramp, one.way, (least, most)) or not _seamed(p, one, seen, some)):
         return None
     residual = float(seen.rest[first : final + 1].mean())
     return Passage(ramp.start, ramp.end, ramp.before, ramp.after, way, one.style, residual)
