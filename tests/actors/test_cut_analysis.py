@@ -592,10 +592,10 @@ def test_a_camera_thrown_from_one_thing_to_another_makes_no_cut():
     assert analyze(pictures, noise=2.0).transitions == []
 
 
-@pytest.mark.slow  # makes eleven clips
+@pytest.mark.slow  # makes thirteen clips
 @pytest.mark.parametrize(
     "seed",
-    [40110, 40114, 40179, 50115, 50179, 50187, 40136, 40140, 40143, 40273, 50279],
+    [40110, 40114, 40179, 50115, 50179, 50187, 60110, 60192, 40136, 40140, 40143, 40273, 50279],
 )  # whip pans, a zoom, screen recordings
 def test_what_a_camera_or_a_page_goes_past_makes_no_cut(seed, tmp_path, settings):
     recipes = factory.recipes("transitions", seed // 10_000)

@@ -170,12 +170,22 @@ def _swept(p: Pictures, index: int) -> bool:
     if beside.max() < 0.4 * p.change[index]:
         return False
     pair = np.stack([_contrast(p, i) for i in (index - 1, index)])
-    if (pair < SMEARED * pair[:, ::-1]).all(0).any():
+    if (pair < SMEARED * pair[:, ::-1]).all(0).any() or _bursts(p, index):
         return True
     first, last = np.searchsorted(p.times, p.times[index] + np.array([-SWEEP_S, SWEEP_S])).tolist()
     sides = [range(first, index - 1), range(index + 1, last)]
     held = [np.max([_contrast(p, i) for i in side], 0) for side in sides if side]
     return len(held) == 2 and bool((pair.max(0) < DULLED * np.min(held, 0)).any())
+
+
+def _bursts(p: Pictures, index: int) -> bool:
+    """Whether a change is one of several as large, picture after picture, between two rests."""
+    still = np.flatnonzero(p.change < 0.25 * p.change[index])
+    k = int(np.searchsorted(still, index))
+    if k in (0, len(still)):
+        return False
+    first, last = int(still[k - 1]), int(still[k])
+    return last - first > 4 and bool(p.times[last] - p.times[first] <= 1.5 * SWEEP_S)
 
 
 def _contrast(p: Pictures, index: int) -> Array:
