@@ -56,6 +56,13 @@ def test_repeats_are_one_character_and_a_blank_between_makes_two():
     assert sure == pytest.approx((0.9 + 0.7 + 0.6) / 3)
 
 
+@pytest.mark.parametrize(("capital", "text"), [(0.02, "Oo"), (0.005, "oo")])
+def test_a_line_begins_with_a_capital_where_only_its_size_tells(capital, text):
+    alphabet = ["", "o", "O", " "]
+    rows = np.array([[0, 0.9, capital, 0], [1, 0, 0, 0], [0, 0.9, 0.05, 0]], np.float32)
+    assert decode_ctc(rows, alphabet, np.ones(4, bool))[0] == text
+
+
 @pytest.mark.parametrize(("p", "text"), [(0.9, "a b"), (0.06, "a b"), (0.04, "ab")])
 def test_a_narrow_gap_is_a_space(p, text):
     assert decode_ctc(steps({"a": 1}, {" ": p}, {"b": 1}), ALPHABET, ALL)[0] == text

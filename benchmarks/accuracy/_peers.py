@@ -1,19 +1,26 @@
 """PySceneDetect's detectors on a clip, each at many settings for the cost of one pass.
 
 What a detector measures of each picture is computed once by its own code; its own decisions are
-then made on these measures, at any setting. Nothing of its method is written again here.
+then made on these measures, at any setting. Nothing of its method is written again here. What was
+found in a file is kept beside the clips of the factory, for a release of PySceneDetect finds the
+same each time.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks import factory
 
 Setting = dict[str, Any]
 
@@ -22,11 +29,12 @@ Setting = dict[str, Any]
 class Measures:
     """What the detectors measure of the pictures of a clip: one entry a picture.
 
-    ``times``: seconds from the first displayed picture [n].
+    ``times``: seconds from the first displayed picture [n]; ``codes``: their places as
+    PySceneDetect counts them.
     """
 
     times: NDArray[np.float64]
-    fps: float
+    codes: list[Any]
     scores: list[float]
     hashes: list[NDArray[np.bool_]]
     histograms: list[NDArray[np.float32]]
@@ -39,20 +47,19 @@ def measures(path: Path, fps: float) -> Measures:
     from scenedetect import ContentDetector, FrameTimecode, HashDetector, HistogramDetector
 
     content = ContentDetector()
-    out = Measures(np.zeros(0), fps, [], [], [], [])
+    out = Measures(np.zeros(0), [], [], [], [], [])
     times: list[float] = []
     with av.open(str(path)) as container:
         for frame in _pictures(container):
             picture = frame.to_ndarray(format="bgr24")
             at = FrameTimecode(len(times), fps=fps)
             times.append(float(frame.time))
+            out.codes.append(at)
             out.scores.append(content._calculate_frame_score(at, picture))
             out.hashes.append(HashDetector.hash_frame(picture, 8, 2))
             out.histograms.append(HistogramDetector.calculate_histogram(picture, bins=128))
             out.levels.append(float(np.mean(picture)))
-    return Measures(
-        np.array(times) - times[0], fps, out.scores, out.hashes, out.histograms, out.levels
-    )
+    return replace(out, times=np.array(times) - times[0])
 
 
 def _pictures(container: Any) -> Iterator[Any]:
@@ -143,13 +150,36 @@ def settings(name: str) -> Iterator[Setting]:
 
 def cuts(name: str, m: Measures, setting: Setting) -> list[float]:
     """Times at which a detector, so set, sees new shots begin, in seconds."""
-    from scenedetect import FrameTimecode
-
     detector, pictures = DETECTORS[name][0](m, setting)
     found: set[int] = set()
-    at = FrameTimecode(0, fps=m.fps)
-    for k, picture in enumerate(pictures):
-        at = FrameTimecode(k, fps=m.fps)
+    for at, picture in zip(m.codes, pictures, strict=True):
         found |= {cut.frame_num for cut in detector.process_frame(at, picture)}
-    found |= {cut.frame_num for cut in detector.post_process(at)}
+    found |= {cut.frame_num for cut in detector.post_process(m.codes[-1])}
     return [float(m.times[k]) for k in sorted(found)]
+
+
+Told = dict[tuple[str, int], list[float]]  # by detector and position among its settings
+
+
+def told(path: Path, fps: float) -> Told:
+    """What each detector finds in a clip at each setting: as kept, or found now and kept."""
+    kept = _place(path, fps)
+    if not kept.is_file():
+        known = measures(path, fps)
+        found = {
+            name: [cuts(name, known, setting) for setting in settings(name)] for name in DETECTORS
+        }
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        scratch = kept.with_suffix(".making")
+        scratch.write_text(json.dumps(found))
+        scratch.replace(kept)
+    listed = json.loads(kept.read_text())
+    return {(name, k): times for name, some in listed.items() for k, times in enumerate(some)}
+
+
+def _place(path: Path, fps: float) -> Path:
+    """Where what was found in a file is kept: named by all that it hangs on."""
+    tried = {name: list(settings(name)) for name in DETECTORS}
+    about = json.dumps([version("scenedetect"), version("av"), fps, tried])
+    digest = hashlib.sha256(about.encode() + path.read_bytes()).hexdigest()[:16]
+    return factory.folder() / "peers" / f"{digest}.json"

@@ -167,20 +167,14 @@ class Judged:
 
     truth: Truth
     found: Found
-    peers: dict[tuple[str, int], list[float]]
+    peers: _peers.Told
 
 
 def judged(bench: Bench, clips: Iterable[Truth]) -> list[Judged]:
     out: list[Judged] = []
     for truth in clips:
-        found = ours(bench, truth.path)
-        measured = _peers.measures(truth.path, truth.fps)
-        peers = {
-            (name, k): _peers.cuts(name, measured, setting)
-            for name in _peers.DETECTORS
-            for k, setting in enumerate(_peers.settings(name))
-        }
-        out.append(Judged(truth, found, peers))
+        peers = _peers.told(truth.path, truth.fps)
+        out.append(Judged(truth, ours(bench, truth.path), peers))
     return out
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from actors.cut_analysis import CutAnalysis, Cuts
+from benchmarks import factory
 from tests.conftest import slow
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.demo import photo
@@ -590,6 +591,19 @@ def test_a_camera_thrown_from_one_thing_to_another_makes_no_cut():
         for k in range(90)
     ]
     assert analyze(pictures, noise=2.0).transitions == []
+
+
+@pytest.mark.slow  # makes thirteen clips
+@pytest.mark.parametrize(
+    "seed",
+    [40110, 40114, 40179, 50115, 50179, 50187, 60110, 60192, 40136, 40140, 40143, 40273, 50279],
+)  # whip pans, a zoom, screen recordings
+def test_what_a_camera_or_a_page_goes_past_makes_no_cut(seed, tmp_path, settings):
+    recipes = factory.recipes("transitions", seed // 10_000)
+    [recipe] = [recipe for recipe in recipes if recipe.seed == seed]
+    clip = factory.made(recipe, tmp_path)
+    tracks = decode(clip.path, frozenset({"thumbs"}), settings).tracks
+    assert CutAnalysis().analyze(tracks["thumbs"]).transitions == []
 
 
 @pytest.mark.parametrize("rate", [5, 10])

@@ -29,6 +29,7 @@ from tiktok_ray.methods.vision.picture_similarity import (
 
 APART = 1.8  # isolation from which a change stands out from those around it
 ALONE = 10.0  # isolation of a change between pictures that rest
+LATE = 3.0  # times that a late picture changes more amid motion, at most
 SPARSE_S = 0.45  # pictures so far apart may each begin a shot: what is around says nothing
 
 # --- flashes ---
@@ -124,7 +125,9 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
     apart, change = p.isolation >= APART, p.change
     around = np.pad(change, 1)
     peak = (change >= around[:-2]) & (change >= around[2:])
-    sparse = np.diff(p.times, prepend=p.times[:1]) >= SPARSE_S
+    steps = np.diff(p.times, prepend=p.times[:1])
+    sparse = steps >= SPARSE_S
+    late = np.clip(steps / max(1e-6, float(np.median(steps))), 1, LATE)
     spikes = ((change >= 3) & apart) | ((change >= 15) & (peak | sparse))
     flashing = {i for insert in inserts for i in range(insert.first, insert.after + 1)}
     found: list[Instant] = []
@@ -138,7 +141,7 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
             continue
         if p.isolation[index] < 5 and _swept(p, index):
             continue
-        new = _hard(p, index, bool(apart[index]))
+        new = _hard(p, index, bool(p.isolation[index] >= APART * late[index]))
         if new is not None and not shifted(p, index - 1, new):
             beside = np.delete(change[max(0, new - 2) : new + 3], min(new, 2))
             found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
@@ -157,15 +160,41 @@ def _with_leaps(p: Pictures, found: Sequence[Instant], flashing: set[int]) -> li
 
 
 SMEARED = 0.5  # contrast along the way of a camera, over that across it, in what it is swept past
+DULLED = 0.6  # the same over that of what it was and will be held at
+SWEEP_S = 0.4  # longest half of a sweep
 
 
 def _swept(p: Pictures, index: int) -> bool:
     """Whether both pictures at a change, and what is around, are smeared by one quick sweep."""
-    both = np.stack([p.small(i)[..., 0] for i in (index - 1, index)])
-    down, across = (np.abs(np.diff(both, axis=axis)).mean((1, 2)) + 0.1 for axis in (1, 2))
-    smeared = bool((across < SMEARED * down).all() or (down < SMEARED * across).all())
     beside = p.change[[index - 1, min(index + 1, len(p) - 1)]]
-    return smeared and bool(beside.max() >= 0.4 * p.change[index])
+    if beside.max() < 0.4 * p.change[index]:
+        return False
+    pair = np.stack([_contrast(p, i) for i in (index - 1, index)])
+    if (pair < SMEARED * pair[:, ::-1]).all(0).any() or _bursts(p, index):
+        return True
+    first, last = np.searchsorted(p.times, p.times[index] + np.array([-SWEEP_S, SWEEP_S])).tolist()
+    sides = [range(first, index - 1), range(index + 1, last)]
+    held = [np.max([_contrast(p, i) for i in side], 0) for side in sides if side]
+    return len(held) == 2 and bool((pair.max(0) < DULLED * np.min(held, 0)).any())
+
+
+def _bursts(p: Pictures, index: int) -> bool:
+    """Whether a change is one of several as large, picture after picture, between two rests."""
+    still = np.flatnonzero(p.change < 0.25 * p.change[index])
+    k = int(np.searchsorted(still, index))
+    if k in (0, len(still)):
+        return False
+    first, last = int(still[k - 1]), int(still[k])
+    return last - first > 4 and bool(p.times[last] - p.times[first] <= 1.5 * SWEEP_S)
+
+
+def _contrast(p: Pictures, index: int) -> Array:
+    """Mean difference of neighbouring pixels of a picture, along its rows and along its columns."""
+    luma = p.small(index)[..., 0]
+    return np.array([np.abs(np.diff(luma, axis=axis)).mean() + 0.1 for axis in (1, 0)])
+
+
+HURRIED = 0.35  # share of blocks, over that of the neighbours, that a cut amid quick motion leaves
 
 
 def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
@@ -179,7 +208,7 @@ def _hard(p: Pictures, index: int, isolated: bool) -> int | None:
     if p.differ(index - 1, index):
         sides = [p.shared(i, i + 1) for i in (index - 2, index) if 0 <= i < last]
         known = [side for side in sides if side is not None] or [1.0]
-        steady = min(known) >= 0.5 and shared < 0.6 * min(known)
+        steady = min(known) >= 0.5 and shared < (0.6 if isolated else HURRIED) * min(known)
         peak = change[index] >= change[min(index + 1, last)]
         return index if steady or (isolated and peak and shared < 0.6 * max(known)) else None
     if not isolated or index == last or change[index + 1] < 0.3 * change[index]:
@@ -202,12 +231,12 @@ def _jumps(p: Pictures, index: int) -> bool:
     steps = np.diff(p.times[max(0, index - SIDE) : index + SIDE])
     late = bool(p.times[index] - p.times[index - 1] > 1.7 * np.median(steps))
     back, spread = p.distance(index - 1, min(last, index + 3)), _spread(p, index)
-    if back < 0.6 * p.change[index] or spread < 0.2:
+    if back < 0.6 * p.change[index] or spread < 0.25:
         return False
     whole = shifted(p, index - 1, index)
     around = [p.matches(i, i + 1) for i in (index - 2, index - 1, index)]
     uneven = _peak([_uneven(*one) for one in around])
-    if uneven >= 0.2 and spread >= 0.25 and not whole and not late:
+    if uneven >= 0.2 and not whole and not late:
         return True
     clear = p.isolation[index] >= (5 if whole or late else 3.5)
     leap = _peak([_displaced(*one) for one in around]) >= 0.17
@@ -569,7 +598,24 @@ def _fit(
     if p.color(ramp.before) or p.color(ramp.after):
         return ramp
     alike = not p.differ(ramp.before, ramp.after, 12) or same_thing(p, ramp, first, last)
-    return None if alike else ramp
+    return None if alike or _travels(p, ramp) else ramp
+
+
+FAR = 0.5  # of the picture, that a camera goes within what would be a dissolve
+GROWN = 0.3  # e-folds by which it enlarges the picture, or reduces it
+
+
+def _travels(p: Pictures, ramp: Ramp) -> bool:
+    """Whether picture after picture is the one before, moved or zoomed on: what a camera is swept
+    past mixes along its way, and a dissolve stays in place."""
+    pairs = [(i, i + 1) for i in range(ramp.before, ramp.after)]
+    height, width = p.small(ramp.before).shape[:2]
+    gone = np.abs(np.sum([p.shift(*pair) for pair in pairs], 0))
+    if (gone > FAR * np.array([width, height])).any():
+        return True
+    moves = [move for pair in pairs if (move := alignment(p, *pair)) is not None]
+    growth = sum(float(np.log(np.hypot(*move[:, 0]))) for move in moves)
+    return abs(growth) > GROWN
 
 
 def _around(p: Pictures, start: float, end: float, first: int, last: int) -> tuple[int, int]:

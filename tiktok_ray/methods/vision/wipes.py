@@ -259,11 +259,9 @@ def _fit(
         return None
     if not _rests(p, ramp, (least, most), soft) or same_thing(p, ramp, least, most):
         return None
-    if one.way and (
-        _swept(p, ramp, one.way, (least, most))
-        or _panned(p, ramp, one.way)
-        or not _seamed(p, one, seen, some)
-    ):
+    if any(_panned(p, ramp, to) for to in ([one.way] if one.way else WAYS)):
+        return None
+    if one.way and (_swept(p, ramp, one.way, (least, most)) or not _seamed(p, one, seen, some)):
         return None
     residual = float(seen.rest[first : final + 1].mean())
     return Passage(ramp.start, ramp.end, ramp.before, ramp.after, way, one.style, residual)
@@ -309,40 +307,53 @@ def _swept(p: Pictures, ramp: Ramp, way: Way, within: tuple[int, int]) -> bool:
     )
 
 
-SAME = 0.9  # correlation from which what two pictures of a sweep share is the same
+SAME, SURELY = 0.8, 0.9  # correlations from which what a sweep's ends share is the same
+MUCH = 1 / 3  # of the picture, from which on the lesser will do
+CHANGES = 6.0  # levels by which a pixel changes at least that does not stay as it is
 
 
 def _panned(p: Pictures, ramp: Ramp, way: Way) -> bool:
     """Whether a part of the old shot is in the new one, where a camera that turns, or a page that
-    is scrolled, would have taken it."""
-    old, new = (turned(p.small(i)[None, ..., 0], way)[0] for i in (ramp.before, ramp.after))
-    side = len(old)
-    for by in range(side // 4, side - max(3, side // 8)):
-        one, two = old[: side - by], new[by:]
-        if (
-            min(one.std(), two.std()) > TEXTURE
-            and np.corrcoef(one.ravel(), two.ravel())[0, 1] > SAME
-        ):
+    is scrolled, would have taken it. A bar or a margin that stays in its place is left out."""
+    views = np.stack([p.small(i)[..., 0] for i in range(ramp.before, ramp.after + 1)])
+    views = turned(views, way)
+    moving = np.ptp(views, axis=0) > CHANGES
+    side = views.shape[1]
+    for by in range(side // 8, side - max(3, side // 8)):
+        within = moving[: side - by] & moving[by:]
+        one, two = views[0, : side - by][within], views[-1, by:][within]
+        if within.mean() < 0.2 or min(one.std(), two.std()) < TEXTURE:
+            continue
+        least = SAME if 1 - by / side >= MUCH else SURELY
+        if np.corrcoef(one, two)[0, 1] > least:
             return True
     return False
 
 
 SEAM = 1.5  # by how much the step at a border exceeds that within either shot, at least
+SHARP = 0.5  # share of the difference about a border that lies at it, at least
 
 
 def _seamed(p: Pictures, one: Candidate, seen: Seen, some: NDArray[np.intp]) -> bool:
-    """Whether a border can be seen between the shots of a slide: what a camera is swept past has
-    none, for it goes on from one picture to the next."""
-    ratios: list[float] = []
+    """Whether a border can be seen between the shots of a slide, and a sharp one: what a camera is
+    swept past has none, for it goes on from one picture to the next."""
+    found: list[tuple[float, float]] = []
     for index, share in zip(some.tolist(), seen.share.tolist(), strict=True):
         if not 0.2 <= share <= 0.8 or one.way is None:
             continue
         picture = turned(p.small(index)[None], one.way)[0]
         by, side = round(share * len(picture)), len(picture)
         steps = np.abs(picture[2:] - picture[:-2]).mean((1, 2))
-        near = steps[max(0, by - 3) : min(side - 2, by + 1)].max(initial=0)
-        ratios.append(float(near / (np.median(steps) + 0.5)))
-    return not ratios or float(np.median(ratios)) >= SEAM
+        first, last = max(0, by - 3), min(side - 2, by + 1)
+        near = float(steps[first:last].max(initial=0))
+        wide = np.abs(picture[8:] - picture[:-8]).mean((1, 2))
+        about = steps[3:-3] / (wide + 0.5)
+        sharp = float(about[max(0, first - 3) : last - 3].max(initial=0))
+        found.append((near / (float(np.median(steps)) + 0.5), sharp))
+    if not found:
+        return True
+    ratio, sharp = np.median(found, axis=0).tolist()
+    return bool(ratio >= SEAM and sharp >= SHARP)
 
 
 def _smeared(p: Pictures, ramp: Ramp, way: Way | None) -> bool:
