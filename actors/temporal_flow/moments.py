@@ -151,11 +151,11 @@ def _texts(of: Sources) -> Iterator[Change]:
 
 def _appears(text: Overlay, shown: Sequence[Overlay]) -> float:
     """When a text appears: with its first part, where that was read in its place just before."""
-    before = [o for o in shown if 0 <= text.start - o.end <= TOGETHER_S and _begins(o, text)]
+    before = [o for o in shown if 0 <= text.start - o.end <= TOGETHER_S and begins(o, text)]
     return min((_appears(part, shown) for part in before), default=text.start)
 
 
-def _begins(part: Overlay, whole: Overlay) -> bool:
+def begins(part: Overlay, whole: Overlay) -> bool:
     """Whether a text is the beginning of another, in its place: hidden in part, or not all there yet."""
     left, top, right, bottom = whole.box
     x, y = (part.box[0] + part.box[2]) / 2, (part.box[1] + part.box[3]) / 2
