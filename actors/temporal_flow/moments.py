@@ -146,7 +146,7 @@ def _texts(of: Sources) -> Iterator[Change]:
         height = unread.box[3] - unread.box[1]
         what = "text that cannot be read appears"
         strength = UNREAD * height / LARGE_TEXT
-        yield _change("text", "text_overlay", unread.start, what, min(UNREAD, strength))
+        yield _change("text", "text_overlay", unread.start, what, strength)
 
 
 def _appears(text: Overlay, shown: Sequence[Overlay]) -> float:
@@ -190,9 +190,10 @@ def _sounds(of: Sources) -> Iterator[Change]:
 
 
 def _pauses(of: Sources) -> list[float]:
-    """When speech goes on after a pause: its sound then changes, and becomes louder, anyway."""
+    """When speech stops for a pause and goes on: its sound changes there, and its loudness, anyway."""
     spoken = spans.union(s.span for s in of.transcript.speech) if of.transcript else []
-    return [b.start for a, b in pairwise(spoken) if b.start - a.end <= PAUSE_S]
+    pauses = [(a.end, b.start) for a, b in pairwise(spoken) if b.start - a.end <= PAUSE_S]
+    return [t for pause in pauses for t in pause]
 
 
 def rises(times: Sequence[float], levels: Sequence[float | None]) -> list[tuple[float, float]]:

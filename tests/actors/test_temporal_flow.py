@@ -526,7 +526,7 @@ def test_speech_that_goes_on_after_a_pause_is_no_change_of_the_sound() -> None:
     curve = LoudnessCurve(times=times, momentary=levels, short_term=levels)
     sections = [
         SoundSection(start=t, end=t + 3.2, label=label, lufs=None, novelty=novelty)
-        for t, label, novelty in ((0.0, "A", None), (3.2, "B", 0.5))
+        for t, label, novelty in ((0.0, "A", None), (2.2, "B", 0.5), (3.2, "C", 0.5))
     ]
     sound = heard(onsets=[]).model_copy(update={"loudness": curve, "sections": sections})
     speaks = spoken((0.2, 2.3), (3.2, 9.9), words=None)
