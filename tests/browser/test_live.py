@@ -53,7 +53,9 @@ def test_results_have_posters_and_are_found_by_title(home: Watched, service: Fak
     assert home.asked_for(service.url) == []
 
 
-def test_frames_and_passages_that_mean_the_words_are_asked_for(home: Watched, service: FakeService) -> None:
+def test_frames_and_passages_that_mean_the_words_are_asked_for(
+    home: Watched, service: FakeService
+) -> None:
     shot = {"result": "bb" * 8, "video_id": "v", "title": "Cat", "start": 3.0, "end": 6.0}
     service.alike = {"status": "ok", "shots": [{**shot, "at": 4.5, "cosine": 0.314}]}
     passage = {**shot, "kind": "said", "text": "<i>Un globo rojo</i>", "start": 2.0, "cosine": 0.87}
