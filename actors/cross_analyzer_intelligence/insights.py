@@ -254,9 +254,9 @@ def _sounds_and_cuts(of: Sources) -> Iterator[Draft]:
     evidence = [cite("audio_analysis", t, t, "the sound changes") for t in changes]
     evidence += [cite("cut_analysis", c, c, "cut") for _, c in near]
     count = len({t for t, _ in near})
-    text = f"The sound changes {len(changes)} times, {count} of them within {SOUND_S} s of a cut"
+    text = f"The character of the sound changes {len(changes)} times, {count} of them within {SOUND_S} s of a cut"
     if len(changes) == 1:
-        text = f"The sound changes once, within {SOUND_S} s of a cut"
+        text = f"The character of the sound changes once, within {SOUND_S} s of a cut"
     yield "sounds and cuts", text, evidence
 
 
