@@ -55,8 +55,9 @@ class Transition(Timed):
     strength: float = measured(
         "How much the frame changes",
         range="0..1",
-        method="total variation distance of the histograms of the frames on either side, "
-        "8 x 8 x 8 bins of Y'CbCr, without bars; dark videos are brightened",
+        method="total variation distance of the histograms of the frames on either side (of a fade: "
+        "of a shot and the blank frame, the larger), 8 x 8 x 8 bins of Y'CbCr, without bars; dark "
+        "videos are brightened",
     )
     direction: Literal["left", "right", "up", "down"] | None = measured(
         "Direction in which the boundary of a wipe or slide moves; null for other kinds, and for wipes that open, "
@@ -255,7 +256,7 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
                 through=into or out,
                 fades=None if whole or not (into or out) else "in" if into else "out",
                 new_shot=(start + end) / 2 if begins else None,
-                strength=_strength(p, ramp.before, last.after),
+                strength=max(_strength(p, *sides) for sides in _sides(ramp, last, into or out)),
                 unexplained=min(1.0, max(ramp.residual, last.residual)),
             )
         )
@@ -265,6 +266,13 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
         for one in found
         if one.kind == "fade" or not any(a <= (one.start + one.end) / 2 <= b for a, b in fades)
     ]
+
+
+def _sides(ramp: Ramp, last: Ramp, blank: str | None) -> list[tuple[int, int]]:
+    """The frames to compare: of a fade each shot with the blank frame, else both shots."""
+    if blank:
+        return [(ramp.before, ramp.after), (last.before, last.after)]
+    return [(ramp.before, last.after)]
 
 
 def _bordered(p: Pictures, one: Passage) -> Transition:

@@ -18,6 +18,7 @@ from actors.content_quality import Quality
 from actors.cut_analysis import Cuts
 from tiktok_ray.analyzer import Analyzer, Needs
 from tiktok_ray.media import Frames
+from tiktok_ray.methods.vision.picture_quality import active_box, within
 from tiktok_ray.report import Event, Model, Output, Timed, derived, measured, setting
 
 Floats = NDArray[np.float64]
@@ -111,6 +112,17 @@ def sample(frames: Frames, cuts: Cuts) -> list[list[int]]:
         places = (np.arange(min(SAMPLES, len(inside))) + 0.5) / min(SAMPLES, len(inside))
         chosen.append([int(k) for k in inside[(places * len(inside)).astype(int)]])
     return chosen
+
+
+def active_boxes(thumbs: Frames, chosen: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Of each shot the picture inside its bars, from its samples, where the video has bars.
+
+    Photographs and clips of several shapes have bars of their own each; they would make all alike.
+    """
+    whole = [0.0, 0.0, 1.0, 1.0]
+    if active_box(thumbs.grays) == whole:
+        return [whole] * len(chosen)
+    return [active_box(np.stack([thumbs.gray(k) for k in indices])) for indices in chosen]
 
 
 def colours(rgb: NDArray[np.uint8]) -> Floats:
@@ -232,7 +244,10 @@ class SceneSegmentation(Analyzer):
             times, owner, vectors = embedded
             pictures = np.clip(1.0 - vectors @ vectors.T, 0.0, 1.0)
         else:
-            seen = [thumbs.rgb(index) for index in flat]
+            boxes = active_boxes(thumbs, chosen)
+            seen = [
+                within(thumbs.rgb(index), boxes[k]) for index, k in zip(flat, owner, strict=True)
+            ]
             hues, lines = np.stack([colours(p) for p in seen]), np.stack([edges(p) for p in seen])
             pictures = (1 - EDGES) * hellinger(hues, hues) + EDGES * hellinger(lines, lines)
         distances = shot_distances(pictures, owner, [(s.start + s.end) / 2 for s in shots])

@@ -281,8 +281,9 @@ def unreadable(
     found = []
     for run in (part for whole in runs for part in apart(whole, edges)):
         lines = [line for _, line in run]
-        start, end = float(edges[run[0][0]]), float(edges[run[-1][0] + 1])
         box = np.median([line.box for line in lines], axis=0)
+        first = appeared(run[0][0], box, detected)
+        start, end = float(edges[first]), float(edges[run[-1][0] + 1])
         drawn = float(np.median([line.even for line in lines])) >= DRAWN
         sure = any(sure_enough(line.text, line.confidence, least) for line in lines)
         told = any(
@@ -293,6 +294,16 @@ def unreadable(
         if end - start >= MISSED_S and drawn and not sure and not told:
             found.append(Unread(start=start, end=end, box=box.tolist()))
     return found
+
+
+def appeared(k: int, box: NDArray[np.float64], detected: Sequence[Sequence[Line]]) -> int:
+    """The first of the samples up to ``k`` in which a drawn line fills the box without a break: what
+    fades in over a busy ground is at first taken for one thing with it."""
+    while k and any(
+        line.even >= DRAWN and overlapping(line.box, box) >= SAME_BOX for line in detected[k - 1]
+    ):
+        k -= 1
+    return k
 
 
 def apart(

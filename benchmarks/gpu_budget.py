@@ -93,7 +93,6 @@ JOBS = (
     Job(DESCRIBER, "auroracap-7b-nf4", models.auroracap),
     Job(DESCRIBER, "smolvlm2-500m", partial(models.smolvlm2, **SMOL)),
     Job("content_quality", "clip-vit-base-patch32", models.clip_b32),
-    Job("cross_analyzer_intelligence", "multilingual-e5-small", models.e5_small),
     Job("background_segmentation", "segformer-b2", partial(models.segformer, **B2)),
     Job("background_segmentation", "segformer-b0", partial(models.segformer, **B0)),
     Job("audio_environment", "ast", models.ast),
@@ -110,8 +109,8 @@ JOBS = (
 )
 #: Without a card: what runs on the CPU, and the describers that might.
 ON_CPU = (
-    "qwen2-vl-2b-cpu", "smolvlm2-500m", "clip-vit-base-patch32", "multilingual-e5-small",
-    "segformer-b0", "ast", "wav2vec2-er", "yolov8n", "yolov8n-pose",
+    "qwen2-vl-2b-cpu", "smolvlm2-500m", "clip-vit-base-patch32", "segformer-b0",
+    "ast", "wav2vec2-er", "yolov8n", "yolov8n-pose",
 )  # fmt: skip
 #: Models of the plan that are not built here, each with the reason.
 NOT_BUILT = {

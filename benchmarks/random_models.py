@@ -193,19 +193,6 @@ def clip_b32(folder: Path) -> None:
     t.CLIPProcessor(t.CLIPImageProcessor(), tokenizer).save_pretrained(folder)
 
 
-def e5_small(folder: Path) -> None:
-    import transformers as t
-
-    config = t.BertConfig(
-        vocab_size=250_037, hidden_size=384, num_hidden_layers=12, num_attention_heads=12,
-        intermediate_size=1536, pad_token_id=1,
-    )  # fmt: skip
-    save(folder, lambda: t.BertModel(config), half=False)
-    tokenizer = words(("<s>", "<pad>", "</s>"), "</s>", "<pad>")
-    tokenizer.model_max_length = 512
-    tokenizer.save_pretrained(folder)
-
-
 def segformer(folder: Path, depths: Sequence[int], widths: Sequence[int], decoder: int) -> None:
     import transformers as t
 

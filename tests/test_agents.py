@@ -18,12 +18,18 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
+from actors import ANALYZERS
+from actors.content_quality import TextVectors
 from tests import fakes, viewer_reports
+from tests.test_meaning import MODEL, write
 from tests.test_serve import changed_report, result_of, served
 from tiktok_ray.exports.text import text as packed
 from tiktok_ray.graph import Graph
+from tiktok_ray.report import ModelUsed
+from tiktok_ray.run.engine import Engine
 from tiktok_ray.run.placement import plan
 from tiktok_ray.run.threads import LocalWorkers
+from tiktok_ray.run.worker import Reply
 from tiktok_ray.serve.api import create_app
 from tiktok_ray.serve.mcp_server import Late, allowed, make_server
 from tiktok_ray.serve.service import Service
@@ -152,6 +158,68 @@ async def test_segments_are_found_by_definition(settings, clip):
         assert [one["name"] for one in made["not_measured"]] == ["alone"]
         wrong = {"id": id, "definition": {"segments": []}}
         assert "bad_definition" in complaint(await client.call_tool("segments", wrong))
+
+
+async def test_a_question_without_a_describer_is_told_and_not_answered(settings):
+    write(settings.home / "results", "0000000a", None, cuts=(4.0,))
+    question = {"question": "Is it red?", "answer": "boolean"}
+    rule = {"name": "shots", "when": {"event": {"kind": "shot"}}, "by_shot": True}
+    asked = {"segments": [{**rule, "fields": {"red": question}}]}
+    async with agent(settings) as (client, _):
+        told = await client.call_tool("segments", {"id": "0000000a", "definition": asked})
+        made = json.loads(words(told))
+    assert [(one["start"], one["end"]) for one in made["segments"]] == [(0.0, 4.0), (4.0, 10.0)]
+    for one in made["segments"]:
+        assert "red" not in one["fields"]
+        [answer] = one["asked"]
+        assert answer["status"] == "unavailable"
+
+
+async def test_what_is_meant_is_found_beside_what_is_said(settings, tmp_path, monkeypatch):
+    """The vectors are given; that a model's own order is kept is tested in test_meaning."""
+    clip_like = tmp_path / "hub" / "openai--clip-vit-base-patch32"
+    e5_like = tmp_path / "hub" / "intfloat--multilingual-e5-small"
+    for folder in (clip_like, e5_like):
+        folder.mkdir(parents=True)
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            (folder / name).write_text("{}")
+
+    async def ask(_engine, _name, asked):
+        vectors = TextVectors(vectors=[[1.0, 0.0] for _ in asked])
+        return Reply("ok", output=vectors, model=ModelUsed(**MODEL))
+
+    monkeypatch.setattr(Engine, "ask", ask)
+    said = (("said", "Stir the soup", 1.0, 2.0), [1, 0])
+    shown = (("written", "SOUP", 0.0, 4.0), [0, 1])
+    write(settings.home / "results", "0000000a", [[0, 1], [1, 0]], texts=[said, shown])
+    chosen = settings.model_copy(update={"models": tmp_path})
+    async with agent(chosen, analyzers=ANALYZERS) as (client, _):
+        asked = {"q": "Suppe rühren", "meaning": True}
+        found = json.loads(words(await client.call_tool("search", asked)))
+        only = {**asked, "kinds": ["written"]}
+        written = json.loads(words(await client.call_tool("search", only)))
+    assert found["hits"] == []
+    assert [shot["at"] for shot in found["alike"]["shots"]] == [1.0]
+    meant = found["same_meaning"]
+    assert [(one["text"], one["cosine"]) for one in meant["passages"]] == [
+        ("Stir the soup", 1.0),
+        ("SOUP", 0.0),
+    ]
+    assert meant["model"]["id"] == MODEL["id"]
+    assert [one["text"] for one in written["same_meaning"]["passages"]] == ["SOUP"]
+
+
+async def test_without_weights_for_meanings_an_agent_is_told_what_gets_them(settings):
+    write(settings.home / "results", "0000000a", None)
+    async with agent(settings, analyzers=ANALYZERS) as (client, _):
+        asked = {"q": "soup", "meaning": True}
+        found = json.loads(words(await client.call_tool("search", asked)))
+    for part, name in (
+        ("alike", "content_quality"),
+        ("same_meaning", "cross_analyzer_intelligence"),
+    ):
+        assert found[part]["status"] == "unavailable"
+        assert f"tiktok-ray models pull {name}" in found[part]["reason"]
 
 
 @pytest.mark.slow

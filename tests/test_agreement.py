@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from actors.cross_analyzer_intelligence.agreement import confirmed, of_one_voice, settled
+from actors.cross_analyzer_intelligence.agreement import confirmed, of_one_voice, settled, uncovered
 from actors.speech_transcription import SpeakerTurn
 from tests import made_outputs as made
 from tiktok_ray.report import Section
@@ -80,3 +80,20 @@ def test_a_pause_is_of_one_voice(turns: Any, cuts: list[float], told: int) -> No
         }
     )
     assert len(of_one_voice(made.delivery(), heard, cuts).pauses) == told
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (("THE PEACH OPEI", 1.5, 2.0), False),  # behind a bird, which breaks a word off
+        (("THE PEACH", 1.5, 2.0), True),  # word by word
+        (("THE PEACH OPEI", 0.2, 1.0), True),  # gone for a second
+        (("SOMETHING ELSE", 1.5, 2.0), True),
+    ],
+)
+def test_a_reading_broken_off_in_a_word_is_left_out_where_all_of_it_follows(before, told):
+    texts = made.overlays((*before, "caption"), ("THE PEACH OPEN MOVIE", 2.0, 5.0, "caption"))
+    kept = [overlay.text for overlay in uncovered(texts).overlays]
+    assert kept == [before[0]] * told + ["THE PEACH OPEN MOVIE"]
+    events = merge(settled(sections(text_overlay=texts)), made.END)
+    assert [e.label for e in events if e.kind == "text"] == kept

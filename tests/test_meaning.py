@@ -35,7 +35,7 @@ def write(
         {"kind": "shot", "label": "", "start": a, "end": b, "analyzer": "cut_analysis"}
         for a, b in pairwise(edges)
     ]
-    report["analyzers"] = {}
+    report["analyzers"] = {"cut_analysis": {"status": "ok", "output": {}}}
     if vectors is not None:
         made = Embeddings.of([float(k) for k in range(len(vectors))], np.asarray(vectors, float))
         output = {"embeddings": made.model_dump(mode="json")}
@@ -51,7 +51,7 @@ def write(
         }
         section = {"status": "ok", "model": model, "output": {"passages": kept}}
         report["analyzers"]["cross_analyzer_intelligence"] = section
-    (folder / id).mkdir(exist_ok=True)
+    (folder / id).mkdir(parents=True, exist_ok=True)
     (folder / id / "report.json").write_text(json.dumps(report))
 
 
@@ -255,7 +255,6 @@ async def test_passages_are_found_over_http_and_by_the_command(models, settings,
     vectors = encoder(TEXTS[:3], "passage", 8)
     model = {"id": "intfloat/multilingual-e5-small", "variant": "multilingual-e5-small"}
     results = settings.home / "results"
-    results.mkdir(parents=True)
     write(results, "0000000a", None, model, texts=list(zip(spoken, vectors, strict=True)))
     order = np.argsort(-vectors @ encoder(["soup"], "query", 8)[0]).tolist()
     async with served(chosen, ANALYZERS) as client:

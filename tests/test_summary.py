@@ -239,6 +239,22 @@ def test_nothing_found_is_said_where_it_was_looked_for():
     assert sentences(summary, "pace")[0] == "A single shot, without cuts."
 
 
+def test_of_a_class_the_time_that_the_model_is_unsure_of_is_told_apart():
+    seen = made.objects(
+        ("person", 0.0, 10.0, 0.5), ("person", 9.0, 14.0, 0.5), ("tv", 2.0, 3.0, 0.1)
+    )
+    for track, confidence in zip(seen.tracks, (0.91, 0.27, 0.43), strict=True):
+        track.__dict__["confidence"] = confidence
+    summary = summarize(info(), without(object_detection=Section(status="ok", output=seen)))
+    told = sentences(summary, "what it is")
+    assert any("person for 50% (0.91) of the time" in text for text in told)
+    assert any("person for another 20% (0.27) and tv for 5% (0.43)" in text for text in told)
+    people = sentences(summary, "people")[0]
+    assert people.startswith(
+        "People are in view for 50% of the time and possibly for another 20%, "
+    )
+
+
 def test_text_that_could_not_be_read_is_not_called_none():
     unread = [Unread(start=a, end=b, box=[0, 0, 1, 1]) for a, b in ((0, 3), (1, 2), (5, 9.5))]
     for overlays in (made.overlays(), made.everything()["text_overlay"]):
@@ -246,7 +262,7 @@ def test_text_that_could_not_be_read_is_not_called_none():
         told = without(text_overlay=Section(status="partial", output=output))
         first, *more = sentences(summarize(info(), told), "text")
         assert first == (
-            "Unreadable text is on screen in 3 places, from 0.0 to 3.0 s and from 5.0 to 9.5 s."
+            "Text that cannot be read was found in 3 places, from 0.0 to 3.0 s and from 5.0 to 9.5 s."
         )
         assert all("No text" not in text for text in more)
         if overlays.overlays:

@@ -2,8 +2,9 @@
 
 The sections of the report keep all that an analyzer found. Here poses are left out where object
 detection, which looks for persons too, sees none in their place, and the sound tagger's ``Speech``
-where the speech detector has told of speech, with edges of its own; and pauses after which another
-voice goes on, or, where voices are not told apart, another shot.
+where the speech detector has told of speech, with edges of its own; pauses after which another
+voice goes on, or, where voices are not told apart, another shot; and readings of a text that something
+still covers, where all of it is read in its place just after.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from actors.cut_analysis import Cuts
 from actors.object_detection import Objects, ObjectTrack
 from actors.speech_flow import Delivery
 from actors.speech_transcription import Transcript
+from actors.temporal_flow.moments import TOGETHER_S, begins
+from actors.text_overlay import Overlay, Overlays
 from tiktok_ray.media import spans
 from tiktok_ray.methods.audio.pauses import Pause
 from tiktok_ray.report import Output, Section
@@ -45,6 +48,9 @@ def settled(sections: Mapping[str, Section]) -> dict[str, Section]:
     if isinstance(talk, Delivery) and isinstance(speech, Transcript):
         times = cuts.times if isinstance(cuts, Cuts) else []
         told["speech_flow"] = _with(sections["speech_flow"], of_one_voice(talk, speech, times))
+    texts = _output(sections, "text_overlay")
+    if isinstance(texts, Overlays):
+        told["text_overlay"] = _with(sections["text_overlay"], uncovered(texts))
     return told
 
 
@@ -107,3 +113,17 @@ def of_one_voice(talk: Delivery, speech: Transcript, cuts: Sequence[float]) -> D
         return not (before and after) or before[-1] == after[0]
 
     return talk.model_copy(update={"pauses": [p for p in talk.pauses if goes_on(p)]})
+
+
+def uncovered(texts: Overlays) -> Overlays:
+    """The texts less readings that break off within a word of the text that follows in their place."""
+
+    def cut_off(part: Overlay) -> bool:
+        return any(
+            0 <= whole.start - part.end <= TOGETHER_S
+            and begins(part, whole)
+            and not f"{whole.text} ".startswith(f"{part.text} ")
+            for whole in texts.overlays
+        )
+
+    return texts.model_copy(update={"overlays": [o for o in texts.overlays if not cut_off(o)]})

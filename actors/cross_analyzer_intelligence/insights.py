@@ -213,12 +213,10 @@ def _texts_and_cuts(of: Sources) -> Iterator[Draft]:
     evidence += [cite("cut_analysis", cut, cut, "cut") for _, cut in with_cut]
     count = len({caption.start for caption, _ in with_cut})
     times = len({c.start for c in later})
-    yield (
-        "texts and cuts",
-        f"Captions coincide with a cut in {count} of the {counted(times, 'time')} that they appear after"
-        " the start",
-        evidence,
-    )
+    text = f"Captions coincide with a cut in {count} of the {times} times that they appear after the start"
+    if times == 1:
+        text = "The one caption that appears after the start coincides with a cut"
+    yield "texts and cuts", text, evidence
 
 
 def _sounds_and_speech(of: Sources) -> Iterator[Draft]:
@@ -256,12 +254,10 @@ def _sounds_and_cuts(of: Sources) -> Iterator[Draft]:
     evidence = [cite("audio_analysis", t, t, "the sound changes") for t in changes]
     evidence += [cite("cut_analysis", c, c, "cut") for _, c in near]
     count = len({t for t, _ in near})
-    yield (
-        "sounds and cuts",
-        f"The sound changes {counted(len(changes), 'time')}, {count} of them within {SOUND_S} s of a"
-        " cut",
-        evidence,
-    )
+    text = f"The character of the sound changes {len(changes)} times, {count} of them within {SOUND_S} s of a cut"
+    if len(changes) == 1:
+        text = f"The character of the sound changes once, within {SOUND_S} s of a cut"
+    yield "sounds and cuts", text, evidence
 
 
 def _emphasis_and_texts(of: Sources) -> Iterator[Draft]:

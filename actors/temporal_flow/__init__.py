@@ -52,7 +52,7 @@ LOOP, LOOP_DIFFERENCE, AWAY, LOOP_SOUND, LOOP_S = 0.95, 0.05, 0.8, 0.8, 0.25
 #: Sounds more than this apart in dB are not alike; under this level in dBFS there is none.
 LOOP_DB, HUSH_DB = 6.0, -60.0
 #: Motion in the picture: over how long, least mean difference in luma, and rise over the median.
-MOTION_S, LEAST_MOTION, MOTION_RISE = 0.5, 2.0, 2.0
+MOTION_S, LEAST_MOTION, MOTION_RISE = 0.5, 2.0, 1.25
 
 
 class Hook(Model):

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from actors.cut_analysis import Transition
-from actors.temporal_flow.sources import Element, Kind, Sources, cite, doubted, happenings, quoted
+from actors.temporal_flow.sources import (
+    LIKELY,
+    Element,
+    Kind,
+    Sources,
+    cite,
+    doubted,
+    happenings,
+    quoted,
+)
 from actors.text_overlay import Overlay
 from tiktok_ray.media import spans
 from tiktok_ray.report import Evidence, Timed, derived
@@ -22,8 +32,9 @@ LEAST_TEXT_S = 1.0
 #: A single change is a key moment from this strength on, this far from others, and at most once
 #: in so many seconds.
 STRONG, APART_S, EVERY_S = 0.3, 0.75, 5.0
-#: How strong the edges of speech and of silence count.
-SPEECH, SILENCE = 0.25, 0.5
+#: How strong the edges of speech and of silence count, and the confidence that a text which cannot
+#: be read counts with.
+SPEECH, SILENCE, UNREAD = 0.25, 0.5, 0.5
 #: A share of the picture's height from which a text counts as large, and a rise in LU as loud.
 LARGE_TEXT, LOUD_LU, RISE_LU = 0.1, 20.0, 10.0
 #: The rise of the loudness, in half a second, is that over its highest in the second before.
@@ -44,7 +55,8 @@ class Moment(Timed):
     score: float = derived(
         "Sum over these kinds of the strongest change of each, 0..1: a cut or fade by the "
         "distance of its frames; a camera movement by its extent; a subject by confidence x "
-        "root of its area; a text by confidence x height / 10 % of the frame; speech 0.25; "
+        "root of its area; a text by confidence (0.5 if it cannot be read) x height / 10 % of the "
+        "frame; speech 0.25; "
         "silence 0.5; another sound by its novelty; a rise in loudness by LU / 20; motion by "
         "its rise above the median",
         range="0..5",
@@ -107,9 +119,13 @@ def _moves(of: Sources) -> Iterator[Change]:
 
 
 def _subjects(of: Sources) -> Iterator[Change]:
-    """The first time that a thing of each class comes into view, within a shot."""
+    """The first time that a thing of each class comes into view, within a shot; by what the detector
+    is sure of."""
     known: set[str] = set()
-    for track in sorted(of.objects.tracks if of.objects else (), key=lambda t: t.seen[0][0]):
+    sure = (
+        [track for track in of.objects.tracks if track.confidence >= LIKELY] if of.objects else []
+    )
+    for track in sorted(sure, key=lambda t: t.seen[0][0]):
         t = track.seen[0][0]
         if track.label not in known and _within_shot(of, t):
             what = f"{track.label} ({track.confidence:.2f}) comes into view"
@@ -126,15 +142,20 @@ def _texts(of: Sources) -> Iterator[Change]:
             what = f"text {quoted(text.text)}{doubted(text.confidence)}"
             strength = text.confidence * height / LARGE_TEXT
             yield _change("text", "text_overlay", _appears(text, shown), what, strength)
+    for unread in of.text.unread if of.text else ():
+        height = unread.box[3] - unread.box[1]
+        what = "text that cannot be read appears"
+        strength = UNREAD * height / LARGE_TEXT
+        yield _change("text", "text_overlay", unread.start, what, strength)
 
 
 def _appears(text: Overlay, shown: Sequence[Overlay]) -> float:
     """When a text appears: with its first part, where that was read in its place just before."""
-    before = [o for o in shown if 0 <= text.start - o.end <= TOGETHER_S and _begins(o, text)]
+    before = [o for o in shown if 0 <= text.start - o.end <= TOGETHER_S and begins(o, text)]
     return min((_appears(part, shown) for part in before), default=text.start)
 
 
-def _begins(part: Overlay, whole: Overlay) -> bool:
+def begins(part: Overlay, whole: Overlay) -> bool:
     """Whether a text is the beginning of another, in its place: hidden in part, or not all there yet."""
     left, top, right, bottom = whole.box
     x, y = (part.box[0] + part.box[2]) / 2, (part.box[1] + part.box[3]) / 2
@@ -156,16 +177,23 @@ def _sounds(of: Sources) -> Iterator[Change]:
         return
     edges = [(s.start, "sound stops", SILENCE) for s in of.sound.silences]
     edges += [(s.end, "sound sets in", SILENCE) for s in of.sound.silences]
-    told = [t for t, *_ in edges]
+    told = [t for t, *_ in edges] + _pauses(of)
     for t, rise in rises(of.sound.loudness.times, of.sound.loudness.momentary):
         if all(abs(t - other) > PAUSE_S for other in told):
             edges.append((t, f"loudness rises by {rise:.0f} LU", rise / LOUD_LU))
-    told = [t for t, *_ in edges]
+    told = [t for t, *_ in edges] + _pauses(of)
     for section in of.sound.sections[1:]:
         if all(abs(section.start - t) > PAUSE_S for t in told):
             edges.append((section.start, "sound changes", section.novelty or 0.0))
     for t, what, strength in edges:
         yield _change("sound", "audio_analysis", t, what, strength)
+
+
+def _pauses(of: Sources) -> list[float]:
+    """When speech stops for a pause and goes on: its sound changes there, and its loudness, anyway."""
+    spoken = spans.union(s.span for s in of.transcript.speech) if of.transcript else []
+    pauses = [(a.end, b.start) for a, b in pairwise(spoken) if b.start - a.end <= PAUSE_S]
+    return [t for pause in pauses for t in pause]
 
 
 def rises(times: Sequence[float], levels: Sequence[float | None]) -> list[tuple[float, float]]:

@@ -28,6 +28,8 @@ CITED = 8
 WORDS = 12
 #: From this confidence on a text is quoted without it.
 CERTAIN = 0.95
+#: From this confidence on a thing is in view, and not possibly.
+LIKELY = 0.6
 
 
 class Element(Model):
@@ -165,8 +167,13 @@ def _objects(start: float, end: float, of: Sources) -> Element | None:
         return None
     labels = sorted(seconds, key=lambda label: -seconds[label])[:4]
     shown = [each for each in cited if each.what.rpartition(" (")[0] in labels]
-    names = ", ".join(f"{label} ({sure[label]:.2f})" for label in labels)
-    return _element("objects", f"in view: {names}{_since(shown, start)}", shown)
+    likely, perhaps = (
+        ", ".join(f"{n} ({sure[n]:.2f})" for n in labels if (sure[n] >= LIKELY) is certain)
+        for certain in (True, False)
+    )
+    parts = (f"in view: {likely}" if likely else "", f"possibly: {perhaps}" if perhaps else "")
+    what = ", ".join(part for part in parts if part)
+    return _element("objects", f"{what}{_since(shown, start)}", shown)
 
 
 def _text(start: float, end: float, of: Sources) -> Element | None:

@@ -135,6 +135,13 @@ def test_a_photograph_has_no_look_until_it_is_given_one(name):
     assert [f.kind for f in analyze(sepia(taken)).filters] == ["sepia"]
 
 
+def test_a_slide_in_a_colour_is_no_grade():
+    """Writing on an even ground of steel blue."""
+    slide = np.full((80, 80, 3), (70, 130, 180), np.uint8)
+    slide[20:60:6, 8:72] = (150, 190, 225)
+    assert analyze(slide).filters == []
+
+
 @pytest.mark.parametrize("name", ["black", "blue", "gray"])
 def test_one_plain_colour_is_no_look(name):
     assert analyze(plain(NAMED[name])).filters == []

@@ -844,7 +844,9 @@ def test_insights_count_what_is_there():
     assert insight(out, "texts and cuts").text.startswith(
         "Captions coincide with a cut in 2 of the 2"
     )
-    assert insight(out, "sounds and cuts").text.startswith("The sound changes 3 times, 3 of them")
+    assert insight(out, "sounds and cuts").text.startswith(
+        "The character of the sound changes 3 times, 3 of them"
+    )
     assert insight(out, "sounds and speech").text.startswith("0.6 s of the speech overlap other")
     assert insight(out, "emphasis and texts").text.startswith("Of 1 emphasised word, 1 on screen")
     assert "3.4 s are on camera, 3.0 s are voice-over" in insight(out, "speech and faces").text

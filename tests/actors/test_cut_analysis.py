@@ -123,6 +123,13 @@ def test_a_fade_through_a_blank_is_one_transition(level, through, seconds):
     assert found.end == pytest.approx(2.5 + seconds, abs=0.15)
 
 
+def test_a_fade_between_like_shots_changes_as_much_as_from_the_blank():
+    """To black and back to the same picture: what lies on either side is equal."""
+    pictures = [*fade(still(1, 2.5), 0.6, 0.0, True), *fade(still(1, 2.5), 0.6, 0.0, False)]
+    [found] = analyze(pictures, noise=2.0).transitions
+    assert found.strength > 0.8
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_flash_is_no_cut(length):
     pictures = still(4, 3.0)

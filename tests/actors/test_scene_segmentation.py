@@ -76,6 +76,22 @@ def street() -> Any:
     return view("astronaut", 300, 0)
 
 
+def photograph(picture: Any, high: int) -> Any:
+    """A picture of some height between black bars."""
+    made = np.zeros_like(picture)
+    top = (len(made) - high) // 2
+    made[top : top + high] = picture[top : top + high]
+    return made
+
+
+def test_photographs_between_bars_of_their_own_are_settings_of_their_own() -> None:
+    kept, other = photograph(kitchen(), 36), photograph(street(), 44)
+    found = analyze([(kept, 2.0), (other, 2.0), (kept, 2.0)])
+    assert [scene.setting for scene in found.scenes] == [0, 1, 0]
+    (scene,) = analyze([(kept, 2.0), (photograph(kitchen(), 40), 2.0)]).scenes
+    assert scene.setting == 0
+
+
 def varied() -> list[tuple[Analyzer, dict[str, Any]]]:
     a, b = film([(kitchen(), 1.0), (street(), 2.0), (kitchen(), 1.0)]), film([(street(), 1.5)])
     vectors = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]]

@@ -22,7 +22,7 @@ from actors.temporal_flow import Flow, TemporalFlow, calls_to_action, feelings, 
 from actors.temporal_flow.moments import Change, changes, moments, segments, together
 from actors.temporal_flow.pacing import pacing
 from actors.temporal_flow.sources import Sources, cite, happenings, quoted
-from actors.text_overlay import Overlay, Overlays
+from actors.text_overlay import Overlay, Overlays, Unread
 from tests.cameras import cuts_at, photo
 from tiktok_ray.analyzer import Analyzer, Partial
 from tiktok_ray.media import Audio, Frames, Levels, Speech, Video, decode
@@ -512,6 +512,41 @@ def test_a_loud_hit_and_a_large_title_are_key_moments_and_quiet_ones_are_not() -
     assert moments(Sources(6.0, cuts, text=flash)) == []
 
 
+def test_a_large_text_that_cannot_be_read_is_a_key_moment_and_small_print_is_not() -> None:
+    for height, told in ((0.4, ["text that cannot be read appears"]), (0.03, [])):
+        unread = [Unread(start=2.0, end=6.0, box=[0.2, 0.1, 0.8, 0.1 + height])]
+        text = written(("small", 0.0, 6.0)).model_copy(update={"unread": unread})
+        cut = Sources(9.0, cuts_at([7.0], 9.0), text=text)
+        assert [m.what for m in moments(cut)] == [*told, "cut"]
+
+
+def test_speech_that_goes_on_after_a_pause_is_no_change_of_the_sound() -> None:
+    times = [round(0.1 * k, 1) for k in range(100)]
+    levels = [-15.0 if t < 2.0 or t >= 3.2 else -40.0 for t in times]
+    curve = LoudnessCurve(times=times, momentary=levels, short_term=levels)
+    sections = [
+        SoundSection(start=t, end=t + 3.2, label=label, lufs=None, novelty=novelty)
+        for t, label, novelty in ((0.0, "A", None), (2.2, "B", 0.5), (3.2, "C", 0.5))
+    ]
+    sound = heard(onsets=[]).model_copy(update={"loudness": curve, "sections": sections})
+    speaks = spoken((0.2, 2.3), (3.2, 9.9), words=None)
+    found = [c.evidence.what for c in changes(Sources(10.0, cuts_at([], 10.0), sound=sound))]
+    assert "loudness rises by 25 LU" in found
+    of = Sources(10.0, cuts_at([], 10.0), sound=sound, transcript=speaks)
+    assert [c.evidence.what for c in changes(of)] == []
+
+
+def test_what_the_detector_is_unsure_of_does_not_come_into_view() -> None:
+    for confidence, told in ((0.9, ["dog (0.90) comes into view"]), (0.3, [])):
+        things = seen(("dog", 3.0, 6.0))
+        things.tracks[0].__dict__["confidence"] = confidence
+        found = changes(Sources(9.0, cuts_at([], 9.0), objects=things))
+        assert [c.evidence.what for c in found] == told
+        hook = happenings(3.0, 6.0, Sources(9.0, cuts_at([], 9.0), objects=things))
+        begins = "in view: dog (0.90)" if told else "possibly: dog (0.30)"
+        assert [e.what for e in hook if e.kind == "objects"] == [begins]
+
+
 @pytest.mark.parametrize(
     ("before", "at"),
     [
@@ -544,6 +579,8 @@ def test_where_nothing_else_changes_the_picture_that_moves_most_is_the_moment() 
     (change,) = motion(waved)
     assert change.time == pytest.approx(3.0, abs=0.5)
     assert motion(Frames.of(times, [one] * 60, 6.0)) == []
+    steps = [np.roll(one, (k if k < 45 else 3 * k), 1) for k in range(60)]
+    assert motion(Frames.of(times, steps, 6.0)), "what never stands still has a strongest motion"
     (moment,) = moments(Sources(6.0, cuts_at([], 6.0)), [change])
     assert moment.what == "strongest motion"
 

@@ -233,6 +233,21 @@ def test_a_sign_or_a_letter_too_weak_to_tell_is_named_as_unread(text, confidence
     assert unreadable(frames, sure, [], 0.8) == []
 
 
+def test_a_title_that_fades_in_over_a_busy_ground_is_unread_from_its_first_whole_sample():
+    """The ground is taken for a line before, and the fading title for one with it."""
+    boxes = (
+        [(0.05, 0.2, 1.0, 0.9)] * 3 + [(0.14, 0.11, 0.81, 0.71)] + [(0.24, 0.14, 0.78, 0.63)] * 4
+    )
+    evens = [0.15] * 3 + [0.05] + [0.6] + [0.8] * 3
+    detected = [
+        [Line(k / 2, np.array([[a, b], [c, b], [c, d], [a, d]]), "BUNKY", 0.2, even)]
+        for k, ((a, b, c, d), even) in enumerate(zip(boxes, evens, strict=True))
+    ]
+    frames: Any = SimpleNamespace(times=np.arange(8) / 2, end=4.0)
+    (found,) = unreadable(frames, detected, [], 0.8)
+    assert (found.start, found.end) == (2.0, 4.0)
+
+
 def texts(found: Overlays) -> list[str]:
     return [overlay.text for overlay in found.overlays]
 

@@ -30,6 +30,7 @@ class FakeService:
         self.results = [self._entry("bb" * 8, "A launch"), self._entry("cc" * 8, "<b>cat</b>")]
         self.hits: list[dict[str, Any]] = []
         self.alike: dict[str, Any] | None = None
+        self.same_meaning: dict[str, Any] | None = None
         self.same: dict[str, Any] | None = None
         self.job: dict[str, Any] | None = None
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -124,8 +125,10 @@ class Handler(BaseHTTPRequestHandler):
                 found = [r for r in service.results if text in r["title"].lower()]
                 self.answer({"results": found, "next": None})
             case ["search"]:
-                alike = service.alike if wanted.get("meaning") == "true" else None
-                self.answer({"hits": service.hits, "next": None, "alike": alike})
+                found: dict[str, Any] = {"hits": service.hits, "next": None}
+                if wanted.get("meaning") == "true":
+                    found |= {"alike": service.alike, "same_meaning": service.same_meaning}
+                self.answer(found)
             case ["results", _, "duplicates"] if service.same is not None:
                 self.answer(service.same)
             case ["results", _, "poster"]:

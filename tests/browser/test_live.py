@@ -53,21 +53,30 @@ def test_results_have_posters_and_are_found_by_title(home: Watched, service: Fak
     assert home.asked_for(service.url) == []
 
 
-def test_frames_that_look_like_the_words_are_asked_for(home: Watched, service: FakeService) -> None:
+def test_frames_and_passages_that_mean_the_words_are_asked_for(
+    home: Watched, service: FakeService
+) -> None:
     shot = {"result": "bb" * 8, "video_id": "v", "title": "Cat", "start": 3.0, "end": 6.0}
     service.alike = {"status": "ok", "shots": [{**shot, "at": 4.5, "cosine": 0.314}]}
+    passage = {**shot, "kind": "said", "text": "<i>Un globo rojo</i>", "start": 2.0, "cosine": 0.87}
+    service.same_meaning = {"status": "ok", "passages": [passage]}
     home.page.locator("#find").fill("a red ball")
     until(home.page, "document.querySelectorAll('article.result').length === 0")
     assert home.page.locator(".gallery .hits a").count() == 0
-    home.page.get_by_label("Also frames that look like it").check()
+    home.page.get_by_label("Also by meaning").check()
     home.page.wait_for_selector(".gallery .hits a")
-    [hit] = home.page.locator(".gallery .hits a").all()
+    [meant, hit] = home.page.locator(".gallery .hits a").all()
+    assert meant.inner_text().startswith("0:02.0")
+    assert "<i>Un globo rojo</i>" in meant.inner_text()
+    assert "0.87" in meant.inner_text()
     assert "0:04.5" in hit.inner_text()
     assert "0.31" in hit.inner_text()
     assert axe(home.page) == []
     service.alike = {"status": "unavailable", "reason": "weights not installed", "shots": []}
+    service.same_meaning = {"status": "unavailable", "reason": "E5 not installed", "passages": []}
     home.page.locator("#find").fill("a red balloon")
-    home.page.get_by_text("unavailable: weights not installed").wait_for()
+    home.page.get_by_text("Frames by meaning: unavailable: weights not installed").wait_for()
+    home.page.get_by_text("Passages by meaning: unavailable: E5 not installed").wait_for()
     assert home.page.locator(".gallery .hits a").count() == 0
     assert home.complaints == []
 

@@ -23,7 +23,7 @@ from actors.content_quality import Quality
 from actors.cross_analyzer_intelligence import Findings
 from actors.cut_analysis import Cuts
 from actors.eye_tracking import Eyes
-from actors.object_detection import Objects
+from actors.object_detection import ObjectClass, Objects
 from actors.qwen2_vl_temporal import Description
 from actors.scene_segmentation import Scenes
 from actors.speech_emotion import VoiceEmotion
@@ -285,13 +285,16 @@ def _what(r: Report) -> Sentences:
 
 def _in_view(r: Report, objects: Objects) -> Sentences:
     """Classes of things, the surest ones first, each with its confidence."""
-    sure = objects.confidences()
-    told = {
-        c.label: f"{c.label} for {c.screen_share:.0%} ({sure[c.label]:.2f})"
-        for c in sorted(objects.classes, key=lambda c: (-c.screen_share * sure[c.label], c.label))
-    }
-    likely = [text for label, text in told.items() if sure[label] >= SURE]
-    perhaps = [text for label, text in told.items() if sure[label] < SURE]
+    best = objects.confidences()
+    likely, perhaps = [], []
+    for c in sorted(objects.classes, key=lambda c: (-c.screen_share * best[c.label], c.label)):
+        sure, rest = _surely_and_not(objects, c)
+        if sure:
+            likely.append(f"{c.label} for {sure:.0%} ({best[c.label]:.2f})")
+        if rest >= LEAST_SHARE:
+            unsure = [t.confidence for t in objects.tracks if t.label == c.label]
+            highest = max(confidence for confidence in unsure if confidence < SURE)
+            perhaps.append(f"{c.label} for {'another ' if sure else ''}{rest:.0%} ({highest:.2f})")
     model, time = r.by("object_detection"), r.shown()
     source = [r.whole("object_detection")]
     if likely:
@@ -304,6 +307,18 @@ def _in_view(r: Report, objects: Objects) -> Sentences:
             f"Possibly in view, with low confidence of {model}: {listed(perhaps)} of {time}.",
             source,
         )
+
+
+def _surely_and_not(objects: Objects, kind: ObjectClass) -> tuple[float, float]:
+    """Shares of the video with a thing of a class of which the model is sure, and with others only."""
+    surely = spans.total(
+        part
+        for track in objects.tracks
+        if track.label == kind.label and track.confidence >= SURE
+        for part in track.seen
+    )
+    part = min(1.0, surely / kind.screen_time_s) if kind.screen_time_s else 0.0
+    return kind.screen_share * part, kind.screen_share * (1 - part)
 
 
 def _sound_of(v: VideoInfo) -> str:
@@ -460,7 +475,7 @@ def _text(r: Report) -> Sentences:
             f"from {s.start:.1f} to {s.end:.1f} s"
             for s in spans.union(one.span for one in written.unread)
         )
-        yield f"Unreadable text is on screen in {where}, {when}.", cannot
+        yield f"Text that cannot be read was found in {where}, {when}.", cannot
     elif not written.overlays:
         yield (
             f"No text was found on screen by {r.by('text_overlay')}.",
@@ -572,9 +587,14 @@ def _people(r: Report) -> Sentences:
             seen = [t for t in objects.tracks if t.label == "person"] if objects else []
             low, high = (pick(t.confidence for t in seen) for pick in (min, max))
             sure = f"{low:.2f} to {high:.2f}" if len(seen) > 1 else f"{low:.2f}"
-            begin = "People are" if high >= SURE else "People may be"
+            surely, rest = _surely_and_not(objects, kind) if objects else (0.0, 0.0)
+            begin = f"People are in view for {surely:.0%} of {r.shown()}"
+            if not surely:
+                begin = f"People may be in view for {rest:.0%} of {r.shown()}"
+            elif rest >= LEAST_SHARE:
+                begin += f" and possibly for another {rest:.0%}"
             yield (
-                f"{begin} in view for {kind.screen_share:.0%} of {r.shown()}, at most"
+                f"{begin}, at most"
                 f" {kind.at_once} at once, according to {r.by('object_detection')} with a confidence of {sure}.",
                 _at("object_detection", seen),
             )

@@ -30,11 +30,11 @@ MIDDLE = 1920
 BAR_EDGE = 0.5
 
 
-def within(gray: Gray, box: Sequence[float]) -> Gray:
-    """The part of a picture inside a box, a view."""
-    height, width = gray.shape
+def within(picture: Gray, box: Sequence[float]) -> Gray:
+    """The part of a picture, grey or in colour, inside a box, a view."""
+    height, width = picture.shape[:2]
     x0, y0, x1, y1 = (round(v * n) for v, n in zip(box, (width, height) * 2, strict=True))
-    return gray[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    return picture[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
 
 
 def middle(gray: Gray) -> Gray:

@@ -129,7 +129,7 @@ function gallery(place) {
   meaning.addEventListener("change", soon);
   return el("section", { class: "gallery card", "aria-labelledby": "results-title" },
     el("header", { class: "bar" }, el("h2", { id: "results-title" }, "Results"), el("label", { for: "find", class: "hidden" }, "Search results"), field,
-      el("label", { for: "meaning" }, meaning, " Also by meaning: frames that look like it, passages in other words")), note, hits, place);
+      el("label", { for: "meaning", title: "Frames that look like it, and passages that mean it in other words" }, meaning, " Also by meaning")), note, hits, place);
 }
 
 /** Passages of all results that contain the words in the field, and shots that look like them; each links to its moment. */
