@@ -87,7 +87,7 @@ def photograph(picture: Any, high: int) -> Any:
 def test_photographs_between_bars_of_their_own_are_settings_of_their_own() -> None:
     kept, other = photograph(kitchen(), 36), photograph(street(), 44)
     found = analyze([(kept, 2.0), (other, 2.0), (kept, 2.0)])
-    assert [scene.setting for scene in found.scenes] == [0, 1, 0]
+    assert [scene.setting for scene in found.scenes] == [1, 2, 1]
     (scene,) = analyze([(kept, 2.0), (photograph(kitchen(), 40), 2.0)]).scenes
     assert scene.setting == 0
 
