@@ -96,10 +96,21 @@ def test_boxes_and_identities_are_counted_and_what_is_aside_is_not():
     assert [right for _, right in found.sure].count(False) == 1
 
 
-def test_samples_without_any_object_count_too():
-    track = made(times=[0.4], boxes=[(0, 0, 1, 1)], confidences=[0.5], label="bus", track=1)
-    every = objects.sightings(made(tracks=[track], step_s=0.2, samples=4))
-    assert [len(sights) for sights in every.values()] == [0, 0, 1, 0]
+def test_boxes_count_five_times_a_second_also_between_looks_and_where_there_are_none():
+    boxes = [(0.0, 0.0, 0.4, 0.4), (0.2, 0.0, 0.6, 0.4)]
+    track = made(
+        times=[0.2, 0.6],
+        boxes=boxes,
+        confidences=[0.5, 0.7],
+        label="bus",
+        track=1,
+        seen=[(0.2, 0.8)],
+    )
+    every = objects.sightings(made(tracks=[track]), 1.0)
+    assert [len(sights) for sights in every.values()] == [0, 1, 1, 1, 0]
+    [between] = list(every.values())[2]
+    assert between.box == pytest.approx((0.1, 0.0, 0.5, 0.4))
+    assert between.confidence == pytest.approx(0.6)
 
 
 def test_onsets_of_one_kind_are_found_once():

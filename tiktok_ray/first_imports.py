@@ -43,8 +43,11 @@ ORDER = (
 )
 
 #: What a library imports for uses that nobody here has for it. MediaPipe's drawings and microphones cost
-#: two thirds of its import, 0.65 CPU seconds.
-UNUSED = {"mediapipe": ("matplotlib", "matplotlib.pyplot", "sounddevice")}
+#: two thirds of its import, 0.65 CPU seconds; InsightFace's downloads 0.1.
+UNUSED = {
+    "mediapipe": ("matplotlib", "matplotlib.pyplot", "sounddevice"),
+    "insightface.model_zoo": ("requests",),
+}
 
 _changed = threading.Condition()
 #: The thread that is inside ``alone``, by its identifier.

@@ -22,7 +22,7 @@ from benchmarks.accuracy import Bench, Figure, Row
 from benchmarks.accuracy._calibration import calibration
 from benchmarks.accuracy._figures import f1_figure, groups, share_figure
 from benchmarks.factory.objects import THINGS, Box
-from tiktok_ray.media.spans import share
+from tiktok_ray.media.spans import covers, share
 from tiktok_ray.methods.vision.box_tracks import iou
 
 COMPOSITE = "video/short_vertical_composite.mp4"
@@ -62,6 +62,7 @@ FIELDS = {
     ("counted right", "stills and clips"): ("classes.tracks",),
 }
 OVERLAP = 0.5
+STEP_S = 0.2
 ASIDE = 0.5  # share of a box within one that does not count
 PEER = "Ultralytics track, defaults"
 
@@ -91,7 +92,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
     known: dict[str, list[tuple[str, Judged]]] = {}
     for clip in bench.clips("objects"):
         found: Objects = bench.output("object_detection", clip.path, frozenset())
-        every = sightings(found)
+        every = sightings(found, clip.truth["duration"])
         told = {"tiktok_ray": every}
         if not isinstance(peer, str):
             told[PEER] = peer(clip.path, list(every))
@@ -110,19 +111,26 @@ def figures(bench: Bench) -> Iterator[Figure]:
     yield from _real(bench)
 
 
-def sightings(found: Objects) -> dict[float, list[Sight]]:
-    """All boxes by sample."""
-    step = found.step_s or 1.0
-    last = max((t for track in found.tracks for t in track.times), default=0.0)
-    every: dict[float, list[Sight]] = {
-        round(k * step, 3): [] for k in range(max(found.samples, round(last / step) + 1))
-    }
-    times = list(every)
-    for track in found.tracks:
-        for t, box, sure in zip(track.times, track.boxes, track.confidences, strict=True):
-            nearest = times[int(np.abs(np.array(times) - t).argmin())]
-            every[nearest].append(Sight(np.array(box), track.label, track.track, sure))
+def sightings(found: Objects, end: float) -> dict[float, list[Sight]]:
+    """All boxes five times a second: between two detections of a track in proportion, as they are
+    shown, since not every sample is looked at."""
+    every: dict[float, list[Sight]] = {}
+    for t in np.arange(0.0, end - 1e-3, STEP_S).tolist():
+        every[t] = [
+            Sight(
+                _at(track, t),
+                track.label,
+                track.track,
+                np.interp(t, track.times, track.confidences),
+            )
+            for track in found.tracks
+            if covers(track.seen, t)
+        ]
     return every
+
+
+def _at(track: ObjectTrack, t: float) -> NDArray[np.float64]:
+    return np.array([np.interp(t, track.times, side) for side in zip(*track.boxes, strict=True)])
 
 
 def judged(seen: dict[float, list[Sight]], truth: dict[str, Any]) -> Judged:
