@@ -236,7 +236,9 @@ def test_a_sign_or_a_letter_too_weak_to_tell_is_named_as_unread(text, confidence
 def lines_of(text, confidence, samples, left=0.2, down=0.0):
     """A line of each of some samples, half a second apart."""
     corners = np.array([[left, 0.4], [1 - left, 0.4], [1 - left, 0.5], [left, 0.5]])
-    return {k: Line(k / 2, corners + (0, down * k), text, confidence, 0.9) for k in samples}
+    return {
+        k: Line(k / 2, corners + np.array([0, down * k]), text, confidence, 0.9) for k in samples
+    }
 
 
 def test_a_line_that_moves_and_cannot_be_read_is_named():
