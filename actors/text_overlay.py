@@ -57,8 +57,10 @@ from tiktok_ray.report import (
 NAME = "text_overlay"
 OWNER = re.compile(r"©|\(c\)|copyright|(?:^|\s)@\w|\bwww\.|\b\w+\.(?:com|de|org|net|tv|io)\b", re.I)
 
-#: A reading so sure need not be tried upside down.
-SURE = 0.9
+#: A reading so sure need not be tried upside down; one upside down must be surer, for letters that
+#: the reader does not know look like others then, digits within words among them.
+SURE, SURELY = 0.9, 0.96
+JUMBLED = re.compile(r"[^\W\d_]\d+[^\W\d_]|\d[^\W\d_]+\d")
 
 TextKind = Literal["caption", "watermark", "scene_text"]
 
@@ -258,15 +260,20 @@ UNREADABLE = (
     " text_overlay.languages (ar, ru, ko and so on), with `tiktok-ray models pull text_overlay`"
 )
 #: How long text must stand to be missed, and how much places, and boxes of one text, overlap.
-MISSED_S, SAME_PLACE, SAME_BOX = 1.0, 0.5, 0.85
+MISSED_S, SAME_PLACE, SAME_BOX = 1.0, 0.3, 0.85
+#: Among captions that follow one another, what stands for one sample is missed too; how far apart.
+AMONG_S = 1.0
 
 
 def unreadable(
     frames: Frames, detected: Sequence[Sequence[Line]], known: Sequence[Overlay], least: float
 ) -> list[Unread]:
     """Lines that stand in one place, drawn, and of which no reading is sure."""
+    untold = [
+        [line for line in lines if not any(_told(line, one) for one in known)] for lines in detected
+    ]
     runs: list[list[tuple[int, Line]]] = []
-    for k, lines in enumerate(detected):
+    for k, lines in enumerate(untold):
         for line in lines:
             run = next(
                 (r for r in runs if k - r[-1][0] in (1, 2)
@@ -282,16 +289,12 @@ def unreadable(
     for run in (part for whole in runs for part in apart(whole, edges)):
         lines = [line for _, line in run]
         box = np.median([line.box for line in lines], axis=0)
-        first = appeared(run[0][0], box, detected)
+        first = appeared(run[0][0], box, untold)
         start, end = float(edges[first]), float(edges[run[-1][0] + 1])
         drawn = float(np.median([line.even for line in lines])) >= DRAWN
         sure = any(sure_enough(line.text, line.confidence, least) for line in lines)
-        told = any(
-            spans.overlap([(start, end)], [one.span]) > 0
-            and overlapping(np.array(one.box), box) > 0.2
-            for one in known
-        )
-        if end - start >= MISSED_S and drawn and not sure and not told:
+        missed = end - start >= MISSED_S or _among(start, end, box, known)
+        if missed and drawn and not sure:
             found.append(Unread(start=start, end=end, box=box.tolist()))
     return found
 
@@ -304,6 +307,19 @@ def appeared(k: int, box: NDArray[np.float64], detected: Sequence[Sequence[Line]
     ):
         k -= 1
     return k
+
+
+def _told(line: Line, one: Overlay) -> bool:
+    """Whether an overlay is what a line says, or stands where it does."""
+    return one.start <= line.t < one.end and overlapping(np.array(one.box), line.box) > 0.2
+
+
+def _among(start: float, end: float, box: NDArray[np.float64], known: Sequence[Overlay]) -> bool:
+    """Whether captions were read in one place right before and right after."""
+    there = [o for o in known if o.kind == "caption" and in_place(box, np.array(o.box))]
+    before = any(0 <= start - o.end + AMONG_S <= 2 * AMONG_S for o in there if o.start < start)
+    after = any(0 <= o.start - end + AMONG_S <= 2 * AMONG_S for o in there if o.end > end)
+    return before and after
 
 
 def apart(
@@ -334,7 +350,9 @@ def read_upright(reader: Reader, picture: NDArray[np.uint8]) -> tuple[str, float
     if confidence >= SURE:
         return text, confidence
     turned = reader.read(np.ascontiguousarray(picture[::-1, ::-1]))
-    return turned if turned[1] >= max(SURE, confidence + 0.05) else (text, confidence)
+    if turned[1] < max(SURELY, confidence + 0.05) or JUMBLED.search(turned[0]):
+        return text, confidence
+    return turned
 
 
 def find_lines(frames: Frames, reader: Reader, readings: int) -> list[list[Line]]:

@@ -22,6 +22,7 @@ from tiktok_ray.methods.text.text_readers import (
     assured,
     decode_ctc,
     doubt,
+    mixes_case,
     mixes_greek,
     scripts_of,
 )
@@ -302,3 +303,12 @@ def test_easyocr_is_whole_only_with_detector_and_recogniser(tmp_path):
     assert not weights.whole(folder)
     (folder / "english_g2.pth").touch()
     assert weights.whole(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "mixed"),
+    [("BCeM", True), ("yTPO", True), ("Ha", False), ("HOPE", False), ("Cape May", False),
+     ("McDonald", False), ("iPhone", False)],
+)  # fmt: skip
+def test_a_word_of_cyrillic_letters_mixes_case(text, mixed):
+    assert mixes_case(text) == mixed

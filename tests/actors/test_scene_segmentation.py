@@ -89,7 +89,7 @@ def test_photographs_between_bars_of_their_own_are_settings_of_their_own() -> No
     found = analyze([(kept, 2.0), (other, 2.0), (kept, 2.0)])
     assert [scene.setting for scene in found.scenes] == [1, 2, 1]
     (scene,) = analyze([(kept, 2.0), (photograph(kitchen(), 40), 2.0)]).scenes
-    assert scene.setting == 0
+    assert scene.setting == 1
 
 
 def varied() -> list[tuple[Analyzer, dict[str, Any]]]:

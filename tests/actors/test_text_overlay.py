@@ -248,6 +248,46 @@ def test_a_title_that_fades_in_over_a_busy_ground_is_unread_from_its_first_whole
     assert (found.start, found.end) == (2.0, 4.0)
 
 
+def lines_of(text, confidence, samples, left=0.2, down=0.0):
+    """A line of each of some samples, half a second apart."""
+    corners = np.array([[left, 0.4], [1 - left, 0.4], [1 - left, 0.5], [left, 0.5]])
+    return {
+        k: Line(k / 2, corners + np.array([0, down * k]), text, confidence, 0.9) for k in samples
+    }
+
+
+def test_a_line_that_moves_and_cannot_be_read_is_named():
+    there = lines_of("?", 0.3, range(4), down=0.04)
+    frames: Any = SimpleNamespace(times=np.arange(4) / 2, end=2.0)
+    found = unreadable(frames, [[there[k]] for k in range(4)], [], 0.8)
+    assert [(one.start, one.end) for one in found] == [(0.0, 1.0), (1.0, 2.0)]
+
+
+def test_a_brief_word_among_captions_that_cannot_be_read_is_named():
+    told = [
+        Overlay(text="T", lines=["T"], box=[0.2, 0.4, 0.8, 0.5], confidence=1.0, kind="caption",
+                order=0, travel=0.0, edge_s=0.1, start=start, end=start + 0.5)
+        for start in (0.0, 1.0)
+    ]  # fmt: skip
+    there = lines_of("EI", 0.9, range(3))
+    frames: Any = SimpleNamespace(times=np.arange(3) / 2, end=1.5)
+    detected = [[there[k]] for k in range(3)]
+    (found,) = unreadable(frames, detected, told, 0.8)
+    assert (found.start, found.end) == (0.5, 1.0)
+    assert unreadable(frames, detected[:2], told[:1], 0.8) == []
+
+
+def test_digits_within_words_are_not_read_upside_down():
+    class Jumbled(Upside):
+        def read(self, rgb):
+            text, confidence = super().read(rgb)
+            return ("S0V31 1dX3rl", confidence) if text == "UP" else (text, 0.3)
+
+    picture = np.zeros((20, 60, 3), np.uint8)
+    picture[:10] = 200
+    assert read_upright(Jumbled(), picture[::-1])[0] != "S0V31 1dX3rl"
+
+
 def texts(found: Overlays) -> list[str]:
     return [overlay.text for overlay in found.overlays]
 

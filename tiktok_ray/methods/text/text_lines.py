@@ -193,15 +193,16 @@ def evenness(rgb: NDArray[np.uint8]) -> float:
     """How evenly the strokes of a straightened line are filled, 0..1.
 
     Of the pixels within 30 % of the contrast from the brightest (or the darkest), the share that
-    is within 8 levels of it; the larger of the two that do not fill the line's rim, which makes
-    them its ground. What a program drew in one colour lies above 0.35 where strokes are wider
-    than two pixels; print in a photograph lies below.
+    is within 8 levels of it; the largest of those that do not fill the line's rim, which makes
+    them its ground. In luma, and in the strongest channel: words that are lit one after the other
+    are white and yellow. What a program drew lies above 0.35 where strokes are wider than two
+    pixels; print in a photograph lies below.
     """
     import cv2
 
     gray: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.int16)
     shares = [0.0]
-    for values in (gray, 255 - gray):
+    for values in (gray, 255 - gray, rgb.max(2).astype(np.int16)):
         low, high = np.percentile(values, [1, 99.5])
         strokes = values >= high - 0.3 * (high - low)
         rim = np.concatenate([strokes[0], strokes[-1], strokes[:, 0], strokes[:, -1]])

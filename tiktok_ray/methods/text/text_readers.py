@@ -86,7 +86,8 @@ CAPITAL = 0.015
 TORN = 0.36
 #: Least probability of a guess that counts towards the doubt: below lies a tail of thousands.
 GUESS = 1e-4
-#: What the confidence of a word that mixes Greek letters with others is multiplied by.
+#: What the confidence of a word that mixes Greek letters with others, or the case of letters that
+#: look Cyrillic, is multiplied by.
 MIXED = 0.5
 WIDE = ("IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "VERTICAL")
 #: What EasyOCR is asked for when no language is: those that its one Latin model serves best.
@@ -199,15 +200,28 @@ def mixes_greek(text: str) -> bool:
     )
 
 
+#: Latin letters that letters of the Cyrillic script look like, capitals and small ones.
+CYRILLIC_TWINS = frozenset("ABCEHKMOPTXYaceopxy")
+
+
+def mixes_case(text: str) -> bool:
+    """Whether a word of Latin letters that Cyrillic ones look like has capitals after small ones,
+    or small ones after two capitals: Cyrillic letters look like capitals half as often."""
+    return any(
+        CYRILLIC_TWINS.issuperset(word) and re.search("[a-z][A-Z]|[A-Z][A-Z]+[a-z]", word)
+        for word in re.findall(r"[^\W\d_]{3,}", text)
+    )
+
+
 def assured(text: str, probabilities: NDArray[np.float32]) -> float:
     """What the confidence of a reading is to be multiplied by, 0..1.
 
     1 for what is read whole; less the more guesses the reader was torn between (``TORN`` over the
-    doubt per character), and ``MIXED`` at most for words in Greek letters: a line in letters
+    doubt per character), and ``MIXED`` at most for words in Greek or Cyrillic letters: a line in letters
     that it does not know is read as a few it knows, each probable enough.
     """
     share = TORN / max(TORN, doubt(probabilities, len(text.replace(" ", ""))))
-    return min(share, MIXED) if mixes_greek(text) else share
+    return min(share, MIXED) if mixes_greek(text) or mixes_case(text) else share
 
 
 class PPOCR:
