@@ -666,7 +666,7 @@ def _look(r: Report) -> Sentences:
             at,
         )
         for look in colors.filters:
-            name = look.kind.replace("_", " ")
+            name = look.words
             yield (
                 f"{sentence(name)[:-1]} on {look.share:.0%} of the frames sampled ({look.test}).",
                 at,
