@@ -50,6 +50,11 @@ class Filter(Model):
     value: float = measured("The value measured by the test, median over those frames")
     test: str = measured("The test that those frames pass")
 
+    @property
+    def words(self) -> str:
+        """What it is in words. Whether a cast comes from grading or is the scene's, no pixel tells."""
+        return "strong colour cast" if self.kind == "strong_grade" else self.kind
+
 
 class ColorChange(Model):
     """A lasting change of the colours."""
@@ -116,7 +121,7 @@ class Colors(Output):
     strip: ColorStrip = measured("Colour over time")
 
     def headline(self) -> str:
-        looks = [look.kind.replace("_", " ") for look in self.filters]
+        looks = [look.words for look in self.filters]
         return "; ".join([", ".join(swatch.name for swatch in self.palette[:3]), *looks])
 
     def events(self) -> Iterator[Event]:
@@ -342,7 +347,6 @@ class Look(NamedTuple):
     ``high``: 95th percentile of chroma. ``cast``, ``hue``: of their mean colour, hue in degrees.
     ``off``: mean distance of a*, b* from the line of that hue. ``neutral``: chroma of the mean of
     the tenth with the least chroma. ``contrast``: standard deviation of L*, of all pixels.
-    ``even``: share of one colour, the median with what lies within 2 of it on every axis.
     """
 
     high: float
@@ -351,7 +355,6 @@ class Look(NamedTuple):
     off: float
     neutral: float
     contrast: float
-    even: float
 
 
 def look(lab: Array) -> Look | None:
@@ -367,8 +370,7 @@ def look(lab: Array) -> Look | None:
     least = lit[np.argsort(chroma, kind="stable")[: max(1, len(lit) // 10)], 1:].mean(0)
     hue = float(np.degrees(np.arctan2(b, a)) % 360)
     high = float(np.percentile(chroma, 95))
-    even = float((np.abs(lit - np.median(lit, axis=0)) <= 2).all(1).mean())
-    return Look(high, cast, hue, off, float(np.hypot(*least)), contrast, even)
+    return Look(high, cast, hue, off, float(np.hypot(*least)), contrast)
 
 
 #: Each look: which, what its value is, whether a picture passes, and the test in words.
@@ -384,11 +386,10 @@ LOOKS: tuple[tuple[Kind, str, Callable[[Look], bool], str], ...] = (
         "strong_grade",
         "neutral",
         lambda of: of.neutral >= 10 and of.cast >= 15 and 1.2 < of.off <= 1.5 * of.cast <= 135
-        and of.contrast >= 7 and of.even < 0.5,
+        and of.contrast >= 7,
         "even the tenth with the least chroma has a mean colour of C*ab 10 or more, and the "
         "whole frame one of 15 to 90; a*, b* on average no more than 1.5 times that off its "
-        "hue, and no half of it is one even colour, as of a slide: a colour cast, from grading or "
-        "lighting",
+        "hue: a colour cast, from grading, lighting or what is shown",
     ),
 )  # fmt: skip
 

@@ -117,7 +117,12 @@ def test_the_figures_are_those_of_the_outputs():
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [("hard", "2 cuts, 6.0 per"), ("fade", "2 cuts (2 fades), 6.0 per")]
+    ("kind", "told"),
+    [
+        ("hard", "2 cuts, 6.0 per"),
+        ("fade", "2 cuts (2 fades), 6.0 per"),
+        ("jump", "2 cuts (2 jump cuts), 6.0 per"),
+    ],
 )
 def test_cuts_that_are_no_hard_ones_are_named(kind, told):
     found = Section(status="ok", output=made.cuts((6.0, 12.0), kind=kind))

@@ -107,7 +107,7 @@ def _colors(of: Sources) -> Iterator[Tag]:
         what = f"{look.kind} on {look.share:.0%} of the sampled frames"
         rule = f"share of the sampled frames, at least 0.5; test: {look.test}"
         cited = [cite("color_analysis", 0.0, of.end, what)]
-        yield _tag(look.kind.replace("_", " "), look.share, rule, cited)
+        yield _tag(look.words, look.share, rule, cited)
 
 
 def _quality(of: Sources) -> Iterator[Tag]:

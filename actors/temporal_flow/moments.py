@@ -104,7 +104,7 @@ def _cuts(of: Sources) -> Iterator[Change]:
 
 
 def _named(cut: Transition) -> str:
-    return "cut" if cut.kind == "hard" else cut.label
+    return {"hard": "cut", "jump": "jump cut"}.get(cut.kind, cut.label)
 
 
 def _within_shot(of: Sources, t: float) -> bool:

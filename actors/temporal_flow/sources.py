@@ -81,7 +81,7 @@ def quoted(text: str) -> str:
 
 
 def doubted(confidence: float) -> str:
-    """The confidence of a reading, where that is not nearly certain."""
+    """The confidence of a reading or of recognised words, where that is not nearly certain."""
     return f" ({confidence:.2f})" if confidence < CERTAIN else ""
 
 
@@ -200,7 +200,8 @@ def _speech(start: float, end: float, of: Sources) -> Element | None:
         return None
     words = [w for w in of.words or () if start <= w.start < end]
     if words:
-        said = quoted(" ".join(word.text for word in words))
+        sure = sum(word.probability for word in words) / len(words)
+        said = quoted(" ".join(word.text for word in words)) + doubted(sure)
         cited = [cite(name, words[0].start, min(end, words[-1].end), said)]
         return _element("speech", f"speech {said}{_since(cited, start)}", cited)
     spoken = spans.intersect([s.span for s in of.transcript.speech], [(start, end)])

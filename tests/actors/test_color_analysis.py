@@ -122,7 +122,7 @@ def test_filters(treatment, expected):
     out = analyze(*(treatment(noise(k, 40, 220)) for k in range(6)))
     assert [f.kind for f in out.filters] == expected
     assert all(f.share == 1.0 for f in out.filters)
-    assert out.headline().endswith("".join(kind.replace("_", " ") for kind in expected))
+    assert out.headline().endswith("".join(f.words for f in out.filters))
 
 
 @pytest.mark.parametrize("name", ["astronaut.png", "motorcycle_left.png", "rocket.jpg"])
@@ -135,11 +135,10 @@ def test_a_photograph_has_no_look_until_it_is_given_one(name):
     assert [f.kind for f in analyze(sepia(taken)).filters] == ["sepia"]
 
 
-def test_a_slide_in_a_colour_is_no_grade():
-    """Writing on an even ground of steel blue."""
-    slide = np.full((80, 80, 3), (70, 130, 180), np.uint8)
-    slide[20:60:6, 8:72] = (150, 190, 225)
-    assert analyze(slide).filters == []
+def test_a_cast_is_not_claimed_to_be_a_grade():
+    words = [f.words for f in analyze(*(graded(noise(k, 40, 220)) for k in range(6))).filters]
+    assert words == ["strong colour cast"]
+    assert [f.words for f in analyze(gray(noise(0, 40, 220))).filters] == ["monochrome"]
 
 
 @pytest.mark.parametrize("name", ["black", "blue", "gray"])

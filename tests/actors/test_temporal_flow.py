@@ -338,7 +338,7 @@ def test_the_hook_says_what_happens_first_and_when() -> None:
     assert made.hook.what == (
         "one shot; shown: “A man holds up a bowl.”; in view: person (0.90); sound throughout;"
         " text “STEP ONE” (0.90); camera: pan right;"
-        " speech “Today we bake” from 1.0 s"
+        " speech “Today we bake” (0.90) from 1.0 s"
     )
     (speech,) = [e for e in made.hook.elements if e.kind == "speech"]
     assert [(e.analyzer, e.start, e.end) for e in speech.evidence] == [

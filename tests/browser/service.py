@@ -125,10 +125,10 @@ class Handler(BaseHTTPRequestHandler):
                 found = [r for r in service.results if text in r["title"].lower()]
                 self.answer({"results": found, "next": None})
             case ["search"]:
-                hits: dict[str, Any] = {"hits": service.hits, "next": None}
+                made: dict[str, Any] = {"hits": service.hits, "next": None}
                 if wanted.get("meaning") == "true":
-                    hits |= {"alike": service.alike, "same_meaning": service.same_meaning}
-                self.answer(hits)
+                    made |= {"alike": service.alike, "same_meaning": service.same_meaning}
+                self.answer(made)
             case ["results", _, "duplicates"] if service.same is not None:
                 self.answer(service.same)
             case ["results", _, "poster"]:

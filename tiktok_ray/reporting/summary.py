@@ -347,7 +347,11 @@ def _pace(r: Report) -> Sentences:
     if cuts := r.get("cut_analysis", Cuts):
         kinds = Counter(t.kind for t in cuts.transitions if t.new_shot is not None)
         told = len(kinds) > 1 or "hard" not in kinds
-        named = (f"{n} hard" if k == "hard" else counted(n, k) for k, n in kinds.most_common())
+        words = {"jump": "jump cut"}
+        named = (
+            f"{n} hard" if kind == "hard" else counted(n, words.get(kind, kind))
+            for kind, n in kinds.most_common()
+        )
         which = listed(named) if told else ""
         if not cuts.times:
             yield "A single shot, without cuts.", [r.whole("cut_analysis")]
@@ -537,7 +541,7 @@ def _sound(r: Report) -> Sentences:
                 at,
             )
     if scape := r.get("audio_environment", Soundscape):
-        yield _shares(scape), [r.whole("audio_environment")]
+        yield _shares(r, scape), [r.whole("audio_environment")]
         yield from _named_sounds(r, scape)
         if scape.snr_db is not None:
             yield (
@@ -546,7 +550,7 @@ def _sound(r: Report) -> Sentences:
             )
 
 
-def _shares(scape: Soundscape) -> str:
+def _shares(r: Report, scape: Soundscape) -> str:
     """Shares of speech, music and the rest, of those that there are."""
     shares = scape.shares
     sure = scape.surest_music()
@@ -557,7 +561,9 @@ def _shares(scape: Soundscape) -> str:
         ("other sound", shares.noise),
     )
     parts = [f"{name} in {share:.0%}" for name, share in known if share >= LEAST_SHARE]
-    return sentence(f"{listed(parts)} of the time") if parts else "Neither speech, music nor noise."
+    if not parts:
+        return "Neither speech, music nor noise."
+    return sentence(f"{listed(parts)} of the time, according to {r.by('audio_environment')}")
 
 
 def _named_sounds(r: Report, scape: Soundscape) -> Sentences:
@@ -666,7 +672,7 @@ def _look(r: Report) -> Sentences:
             at,
         )
         for look in colors.filters:
-            name = look.kind.replace("_", " ")
+            name = look.words
             yield (
                 f"{sentence(name)[:-1]} on {look.share:.0%} of the frames sampled ({look.test}).",
                 at,
