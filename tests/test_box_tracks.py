@@ -233,3 +233,15 @@ def test_samples_are_steady_that_show_the_same_in_the_same_places_without_doubt(
     for pair in (rows, rows[::-1]):
         found = kept(*pair, begin=0.25, sure=0.4)
         assert (found is not None and found.overlap >= STEADY) is alike
+
+
+def test_faint_sightings_do_not_count_unless_the_others_have_moved():
+    def between(x):
+        rows = [np.array([sighting(0.1)]), np.array([sighting(x), sighting(0.6, 0.15)])]
+        return kept(*rows, begin=0.25, sure=0.4)
+
+    assert between(0.105).overlap > STEADY
+    assert between(0.14) is None
+    moved = kept(np.array([sighting(0.1)]), np.array([sighting(0.14)]), begin=0.25, sure=0.4)
+    assert moved.overlap == pytest.approx(2 / 3)
+    assert moved.boxes.shape == (1, 2, 4)

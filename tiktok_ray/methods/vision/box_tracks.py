@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.methods.vision.sampling import Kept
+from tiktok_ray.methods.vision.sampling import STEADY, Kept
 
 Boxes = NDArray[np.float64]
 
@@ -35,19 +35,21 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
 def kept(a: Boxes, b: Boxes, *, begin: float, sure: float) -> Kept | None:
     """The same things in two samples; None where they are not the same, or one is in doubt.
 
-    Rows [n, 6 or more]: box, confidence, class. Things of less confidence than ``begin`` do not
-    count; of less than ``sure`` they are in doubt.
+    Rows [n, 6 or more]: box, confidence, class. Things of less confidence than ``sure`` are in doubt;
+    of less than ``begin`` they do not count, unless the others have moved.
     """
     from scipy.optimize import linear_sum_assignment  # slow to import
 
+    faint = bool((a[:, 4] < begin).any() or (b[:, 4] < begin).any())
     a, b = (rows[rows[:, 4] >= begin] for rows in (a, b))
     if len(a) != len(b) or min(a[:, 4].min(initial=1), b[:, 4].min(initial=1)) < sure:
         return None
     overlap = iou(a[:, :4], b[:, :4]) * (a[:, None, 5] == b[None, :, 5])
     pairs = linear_sum_assignment(-overlap)
     least = float(overlap[pairs].min(initial=1))
-    boxes = np.stack([a[pairs[0], :4], b[pairs[1], :4]], axis=1)
-    return Kept(least, boxes) if least > 0 else None
+    if least == 0 or (faint and least < STEADY):
+        return None
+    return Kept(least, np.stack([a[pairs[0], :4], b[pairs[1], :4]], axis=1))
 
 
 @dataclass
