@@ -328,7 +328,8 @@ def sounds(
         for run in hysteresis(row, cells, limits) if name != SILENCE else ():
             begin, end = set_in(cells[run[0]], onsets), cells[run[-1]].end
             for part in spans.intersect([(begin, end)], heard):
-                top = max(float(row[k]) for k in run if spans.overlap([cells[k]], [part]) > 0)
+                within = [float(row[k]) for k in run if spans.overlap([cells[k]], [part]) > 0]
+                top = max(within, default=0.0)  # none: a sound before, cut off by a silence
                 if top >= limits[0]:
                     found.setdefault(column, []).append(
                         SoundEvent(start=part.start, end=part.end, name=name, probability=top)

@@ -8,7 +8,9 @@ from actors.audio_environment import AudioEnvironment
 from actors.cut_analysis import CutAnalysis
 from actors.speech_flow import SpeechFlow
 from actors.text_overlay import TextOverlay
-from benchmarks.factory._pictures import SCENES, photograph, view
+from benchmarks.accuracy import Bench
+from benchmarks.factory._pictures import SCENES, bundled, photograph, view
+from benchmarks.factory.captions import CARRIED
 from tests.actors import test_object_detection as things
 from tests.actors import test_speech_flow as talk
 from tests.actors import test_text_overlay as texts
@@ -16,6 +18,7 @@ from tests.sounds import audio_of, silence, tone
 from tiktok_ray.analyzer import Sees
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.media import TRACKS, Frames
+from tiktok_ray.media.writer import write_clip
 from tiktok_ray.report import Coverage, Limit
 
 HALF_SIZE = Coverage(samples=20, span_s=10.0, max_gap_s=0.5, short_px=540)
@@ -141,3 +144,30 @@ def test_text_as_short_as_a_dense_sample_is_told_where_other_text_stood():
     found = texts.analyzed(texts.ready(), **tracks).overlays
     assert limit.shorter_than_s == pytest.approx(0.1)
     assert [(o.text, round(o.start, 2)) for o in found] == list(zip(words, starts, strict=False))
+
+
+@pytest.mark.slow  # reads eight clips
+def test_text_as_high_as_stated_is_read_and_lower_text_can_be_missed(tmp_path, real_models):
+    """Outlined captions on four photographs, their capitals as high as told in a clip 360 wide."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    wanted = "Stir until smooth"
+    reader = Bench(tmp_path, real_models)
+    (limit, _) = TextOverlay.sees
+
+    def read(place, height):
+        at = {size: ImageFont.truetype(str(bundled(*CARRIED)), size) for size in range(4, 16)}
+        font = next(f for f in at.values() if f.getbbox("H")[3] - f.getbbox("H")[1] >= height)
+        image = Image.fromarray(view(photograph(place), (360, 640), (0.45, 0.5), 0.6))
+        ImageDraw.Draw(image).text(
+            (180, 360), wanted, font=font, fill="white", stroke_width=1, stroke_fill="black",
+            anchor="mm",
+        )  # fmt: skip
+        path = tmp_path / f"{place}-{height}.mp4"
+        write_clip(path, [np.array(image)] * 15, fps=25, options={"crf": "21"})
+        found = [o.text.replace(" ", "") for o in reader.output("text_overlay", path).overlays]
+        return any(wanted.replace(" ", "") in text for text in found)
+
+    places = ("coffee", "bus", "china", "party")
+    assert all(read(place, limit.pixels) for place in places)
+    assert not all(read(place, limit.pixels - 3) for place in places)

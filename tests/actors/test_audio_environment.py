@@ -187,6 +187,9 @@ def test_an_event_sets_in_with_the_strongest_onset_nearby():
     near = [Onset(0.6, 3.0), Onset(1.2, 9.0), Onset(1.8, 20.0)]
     assert sounds(rows, ["Dog"], cells, (0.3, 0.15), whole, near)[0].start == 1.2
     assert sounds(rows, ["Dog"], cells, (0.3, 0.15), whole, [Onset(1.8, 20.0)])[0].start == 1.0
+    broken = [(0.0, 0.8), (0.95, 3.0)]  # the onset is of what the silence cut off
+    (found,) = sounds(rows, ["Dog"], cells, (0.3, 0.15), broken, [Onset(0.6, 9.0)])
+    assert (found.start, found.end) == (0.95, 3.0)
     samples = np.concatenate([0.01 * noise(1.7), tone(1500, 2.0)])
     assert max(onsets(audio_of(samples)), key=lambda o: o.strength).time == pytest.approx(
         1.7, abs=0.03
