@@ -142,7 +142,7 @@ class CrossAnalyzerIntelligence(Analyzer):
         Variant(
             "multilingual-e5-small",
             weights={"sentences": E5_SMALL},
-            ram_gib=1.3,
+            ram_gib=0.9,
             imports=("torch", "transformers"),
         ),
         Variant("computed", lacks=("passages",)),
