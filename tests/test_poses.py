@@ -241,6 +241,8 @@ def test_activity_is_unknown_where_nothing_tells_the_size_or_samples_lie_apart()
     nose[:, 0] = True
     assert poses.activity([0, 0.2], bodies, nose) == ([], [])
     assert poses.activity([0, 3.0], bodies, np.ones((2, 17), bool)) == ([], [])
+    moments, _ = poses.activity([0, 0.8], bodies, np.ones((2, 17), bool))
+    assert moments == [0.8], "of somebody still only every fourth sample is looked at"
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 1))

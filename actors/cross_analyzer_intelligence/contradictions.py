@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple, Self
 
 from pydantic import model_validator
@@ -94,7 +95,10 @@ def _faces(of: Sources) -> Iterator[Contradiction]:
 
 def _poses(of: Sources) -> Iterator[Contradiction]:
     assert of.body_pose is not None
-    gap = max(PICTURE_S, 2 * of.body_pose.step_s)
+    step = of.body_pose.step_s
+    steps = (b - a for p in of.body_pose.persons for a, b in pairwise(p.times))
+    # Nobody is looked for in every sample: what lies between two looks is no interruption.
+    gap = max(PICTURE_S, step, 2 * min(steps, default=step))
     posed = spans.union(
         (a, b) for p in of.body_pose.persons for a, b in _sighted(p.times, p.end, gap)
     )

@@ -807,6 +807,18 @@ def test_the_other_ways_to_contradict():
     assert [c.conflict for c in out.contradictions] == ["tag without speech"]
 
 
+def test_a_body_lost_for_longer_than_between_two_looks_was_not_seen_meanwhile():
+    """Elsewhere in the clip only every fourth sample was looked at."""
+    poses = made.poses((0.0, 2.0))
+    [person] = poses.persons
+    times = [0.0, 0.2, 1.2, 1.4, 1.6, 1.8]
+    lost = person.model_copy(update={"times": times, "boxes": person.boxes[:6]})
+    poses = poses.model_copy(update={"persons": [lost], "step_s": 0.8})
+    seen = made.objects(("person", 0.0, 0.4, 0.5), ("person", 1.2, 2.0, 0.5))
+    out, _ = run(object_detection=seen, body_pose=poses)
+    assert out.contradictions == []
+
+
 def test_every_tag_gives_its_figure_and_its_rule():
     out, _ = run(**made.everything())
     tags = {tag.tag: tag for tag in out.tags}

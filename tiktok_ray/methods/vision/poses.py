@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.vision.sampling import STEP_S
 
 Posture = Literal["standing", "sitting", "lying", "bending", "crouching"]
 GestureKind = Literal[
@@ -32,6 +33,8 @@ SIDES: tuple[tuple[Literal["left", "right"], int], ...] = (("left", 0), ("right"
 #: Torso length (shoulders to hips) of an adult in shoulder widths and in head widths.
 TORSO_PER_SHOULDERS = 1.4
 TORSO_PER_HEAD = 3.3
+#: Longest time between two samples that tell a speed: where nobody moves, few are looked at.
+LONGEST_S = 4 * STEP_S
 
 
 def middle(points: Points, seen: Seen, pair: tuple[int, int]) -> Points | None:
@@ -252,7 +255,7 @@ def torso(points: Points, seen: Seen) -> float | None:
 
 
 def activity(
-    times: Sequence[float], points: Points, seen: Seen, longest_s: float = 0.5
+    times: Sequence[float], points: Points, seen: Seen, longest_s: float = LONGEST_S
 ) -> tuple[list[float], list[float]]:
     """Times and mean keypoint speeds, in torso lengths (median over time) per second.
 
