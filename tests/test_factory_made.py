@@ -9,6 +9,7 @@ import pytest
 from benchmarks import factory
 from benchmarks.factory import Recipe, camera, objects, scenes, soundscapes, together
 from benchmarks.factory._pictures import view
+from tests.conftest import slow
 
 
 def pictures(path, form="gray"):
@@ -18,8 +19,8 @@ def pictures(path, form="gray"):
 
 @pytest.mark.parametrize(
     ("move", "speed", "shift"),
-    [("pan right", 0.2, (-0.2, 0)), ("pan left", 0.2, (0.2, 0)), ("tilt up", 0.1, (0, 0.1)),
-     ("tilt down", 0.1, (0, -0.1))],
+    [("pan right", 0.2, (-0.2, 0)), slow("pan left", 0.2, (0.2, 0)), slow("tilt up", 0.1, (0, 0.1)),
+     slow("tilt down", 0.1, (0, -0.1))],
 )  # fmt: skip
 def test_a_pan_or_tilt_moves_the_content_the_other_way(tmp_path, move, speed, shift):
     import cv2

@@ -914,7 +914,7 @@ def test_settings_choose_the_pictures_or_say_what_there_is(many, settings):
         slow(".mxf", ("mpeg2video",), ("pcm_s16le",), True),
         slow(".ogv", ("libtheora", "-q:v", "8"), ("libvorbis",), True),
         slow(".wmv", ("wmv2", "-q:v", "3"), ("wmav2",), True),
-        (".gif", ("gif",), None, True),
+        slow(".gif", ("gif",), None, True),
         (".ts", ("libx264",), ("aac",), None),
     ],
 )

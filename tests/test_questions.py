@@ -342,6 +342,7 @@ def check(found: dict[str, Any]) -> None:
             assert len(asked["picture_times"]) == 4
 
 
+@pytest.mark.slow
 def test_by_the_command_and_the_python_api(
     film: Any, settings: Any, tmp_path: Any, describer_server: Served, monkeypatch: Any
 ):

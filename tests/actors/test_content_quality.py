@@ -25,6 +25,7 @@ from actors.content_quality import (
     measure,
     pair_scores,
 )
+from tests.conftest import slow
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.media import Audio, Frames, Levels, decode
 from tiktok_ray.media.spans import Span
@@ -203,8 +204,8 @@ def test_a_bar_on_the_grid_is_no_blocking():
     assert measure(video(mosaic), video(mosaic), None).blocking == pytest.approx(1)
 
 
-@pytest.mark.parametrize("factor", [1.5, 2, 3, 4])
-@pytest.mark.parametrize("how", [cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
+@pytest.mark.parametrize("factor", [1.5, slow(2), slow(3), 4])
+@pytest.mark.parametrize("how", [cv2.INTER_CUBIC, slow(cv2.INTER_LANCZOS4)])
 def test_an_enlarged_picture_is_found_out(factor, how):
     fine = cv2.resize(scene((1536, 2048), 2), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     full, share = detail(luma(fine)), None

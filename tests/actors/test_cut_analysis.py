@@ -247,27 +247,27 @@ def jolted(seed):
     "made",
     [
         lambda: still(1, 3.0),
-        lambda: still(2, 3.0, motion=0.6),
+        slow(lambda: still(2, 3.0, motion=0.6)),
         lambda: moved(0, 90, speed=1.5, blur=3),
         lambda: moved(2, 90, speed=3.0, blur=3),
         lambda: moved(4, 90, zoom=0.5),
-        lambda: moved(5, 90, turn=0.8, speed=0.3),
+        slow(lambda: moved(5, 90, turn=0.8, speed=0.3)),
         lambda: moved(1, 90, shake=0.08, blur=3),
         lambda: lit(still(3, 3.0)),
         lambda: switched(still(0, 3.0), 0.4),
-        lambda: switched(moved(2, 90, speed=0.1), (1.5, 1.0, 0.7)),
-        lambda: dimmed(moved(1, 90, speed=0.1), 0.35),
+        slow(lambda: switched(moved(2, 90, speed=0.1), (1.5, 1.0, 0.7))),
+        slow(lambda: dimmed(moved(1, 90, speed=0.1), 0.35)),
         lambda: dimmed(still(4, 3.0), 1.8),
         lambda: shaken(4, 3.0),
         lambda: jolted(4),
         lambda: captioned(still(5, 3.0)),
-        lambda: captioned(still(2, 3.0), box=245),
-        lambda: captioned(moved(0, 90, speed=0.3), box=15),
+        slow(lambda: captioned(still(2, 3.0), box=245)),
+        slow(lambda: captioned(moved(0, 90, speed=0.3), box=15)),
         lambda: captioned(moved(4, 90), box=15, rise=8),
         lambda: subtitled(moved(1, 90, speed=0.2)),
         lambda: passed(still(6, 3.0)),
-        lambda: passed(still(1, 3.0), seconds=0.7, wide=64, seed=2),
-        lambda: passed(moved(2, 90, speed=0.2), seconds=0.4, wide=50, seed=0),
+        slow(lambda: passed(still(1, 3.0), seconds=0.7, wide=64, seed=2)),
+        slow(lambda: passed(moved(2, 90, speed=0.2), seconds=0.4, wide=50, seed=0)),
     ],
     ids=[
         "still", "pan", "fast pan", "whip pan", "zoom", "roll", "shake", "light", "light off",
@@ -574,7 +574,7 @@ def test_a_wipe_that_opens_has_no_way():
 
 
 @pytest.mark.parametrize("style", ["push", "cover", "reveal"])
-@pytest.mark.parametrize("way", ["left", "right", "up", "down"])
+@pytest.mark.parametrize("way", ["left", slow("right"), slow("up"), "down"])
 def test_a_slide_is_told_with_its_way_and_extent(style, way):
     a, b = moved(4, 75, speed=0.03), moved(1, 75, speed=0.03)
     [found] = analyze(bordered(a, b, 0.6, slid(style, way)), noise=2.0).transitions

@@ -14,10 +14,11 @@ from actors.qwen2_vl_temporal.describers.small_vl import SmolVlm
 from tests import tiny_describers as tiny
 from tiktok_ray.run.worker import _is_out_of_memory
 
+pytestmark = pytest.mark.slow  # transformers takes seconds to import
+
 PICTURES = [np.full((64, 64, 3), 8 * k, np.uint8) for k in range(30)]
 
 
-@pytest.mark.slow
 def test_qwen3_keeps_four_of_thirty_pictures_of_which_it_is_told_no_rate():
     """It takes them for 24 a second and two of these for enough, and its times with it. With our
     metadata and no sampling all are kept."""
@@ -40,7 +41,6 @@ def test_qwen3_keeps_four_of_thirty_pictures_of_which_it_is_told_no_rate():
     assert kept["video_metadata"][0].timestamps == [0.5 * k for k in range(30)]
 
 
-@pytest.mark.slow
 def test_qwen2_keeps_all_pictures():
     from transformers import Qwen2VLVideoProcessor
 
@@ -57,14 +57,12 @@ def test_smolvlm_cuts_a_picture_into_tiles_by_its_shape_and_not_by_its_size(shap
     assert made["pixel_values"].shape[1] == tiles
 
 
-@pytest.mark.slow
 def test_a_picture_is_one_tile_of_smolvlm_here(tmp_path: Path):
     describer = SmolVlm(tiny.smol(tmp_path), "cpu")
     made = describer.inputs([Prompt("what?", tuple(PICTURES[:3]), (0.0, 0.5, 1.0), {})])
     assert made["pixel_values"].shape[1] == 3
 
 
-@pytest.mark.slow
 def test_qwen3_is_given_every_picture_here(tmp_path: Path):
     describer = QwenVl(tiny.qwen(tmp_path, "qwen3"), "cpu", pixels=10_000)
     times = tuple(0.25 * k for k in range(8))
@@ -72,7 +70,6 @@ def test_qwen3_is_given_every_picture_here(tmp_path: Path):
     assert made["video_grid_thw"][0, 0] == 4
 
 
-@pytest.mark.slow
 def test_int8_ignores_its_threshold_on_a_cpu():
     """Outliers are to be kept in 16 bits (LLM.int8()); on a CPU every threshold gives one result."""
     import torch
