@@ -600,12 +600,32 @@ def test_a_camera_thrown_from_one_thing_to_another_makes_no_cut():
     assert analyze(pictures, noise=2.0).transitions == []
 
 
-@pytest.mark.slow  # makes thirteen clips
+@pytest.mark.slow  # makes nineteen clips
 @pytest.mark.parametrize(
     "seed",
-    [40110, 40114, 40179, 50115, 50179, 50187, 60110, 60192, 40136, 40140, 40143, 40273, 50279],
-)  # whip pans, a zoom, screen recordings
-def test_what_a_camera_or_a_page_goes_past_makes_no_cut(seed, tmp_path, settings):
+    [
+        40110,
+        40114,
+        40179,
+        50115,
+        50179,
+        50187,
+        60110,
+        60192,
+        40136,
+        40140,
+        40143,
+        40273,
+        50279,
+        70226,
+        80127,
+        80128,
+        80240,
+        80122,
+        80136,
+    ],
+)  # whip pans, a zoom, screen recordings; strobes; a flash and a zoom of variable rate
+def test_what_a_camera_or_a_light_goes_past_makes_no_cut(seed, tmp_path, settings):
     recipes = factory.recipes("transitions", seed // 10_000)
     [recipe] = [recipe for recipe in recipes if recipe.seed == seed]
     clip = factory.made(recipe, tmp_path)

@@ -62,6 +62,8 @@ def _whole(part: Part) -> Part:
 
 def _between_smooth(grays: Grays) -> Part | None:
     """Rows between two bars, each a blur of the picture or plain; None without such bars."""
+    if grays.shape[1] < TINY:
+        return None
     levels = grays.astype(np.int16)
     across = np.abs(np.diff(levels, axis=2)).mean((0, 2))
     steps = np.abs(np.diff(levels, axis=1)).mean((0, 2))
@@ -71,7 +73,7 @@ def _between_smooth(grays: Grays) -> Part | None:
         return None
     first, last = int(np.argmin(smooth)), int(np.argmin(smooth[::-1]))
     small, large = sorted((first, last))
-    if small < LEAST_BAR * high or large > 1.5 * small + 2:
+    if small < max(3, LEAST_BAR * high) or large > 1.5 * small + 2:
         return None
     if high - first - last < max(TINY + 2, LEAST_FILM * high):
         return None

@@ -147,7 +147,29 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
             found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
         elif p.isolation[index] >= 2.5 and _jumps(p, index):
             found.append(Instant(index, "jump", True))
-    return _with_leaps(p, found, flashing)
+    return [i for i in _with_leaps(p, found, flashing) if not _strobed(p, i)]
+
+
+STROBE_S = 0.5  # time either side of a change in which a light that flickers shows as such
+SWITCH = 0.35  # e-folds of light by which it comes or goes
+SWITCHES = 3  # times that it does, one way and the other
+
+
+def _strobed(p: Pictures, instant: Instant) -> bool:
+    """Whether a change is that of a light that comes and goes: in some light, either side shows the
+    same. What seems to leap in such a light is not told from what it hides."""
+    at = instant.index
+    first, last = np.searchsorted(p.times, p.times[at] + np.array([-STROBE_S, STROBE_S])).tolist()
+    light = np.log(p.luma[first:last] + 8)
+    steps = np.diff(light)
+    switched = np.sign(steps[np.abs(steps) >= SWITCH])
+    if np.count_nonzero(switched[1:] != switched[:-1]) < SWITCHES - 1:
+        return False
+    if instant.kind == "jump":
+        return True
+    sides = light[: at - first], light[at - first :]
+    lit = [{int(side.argmin()), int(side.argmax())} for side in sides]
+    return any(not p.differ(first + i, at + k) for i in (*lit[0], at - first - 1) for k in lit[1])
 
 
 def _with_leaps(p: Pictures, found: Sequence[Instant], flashing: set[int]) -> list[Instant]:
@@ -260,11 +282,13 @@ def leaps_apart(p: Pictures, index: int) -> bool:
     if not 2 <= index < last or p.distance(index - 1, min(last, index + 3)) < 0.6 * p.change[index]:
         return False
     steps = [_aligned(p, k - 1, k) for k in (index - 1, index, index + 1)]
+    spans = np.diff(p.times[index - 2 : index + 2])
+    late = float(np.clip(spans[1] / spans[[0, 2]].min(), 1, LATE))  # and moved as much further
     growth = [abs(step.growth) for step in steps]
-    if growth[1] >= PUNCH and growth[1] > 3 * max(growth[0], growth[2]):
+    if growth[1] >= PUNCH and growth[1] > 3 * late * max(growth[0], growth[2]):
         return True
     before, now, after = (_cells(step.rest) for step in steps)
-    out = now > 2 * np.maximum(before, after) + 1.5
+    out = now > 2 * late * np.maximum(before, after) + 1.5
     share = float(out.mean())
     if share < SOME_CELLS or (share < FEW_CELLS and p.leap[index] < CLEAR):
         return False  # a hand is as quick
