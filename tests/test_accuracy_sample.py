@@ -35,6 +35,7 @@ def test_only_what_lies_beyond_the_interval_is_contradicted():
     assert not contradicted(figure._replace(high=0.96, n=2))
 
 
+@pytest.mark.timeout(900)  # cuts make their clips and ask the peers, too
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_of_the_board(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_media: Path, real_models: Path

@@ -79,7 +79,7 @@ def test_a_family_runs_from_folder_to_tracks(family, tmp_path):
         found = made.analyze(still, None)
         assert found.tracks
         assert {t.label for t in found.tracks} <= {"person", "bicycle", "car", "motorcycle"}
-        assert found.samples == 4, "between two that show the same nobody looks"
+        assert found.samples == 3, "between two that show the same nobody looks"
         assert all(len(t.times) == found.samples for t in found.tracks)
 
 
