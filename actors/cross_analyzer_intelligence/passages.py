@@ -7,18 +7,20 @@ of all others, the report carries the vectors wherever it goes, and a search com
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from actors.cross_analyzer_intelligence.sources import Sources
 from tiktok_ray.methods.text.sentences import SentenceEncoder
 from tiktok_ray.methods.vectors import PACKING, Vectors, packed, unpacked
-from tiktok_ray.report import Model, derived, estimated, setting
+from tiktok_ray.report import Model, Timed, derived, estimated, setting
+
+Kind = Literal["said", "written", "described"]
 
 
 class Passage(Model):
     """A text in the video or about it."""
 
-    kind: Literal["said", "written", "described"] = derived(
+    kind: Kind = derived(
         "said: a sentence of the transcript; written: a text on screen; described: by the describer"
     )
     analyzer: str = derived("The analyzer whose text it is")
@@ -47,34 +49,29 @@ def passage_vectors(of: Sources, encoder: SentenceEncoder, batch: int) -> Passag
     found = list(dict.fromkeys(p for p in passages(of) if p.text.strip()))
     vectors = encoder([p.text for p in found], "passage", batch)
     return PassageVectors(
-        passages=[Passage(**p._asdict()) for p in found],
+        passages=found,
         width=encoder.width,
         data=packed(vectors) if found else "",
     )
 
 
-class Text(NamedTuple):
-    """A passage before it is one of the report's."""
-
-    kind: Literal["said", "written", "described"]
-    analyzer: str
-    start: float | None
-    end: float | None
-    text: str
+def _passage(kind: Kind, analyzer: str, text: str, when: Timed | None = None) -> Passage:
+    start, end = when.span if when else (None, None)
+    return Passage(kind=kind, analyzer=analyzer, start=start, end=end, text=text)
 
 
-def passages(of: Sources) -> Iterator[Text]:
+def passages(of: Sources) -> Iterator[Passage]:
     """What is said, written and described, in this order."""
     heard, read, told = of.speech_transcription, of.text_overlay, of.qwen2_vl_temporal
     for segment in (heard.segments or ()) if heard else ():
-        yield Text("said", "speech_transcription", segment.start, segment.end, segment.text)
+        yield _passage("said", "speech_transcription", segment.text, segment)
     for overlay in read.overlays if read else ():
-        yield Text("written", "text_overlay", overlay.start, overlay.end, overlay.text)
+        yield _passage("written", "text_overlay", overlay.text, overlay)
     if told:
         name = "qwen2_vl_temporal"
         for window in told.windows:
             parts = (window.setting, window.people, window.action, window.mood)
             text = ". ".join(part for part in parts if part)
-            yield Text("described", name, window.start, window.end, text)
+            yield _passage("described", name, text, window)
         for part in (told.title, told.summary, told.narrative):
-            yield Text("described", name, None, None, part or "")
+            yield _passage("described", name, part or "")

@@ -28,7 +28,7 @@ CITED = 8
 WORDS = 12
 #: From this confidence on a text is quoted without it.
 CERTAIN = 0.95
-#: From this confidence on a thing is in view, and not possibly.
+#: From this confidence on a model's finding is told as such, and not as possible, here and in the summary.
 LIKELY = 0.6
 
 

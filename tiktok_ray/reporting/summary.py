@@ -30,6 +30,7 @@ from actors.speech_emotion import VoiceEmotion
 from actors.speech_flow import Delivery
 from actors.speech_transcription import Transcript
 from actors.temporal_flow import Flow, Loop
+from actors.temporal_flow.sources import LIKELY
 from actors.text_overlay import Overlays
 from tiktok_ray import report
 from tiktok_ray.media import spans
@@ -52,8 +53,6 @@ T = TypeVar("T", bound=Output)
 WORDS, LISTED, CITED = 40, 6, 8
 #: Sound that lasts longer than the pictures, or begins before them, is told from here on, in seconds.
 NOTICED_S = 0.5
-#: From this confidence on a model's finding is told before those that it is less sure of.
-SURE = 0.6
 #: Smaller shares of the sound are not worth a word.
 LEAST_SHARE = 0.005
 
@@ -293,7 +292,7 @@ def _in_view(r: Report, objects: Objects) -> Sentences:
             likely.append(f"{c.label} for {sure:.0%} ({best[c.label]:.2f})")
         if rest >= LEAST_SHARE:
             unsure = [t.confidence for t in objects.tracks if t.label == c.label]
-            highest = max(confidence for confidence in unsure if confidence < SURE)
+            highest = max(confidence for confidence in unsure if confidence < LIKELY)
             perhaps.append(f"{c.label} for {'another ' if sure else ''}{rest:.0%} ({highest:.2f})")
     model, time = r.by("object_detection"), r.shown()
     source = [r.whole("object_detection")]
@@ -314,7 +313,7 @@ def _surely_and_not(objects: Objects, kind: ObjectClass) -> tuple[float, float]:
     surely = spans.total(
         part
         for track in objects.tracks
-        if track.label == kind.label and track.confidence >= SURE
+        if track.label == kind.label and track.confidence >= LIKELY
         for part in track.seen
     )
     part = min(1.0, surely / kind.screen_time_s) if kind.screen_time_s else 0.0
@@ -554,7 +553,7 @@ def _shares(r: Report, scape: Soundscape) -> str:
     """Shares of speech, music and the rest, of those that there are."""
     shares = scape.shares
     sure = scape.surest_music()
-    music = "music" if sure is None or sure >= SURE else f"possible music ({sure:.2f})"
+    music = "music" if sure is None or sure >= LIKELY else f"possible music ({sure:.2f})"
     known = (
         ("speech", shares.speech),
         (music, shares.music),
@@ -579,7 +578,7 @@ def _named_sounds(r: Report, scape: Soundscape) -> Sentences:
         (True, f"Sounds according to {model} (with probability)"),
         (False, f"Possible sounds, with low probability of {model}"),
     ):
-        names = [name for name in order if (sure[name] >= SURE) == likely]
+        names = [name for name in order if (sure[name] >= LIKELY) == likely]
         told = [f"{name} for about {seconds[name]:.1f} s ({sure[name]:.2f})" for name in names]
         if told:
             events = [event for event in scape.sounds if event.name in names]
