@@ -88,7 +88,8 @@ def test_the_board_is_written_as_json(
     made = {"cut_analysis": Table(None, figures)}
     monkeypatch.setattr(board, "tables", lambda: made)
     monkeypatch.setenv("TIKTOK_RAY_TEST_MEDIA", str(tmp_path))
-    assert main(["cut_analysis", "color_analysis", "--json", str(tmp_path / "b.json")]) == 0
+    file = str(tmp_path / "b.json")
+    assert main(["cut_analysis", "color_analysis", "--workers", "1", "--json", file]) == 0
     told = json.loads((tmp_path / "b.json").read_text())
     assert told["analyzers"]["cut_analysis"]["figures"][0]["holds"] is True
     assert told["analyzers"]["cut_analysis"]["not_measured"] == ["no more clips"]
@@ -198,6 +199,33 @@ def test_a_machine_without_media_says_so(
     assert "is not among the media" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["no_such_analyzer"])
+
+
+@pytest.mark.slow
+def test_analyzers_are_measured_in_processes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TIKTOK_RAY_TEST_MEDIA", str(tmp_path))
+    monkeypatch.setenv("TIKTOK_RAY_MODELS", str(tmp_path))
+    file = tmp_path / "board.json"
+    names = ["background_segmentation", "qwen2_vl_temporal"]
+    assert main([*names, "--workers", "2", "--json", str(file)]) == 0
+    told = json.loads(file.read_text())["analyzers"]
+    assert list(told) == names
+    assert all(one["seconds"] >= 0 and one["not_measured"] for one in told.values())
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_took_longest_last_time_comes_first():
+    for name, seconds in (("cut_analysis", 100), ("text_overlay", 300), ("body_pose", 200)):
+        told = record("2026-11-01", name)
+        told["analyzers"][name]["seconds"] = seconds  # type: ignore[index]
+        told["factory"]["share"] = 0.25 if name == "cut_analysis" else 1.0  # type: ignore[index]
+        _board.keep(told)
+    names = ["body_pose", "color_analysis", "text_overlay", "cut_analysis"]
+    assert board.longest_first(names) == [
+        "cut_analysis", "text_overlay", "body_pose", "color_analysis",
+    ]  # fmt: skip
 
 
 def test_stills_become_videos(tmp_path: Path):

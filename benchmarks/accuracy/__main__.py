@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors import NAMES
 from benchmarks.accuracy import Absent, Bench, Figure, Row, _board, tables
@@ -30,6 +34,9 @@ class Measured:
     figures: list[Figure] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
+    by_file: dict[str, float] = field(default_factory=dict)  # seconds of the analyzer
+    seconds: float = 0.0  # all that it took: clips made, peers asked
 
     def told(self) -> list[bool]:
         """Each answer to whether something holds."""
@@ -41,11 +48,35 @@ class Measured:
             "figures": [{**figure._asdict(), "holds": figure.holds} for figure in self.figures],
             "rows": [row._asdict() for row in self.rows],
             "not_measured": self.missing,
+            "seconds": round(self.seconds),
         }
+
+
+class Asked(NamedTuple):
+    """What a run is to measure: folders of media and weights, the share and edition of clips, and
+    whether single rows too."""
+
+    media: Path
+    models: Path
+    share: float
+    edition: int
+    singly: bool
+
+    def bench(self) -> Bench:
+        return Bench(self.media, self.models, share=self.share, edition=self.edition)
 
 
 def measure(name: str, bench: Bench, singly: bool = True) -> Measured:
     """The figures of one analyzer, and where ``singly`` its rows; what is absent is named."""
+    start = time.perf_counter()
+    out = _measured(name, bench, singly)
+    out.weights = bench.weights.get(name, [])
+    out.by_file = {file: s for (who, file), s in bench.seconds.items() if who == name}
+    out.seconds = time.perf_counter() - start
+    return out
+
+
+def _measured(name: str, bench: Bench, singly: bool) -> Measured:
     out, table = Measured(), tables().get(name)
     if table is None:
         out.missing.append("no table yet")
@@ -70,6 +101,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--share", type=share, default=1.0, help="share of made clips, 0..1")
     parser.add_argument("--figures", action="store_true", help="figures only, no single rows")
     parser.add_argument("--edition", type=int, default=REPORTED, help="seeds of made clips")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N",
+        help="analyzers measured at once, a process each; all cores where left out",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON too")
     parser.add_argument("--keep", action="store_true", help="put what is measured in board.json")
     parser.add_argument(
@@ -96,24 +131,64 @@ def main(arguments: list[str] | None = None) -> int:
     folders = [os.environ.get(name) for name in ("TIKTOK_RAY_TEST_MEDIA", "TIKTOK_RAY_MODELS")]
     if not folders[0]:
         parser.error("TIKTOK_RAY_TEST_MEDIA must name the folder of real clips")
-    bench = Bench(
-        Path(folders[0]), Path(folders[1] or "models"), share=chosen.share, edition=chosen.edition
-    )
+    about = Asked(
+        Path(folders[0]), Path(folders[1] or "models"),
+        chosen.share, chosen.edition, singly=not chosen.figures,
+    )  # fmt: skip
+    names, start = chosen.names or list(NAMES), time.perf_counter()
     found: dict[str, Measured] = {}
-    for name in chosen.names or NAMES:
+    for name, measured in measurements(names, about, min(chosen.workers, len(names))):
         print(f"\n## {name}\n", flush=True)
-        found[name] = measure(name, bench, singly=not chosen.figures)
-        show(found[name], {file: s for (who, file), s in bench.seconds.items() if who == name})
-        told = record(found, bench, [*chosen.names, *["--figures"] * chosen.figures])
+        found[name] = measured
+        show(measured)
+        ordered = {name: found[name] for name in names if name in found}
+        told = record(ordered, about, [*chosen.names, *["--figures"] * chosen.figures])
         if chosen.json:  # after each, so that a run cut short has not run in vain
             chosen.json.write_text(json.dumps(told, indent=1) + "\n")
     if chosen.keep:
         _board.keep(told)
+    took = sum(one.seconds for one in found.values())
+    print(f"\n{(time.perf_counter() - start) / 60:.1f} minutes; one by one {took / 60:.1f}")
     return 0
 
 
-def show(found: Measured, spent: dict[str, float]) -> None:
+def measurements(
+    names: Sequence[str], asked: Asked, workers: int
+) -> Iterator[tuple[str, Measured]]:
+    """Each analyzer's figures as they come, ``workers`` at a time, a fresh process each; with one
+    worker in this process, in the order of the names."""
+    if workers < 2:
+        bench = asked.bench()
+        yield from ((name, measure(name, bench, asked.singly)) for name in names)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, max_tasks_per_child=1) as pool:
+        running = {pool.submit(alone, name, asked): name for name in longest_first(names)}
+        try:
+            yield from ((running[done], done.result()) for done in as_completed(running))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def alone(name: str, asked: Asked) -> Measured:
+    """The figures of one analyzer, in a process of its own."""
+    return measure(name, asked.bench(), asked.singly)
+
+
+def longest_first(names: Sequence[str]) -> list[str]:
+    """By what each took the last time, so that none is left to run alone at the end."""
+    kept = _board.board()
+
+    def seconds(name: str) -> float:
+        one = kept.get(name, {})
+        return float(one.get("seconds", 0)) / float(one.get("factory", {}).get("share", 1))
+
+    return sorted(names, key=seconds, reverse=True)
+
+
+def show(found: Measured) -> None:
     """Print what was measured of one analyzer."""
+    spent = found.by_file
     if found.figures:
         print(figures_markdown(found.figures), end="\n\n")
     if found.rows:
@@ -128,17 +203,17 @@ def show(found: Measured, spent: dict[str, float]) -> None:
         print("\nSeconds: " + ", ".join(f"{file} {s:.1f}" for file, s in spent.items()))
 
 
-def record(found: dict[str, Measured], bench: Bench, asked: list[str]) -> dict[str, Any]:
+def record(found: Mapping[str, Measured], about: Asked, arguments: list[str]) -> dict[str, Any]:
     """All figures with the date, the versions, the weights and the clips they were measured on."""
-    command = ["python -m benchmarks.accuracy", *asked]
-    command += [f"--share {bench.share:g}"] if bench.share != 1 else []
-    command += [f"--edition {bench.edition}"] if bench.edition != REPORTED else []
+    command = ["python -m benchmarks.accuracy", *arguments]
+    command += [f"--share {about.share:g}"] if about.share != 1 else []
+    command += [f"--edition {about.edition}"] if about.edition != REPORTED else []
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "command": " ".join(command),
-        "weights": bench.weights,
+        "weights": {name: one.weights for name, one in found.items()},
         "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
-        "factory": {"edition": bench.edition, "share": bench.share},
+        "factory": {"edition": about.edition, "share": about.share},
         "analyzers": {name: one.as_json() for name, one in found.items()},
     }
 

@@ -161,9 +161,10 @@ def section(name: str, one: Mapping[str, Any] | None) -> str:
     versions = ", ".join(f"{library} {v}" for library, v in one["versions"].items())
     weights = ", ".join(f"`{w}`" for w in one["weights"]) or "none needed or none at hand"
     edition, share = one["factory"]["edition"], one["factory"]["share"]
+    took = f"; {one['seconds']} s" if "seconds" in one else ""
     parts += [
         f"{one['date']}, `{one['command']}`; weights: {weights}; {versions}; "
-        f"edition {edition} of the factory, {share:.0%} of its clips.",
+        f"edition {edition} of the factory, {share:.0%} of its clips{took}.",
         "",
     ]
     figures = figures_of(one)
