@@ -33,6 +33,7 @@ from ray import exceptions
 from tiktok_ray import logs
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.graph import Graph, code_digest
+from tiktok_ray.methods import inference
 from tiktok_ray.net.telemetry_block import block_telemetry, telemetry_blocked, tighten_token
 from tiktok_ray.run.engine import (
     DECODER,
@@ -52,6 +53,7 @@ from tiktok_ray.run.worker import (
     failure,
     limit_memory,
     limit_threads,
+    release_freed_memory,
 )
 from tiktok_ray.settings import Settings, ray_address
 
@@ -80,6 +82,7 @@ class AnalyzerActor:
         block_telemetry(ray.util.get_node_ip_address())
         if log_file is not None:
             logs.write_to(log_file)
+        inference.give_back_after_runs()
         self.worker = Worker(analyzer, options, assignment)
 
     def __repr__(self) -> str:
@@ -95,7 +98,7 @@ class AnalyzerActor:
             return self._told("ran", self.worker.run(dict(zip(names, values, strict=True))))
 
     def _told(self, what: str, reply: Reply) -> Reply:
-        """Log a reply, and pass it on."""
+        """Log a reply, and pass it on once nothing more is held for it."""
         name = self.worker.assignment.name
         facts = {"analyzer": name, "status": reply.status, "seconds": round(reply.seconds, 3)}
         more = {key: v for key in ("reason", "trace") if (v := getattr(reply, key))}
@@ -103,6 +106,7 @@ class AnalyzerActor:
         if what == "loaded" and reply.status == "ok" and reply.seconds < LOADED_S:
             level = logging.DEBUG
         log.log(level, "%s %s: %s", name, what, reply.status, extra={**facts, **more})
+        release_freed_memory()
         return reply
 
     def facts(self) -> dict[str, Any]:
@@ -130,6 +134,7 @@ class DecoderActor:
         tracks = done.decoded.tracks if done.decoded else {}
         present = [name for name in want if name in tracks]
         told = done.without_tracks() if done.decoded else done
+        release_freed_memory()
         return ((told, present), *[tracks.get(name) for name in want])
 
     def __repr__(self) -> str:
