@@ -1,4 +1,4 @@
-"""Speed and memory as ratios inside one run: ``python -m benchmarks.speed [a b c d e f g]``.
+"""Speed and memory as ratios inside one run: ``python -m benchmarks.speed [a b c d e f g h]``.
 
 a  the one-pass decode against a bare PyAV loop that makes the same tracks once by hand
 b  the engine with 19 analyzers that do nothing against 19 bare Ray calls
@@ -8,6 +8,7 @@ d  what one decode and what parallelism save against the old shape: a plain scri
 e  decoder memory and track bytes for 1, 3 and 10 minutes
 f  cold start by phase, from the command typed to the report
 g  four videos in flight against one
+h  ten minutes of the clip, repeated, against one: CPU seconds a minute and peak memory
 
 The clip is the composite of ``TIKTOK_RAY_TEST_MEDIA`` where that is set, else the demo's.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -483,10 +485,51 @@ async def measure_g(settings: Settings) -> None:
     line("", "cores busy with 4 in flight", f"{busy:.0f} %", "", "≥ 90 %")
 
 
+# --- h ----------------------------------------------------------------------------------------
+
+
+def repeated(source: Path, target: Path, seconds: float) -> Path:
+    """A clip's packets over and over until it is so long, not encoded again."""
+    import av
+
+    with av.open(str(source)) as film, av.open(str(target), "w") as out:
+        streams = {s.index: out.add_stream_from_template(s) for s in film.streams}
+        length = max(float(s.duration * s.time_base) for s in film.streams if s.duration)
+        length += 0.2  # pictures are decoded before the first is shown
+        for k in range(math.ceil(seconds / length)):
+            film.seek(0)
+            for packet in film.demux():
+                if packet.dts is None:
+                    continue
+                later = round(k * length / packet.time_base)
+                packet.pts, packet.dts = packet.pts + later, packet.dts + later
+                packet.stream = streams[packet.stream.index]
+                out.mux(packet)
+    return target
+
+
+def measure_h(settings: Settings) -> None:
+    """What a minute costs in a long video and in a short one."""
+    from benchmarks.versus import COMMAND, Cost, measured
+
+    costs: dict[int, Cost] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in (1, 10):
+            film = repeated(clip(settings), Path(folder) / f"{minutes}.mp4", 60 * minutes)
+            words = ["-c", COMMAND, "analyze", str(film), "--no-cache", "--out", folder]
+            costs[minutes], _ = measured(words, os.environ, Path.cwd())
+    for minutes, cost in costs.items():
+        line("h" if minutes == 1 else "", f"{minutes} min: CPU s a minute, wall s, peak PSS",
+             f"{cost.cpu_s / minutes:.1f}, {cost.wall_s:.0f}, {cost.gib:.2f} GiB", "", "")  # fmt: skip
+    one, ten = costs[1], costs[10]
+    line("", "10 min / 1 min, CPU s a minute", "", f"{ten.cpu_s / 10 / one.cpu_s:.2f}", "≤ 1.1")
+    line("", "10 min / 1 min, peak PSS", "", f"{ten.gib / one.gib:.2f}", "≤ 1.5")
+
+
 def main() -> None:
     """Run the measurements that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", nargs="*", default=list("abcdefg"))
+    parser.add_argument("which", nargs="*", default=list("abcdefgh"))
     which = "".join(parser.parse_args().which)
     settings = Settings()
     print(
@@ -506,6 +549,8 @@ def main() -> None:
         measure_f(settings)
     if "g" in which:
         asyncio.run(measure_g(settings))
+    if "h" in which:
+        measure_h(settings)
 
 
 if __name__ == "__main__":
