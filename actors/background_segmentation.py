@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,12 @@ from tiktok_ray.media import Frames, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.vision.sampling import holds, thin
 from tiktok_ray.methods.vision.scene_classes import SPEAKS_FOR, Environment, environment_of
+from tiktok_ray.methods.vision.segformer import RECIPE, Segmenter
 from tiktok_ray.report import Model, Output, Timed, derived, estimated, measured
 from tiktok_ray.weights import Hub
 
 PERSON = "person"
 
-#: Pixels that go through the network, as many as in the 512 x 512 it was trained on.
-PIXELS = 512 * 512
-STRIDE = 32
 #: Samples with less background than this have none to speak of.
 BACKGROUND = 0.05
 LISTED = 0.01
@@ -110,7 +108,7 @@ class BackgroundSegmentation(Analyzer):
     name = "background_segmentation"
     card_priority = 6
     needs = Needs(threads=1, timeout_s=300, cost=15)
-    imports = ("cv2", "torch", "transformers")
+    imports = ("cv2", "PIL.Image")
     variants = (
         Variant(
             "segformer-b2",
@@ -125,6 +123,7 @@ class BackgroundSegmentation(Analyzer):
             },
             vram=Vram(0.05, 0.5),
             cpu=False,
+            card_imports=("torch", "transformers"),
         ),
         Variant(
             "segformer-b0",
@@ -135,10 +134,12 @@ class BackgroundSegmentation(Analyzer):
                     0.014,
                     files=("config.json", "preprocessor_config.json", "model.safetensors"),
                     needs=("config.json", "preprocessor_config.json", "*model.[bs]*"),
+                    recipes=(RECIPE,),
                 )
             },
             vram=Vram(0.01, 0.3),
-            ram_gib=1.6,
+            ram_gib=0.6,
+            card_imports=("torch", "transformers"),
         ),
     )
     options_type = BackgroundOptions
@@ -161,47 +162,6 @@ class BackgroundSegmentation(Analyzer):
         return describe(
             shares, labels, holds(times, frames.end, breaks), breaks, self.options.change
         )
-
-
-class Segmenter:
-    """A SegFormer checkpoint; ``labels`` maps class numbers to names."""
-
-    def __init__(self, path: Path, device: str) -> None:
-        import torch
-        from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
-
-        self.device = torch.device(device)
-        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        self.processor = AutoImageProcessor.from_pretrained(path, local_files_only=True)
-        model, info = AutoModelForSemanticSegmentation.from_pretrained(
-            path, local_files_only=True, dtype=self.dtype, output_loading_info=True
-        )
-        if info["missing_keys"]:  # else it would segment with weights made up at random
-            raise ValueError(f"{path} lacks {', '.join(sorted(info['missing_keys']))}")
-        self.model = model.eval().to(self.device)
-        named: Mapping[Any, str] = model.config.id2label
-        self.labels = {int(k): name.strip() for k, name in named.items()}
-
-    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
-        """Most likely class, int64 [n, height, width], of each 4 x 4 pixels of n pictures."""
-        import torch
-
-        height, width = network_size(*pictures[0].shape[:2])
-        batch = self.processor(
-            images=list(pictures), size={"height": height, "width": width}, return_tensors="pt"
-        )
-        with torch.inference_mode():
-            logits = self.model(batch["pixel_values"].to(self.device, self.dtype)).logits
-            found: NDArray[np.int64] = logits.argmax(1).cpu().numpy()
-        return found
-
-
-def network_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width that go through the network: the picture's own shape, about ``PIXELS``
-    pixels, multiples of 32."""
-    scale = (PIXELS / (height * width)) ** 0.5
-    sides = [max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width)]
-    return sides[0], sides[1]
 
 
 def class_shares(maps: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

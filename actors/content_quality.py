@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pydantic import Field
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Skip, Variant, Vram
 from tiktok_ray.media import LEVEL_STEP_S, Audio, Frames
 from tiktok_ray.methods.vectors import PACKING, Vectors, packed, unit, unpacked
+from tiktok_ray.methods.vision import clip
 from tiktok_ray.methods.vision.picture_quality import (
     BLACK,
     WHITE,
@@ -228,12 +229,14 @@ class ContentQuality(Analyzer):
                     "MIT (its model card: for research)",
                     0.57,
                     files=("*.json", "*.txt", "model.safetensors", "pytorch_model.bin"),
-                    needs=("config.json", "*model.[bs]*"),
+                    needs=("config.json", "tokenizer.json", "*model.[bs]*"),
+                    recipes=(clip.PICTURES, clip.TEXTS),
                 )
             },
-            ram_gib=1.5,
+            ram_gib=0.8,
             vram=Vram(0.3, 0.2),
-            imports=("torch", "transformers"),
+            imports=("PIL.Image", "tokenizers"),
+            card_imports=("torch", "transformers"),
         ),
         Variant("signal", ram_gib=0.4, lacks=("aesthetic", "embeddings"), basis="measured"),
     )
@@ -243,7 +246,8 @@ class ContentQuality(Analyzer):
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         if "clip" in files:
-            self._seer = Clip(files["clip"], device)
+            prompts = [prompt for _, *both in PAIRS for prompt in both]
+            self._seer = clip.Clip(files["clip"], device, prompts)
 
     def analyze(self, frames: Frames, stills: Frames, audio: Audio | None) -> Quality:
         technical = measure(frames, stills, audio)
@@ -280,41 +284,6 @@ class ContentQuality(Analyzer):
         if self._seer is None:
             raise Skip("there is no CLIP here")
         return TextVectors(vectors=unit(self._seer.embed_texts(asked)).tolist())
-
-
-class Clip:
-    """A CLIP model of transformers, with the vectors of the prompts of ``PAIRS`` made once."""
-
-    def __init__(self, folder: Path, device: str) -> None:
-        import torch
-        from transformers import AutoModel, AutoProcessor
-
-        self._torch, self._device = torch, device
-        self._dtype = torch.float16 if device == "cuda" else torch.float32
-        self._processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=self._dtype)
-        self._model = model.to(device).eval()
-        self.scale = float(self._model.logit_scale.detach().exp())
-        texts = [prompt for _, *both in PAIRS for prompt in both]
-        self.prompts = self.embed_texts(texts)
-
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        with self._torch.inference_mode():
-            ids = self._processor(
-                text=list(texts), return_tensors="pt", padding=True, truncation=True
-            )
-            return self._vectors(self._model.get_text_features(**ids.to(self._device)))
-
-    def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> Vectors:
-        with self._torch.inference_mode():
-            pixels = self._processor(images=list(pictures), return_tensors="pt")["pixel_values"]
-            pixels = pixels.to(self._device, self._dtype)
-            return self._vectors(self._model.get_image_features(pixel_values=pixels))
-
-    @staticmethod
-    def _vectors(features: Any) -> Vectors:
-        result: Vectors = features.pooler_output.float().cpu().numpy()
-        return result
 
 
 def pair_scores(pictures: Vectors, prompts: Vectors, scale: float) -> Floats:

@@ -14,7 +14,8 @@ from tiktok_ray.analyzer import Analyzer, Needs, Skip, Variant, Vram
 from tiktok_ray.media import AUDIO_RATE, Audio, Speech, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.audio.pitch import pitch_track
-from tiktok_ray.methods.audio.spectra import resampled, within
+from tiktok_ray.methods.audio.spectra import within
+from tiktok_ray.methods.audio.wav2vec2 import RECIPE, SCALES, Classifier
 from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured, setting
 from tiktok_ray.weights import Hub
 
@@ -28,8 +29,6 @@ HEARD_S, SLOPE_S = 0.5, 0.3
 FRAME_S, FLOOR_DB = 0.05, -100.0
 CURVE_S, CURVE_MAX = 0.1, 1200
 
-#: Labels that are points on a scale, not classes.
-SCALES = ("arousal", "valence", "dominance")
 WORDS = {"neu": "neutral", "hap": "happy", "ang": "angry", "sad": "sad"}
 
 
@@ -191,18 +190,19 @@ class SpeechEmotion(Analyzer):
                     0.35,
                     files=("config.json", "preprocessor_config.json", "pytorch_model.bin"),
                     needs=("config.json", "preprocessor_config.json", "*model.[bs]*"),
+                    recipes=(RECIPE,),
                 )
             },
             vram=Vram(0.18, 0.4),
-            ram_gib=1.6,
-            imports=("torch", "transformers"),
+            ram_gib=1.1,
+            card_imports=("torch", "transformers"),
         ),
         Variant("prosody", ram_gib=0.3, lacks=("emotion",), basis="measured"),
     )
     batch = 2
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
-        self.model = EmotionModel(files["emotion"], device) if "emotion" in files else None
+        self.model = Classifier(files["emotion"], device) if "emotion" in files else None
         pitch_track(np.zeros(AUDIO_RATE, np.float32), [(0.0, 1.0)])  # compiles, once a machine
 
     def analyze(
@@ -246,61 +246,6 @@ class SpeechEmotion(Analyzer):
             for k, row in zip(heard, rows, strict=True):
                 scores[k] = dict(zip(self.model.labels, row.tolist(), strict=True))
         return scores
-
-
-class EmotionModel:
-    """A wav2vec2 classifier. ``labels`` are its own: classes, scales (``SCALES``), or both."""
-
-    def __init__(self, path: Path, device: str) -> None:
-        import torch
-        from transformers import AutoFeatureExtractor, Wav2Vec2ForSequenceClassification
-
-        self.device = torch.device(device)
-        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        self.extractor = AutoFeatureExtractor.from_pretrained(path, local_files_only=True)
-        model = Wav2Vec2ForSequenceClassification.from_pretrained(
-            path, local_files_only=True, dtype=self.dtype
-        )
-        self.model = model.eval().to(self.device)
-        named: Mapping[Any, str] = model.config.id2label
-        self.labels = [named[k] for k in sorted(named, key=int)]
-
-    def __call__(self, pieces: Sequence[Array], batch: int) -> Array:
-        """Scores [pieces, labels], 0..1, of pieces of 16 kHz samples.
-
-        Only pieces of one length go through at once: the base model knows no padding, it would
-        take it for sound.
-        """
-        import torch
-
-        rate = self.extractor.sampling_rate
-        scores = np.zeros((len(pieces), len(self.labels)))
-        for some in batches([len(piece) for piece in pieces], batch):
-            sound = [resampled(np.array(pieces[k]), rate) for k in some]
-            inputs = self.extractor(sound, sampling_rate=rate, return_tensors="pt")
-            with torch.inference_mode():
-                logits = self.model(inputs["input_values"].to(self.device, self.dtype)).logits
-            scores[some] = scored(logits.float().cpu().numpy(), self.labels)
-        return scores
-
-
-def batches(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Indices of equal lengths together, at most ``size`` at once."""
-    same: dict[int, list[int]] = {}
-    for k, length in enumerate(lengths):
-        same.setdefault(length, []).append(k)
-    return [group[i : i + size] for group in same.values() for i in range(0, len(group), size)]
-
-
-def scored(logits: Array, labels: Sequence[str]) -> Array:
-    """Softmax over the classes; scales as they are, held to 0..1."""
-    scale = np.array([label.lower() in SCALES for label in labels])
-    scores: Array = np.clip(logits.astype(float), 0, 1)
-    if not scale.all():
-        classes = logits[:, ~scale].astype(float)
-        grown = np.exp(classes - classes.max(1, keepdims=True))
-        scores[:, ~scale] = grown / grown.sum(1, keepdims=True)
-    return scores
 
 
 def emotion_of(scores: Mapping[str, float]) -> Emotion | None:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors import ANALYZERS
-from actors.content_quality import Clip, ContentQuality, Embeddings
+from actors.content_quality import ContentQuality, Embeddings
 from actors.cut_analysis import CutAnalysis
 from tests import tiny_clip, tiny_sentences, viewer_reports
 from tests.test_serve import result_of, served
@@ -20,6 +20,7 @@ from tiktok_ray.cli import app
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.methods.text.sentences import SentenceEncoder
 from tiktok_ray.methods.vectors import packed, unit
+from tiktok_ray.methods.vision.clip import Clip, InTorch
 from tiktok_ray.serve.search_index import Finder, pictures
 
 MODEL = {"id": "some/clip", "revision": "abc", "variant": "clip"}
@@ -216,7 +217,7 @@ async def test_without_weights_words_are_found_and_the_rest_is_told(film, settin
 
 @pytest.mark.slow
 def test_texts_longer_than_the_model_reads_are_shortened(models):
-    made = Clip(models / "hub" / "openai--clip-vit-base-patch32", "cpu")
+    made = Clip(models / "hub" / "openai--clip-vit-base-patch32", "cpu", ["a picture"])
     both = unit(made.embed_texts(["x" * 76, "x" * 500]))
     assert both.shape == (2, 24)
     assert np.isfinite(both).all()
@@ -233,7 +234,7 @@ def test_sentences_are_encoded_as_the_checkpoint_wants_it(models):
 
     place = models / "hub" / "intfloat--multilingual-e5-small"
     model, reads = AutoModel.from_pretrained(place), AutoTokenizer.from_pretrained(place)
-    encoder = SentenceEncoder(place, "cpu")
+    encoder = SentenceEncoder(place)
     for role in ("query", "passage"):
         expected = []
         for text in TEXTS:
@@ -250,7 +251,7 @@ def test_sentences_are_encoded_as_the_checkpoint_wants_it(models):
 async def test_passages_are_found_over_http_and_by_the_command(models, settings, monkeypatch):
     """In reports with the vectors of a checkpoint, which makes the vector of the question too."""
     chosen = settings.model_copy(update={"models": models})
-    encoder = SentenceEncoder(models / "hub" / "intfloat--multilingual-e5-small", "cpu")
+    encoder = SentenceEncoder(models / "hub" / "intfloat--multilingual-e5-small")
     spoken = [("said", text, float(k), k + 1.0) for k, text in enumerate(TEXTS[:3])]
     vectors = encoder(TEXTS[:3], "passage", 8)
     model = {"id": "intfloat/multilingual-e5-small", "variant": "multilingual-e5-small"}
@@ -273,3 +274,31 @@ async def test_passages_are_found_over_http_and_by_the_command(models, settings,
     lines = [line for line in shown.stdout.splitlines() if "(similarity" in line]
     texts = [line.partition("said: ")[2].rpartition(" (similarity")[0] for line in lines]
     assert [TEXTS.index(text) for text in texts] == order
+
+
+@pytest.mark.slow
+def test_clip_sees_and_reads_as_transformers_does(models):
+    """Its own processor and network, in torch, on pictures of several shapes and texts of several lengths."""
+    import torch
+    from transformers import AutoModel, AutoProcessor
+
+    folder = models / "hub" / "openai--clip-vit-base-patch32"
+    model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    plain, in_torch = (Clip(folder, "cpu", ["a picture"]) for _ in range(2))
+    in_torch._towers = InTorch(folder, "cpu")
+    assert plain.scale == pytest.approx(float(model.logit_scale.detach().exp()))
+    rng = np.random.default_rng(1)
+    for height, width in ((32, 32), (91, 64), (64, 91), (200, 33)):
+        pictures = list(rng.integers(0, 256, (2, height, width, 3), np.uint8))
+        given = processor(images=pictures, return_tensors="pt")
+        with torch.inference_mode():
+            wanted = unit(model.get_image_features(**given).pooler_output.numpy())
+        for made in (plain, in_torch):
+            assert (unit(made.embed(pictures)) * wanted).sum(1).min() > 0.9999
+    texts = [f"{text}<|endoftext|>" for text in ("a dog", "two dogs that run after one another")]
+    texts.append("x" * 300)
+    given = processor(text=texts, return_tensors="pt", padding=True, truncation=True)
+    with torch.inference_mode():
+        wanted = model.get_text_features(**given).pooler_output.numpy()
+    for made in (plain, in_torch):
+        assert made.embed_texts(texts) == pytest.approx(wanted, abs=1e-4)

@@ -10,9 +10,15 @@ import pytest
 
 from actors.body_pose import BodyPose
 from actors.object_detection import ObjectDetection
+from tests import tiny_clip, tiny_sentences
+from tests.actors.test_background_segmentation import tiny as tiny_segformer
+from tests.actors.test_speech_emotion import tiny_wav2vec2
 from tiktok_ray.analyzer import Variant
+from tiktok_ray.methods.audio import wav2vec2
 from tiktok_ray.methods.audio.speakers import VOICES
-from tiktok_ray.methods.onnx_export import exported
+from tiktok_ray.methods.onnx_export import at_hand, exported
+from tiktok_ray.methods.text import sentences
+from tiktok_ray.methods.vision import clip, segformer
 
 #: What Python runs first in each process of the command: torch is noted and refused.
 REFUSED = """
@@ -44,12 +50,14 @@ def export_all(models: Path) -> None:
     variants: list[Variant] = [*BodyPose.variants, *ObjectDetection.variants]
     for weights in {w.id: w for v in variants for w in v.weights.values()}.values():
         place = weights.locate(models)
-        if weights.recipe and place:
-            exported(place, weights.recipe)
+        if place is None:
+            continue
+        for recipe in weights.recipes:
+            exported(place, recipe)
     place = VOICES.locate(models)
     assert place is not None
-    assert VOICES.recipe is not None
-    exported(place, VOICES.recipe)
+    for recipe in VOICES.recipes:
+        exported(place, recipe)
 
 
 @pytest.mark.slow
@@ -78,3 +86,40 @@ def test_a_cold_analysis_imports_no_torch(tmp_path: Path, real_media: Path, real
     ran = {n: report["analyzers"][n] for n in ("object_detection", "body_pose", "text_overlay")}
     assert any(section["model"]["runtime"] for section in ran.values())
     assert all("torch" not in section["model"]["runtime"] for section in ran.values())
+
+
+#: Networks of transformers' checkpoints, exported before: the folders are the arguments.
+NETWORKS = """
+import sys
+from pathlib import Path
+import numpy as np
+from tiktok_ray.methods.audio.wav2vec2 import Classifier
+from tiktok_ray.methods.text.sentences import SentenceEncoder
+from tiktok_ray.methods.vision.clip import Clip
+from tiktok_ray.methods.vision.segformer import Segmenter
+
+segformer, wav2vec2, clip, sentences = map(Path, sys.argv[1:])
+picture = np.zeros((64, 64, 3), np.uint8)
+print(Segmenter(segformer, "cpu")([picture]).shape)
+print(Classifier(wav2vec2, "cpu")([np.ones(16_000, np.float32)], 1).shape)
+print(Clip(clip, "cpu", ["a", "b"]).embed([picture]).shape)
+print(SentenceEncoder(sentences)(["a"], "query", 1).shape)
+print(*sorted({"torch", "transformers"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+def test_exported_checkpoints_run_without_torch(tmp_path: Path):
+    folders = {
+        tiny_segformer(tmp_path / "segformer"): (segformer.RECIPE,),
+        tiny_wav2vec2(tmp_path / "wav2vec2", ["neu", "hap"]): (wav2vec2.RECIPE,),
+        tiny_clip.clip(tmp_path / "clip"): (clip.PICTURES, clip.TEXTS),
+        tiny_sentences.encoder(tmp_path / "sentences"): (sentences.RECIPE,),
+    }
+    for folder, recipes in folders.items():
+        for recipe in recipes:
+            exported(folder, recipe)
+            assert at_hand(folder, recipe)
+    words = [sys.executable, "-c", NETWORKS, *map(str, folders)]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert said == ["(1, 128, 128)", "(1, 2)", "(1, 24)", "(1, 32)", ""]

@@ -439,11 +439,13 @@ def _export(weights: Weights, settings: Settings) -> list[str]:
     from tiktok_ray.methods.onnx_export import ExportFailed, at_hand, exported
 
     place = weights.locate(settings.models)
-    if weights.recipe is None or place is None or at_hand(place, weights.recipe):
+    if place is None:
         return []
-    console.print(f"exporting {weights.id} for the CPU (only once)", soft_wrap=True)
+    waiting = [recipe for recipe in weights.recipes if not at_hand(place, recipe)]
     try:
-        console.print(f"exported: {exported(place, weights.recipe)}", soft_wrap=True)
+        for recipe in waiting:
+            console.print(f"exporting {weights.id} for the CPU (only once)", soft_wrap=True)
+            console.print(f"exported: {exported(place, recipe)}", soft_wrap=True)
     except ExportFailed as error:
         problem(f"{weights.id}: {error}", "the next analysis will retry; see the log for details")
         return [weights.id]

@@ -31,13 +31,13 @@ class Weights:
     """One checkpoint. ``id`` is its name everywhere: in the report, the plan and ``models list``.
 
     ``size_gib`` is its size on disk; None if that is not known before it is pulled.
-    ``recipe`` says how it is exported for the CPU, if it is.
+    ``recipes`` say how it is exported for the CPU, if it is.
     """
 
     id: str
     licence: str
     size_gib: float | None = None
-    recipe: Recipe | None = field(default=None, kw_only=True)
+    recipes: tuple[Recipe, ...] = field(default=(), kw_only=True)
 
     def places(self, models: Path) -> Iterator[Path]:
         """Where it may be, best place first."""

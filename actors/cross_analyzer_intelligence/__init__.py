@@ -143,7 +143,7 @@ class CrossAnalyzerIntelligence(Analyzer):
             "multilingual-e5-small",
             weights={"sentences": E5_SMALL},
             ram_gib=0.9,
-            imports=("torch", "transformers"),
+            imports=("tokenizers",),
         ),
         Variant("computed", lacks=("passages",)),
     )
@@ -152,7 +152,7 @@ class CrossAnalyzerIntelligence(Analyzer):
 
     def load(self, variant: Variant, device: str, files: Mapping[str, Path]) -> None:
         if "sentences" in files:
-            self._encoder = SentenceEncoder(files["sentences"], device)
+            self._encoder = SentenceEncoder(files["sentences"])
 
     def analyze(
         self,

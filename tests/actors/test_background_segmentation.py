@@ -16,19 +16,19 @@ from actors.background_segmentation import (
     Background,
     BackgroundOptions,
     BackgroundSegmentation,
-    Segmenter,
     changes_of,
     class_shares,
     describe,
     environment_spans,
-    network_size,
     without_persons,
 )
 from actors.cut_analysis import Cuts, Shot
 from tiktok_ray.analyzer import Analyzer
 from tiktok_ray.media import Frames
+from tiktok_ray.methods.onnx_export import ExportFailed
 from tiktok_ray.methods.vision.sampling import holds
 from tiktok_ray.methods.vision.scene_classes import SPEAKS_FOR, environment_of
+from tiktok_ray.methods.vision.segformer import InTorch, Segmenter, network_size
 from tiktok_ray.report import undeclared
 
 LABELS = ["wall", "building", "sky", "floor", "tree", "road", "person", "sea", "plant"]
@@ -313,26 +313,41 @@ def test_a_checkpoint_is_loaded_and_segments_batches(tmp_path: Path, pickled: bo
 @pytest.mark.slow
 def test_pictures_are_normalised_as_the_checkpoint_says(tmp_path: Path):
     """What reaches the network: RGB in 0..1, less ImageNet's means, over its deviations."""
-    import torch
-
     segment = Segmenter(tiny(tmp_path / "tiny"), "cpu")
     seen: list[Any] = []
 
-    class Logits:
-        logits = torch.zeros(1, 150, 2, 2)
-
     def network(pixels: Any) -> Any:
         seen.append(pixels)
-        Logits.logits[0, 5, 0, 1] = 1.0
-        return Logits
+        return np.array([[[0, 5], [0, 0]]])
 
-    segment.model = network
+    segment.network = network
     orange = np.full((64, 64, 3), (255, 128, 0), np.uint8)
     assert segment([orange]).tolist() == [[[0, 5], [0, 0]]]
     [pixels] = seen
-    assert tuple(pixels.shape) == (1, 3, 512, 512)
+    assert pixels.shape == (1, 3, 512, 512)
     expected = (np.array([1, 128 / 255, 0]) - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    assert pixels[0, :, 100, 100].numpy() == pytest.approx(expected, abs=1e-3)
+    assert pixels[0, :, 100, 100] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_pictures_are_segmented_as_transformers_does_it(tmp_path: Path):
+    """Its own processor and network, in torch, at the size that we give it."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+    folder = tiny(tmp_path / "tiny")
+    noise = np.random.default_rng(5).integers(0, 255, (2, 130, 75, 3), np.uint8)
+    noise = noise.repeat(3, 1).repeat(3, 2)
+    height, width = network_size(*noise[0].shape[:2])
+    processor = AutoImageProcessor.from_pretrained(folder)
+    size = {"height": height, "width": width}
+    given = processor(images=list(noise), size=size, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        wanted = AutoModelForSemanticSegmentation.from_pretrained(folder)(given).logits.argmax(1)
+    plain = Segmenter(folder, "cpu")
+    assert (plain(list(noise)) == wanted.numpy()).mean() > 0.99
+    plain.network = InTorch(folder, "cpu")
+    assert (plain(list(noise)) == wanted.numpy()).mean() > 0.99
 
 
 @pytest.mark.slow
@@ -344,8 +359,10 @@ def test_a_checkpoint_without_its_head_is_an_error(tmp_path: Path):
     kept = {name: w for name, w in weights.items() if "classifier" not in name}
     assert 0 < len(kept) < len(weights)
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="classifier"):
+    with pytest.raises(ExportFailed, match="classifier"):
         Segmenter(folder, "cpu")
+    with pytest.raises(ValueError, match="classifier"):
+        InTorch(folder, "cpu")
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from actors.content_quality import (
     PAIRS,
-    Clip,
     ContentQuality,
     Embeddings,
     Quality,
@@ -31,6 +30,7 @@ from tiktok_ray.media import Audio, Frames, Levels, decode
 from tiktok_ray.media.spans import Span
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.methods.vectors import unit
+from tiktok_ray.methods.vision.clip import Clip
 from tiktok_ray.methods.vision.picture_quality import blocking, detail, edge_blur, noise, sharpness
 from tiktok_ray.report import undeclared
 from tiktok_ray.settings import Settings
@@ -406,7 +406,8 @@ def test_weights_are_taken_in_either_format(tmp_path):
     hub = ContentQuality.variants[0].weights["clip"]
     folder = tmp_path / "hub" / "openai--clip-vit-base-patch32"
     folder.mkdir(parents=True)
-    (folder / "config.json").touch()
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).touch()
     assert hub.locate(tmp_path) is None
     for name in ("pytorch_model.bin", "model.safetensors"):
         (folder / name).touch()
@@ -488,7 +489,7 @@ def test_a_clip_checkpoint_is_found_loaded_and_asked(checkpoint):
 @pytest.mark.slow
 def test_clip_turns_away_a_folder_that_is_none(tmp_path):
     with pytest.raises((OSError, ValueError)):
-        Clip(tmp_path, "cpu")
+        Clip(tmp_path, "cpu", [])
 
 
 def test_every_field_is_declared():

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from actors.speech_emotion import (
     CURVE_MAX,
     LONGEST_S,
-    EmotionModel,
     SpeechEmotion,
     Voice,
     VoiceEmotion,
-    batches,
     curve,
     dimensions_of,
     emotion_of,
@@ -24,7 +22,6 @@ from actors.speech_emotion import (
     movement,
     prosody,
     said,
-    scored,
     slope,
     stretches,
 )
@@ -34,6 +31,8 @@ from tests.spoken import speech_of
 from tiktok_ray.analyzer import Analyzer, Skip
 from tiktok_ray.media import AUDIO_RATE, spans
 from tiktok_ray.media.spans import Span
+from tiktok_ray.methods.audio.wav2vec2 import Classifier, InTorch, batches, scored
+from tiktok_ray.methods.onnx_export import ExportFailed
 from tiktok_ray.report import Timed, undeclared
 
 
@@ -401,7 +400,7 @@ def test_wav2vec2_end_to_end_on_a_tiny_checkpoint(tmp_path):
 
 @pytest.mark.slow
 def test_wav2vec2_says_the_same_in_batches_and_alone(tmp_path):
-    model = EmotionModel(tiny_wav2vec2(tmp_path, ["neu", "hap", "ang", "sad"]), "cpu")
+    model = Classifier(tiny_wav2vec2(tmp_path, ["neu", "hap", "ang", "sad"]), "cpu")
     lengths = [1.0, 2.0, 1.0, 1.5, 2.0, 1.0]
     pieces = [noise(s, 0.1, seed=k).astype(np.float32) for k, s in enumerate(lengths)]
     together = model(pieces, 2)
@@ -413,19 +412,51 @@ def test_wav2vec2_says_the_same_in_batches_and_alone(tmp_path):
 
 @pytest.mark.slow
 def test_wav2vec2_gets_sound_at_its_own_rate(tmp_path):
-    model = EmotionModel(tiny_wav2vec2(tmp_path, ["arousal", "valence"], rate=8000), "cpu")
-    given: list[tuple[int, int]] = []
-    extractor = model.extractor
+    model = Classifier(tiny_wav2vec2(tmp_path, ["arousal", "valence"], rate=8000), "cpu")
+    given: list[tuple[int, ...]] = []
+    network = model.network
 
-    def spy(pieces, sampling_rate, return_tensors):
-        given.extend((len(piece), sampling_rate) for piece in pieces)
-        return extractor(pieces, sampling_rate=sampling_rate, return_tensors=return_tensors)
+    def spy(samples):
+        given.append(samples.shape)
+        return network(samples)
 
-    spy.sampling_rate = extractor.sampling_rate  # type: ignore[attr-defined]
-    model.extractor = spy
+    model.network = spy
     scores = model([voice(2.0).astype(np.float32)] * 3, 2)
-    assert given == [(16_000, 8000)] * 3
+    assert given == [(2, 16_000), (1, 16_000)]
     assert ((scores >= 0) & (scores <= 1)).all()
+
+
+@pytest.mark.slow
+def test_wav2vec2_says_what_it_says_in_transformers(tmp_path):
+    """Its own extractor and network, in torch, of pieces of several lengths."""
+    import torch
+    from transformers import AutoFeatureExtractor, Wav2Vec2ForSequenceClassification
+
+    folder = tiny_wav2vec2(tmp_path, ["neu", "hap", "ang", "sad"])
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    model = Wav2Vec2ForSequenceClassification.from_pretrained(folder)
+    plain = Classifier(folder, "cpu")
+    in_torch = Classifier(folder, "cpu")
+    in_torch.network = InTorch(folder, "cpu")
+    for seconds in (0.5, 1.0, 3.7):
+        piece = (0.02 + noise(seconds, 0.1, seed=3)).astype(np.float32)
+        given = extractor(piece, sampling_rate=AUDIO_RATE, return_tensors="pt")["input_values"]
+        with torch.inference_mode():
+            wanted = model(given).logits.softmax(1).numpy()
+        np.testing.assert_allclose(plain([piece], 1), wanted, atol=1e-4)
+        np.testing.assert_allclose(in_torch([piece], 1), wanted, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_without_its_head_is_an_error(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_wav2vec2(tmp_path, ["neu", "hap", "ang", "sad"])
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: w for name, w in weights.items() if "classifier" not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ExportFailed, match="classifier"):
+        Classifier(folder, "cpu")
 
 
 def test_only_equal_lengths_go_through_together():

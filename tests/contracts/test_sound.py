@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.speech_emotion import batches
 from tiktok_ray.media import AUDIO_RATE
 from tiktok_ray.methods.audio.audio_tags import Yamnet, yamnet
 from tiktok_ray.methods.audio.pyin import pyin
 from tiktok_ray.methods.audio.rhythm import find_pulse, onset_strength
+from tiktok_ray.methods.audio.wav2vec2 import batches
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 3 * AUDIO_RATE).astype(np.float32)
 

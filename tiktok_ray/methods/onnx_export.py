@@ -39,6 +39,8 @@ log = logging.getLogger("tiktok_ray.methods.onnx_export")
 STAGING = ".exporting-"
 #: Digits of a SHA-256 in a file's name.
 DIGITS = 16
+#: What transformers calls the weights in a checkpoint's folder, in its own order.
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: Age of what an export that was killed left behind.
 LEFT_S = 3600.0
 
@@ -51,7 +53,8 @@ class ExportFailed(Exception):
 class Recipe:
     """How one kind of checkpoint becomes ONNX.
 
-    ``function`` is ``module:name`` of a function of two paths, checkpoint and ONNX file;
+    ``function`` is ``module:name`` of a function of two paths, checkpoint (a file, or a folder as
+    transformers makes them) and ONNX file;
     ``packages`` are what it uses. ``revision`` goes up whenever it makes something else.
     ``beside``: exports may lie beside their checkpoint, which is in no package.
     """
@@ -83,15 +86,23 @@ def at_hand(checkpoint: Path, recipe: Recipe) -> bool:
 
 
 def _name(checkpoint: Path, recipe: Recipe) -> str:
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+    weights = _weights(checkpoint)
     made_by = hashlib.sha256(recipe.version.encode()).hexdigest()
-    return f"{checkpoint.stem}-{made_by[:DIGITS]}-{sha256_of(checkpoint)[:DIGITS]}"
+    return f"{weights.stem}-{made_by[:DIGITS]}-{sha256_of(weights)[:DIGITS]}"
+
+
+def _weights(checkpoint: Path) -> Path:
+    """The file that has a checkpoint's weights."""
+    names = WEIGHTS if checkpoint.is_dir() else ("",)
+    found = next((file for name in names if (file := checkpoint / name).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+    return found
 
 
 def _folders(checkpoint: Path, recipe: Recipe) -> list[Path]:
     cache = Path(platformdirs.user_cache_dir("tiktok_ray")) / "exports"
-    return [checkpoint.parent, cache] if recipe.beside else [cache]
+    return [_weights(checkpoint).parent, cache] if recipe.beside else [cache]
 
 
 def _whole(folders: Iterable[Path], name: str) -> Path | None:

@@ -249,8 +249,8 @@ def _networks(graph: Graph, settings: Settings) -> Iterator[Finding]:
         weights.id
         for a in made.assignments.values()
         for key, weights in a.variant.weights.items()
-        if a.device == "cpu" and weights.recipe
-        if not onnx_export.at_hand(a.files[key], weights.recipe)
+        if a.device == "cpu"
+        if not all(onnx_export.at_hand(a.files[key], recipe) for recipe in weights.recipes)
     ]
     try:
         found = inference.named(inference.runtime())

@@ -24,7 +24,7 @@ VOICES = Bundled(
     size_gib=0.016,
     package="resemblyzer",
     path="pretrained.pt",
-    recipe=RECIPE,
+    recipes=(RECIPE,),
 )
 #: Its features: windows of 25 ms every 10 ms, 40 mel bands, at the level it was trained at.
 FFT, HOP, MELS, LEVEL_DB = 400, 160, 40, -30.0

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from tiktok_ray.methods import checkpoints
+from tiktok_ray.methods.inference import open_session
+from tiktok_ray.methods.onnx_export import Recipe, exported
 from tiktok_ray.methods.vectors import Vectors, unit
 from tiktok_ray.weights import Hub
 
+RECIPE = Recipe("tiktok_ray.methods.text.sentences:export", 1, ("torch", "transformers"))
 #: Multilingual E5 (Wang et al. 2024): 12 layers, about 100 languages, vectors of 384.
 E5_SMALL = Hub(
     "intfloat/multilingual-e5-small",
@@ -18,6 +22,7 @@ E5_SMALL = Hub(
     0.46,
     files=("*.json", "model.safetensors", "*.model"),
     needs=("config.json", "model.safetensors", "tokenizer.json"),
+    recipes=(RECIPE,),
 )
 #: What a text is for: the model was trained with this word before each text.
 Role = Literal["query", "passage"]
@@ -26,17 +31,17 @@ TOKENS = 512
 
 
 class SentenceEncoder:
-    """A checkpoint of the E5 family: means over the last layer, of texts that begin with their role."""
+    """A checkpoint of the E5 family: means over the last layer, of texts that begin with their role.
 
-    def __init__(self, folder: Path, device: str) -> None:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
+    It runs on the CPU, as ONNX, exported once. Raises ``OSError`` for a folder that is not whole, and
+    ``ExportFailed`` for a checkpoint that lacks weights.
+    """
 
-        self._torch, self._device = torch, device
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        self._model = model.to(device).eval()
-        self.width = int(model.config.hidden_size)
+    def __init__(self, folder: Path) -> None:
+        config = checkpoints.told(folder, "config.json")
+        self.width = int(config["hidden_size"])
+        self._tokens = checkpoints.Tokens(folder, TOKENS, config.get("pad_token_id") or 0)
+        self._session = open_session(exported(folder, RECIPE))
 
     def __call__(self, texts: Sequence[str], role: Role, batch: int) -> Vectors:
         """Unit vectors [texts, width]; of a long text, those of its first 512 tokens."""
@@ -44,15 +49,30 @@ class SentenceEncoder:
         return np.concatenate([np.zeros((0, self.width), np.float32), *found])
 
     def _encode(self, texts: Sequence[str], role: Role) -> Vectors:
-        ids = self._tokenizer(
-            [f"{role}: {text}" for text in texts],
-            max_length=TOKENS,
-            truncation=True,
-            padding=True,
-            return_tensors="pt",
-        ).to(self._device)
-        with self._torch.inference_mode():
-            states = self._model(**ids).last_hidden_state
-        there = ids["attention_mask"][..., None]
-        means = (states * there).sum(1) / there.sum(1)
-        return unit(means.float().cpu().numpy())
+        return unit(self._session(*self._tokens([f"{role}: {text}" for text in texts]))[0])
+
+
+def means(model: Any, tokens: Any, there: Any) -> Any:
+    """Means over the last layer's states of the tokens that are there."""
+    states = model(input_ids=tokens, attention_mask=there).last_hidden_state
+    return (states * there[..., None]).sum(1) / there.sum(1)[..., None]
+
+
+def export(folder: Path, target: Path) -> None:
+    """Make an ONNX file of a checkpoint: ``tokens`` and ``there`` to ``means``."""
+    import torch
+    from transformers import AutoModel
+
+    model = checkpoints.in_torch(AutoModel, folder, "cpu")
+    model.set_attn_implementation("eager")
+    tokens = torch.ones(2, 9, dtype=torch.int64)
+    there = torch.ones_like(tokens)
+    there[1, 5:] = 0
+    sides = {0: "n", 1: "longest"}
+    checkpoints.export(
+        lambda tokens, there: means(model, tokens, there),
+        target,
+        {"tokens": tokens, "there": there},
+        "means",
+        {"tokens": sides, "there": sides, "means": {0: "n"}},
+    )

@@ -40,7 +40,7 @@ def checkpoint(name: str, size_gib: float, *, on_the_cpu: bool = True) -> Asset:
         f"ultralytics/{name}",
         "AGPL-3.0",
         size_gib,
-        recipe=RECIPE if on_the_cpu else None,
+        recipes=(RECIPE,) if on_the_cpu else (),
         url=f"https://github.com/ultralytics/assets/releases/download/v8.3.0/{name}",
     )
 
