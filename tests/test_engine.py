@@ -148,6 +148,25 @@ async def test_missing_weights_are_told_before_anything_runs(clip, settings):
     assert half.output is not None
 
 
+@pytest.mark.parametrize("cached", [False, True])
+async def test_a_missing_part_says_why_its_source_has_nothing(clip, settings, cached):
+    analyzers = [fakes.Behaved, fakes.Half, fakes.Dependent]
+    skipping = behaved(settings, "skip")
+    if cached:
+        _, report, _ = await asked_again(clip, analyzers, skipping, Memory())
+    else:
+        report = await analyze(clip, analyzers, skipping)
+    reasons = {m.part: m.reason for m in report.analyzers["dependent"].missing}
+    weights = next(m.reason for m in report.analyzers["half"].missing if m.part == "words")
+    assert "nowhere/half.pt" in weights
+    assert reasons == {
+        "sum": "plain produced no output (skipped: nothing to see)",
+        "words": f"half has no words ({weights})",
+        "smell": "half has no smell (nobody can)",
+        "taste": "half has no taste",
+    }
+
+
 async def test_selection(clip, settings):
     report = await analyze(clip, [fakes.Plain, fakes.Needy, fakes.Softly], settings, only=["needy"])
     assert {n: s.status for n, s in report.analyzers.items()} == {
