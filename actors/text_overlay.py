@@ -305,7 +305,8 @@ def unreadable(
             else:
                 run.append((k, line))
     edges = np.append(frames.times, frames.end)
-    found, brief = [], []
+    found: list[Unread] = []
+    brief: list[Unread] = []
     for run in (part for whole in runs for part in apart(whole, edges)):
         lines = [line for _, line in run]
         box = np.median([line.box for line in lines], axis=0)
@@ -371,7 +372,8 @@ def _changes_alone(frames: Frames, k: int, box: NDArray[np.float64]) -> bool:
 def _grown(box: NDArray[np.float64], by: float, aspect: float) -> NDArray[np.float64]:
     """A box with a rim of so much of the picture's height around it."""
     wide = np.array([by / aspect, by])
-    return np.r_[box[:2] - wide, box[2:] + wide].clip(0, 1)
+    grown: NDArray[np.float64] = np.r_[box[:2] - wide, box[2:] + wide].clip(0, 1)
+    return grown
 
 
 def _pixels(box: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -30,6 +30,8 @@ from actors.text_overlay import (
     report,
     unreadable,
 )
+from benchmarks.factory import Recipe
+from benchmarks.factory import captions as factory_captions
 from tests.test_text_lines import stay
 from tiktok_ray.analyzer import Analyzer, Partial
 from tiktok_ray.media import Frames, decode
@@ -568,6 +570,17 @@ def test_accents_come_back_as_written(real, tmp_path):
     assert overlay.kind == "caption"
     assert (overlay.start, overlay.end) == pytest.approx((0.6, 1.8), abs=0.11)
     assert overlay.confidence > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [40004, 40010, 60004])
+def test_captions_that_move_and_follow_each_other_keep_their_times(real, tmp_path, seed):
+    path = tmp_path / "clip.mp4"
+    truth = factory_captions.make(Recipe("captions", "Latin", "moving", seed), path)["captions"]
+    found = {overlay.text: overlay for overlay in read(real, path).overlays}
+    for one in truth:
+        told = found[one["text"]]
+        assert (told.start, told.end) == pytest.approx((one["start"], one["end"]), abs=0.1)
 
 
 @pytest.mark.slow
