@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests import fakes
-from tiktok_ray.analyzer import Partial, Variant
+from tiktok_ray.analyzer import Partial, Sees, Variant
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import Frames, InputError
 from tiktok_ray.report import MemoryUse, Missing, VideoReport, readable
@@ -146,6 +146,20 @@ async def test_missing_weights_are_told_before_anything_runs(clip, settings):
     assert half.status == "partial"
     assert [m.part for m in half.missing] == ["words", "smell"]
     assert half.output is not None
+
+
+class Windowed(fakes.Plain):
+    """What it can tell depends on its variant."""
+
+    sees = (Sees("things", "thumbs"),)
+    variants = (Variant("slow", sees=(Sees("sounds", "thumbs", samples=0, seconds=2.0),)),)
+
+
+async def test_limits_are_those_of_the_analyzer_and_of_its_variant(clip, settings):
+    report = await analyze(clip, [Windowed], settings)
+    limits = {one.of: one.shorter_than_s for one in report.analyzers["plain"].limits}
+    assert list(limits) == ["things", "sounds"]
+    assert limits["sounds"] == 2.0
 
 
 @pytest.mark.parametrize("cached", [False, True])

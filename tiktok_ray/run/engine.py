@@ -620,10 +620,11 @@ class Engine:
     def _limits(self, name: str, tracks: Tracks) -> tuple[Limit, ...] | None:
         short_px = min(tracks.video.width, tracks.video.height)
         options = options_for(name, self.graph, self.settings)
+        variant = self.workers.plan.assignments[name].variant
         return (
             tuple(
                 sees.limit(tracks.coverage[sees.track], short_px)
-                for sees in self.graph.analyzers[name].sees_for(options)
+                for sees in (*self.graph.analyzers[name].sees_for(options), *variant.sees)
                 if sees.track in tracks.coverage
             )
             or None
