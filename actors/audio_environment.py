@@ -21,6 +21,7 @@ from tiktok_ray.methods.audio.audio_tags import (
     DETAILED,
     Spectrogrammer,
     Tagger,
+    Yamnet,
     under,
     yamnet,
 )
@@ -148,6 +149,11 @@ class EnvironmentOptions(Options):
     )
 
 
+def whole_window(seconds: float) -> Sees:
+    """Sounds as long as a model's window: what is shorter never fills one."""
+    return Sees("sounds", "audio", samples=0, seconds=seconds)
+
+
 class AudioEnvironment(Analyzer):
     """AudioSet tags over time, sound events, and the signal-to-noise ratio of the speech."""
 
@@ -171,6 +177,7 @@ class AudioEnvironment(Analyzer):
             vram=Vram(0.17, 0.4),
             cpu=False,
             imports=("torch", "transformers"),
+            sees=(whole_window(Spectrogrammer.window_s),),
         ),
         Variant(
             "yamnet",
@@ -186,6 +193,7 @@ class AudioEnvironment(Analyzer):
             ram_gib=0.25,
             imports=("mediapipe",),
             basis="measured",
+            sees=(whole_window(Yamnet.window_s),),
         ),
     )
     options_type = EnvironmentOptions

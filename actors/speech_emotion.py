@@ -10,13 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.speech_transcription import Transcript
-from tiktok_ray.analyzer import Analyzer, Needs, Skip, Variant, Vram
+from tiktok_ray.analyzer import Analyzer, Needs, Partial, Skip, Variant, Vram
 from tiktok_ray.media import AUDIO_RATE, Audio, Speech, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.audio.pitch import pitch_track
 from tiktok_ray.methods.audio.spectra import within
 from tiktok_ray.methods.audio.wav2vec2 import RECIPE, SCALES, Classifier
-from tiktok_ray.report import Event, Model, Output, Timed, derived, estimated, measured, setting
+from tiktok_ray.report import (
+    Event,
+    Missing,
+    Model,
+    Output,
+    Timed,
+    derived,
+    estimated,
+    measured,
+    setting,
+)
 from tiktok_ray.weights import Hub
 
 Array = NDArray[Any]
@@ -29,6 +39,9 @@ HEARD_S, SLOPE_S = 0.5, 0.3
 FRAME_S, FLOOR_DB = 0.05, -100.0
 CURVE_S, CURVE_MAX = 0.1, 1200
 
+#: Why a model named no emotion.
+TOO_SHORT = f"all speech comes in pieces shorter than {HEARD_S:g} s, too short for the model"
+NO_CLASSES = "this model outputs scales such as arousal and valence, not emotions"
 WORDS = {"neu": "neutral", "hap": "happy", "ang": "angry", "sad": "sad"}
 
 
@@ -207,7 +220,7 @@ class SpeechEmotion(Analyzer):
 
     def analyze(
         self, audio: Audio, speech: Speech, speech_transcription: Transcript | None
-    ) -> VoiceEmotion:
+    ) -> VoiceEmotion | Partial:
         spoken = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
         if not spoken:
             raise Skip("no speech found")
@@ -228,7 +241,7 @@ class SpeechEmotion(Analyzer):
             for span, score in zip(found, scores, strict=True)
         ]
         mean = mean_scores(scores, [span.length for span in found])
-        return VoiceEmotion(
+        made = VoiceEmotion(
             segments=segments,
             emotion=emotion_of(mean),
             dimensions=dimensions_of(mean),
@@ -236,6 +249,10 @@ class SpeechEmotion(Analyzer):
             curve=curve(voice, spoken),
             longest_segment_s=LONGEST_S,
         )
+        if made.emotion is None and self.model:
+            reason = NO_CLASSES if mean else TOO_SHORT
+            return Partial(made, (Missing(part="emotion", reason=reason),))
+        return made
 
     def _scores(self, audio: Audio, found: Sequence[Span]) -> list[dict[str, float]]:
         """What the model makes of each stretch, by label; empty where it was not asked."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from tiktok_ray.methods.peaks import find_peaks
 from tiktok_ray.methods.text.fillers import HESITATIONS, Filler, find_fillers, is_hesitation
 from tiktok_ray.report import Event, Missing, Model, Output, derived, measured, setting
 
-NAME = "speech_flow"
+NAME, HEARD = "speech_flow", "speech_transcription"
 
 #: Prominence of a syllable nucleus, and the harmonicity of a voiced one (Praat's threshold).
 DIP_DB, VOICED = 2.0, 0.45
@@ -188,16 +188,18 @@ def _missing(heard: Transcript | None, words: Sequence[Word], language: str) -> 
         if language not in HESITATIONS:
             yield Missing(part="fillers", reason=f"no filler list for language {language!r}")
         return
+    cause: dict[str, Any] = {}
     if heard is None:
-        reason = "speech_transcription produced no output"
+        reason, cause = "speech_transcription produced no output", {"lacks": [HEARD]}
     elif heard.segments is None:
-        reason = "speech_transcription ran without a model, so there are no words"
+        reason = "speech_transcription has no words"
+        cause = {"lacks": [HEARD], "lacks_part": "words"}
     elif heard.translated:
         reason = "the words are a translation, not the original speech"
     else:
         reason = "no words were recognised"
-    yield Missing(part="emphasis", reason=reason)
-    yield Missing(part="fillers", reason=reason)
+    yield Missing(part="emphasis", reason=reason, **cause)
+    yield Missing(part="fillers", reason=reason, **cause)
 
 
 def per_second(amount: float, seconds: float) -> float | None:

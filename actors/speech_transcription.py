@@ -117,7 +117,7 @@ class Before(Model):
 
     start: float = estimated("Start, before time zero", unit="s", range="..0")
     end: float = estimated("End", unit="s", range="start..0")
-    text: str | None = estimated("Text; absent without a model", default=None)
+    text: str | None = estimated("Text; absent without a usable model", default=None)
 
 
 class Pitch(Model):
@@ -146,30 +146,30 @@ class Transcript(Output):
         "model"
     )
     language_probability: float | None = estimated(
-        "Probability of that language; absent without a model, or if the language was set",
+        "Probability of that language; absent without a usable model, or if the language was set",
         range="0..1",
     )
-    text: str | None = estimated("The whole transcript; absent without a model")
+    text: str | None = estimated("The whole transcript; absent without a usable model")
     text_language: str | None = derived(
         "ISO 639-1 code of the language of the text and words: en if they are translated "
-        "(`task`), otherwise that of the speech; absent without a model",
+        "(`task`), otherwise that of the speech; absent without a usable model",
         default=None,
     )
     segments: list[Segment] | None = estimated(
-        "Sentences in chronological order; absent without a model"
+        "Sentences in chronological order; absent without a usable model"
     )
-    word_count: int | None = derived("Number of words; absent without a model")
+    word_count: int | None = derived("Number of words; absent without a usable model")
     words_per_minute: float | None = derived(
         "Words per minute of speech (pauses between the speech spans do not count); absent "
-        "without a model",
+        "without a usable model",
         unit="1/min",
     )
     words_dropped: int | None = derived(
-        "Words that the model placed outside of speech, dropped; absent without a model"
+        "Words that the model placed outside of speech, dropped; absent without a usable model"
     )
     wordless: list[Timed] | None = derived(
         "Speech in which no words were recognised in two passes: whole spans, and parts of "
-        "`wordless_s` (a setting) or longer, in chronological order; absent without a model",
+        "`wordless_s` (a setting) or longer, in chronological order; absent without a usable model",
         default=None,
     )
     turns: list[SpeakerTurn] | None = estimated(

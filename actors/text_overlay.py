@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ from tiktok_ray.methods.text.text_lines import (
     link,
     overlapping,
     places,
+    plain,
     refine,
     rows,
     same_text,
@@ -251,6 +253,11 @@ class TextOverlay(Analyzer):
         overlays = compose(stays, frames.width / frames.height, frames.end)
         made = report(overlays, frames.end, options.languages)
         unread = unreadable(frames, detected, overlays, options.least_confidence)
+        if doubted := doubtful(overlays, unread):
+            kept_overlays = [overlay for overlay in overlays if overlay not in doubted]
+            made = report(kept_overlays, frames.end, options.languages)
+            misread = [Unread(start=o.start, end=o.end, box=o.box) for o in doubted]
+            unread = sorted([*unread, *misread], key=lambda one: one.start)
         if not unread:
             return made
         where = f"in {len(unread)} places" if len(unread) > 1 else "in one place"
@@ -268,6 +275,11 @@ UNREADABLE = (
 )
 #: How long text must stand to be missed, and how much places, and boxes of one text, overlap.
 MISSED_S, SAME_PLACE, SAME_BOX = 1.0, 0.3, 0.85
+#: What comes or goes: least mean change of its luma, how often that of its surroundings, and the
+#: rim between the two, in heights of its box.
+APPEARED, POPS, RIM = 16.0, 2.5, 0.4
+#: Most letters of a reading that is not trusted among text that cannot be read.
+SHORT = 5
 #: Among captions that follow one another, what stands for one sample is missed too; how far apart.
 AMONG_S = 1.0
 
@@ -275,7 +287,8 @@ AMONG_S = 1.0
 def unreadable(
     frames: Frames, detected: Sequence[Sequence[Line]], known: Sequence[Overlay], least: float
 ) -> list[Unread]:
-    """Lines that stand in one place, drawn, and of which no reading is sure."""
+    """Lines that stand in one place, drawn, and of which no reading is sure: for ``MISSED_S`` or
+    longer, between captions that were read, or right beside others that were not."""
     untold = [
         [line for line in lines if not any(_told(line, one) for one in known)] for lines in detected
     ]
@@ -292,18 +305,26 @@ def unreadable(
             else:
                 run.append((k, line))
     edges = np.append(frames.times, frames.end)
-    found = []
+    found: list[Unread] = []
+    brief: list[Unread] = []
     for run in (part for whole in runs for part in apart(whole, edges)):
         lines = [line for _, line in run]
         box = np.median([line.box for line in lines], axis=0)
         first = appeared(run[0][0], box, untold)
         start, end = float(edges[first]), float(edges[run[-1][0] + 1])
         drawn = float(np.median([line.even for line in lines])) >= DRAWN
-        sure = any(sure_enough(line.text, line.confidence, least) for line in lines)
-        missed = end - start >= MISSED_S or _among(start, end, box, known)
-        if missed and drawn and not sure:
-            found.append(Unread(start=start, end=end, box=box.tolist()))
-    return found
+        if not drawn and not (stands(lines) and pops(frames, first, run[-1][0] + 1, box)):
+            continue
+        if not any(sure_enough(line.text, line.confidence, least) for line in lines):
+            missed = end - start >= MISSED_S or _among(start, end, box, known)
+            (found if missed else brief).append(Unread(start=start, end=end, box=box.tolist()))
+    return found + [one for one in brief if any(_beside(one, other) for other in found)]
+
+
+def _beside(one: Unread, other: Unread) -> bool:
+    """Whether two follow each other in one place."""
+    gap = max(one.start, other.start) - min(one.end, other.end)
+    return gap < AMONG_S and in_place(np.array(one.box), np.array(other.box))
 
 
 def appeared(k: int, box: NDArray[np.float64], detected: Sequence[Sequence[Line]]) -> int:
@@ -314,6 +335,78 @@ def appeared(k: int, box: NDArray[np.float64], detected: Sequence[Sequence[Line]
     ):
         k -= 1
     return k
+
+
+def stands(lines: Sequence[Line]) -> bool:
+    """Whether lines of successive samples have one centre."""
+    centres = np.array([(line.box[:2] + line.box[2:]) / 2 for line in lines])
+    return float(np.linalg.norm(np.ptp(centres, axis=0))) <= STILL * math.sqrt(2)
+
+
+def pops(frames: Frames, first: int, after: int, box: NDArray[np.float64]) -> bool:
+    """Whether what fills a box comes at the sample ``first`` and goes at ``after``, as far as the
+    video shows either, while what is around it changes far less.
+
+    Nothing filmed does that where it stands; and what is drawn need not be filled evenly: words
+    that are lit in turn are not.
+    """
+    edges = [k for k in (first, after) if 0 < k < len(frames)]
+    return bool(edges) and all(_changes_alone(frames, k, box) for k in edges)
+
+
+def _changes_alone(frames: Frames, k: int, box: NDArray[np.float64]) -> bool:
+    change = np.abs(frames.gray(k).astype(np.int16) - frames.gray(k - 1))
+    high = box[3] - box[1]
+    near, far = (
+        _grown(box, share * high, frames.width / frames.height) for share in (RIM, RIM + 1.0)
+    )
+    around = np.zeros(change.shape, bool)
+    around[_pixels(far, change.shape)] = True
+    around[_pixels(near, change.shape)] = False
+    there = change[_pixels(box, change.shape)]
+    if not around.any() or not there.size:
+        return False
+    return bool(there.mean() > max(APPEARED, POPS * change[around].mean()))
+
+
+def _grown(box: NDArray[np.float64], by: float, aspect: float) -> NDArray[np.float64]:
+    """A box with a rim of so much of the picture's height around it."""
+    wide = np.array([by / aspect, by])
+    grown: NDArray[np.float64] = np.r_[box[:2] - wide, box[2:] + wide].clip(0, 1)
+    return grown
+
+
+def _pixels(box: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    height, width = shape
+    x0, y0, x1, y1 = (box * (width, height, width, height)).round().astype(int).tolist()
+    return slice(y0, y1), slice(x0, x1)
+
+
+def doubtful(overlays: Sequence[Overlay], unread: Sequence[Unread]) -> list[Overlay]:
+    """Short readings in a place where mostly text is shown that cannot be read: a word or two in
+    unknown letters look like Latin ones now and then, and are read as those with full confidence.
+    """
+    return [
+        one
+        for one in overlays
+        if one.kind != "scene_text"
+        and len(plain(one.text)) <= SHORT
+        and _mostly_unread(one, overlays, unread)
+    ]
+
+
+def _mostly_unread(one: Overlay, overlays: Sequence[Overlay], unread: Sequence[Unread]) -> bool:
+    """Whether of what follows in the place of an overlay without long breaks most is unread."""
+    place = np.array(one.box)
+    shown, lost = (
+        [each.span for each in some if in_place(place, np.array(each.box))]
+        for some in (overlays, unread)
+    )
+    runs = spans.union([*shown, *lost], gap=AMONG_S)
+    run = next(run for run in runs if run.start <= one.start and one.end <= run.end)
+    read = spans.intersect(spans.union(shown), [run])
+    rest = spans.subtract(spans.intersect(spans.union(lost), [run]), read)
+    return spans.total(rest) > spans.total(read)
 
 
 def _told(line: Line, one: Overlay) -> bool:

@@ -88,6 +88,22 @@ class Half(Analyzer):
         return Partial(Count(n=len(thumbs)), (Missing(part="smell", reason="nobody can"),))
 
 
+class Dependent(Analyzer):
+    """Names what it lacks: the whole of `plain`, and a part of `half`."""
+
+    name = "dependent"
+
+    def analyze(self, plain: Count | None, half: Count | None) -> Sum | Partial:
+        missing = []
+        if plain is None:
+            why = "plain produced no output"
+            missing.append(Missing(part="sum", reason=why, lacks=["plain"]))
+        for part in ("words", "smell", "taste"):
+            why = f"half has no {part}"
+            missing.append(Missing(part=part, reason=why, lacks=["half"], lacks_part=part))
+        return Partial(Sum(n=None), tuple(missing))
+
+
 class BehaviourOptions(Options):
     how: str = "work"
     flag: str = ""

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests import fakes
-from tiktok_ray.analyzer import Partial, Variant
+from tiktok_ray.analyzer import Partial, Sees, Variant
 from tiktok_ray.graph import Graph
 from tiktok_ray.media import Frames, InputError
 from tiktok_ray.report import MemoryUse, Missing, VideoReport, readable
@@ -146,6 +146,39 @@ async def test_missing_weights_are_told_before_anything_runs(clip, settings):
     assert half.status == "partial"
     assert [m.part for m in half.missing] == ["words", "smell"]
     assert half.output is not None
+
+
+class Windowed(fakes.Plain):
+    """What it can tell depends on its variant."""
+
+    sees = (Sees("things", "thumbs"),)
+    variants = (Variant("slow", sees=(Sees("sounds", "thumbs", samples=0, seconds=2.0),)),)
+
+
+async def test_limits_are_those_of_the_analyzer_and_of_its_variant(clip, settings):
+    report = await analyze(clip, [Windowed], settings)
+    limits = {one.of: one.shorter_than_s for one in report.analyzers["plain"].limits}
+    assert list(limits) == ["things", "sounds"]
+    assert limits["sounds"] == 2.0
+
+
+@pytest.mark.parametrize("cached", [False, True])
+async def test_a_missing_part_says_why_its_source_has_nothing(clip, settings, cached):
+    analyzers = [fakes.Behaved, fakes.Half, fakes.Dependent]
+    skipping = behaved(settings, "skip")
+    if cached:
+        _, report, _ = await asked_again(clip, analyzers, skipping, Memory())
+    else:
+        report = await analyze(clip, analyzers, skipping)
+    reasons = {m.part: m.reason for m in report.analyzers["dependent"].missing}
+    weights = next(m.reason for m in report.analyzers["half"].missing if m.part == "words")
+    assert "nowhere/half.pt" in weights
+    assert reasons == {
+        "sum": "plain produced no output (skipped: nothing to see)",
+        "words": f"half has no words ({weights})",
+        "smell": "half has no smell (nobody can)",
+        "taste": "half has no taste",
+    }
 
 
 async def test_selection(clip, settings):

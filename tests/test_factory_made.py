@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks import factory
-from benchmarks.factory import Recipe, camera, objects, scenes, soundscapes, together
-from benchmarks.factory._pictures import view
+from benchmarks.factory import Recipe, blinks, camera, objects, scenes, soundscapes, together
+from benchmarks.factory._pictures import photograph, view
 from tests.conftest import slow
 
 
@@ -122,6 +122,34 @@ def test_sounds_begin_where_they_are_told(tmp_path):
         *((o["start"], o["end"]) for o in truth["sounds"]),
     ]
     assert sum(b - a for a, b in spans) == pytest.approx(truth["duration"])
+
+
+@pytest.mark.parametrize("seconds", soundscapes.BRIEF)
+def test_a_brief_sound_is_as_long_as_told(tmp_path, seconds):
+    from benchmarks.accuracy.audio_analysis import played
+
+    wanted = {"sound": "noise", "seconds": seconds, "ground": "digital silence"}
+    recipe = Recipe("soundscapes", "brief", f"{seconds:g} s", 5, wanted)
+    truth = soundscapes.make(recipe, tmp_path / "c.mp4")
+    (one,) = truth["sounds"]
+    loud = np.flatnonzero(np.abs(played(tmp_path / "c.mp4")) > 0.03) / 48_000
+    assert (loud[0], loud[-1]) == pytest.approx((one["start"], one["end"]), abs=0.03)
+    assert one["end"] - one["start"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("person", blinks.EYES)
+def test_lids_come_down_over_the_eyes_and_change_nothing_else(person):
+    open_, half, shut = (blinks.lids(person, share).astype(int) for share in (0.0, 0.5, 1.0))
+    assert (open_ == photograph(person)).all()
+    inside = np.zeros(open_.shape[:2], bool)
+    for upper, lower in blinks.EYES[person][1]:
+        wide = upper[-1][0] - upper[0][0]
+        (x0, y0), (x1, y1) = np.min(upper, 0), np.max(lower, 0)
+        inside[int(y0 - wide) : int(y1) + 2, int(x0) : int(x1) + 2] = True
+        eye = np.s_[int(y0) + 2 : int(y1), int(x0) + 4 : int(x1) - 4]
+        change = [np.abs(one[eye] - open_[eye]).mean() for one in (half, shut)]
+        assert 0 < change[0] < change[1]
+    assert (shut[~inside] == open_[~inside]).all()
 
 
 @pytest.mark.slow

@@ -5,22 +5,30 @@ import pytest
 
 from actors.audio_analysis import AudioAnalysis
 from actors.audio_environment import AudioEnvironment
+from actors.camera_analysis import CameraAnalysis
 from actors.cut_analysis import CutAnalysis
+from actors.eye_tracking import EyeTracking
 from actors.speech_flow import SpeechFlow
 from actors.text_overlay import TextOverlay
 from benchmarks.accuracy import Bench
+from benchmarks.factory import Recipe, blinks, soundscapes
 from benchmarks.factory._pictures import SCENES, bundled, photograph, view
 from benchmarks.factory.captions import CARRIED
+from tests.actors import test_camera_analysis as camera
 from tests.actors import test_object_detection as things
 from tests.actors import test_speech_flow as talk
 from tests.actors import test_text_overlay as texts
+from tests.cameras import WIDTH, filmed, tracks
 from tests.sounds import audio_of, silence, tone
-from tiktok_ray.analyzer import Sees
+from tiktok_ray.analyzer import Sees, Skip
 from tiktok_ray.catalog import make_graph
 from tiktok_ray.media import TRACKS, Frames
 from tiktok_ray.media.writer import write_clip
+from tiktok_ray.methods.vision.eyes import find_blinks
 from tiktok_ray.report import Coverage, Limit
 
+#: Width of the astronaut's face in its photograph of 480 pixels, by the detector.
+FACE_WIDE = 84.0
 HALF_SIZE = Coverage(samples=20, span_s=10.0, max_gap_s=0.5, short_px=540)
 
 
@@ -37,7 +45,31 @@ def test_limits_are_of_tracks_that_the_analyzer_reads():
     for name, kind in graph.analyzers.items():
         read = {edge.source for edge in graph.edges[name]}
         sees = kind.sees_for(kind.options_type())
-        assert {one.track for one in sees} <= read & set(TRACKS), name
+        own = [one for variant in kind.variants for one in variant.sees]
+        assert {one.track for one in (*sees, *own)} <= read & set(TRACKS), name
+
+
+#: Where each stated limit is held against made clips: a test here, or figures of the board.
+HELD = {
+    ("audio_analysis", "silences"), ("audio_environment", "silences"),
+    ("audio_environment", "sounds"), ("camera_analysis", "camera motion"),
+    ("cut_analysis", "shots"), ("eye_tracking", "blinks"),
+    ("eye_tracking", "faces with their eyes"), ("object_detection", "things"),
+    ("speech_flow", "pauses of a speaker"), ("text_overlay", "text"),
+    ("text_overlay", "text where other text stood before"),
+}  # fmt: skip
+
+
+def test_every_stated_limit_is_among_those_that_are_held_against_clips():
+    stated = {
+        (name, one.what)
+        for name, kind in make_graph().analyzers.items()
+        for one in (
+            *kind.sees_for(kind.options_type()),
+            *(own for variant in kind.variants for own in variant.sees),
+        )
+    }
+    assert stated == HELD
 
 
 def test_looking_seldom_makes_limits_longer():
@@ -144,6 +176,104 @@ def test_text_as_short_as_a_dense_sample_is_told_where_other_text_stood():
     found = texts.analyzed(texts.ready(), **tracks).overlays
     assert limit.shorter_than_s == pytest.approx(0.1)
     assert [(o.text, round(o.start, 2)) for o in found] == list(zip(words, starts, strict=False))
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.02, 0.05, 0.08])
+def test_a_camera_motion_at_the_stated_limit_is_told_and_one_well_below_it_is_not(phase):
+    (sees,) = CameraAnalysis.sees
+
+    def moves(seconds):
+        def path(t):
+            across = 0.3 * WIDTH * min(max(t - 1 - phase, 0), seconds)
+            return camera.X - 30 + across, camera.Y, 1.0, 0.0
+
+        shown = tracks(filmed(path))
+        least = sees.limit(shown["thumbs"].coverage(), 480).shorter_than_s
+        made = CameraAnalysis().analyze(**shown, cut_analysis=None)
+        return least, [move.kind for move in made.moves]
+
+    least, _ = moves(0.1)
+    assert moves(least) == (pytest.approx(0.4), ["pan right"])
+    assert moves(least / 4)[1] == []
+
+
+@pytest.mark.parametrize("phase", range(3))
+def test_a_blink_at_the_stated_limit_is_told_and_a_shorter_one_can_be_missed(phase):
+    """Eyes shut for so many thirtieths of a second, of which each third is sampled."""
+    (sees, _) = EyeTracking.sees
+    times = np.arange(0, 3, 0.1)
+    least = sees.limit(Coverage(samples=30, span_s=3.0, max_gap_s=0.1), 480).shorter_than_s
+
+    def told(pictures):
+        openness = np.full(90, 0.3)
+        openness[45 + phase : 45 + phase + pictures] = 0.05
+        return len(find_blinks(times, openness[::3], openness[::3], 0.1)[0])
+
+    assert least == pytest.approx(0.1)
+    assert told(3) == 1
+    assert told(1) == (phase == 0)
+
+
+@pytest.mark.slow
+def test_blinks_of_a_face_at_the_stated_limit_are_told(tmp_path, real_models):
+    bench = Bench(tmp_path, real_models)
+    for seed, person in enumerate(blinks.EYES):
+        recipe = Recipe("blinks", person, "shut for 100 ms", seed)
+        truth = blinks.make(recipe, path := tmp_path / f"{person}.mp4")["blinks"]
+        eyes = bench.output("eye_tracking", path)
+        assert eyes.sampling_hz == pytest.approx(10)
+        found = [blink for track in eyes.tracks for blink in track.blinks]
+        assert len(found) == len(truth)
+        assert all(
+            a.start < b["end"] and b["start"] < a.end for a, b in zip(found, truth, strict=True)
+        )
+
+
+@pytest.mark.slow
+def test_a_face_as_large_as_stated_is_read_and_a_smaller_one_is_not(tmp_path, real_models):
+    bench = Bench(tmp_path, real_models)
+    (_, sees) = EyeTracking.sees
+
+    def read(pixels):
+        """Whether the eyes are read of a face that is so many pixels wide by its detector."""
+        shown = photograph("astronaut")
+        high = round(480 * pixels / FACE_WIDE)
+        small = view(shown, (high // 2 * 2, high // 2 * 2), height=1.0)
+        picture = np.full((480, 480, 3), 90, np.uint8)
+        picture[: len(small), : len(small)] = small
+        path = write_clip(tmp_path / f"{pixels}.mp4", [picture] * 20, fps=10)
+        (face,) = bench.output("age_estimation", path).faces
+        wide = min(np.subtract(face.boxes[0][2:], face.boxes[0][:2])) * 480
+        assert wide == pytest.approx(pixels, rel=0.06)
+        dense = bench.decoded(path, frozenset({"dense"})).tracks["dense"]
+        least = sees.limit(dense.coverage(), 480).smaller_than_px
+        try:
+            return least, bool(bench.output("eye_tracking", path).tracks)
+        except Skip:
+            return least, False
+
+    least, told = read(64)
+    assert (least, told) == (pytest.approx(48), True)
+    assert read(1.07 * least)[1]
+    assert not read(0.85 * least)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sound", soundscapes.KINDS)
+def test_a_sound_at_the_stated_limit_is_told(tmp_path, real_models, sound):
+    bench = Bench(tmp_path, real_models)
+    analyzer = bench.analyzer("audio_environment")
+    (sees,) = next(v.sees for v in analyzer.variants if v.name == "yamnet")
+
+    def told(seconds):
+        wanted = {"sound": sound, "seconds": seconds, "ground": "digital silence"}
+        recipe = Recipe("soundscapes", "brief", "", 3, wanted)
+        truth = soundscapes.make(recipe, path := tmp_path / f"{seconds}.mp4")["sounds"][0]
+        found = bench.output("audio_environment", path)
+        assert found.window_s == sees.seconds
+        return any(s.start < truth["end"] and truth["start"] < s.end for s in found.sounds)
+
+    assert told(sees.seconds)
 
 
 @pytest.mark.slow  # reads eight clips

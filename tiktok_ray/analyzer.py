@@ -105,7 +105,8 @@ class Variant:
     variant cannot produce, so that its result is ``partial``. ``imports`` are the libraries it needs
     in addition to those of its analyzer, ``card_imports`` those it needs only on a GPU. ``basis``
     says whether the figures were ``estimated`` or ``measured``. ``elsewhere`` means that its model
-    runs on another machine; ``Analyzer.answering`` names it once loaded.
+    runs on another machine; ``Analyzer.answering`` names it once loaded. ``sees`` are the smallest
+    things that it can detect, where that depends on its model.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Variant:
     card_imports: tuple[str, ...] = ()
     basis: str = "estimated"
     elsewhere: bool = False
+    sees: tuple[Sees, ...] = ()
 
 
 class Options(BaseModel):

@@ -156,6 +156,11 @@ class Missing(Model):
         "Analyzers whose missing output is the cause; absent for other causes",
         default=None,
     )
+    lacks_part: str | None = derived(
+        "The part of those analyzers' outputs whose absence is the cause; absent where it is all of"
+        " the output",
+        default=None,
+    )
 
 
 class Coverage(Model):

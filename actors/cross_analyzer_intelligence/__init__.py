@@ -279,7 +279,8 @@ def missing(of: Sources, made: Findings) -> Iterator[Missing]:
             yield from of.lacking(part, names)
     if any(text.said == "unknown" for text in made.texts or ()):
         why = "speech_transcription has no words in the original language"
-        yield Missing(part=f"words in {TEXTS}", reason=why)
+        lacks = ["speech_transcription"]
+        yield Missing(part=f"words in {TEXTS}", reason=why, lacks=lacks, lacks_part="words")
     yield from uncompared(of)
     yield from unheld(of)
     for name in OTHERS:

@@ -303,8 +303,11 @@ def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Mis
     """Findings that could not be made, and why."""
     gone: list[Missing] = []
 
-    def lacks(source: str, *parts: str, why: str = "produced no output") -> None:
-        gone.extend(Missing(part=part, reason=f"{source} {why}", lacks=[source]) for part in parts)
+    def lacks(source: str, *parts: str, of_it: str | None = None) -> None:
+        reason = f"{source} has no {of_it}" if of_it else f"{source} produced no output"
+        gone.extend(
+            Missing(part=part, reason=reason, lacks=[source], lacks_part=of_it) for part in parts
+        )
 
     if of.camera is None:
         lacks("camera_analysis", "camera in hook and segments", "motion in the pace")
@@ -317,11 +320,11 @@ def missing(of: Sources, made: Flow, has_audio: bool, pictures: int) -> list[Mis
     if of.transcript is None and not of.quiet:
         lacks("speech_transcription", "speech in hook, segments and moments")
     if of.words is None:
-        why = "produced no output" if of.transcript is None else "has no words"
-        lacks("speech_transcription", "words in the pace", "spoken calls to action", why=why)
+        of_it = "words" if of.transcript else None
+        lacks("speech_transcription", "words in the pace", "spoken calls to action", of_it=of_it)
     if _voiced(of.voice) is None and not of.quiet:
-        why = "produced no output" if of.voice is None else "ran without its model"
-        lacks("speech_emotion", "voice in the emotional course", why=why)
+        of_it = "emotion" if of.voice else None
+        lacks("speech_emotion", "voice in the emotional course", of_it=of_it)
     if of.description is None:
         lacks(
             "qwen2_vl_temporal", "descriptions in hook and segments", "mood in the emotional course"

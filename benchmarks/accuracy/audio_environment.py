@@ -27,6 +27,7 @@ FIELDS = {
     ("first tag right", "all"): ("tags.name",),
 }
 ONSET_S = 0.2
+LIMIT_HELD = 0.95  # least share of sounds told that are as long as the stated limit
 BRIDGED_S = 0.5  # events of one kind closer together are one
 #: What each kind may be called, in AudioSet's names.
 NAMES = {
@@ -61,7 +62,7 @@ HEARD = {
 
 def figures(bench: Bench) -> Iterator[Figure]:
     known: list[tuple[str, dict[str, Any]]] = []
-    for clip in bench.clips("soundscapes"):
+    for clip in bench.clips("soundscapes", ("sounds",)):
         found: Soundscape = bench.output("audio_environment", clip.path)
         known.append((clip.recipe.condition, against(found, clip.truth)))
     for condition, some in groups(known).items():
@@ -74,6 +75,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
         for kind in ("speech", "music"):
             off = [one[kind] for one in some]
             yield mean_figure(f"error of the share of {kind}", "whole clips", condition, off)
+    yield from brief(bench)
     with tempfile.TemporaryDirectory() as folder:
         right = []
         for file, names in HEARD.items():
@@ -81,6 +83,29 @@ def figures(bench: Bench) -> Iterator[Figure]:
             tags = bench.output("audio_environment", path).tags
             right.append((bool(tags) and tags[0].name in names, 1))
     yield share_figure("first tag right", "tags", "all", right, clips="real", unit="sounds")
+
+
+def brief(bench: Bench) -> Iterator[Figure]:
+    """How many sounds of a length are told, whatever as, and how many as what they are; from the
+    stated limit on nearly all must be told."""
+    told: dict[str, list[tuple[bool, bool]]] = {}
+    stated: dict[str, bool] = {}
+    for clip in bench.clips("soundscapes", ("brief",)):
+        found: Soundscape = bench.output("audio_environment", clip.path)
+        (one,) = clip.truth["sounds"]
+        here = [
+            sound.name
+            for sound in found.sounds
+            if sound.start < one["end"] and one["start"] < sound.end
+        ]
+        condition = f"{clip.recipe.condition} long"
+        told.setdefault(condition, []).append((bool(here), not NAMES[one["kind"]].isdisjoint(here)))
+        stated[condition] = clip.recipe.parameters["seconds"] >= found.window_s
+    for condition, some in told.items():
+        least = LIMIT_HELD if stated[condition] else None
+        any_, right = ([(pair[k], 1) for pair in some] for k in (0, 1))
+        yield share_figure("brief sounds told", "single sounds", condition, any_, least=least)
+        yield share_figure("brief sounds told as what they are", "single sounds", condition, right)
 
 
 def against(found: Soundscape, truth: dict[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
             "of blinks told, true", "blinks", condition, [(r, r + f) for r, f, _ in pairs],
             clips="real",
         )  # fmt: skip
+    yield from drawn_lids(bench)
     looks = [looking(bench, file) for file in INTO_CAMERA]
     unit, condition = "pictures and clips", FITTED
     yield mean_figure(
@@ -77,6 +78,25 @@ def figures(bench: Bench) -> Iterator[Figure]:
         clips="real",
         unit="faces",
     )
+
+
+def drawn_lids(bench: Bench) -> Iterator[Figure]:
+    """How many blinks of a length are told on faces whose lids are drawn down; all whose eyes are
+    shut for as long as the stated limit."""
+    told: dict[str, list[tuple[int, int, int]]] = {}
+    must: dict[str, float | None] = {}
+    for clip in bench.clips("blinks"):
+        eyes: Eyes = bench.output("eye_tracking", clip.path)
+        truth = [(one["start"], one["end"]) for one in clip.truth["blinks"]]
+        right, false = agreement(eyes, truth)
+        told.setdefault(clip.recipe.condition, []).append((right, false, len(truth)))
+        shut, stated = truth[0][1] - truth[0][0], 1 / eyes.sampling_hz
+        must[clip.recipe.condition] = 1.0 if shut >= stated - 1e-6 else None
+    for condition, some in told.items():
+        found, true = [(r, n) for r, _, n in some], [(r, r + f) for r, f, _ in some]
+        least = must[condition]
+        yield share_figure("blinks found", "drawn lids", condition, found, least=least)
+        yield share_figure("of blinks told, true", "drawn lids", condition, true)
 
 
 @lru_cache(maxsize=1)

@@ -61,6 +61,15 @@ def heard(samples: Any, *speech: tuple[float, float], model: Any = None, **more:
     return ready(model).analyze(audio_of(samples, **more), speech_of(*speech), None)
 
 
+class Scales(Ear):
+    """Knows scales only."""
+
+    labels = ("arousal", "valence")  # type: ignore[assignment]
+
+    def __call__(self, pieces: Sequence[Any], batch: int) -> Any:
+        return super().__call__(pieces, batch)[:, 2:]
+
+
 def transcript_of(*sentences: tuple[float, float, str]) -> Transcript:
     """A transcript whose words share each sentence's time evenly."""
     segments = []
@@ -312,6 +321,16 @@ def test_a_short_cry_is_not_shown_to_the_model():
     assert out.segments[0].prosody.pitch_hz == pytest.approx(120, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("model", "speech", "why"), [(Ear(), (1.0, 1.4), "shorter"), (Scales(), (0.5, 2.5), "scales")]
+)
+def test_a_model_that_names_no_emotion_says_why(model, speech, why):
+    out, (missing,), _ = heard(voice(3.0), speech, model=model)
+    assert out.emotion is None
+    assert missing.part == "emotion"
+    assert why in missing.reason
+
+
 def test_without_the_model_there_is_prosody_alone():
     out = heard(voice(3.0), (0.5, 2.5))
     assert (out.emotion, out.dimensions, out.segments[0].emotion) == (None, None, None)
@@ -337,7 +356,7 @@ def test_one_second():
 
 
 def test_a_moment_of_speech():
-    out = heard(voice(1.0, 130), (0.50, 0.51), model=Ear())
+    out, _, _ = heard(voice(1.0, 130), (0.50, 0.51), model=Ear())
     assert out.segments[0].emotion is None
     assert out.prosody.level_db is not None
 

@@ -323,7 +323,7 @@ def test_a_voice_without_its_model_has_no_emotional_course() -> None:
     deaf = {"speech_emotion": felt((None, 1.0, 3.0))}
     made, gone = flow(everything() | deaf)
     assert [f.what for f in made.emotional_course or ()] == ["cheerful", "calm"]
-    reason = "speech_emotion ran without its model"
+    reason = "speech_emotion has no emotion"
     assert gone == {"voice in the emotional course": reason}
     made, _ = flow(everything() | deaf | {"qwen2_vl_temporal": None})
     assert made.emotional_course is None

@@ -22,12 +22,16 @@ from actors.text_overlay import (
     Overlays,
     TextOptions,
     TextOverlay,
+    Unread,
     compose,
+    doubtful,
     find_lines,
     read_upright,
     report,
     unreadable,
 )
+from benchmarks.factory import Recipe
+from benchmarks.factory import captions as factory_captions
 from tests.test_text_lines import stay
 from tiktok_ray.analyzer import Analyzer, Partial
 from tiktok_ray.media import Frames, decode
@@ -243,7 +247,8 @@ def test_a_title_that_fades_in_over_a_busy_ground_is_unread_from_its_first_whole
         [Line(k / 2, np.array([[a, b], [c, b], [c, d], [a, d]]), "BUNKY", 0.2, even)]
         for k, ((a, b, c, d), even) in enumerate(zip(boxes, evens, strict=True))
     ]
-    frames: Any = SimpleNamespace(times=np.arange(8) / 2, end=4.0)
+    flat = np.zeros((64, 64, 3), np.uint8)
+    frames = Frames.of([k / 2 for k in range(8)], [flat] * 8, 4.0)
     (found,) = unreadable(frames, detected, [], 0.8)
     assert (found.start, found.end) == (2.0, 4.0)
 
@@ -275,6 +280,52 @@ def test_a_brief_word_among_captions_that_cannot_be_read_is_named():
     (found,) = unreadable(frames, detected, told, 0.8)
     assert (found.start, found.end) == (0.5, 1.0)
     assert unreadable(frames, detected[:2], told[:1], 0.8) == []
+
+
+def test_a_brief_word_beside_others_that_cannot_be_read_is_named_too():
+    brief, long_ = lines_of("?", 0.3, [0], left=0.45), lines_of("?", 0.3, range(1, 4))
+    frames: Any = SimpleNamespace(times=np.arange(4) / 2, end=2.0)
+    detected = [[brief[0]], *([long_[k]] for k in range(1, 4))]
+    found = unreadable(frames, detected, [], 0.8)
+    assert sorted((one.start, one.end) for one in found) == [(0.0, 0.5), (0.5, 2.0)]
+    assert unreadable(frames, [detected[0], [], [], []], [], 0.8) == []
+
+
+@pytest.mark.parametrize(("moves", "named"), [(0, True), (12, False)])
+def test_words_lit_in_turn_are_told_by_coming_and_going_where_all_around_stays(moves, named):
+    """Unevenly filled as what is filmed is; that moves with its ground."""
+    shown = []
+    for k in range(6):
+        picture = np.roll(ground(), moves * k, axis=1)
+        if 1 <= k < 5 or moves:
+            picture = np.roll(write(picture, "HILLTOP", (0.25, 0.48)), moves * k, axis=1)
+        shown.append(picture)
+    frames = Frames.of([k / 2 for k in range(6)], shown, 3.0)
+    corners = np.array([[0.2, 0.42], [0.8, 0.42], [0.8, 0.5], [0.2, 0.5]])
+    by = np.array([moves / WIDTH, 0])
+    detected = [
+        [Line(k / 2, corners + k * by, "?", 0.3, 0.2)] if 1 <= k < 5 or moves else []
+        for k in range(6)
+    ]
+    found = unreadable(frames, detected, [], 0.8)
+    assert [(one.start, one.end) for one in found] == ([(0.5, 2.5)] if named else [])
+
+
+def shown(text, start, end):
+    return Overlay(text=text, lines=[text], box=[0.3, 0.4, 0.7, 0.5], confidence=0.99, order=0,
+                   kind="caption", travel=0.0, edge_s=0.1, start=start, end=end)  # fmt: skip
+
+
+def test_a_short_reading_among_text_that_cannot_be_read_is_not_trusted():
+    lost = [Unread(start=1.0, end=3.0, box=[0.2, 0.4, 0.8, 0.5])]
+    short, long_ = shown("AULI", 0.4, 1.0), shown("AULIORA", 3.0, 3.6)
+    assert doubtful([short, long_], lost) == [short]
+    elsewhere = short.model_copy(update={"box": [0.3, 0.1, 0.7, 0.2]})
+    later = shown("AULI", 4.5, 5.0)
+    assert doubtful([elsewhere, later], lost) == []
+    mostly_read = [shown(word, k, k + 0.5) for k, word in ((0.0, "WAIT"), (0.5, "for"), (3, "you"),
+                                                           (3.5, "in"), (4.0, "the"))]  # fmt: skip
+    assert doubtful(mostly_read, lost) == []
 
 
 def test_digits_within_words_are_not_read_upside_down():
@@ -519,6 +570,17 @@ def test_accents_come_back_as_written(real, tmp_path):
     assert overlay.kind == "caption"
     assert (overlay.start, overlay.end) == pytest.approx((0.6, 1.8), abs=0.11)
     assert overlay.confidence > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [40004, 40010, 60004])
+def test_captions_that_move_and_follow_each_other_keep_their_times(real, tmp_path, seed):
+    path = tmp_path / "clip.mp4"
+    truth = factory_captions.make(Recipe("captions", "Latin", "moving", seed), path)["captions"]
+    found = {overlay.text: overlay for overlay in read(real, path).overlays}
+    for one in truth:
+        told = found[one["text"]]
+        assert (told.start, told.end) == pytest.approx((one["start"], one["end"]), abs=0.1)
 
 
 @pytest.mark.slow

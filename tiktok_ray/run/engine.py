@@ -283,7 +283,7 @@ class _Job:
         return time.perf_counter() - self.begin
 
     def end(self, name: str, section: Section) -> None:
-        section = _asked_for(section, self.names)
+        section = _explained(_asked_for(section, self.names), self.sections)
         self.sections[name] = section
         self.done[name].set()
         output = section.output
@@ -620,10 +620,11 @@ class Engine:
     def _limits(self, name: str, tracks: Tracks) -> tuple[Limit, ...] | None:
         short_px = min(tracks.video.width, tracks.video.height)
         options = options_for(name, self.graph, self.settings)
+        variant = self.workers.plan.assignments[name].variant
         return (
             tuple(
                 sees.limit(tracks.coverage[sees.track], short_px)
-                for sees in self.graph.analyzers[name].sees_for(options)
+                for sees in (*self.graph.analyzers[name].sees_for(options), *variant.sees)
                 if sees.track in tracks.coverage
             )
             or None
@@ -765,6 +766,35 @@ def _asked_for(section: Section, names: Collection[str]) -> Section:
         return section
     status = "ok" if section.status == "partial" and not kept else section.status
     return section.model_copy(update={"missing": kept or None, "status": status})
+
+
+def _explained(section: Section, sections: Mapping[str, Section]) -> Section:
+    """The section whose missing parts also say why what they lack is missing: in the words of the
+    analyzers concerned, since those that depend on them cannot know."""
+    if not any(missing.lacks for missing in section.missing or ()):
+        return section
+    told = [_with_cause(missing, sections) for missing in section.missing or ()]
+    return section.model_copy(update={"missing": told})
+
+
+def _with_cause(missing: Missing, sections: Mapping[str, Section]) -> Missing:
+    names = [name for name in missing.lacks or () if name in sections]
+    causes = {
+        name: cause for name in names if (cause := _cause(sections[name], missing.lacks_part))
+    }
+    if not causes:
+        return missing
+    several = len(missing.lacks or ()) > 1
+    told = "; ".join(f"{name} {cause}" if several else cause for name, cause in causes.items())
+    return missing.model_copy(update={"reason": f"{missing.reason} ({told})"})
+
+
+def _cause(section: Section, part: str | None) -> str:
+    """Why a section has no output, or a part of it not; empty if it does not say."""
+    if section.output is None:
+        return f"{section.status}: {section.reason}"
+    reasons = [missing.reason for missing in section.missing or () if missing.part == part]
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def _summary(

@@ -301,7 +301,9 @@ def _edge(
             for other in others
             if other is not stay
         )
-        look = Look.of(stay, frames, dense, first, by_parts=replaced) if dense else None
+        # Parts of what moves differ by its ground and its place between pixels.
+        by_parts = replaced and stay.travel <= STILL
+        look = Look.of(stay, frames, dense, first, by_parts) if dense else None
         if dense is None or look is None:
             return middle
         here = _nearest(dense, absent_t)
