@@ -145,7 +145,7 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
         if new is not None and not shifted(p, index - 1, new):
             beside = np.delete(change[max(0, new - 2) : new + 3], min(new, 2))
             found.append(Instant(new, "hard", bool(change[new] > 2 * beside.max(initial=0))))
-        elif p.isolation[index] >= 2.5 and not _switches(p, index) and _jumps(p, index):
+        elif p.isolation[index] >= 2.5 and _jumps(p, index):
             found.append(Instant(index, "jump", True))
     return [i for i in _with_leaps(p, found, flashing) if not _strobed(p, i)]
 
@@ -162,8 +162,10 @@ def _switches(p: Pictures, index: int) -> bool:
 
 def _strobed(p: Pictures, instant: Instant) -> bool:
     """Whether a change is that of a light that comes and goes: in some light, either side shows the
-    same. What seems to leap in such a light is not told from what it hides."""
+    same. What seems to leap in such a light, or as it is switched, is not told from what it hides."""
     at = instant.index
+    if instant.kind == "jump" and _switches(p, at):
+        return True
     first, last = np.searchsorted(p.times, p.times[at] + np.array([-STROBE_S, STROBE_S])).tolist()
     light = np.log(p.luma[first:last] + 8)
     steps = np.diff(light)
