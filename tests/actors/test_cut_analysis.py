@@ -600,7 +600,55 @@ def test_a_camera_thrown_from_one_thing_to_another_makes_no_cut():
     assert analyze(pictures, noise=2.0).transitions == []
 
 
-@pytest.mark.slow  # makes nineteen clips
+@pytest.mark.parametrize(("seed", "width", "seconds"), [(0, 58, 1.1), (4, 58, 1.1), (2, 46, 0.7)])
+def test_a_wall_that_passes_before_the_camera_makes_no_cut(seed, width, seconds):
+    """Its bricks are alike, so that it looks at rest and as another shot."""
+    brick = np.asarray(Image.fromarray(large(6)).resize((width, 128)), float)
+    pictures = []
+    for k, picture in enumerate(moved(seed, 90, speed=0.1)):
+        left = round((k - 30) / (seconds * FPS) * (72 + width)) - width
+        if -width < left < 72:
+            picture[:, max(0, left) : left + width] = brick[:, max(0, -left) : 72 - left]
+        pictures.append(picture)
+    assert analyze(pictures, noise=1.0).transitions == []
+
+
+@pytest.mark.parametrize("x", [0.6, 0.8])
+def test_an_inset_that_comes_and_goes_over_a_plain_sky_makes_no_cut(x):
+    inset = Image.fromarray(view(0).clip(0, 255).astype(np.uint8)).resize((32, 38))
+    pictures = [view(3, x, 0.4, 0.4) for _ in range(80)]
+    for picture in pictures[20:50]:
+        picture[80:118, 2:34] = np.asarray(inset, float)
+    assert analyze(pictures, noise=1.0).transitions == []
+
+
+@pytest.mark.parametrize(("seed", "gain"), [(4, 0.35), (5, 0.6)])
+def test_a_light_switched_under_a_shaky_hand_makes_no_cut(seed, gain):
+    assert analyze(switched(moved(seed, 90, shake=0.03), gain), noise=1.0).transitions == []
+
+
+def test_a_page_scrolled_in_uneven_steps_under_a_bar_makes_no_cut():
+    from PIL import ImageDraw
+
+    rng = np.random.default_rng(1)
+    words = ("wait", "what", "this is", "how", "you make", "the best", "bread", "at home",
+             "in ten", "minutes")  # fmt: skip
+    page = Image.new("RGB", (216, 1500), (255, 255, 255))
+    for k in range(80):
+        line = " ".join(words[i] for i in rng.integers(10, size=5))
+        ImageDraw.Draw(page).text((12, 12 + 18 * k), line, fill=(20, 20, 20), font_size=11)
+    pictures, top = [], 0
+    for k in range(80):
+        top += (4 if k % 3 == 0 else 3) if 20 <= k < 60 else 0
+        seen = page.crop((0, top, 216, top + 384))
+        draw = ImageDraw.Draw(seen)
+        draw.rectangle((0, 350, 216, 384), fill=(90, 90, 90))
+        draw.text((10, 360), "and so it goes on", fill=(255, 255, 255), font_size=11)
+        pictures.append(np.asarray(seen.resize((72, 128), Image.Resampling.BOX), float))
+    assert analyze(pictures, noise=1.0).transitions == []
+
+
+@pytest.mark.slow  # makes thirty clips
 @pytest.mark.parametrize(
     "seed",
     [
@@ -623,8 +671,19 @@ def test_a_camera_thrown_from_one_thing_to_another_makes_no_cut():
         80240,
         80122,
         80136,
+        40326,
+        40343,
+        40374,
+        40386,
+        40397,
+        40401,
+        50178,
+        50273,
+        60139,
+        60274,
+        60283,
     ],
-)  # whip pans, a zoom, screen recordings; strobes; a flash and a zoom of variable rate
+)  # whip pans, a zoom, screen recordings; strobes; a flash and a zoom of variable rate; insets, occlusions
 def test_what_a_camera_or_a_light_goes_past_makes_no_cut(seed, tmp_path, settings):
     recipes = factory.recipes("transitions", seed // 10_000)
     [recipe] = [recipe for recipe in recipes if recipe.seed == seed]

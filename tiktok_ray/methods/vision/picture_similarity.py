@@ -21,6 +21,7 @@ TEXTURE = 4.0  # least standard deviation of luma at which one block can be told
 ALIKE, SURE = 0.8, 0.9  # correlations from which two blocks show the same, and surely
 LITTLE, SOME = 0.2, 0.54  # shares of their blocks: different things have less, alike ones more
 STILL = 0.52  # share of the picture that a new caption leaves as it was, at least
+PART = 0.75  # and that where the whole of it is another one leaves, at most
 SIDE = 5  # pictures on either side with which a change is compared
 SHAKE = 12.0  # of such shares of the short side is the blur that hides shaking
 RESTLESS = 4.0  # median change, in levels, of pictures by a hand that shakes
@@ -189,15 +190,17 @@ class Pictures:
     def differ(self, a: int, b: int, levels: float = 8.0) -> bool:
         """Whether two pictures show different things.
 
-        They share next to nothing; or little, and most of the picture changes, for a caption
-        leaves more as it was, and not by gain and offset, as light would change it. Without
-        texture, the levels alone must say.
+        They share next to nothing, and it is not but a part of the picture that changes, as where
+        an inset pops up over a plain ground; or little, and most of the picture changes, for a
+        caption leaves more as it was, and not by gain and offset, as light would change it.
+        Without texture, the levels alone must say.
         """
         shared = self.shared(a, b)
         if shared is None:
             return self.distance(a, b) >= levels
         if shared < LITTLE:
-            return self.still(a, b) < 0.9
+            still = self.still(a, b)
+            return still < PART or (still < 0.9 and self.correlation(a, b) < 0.3)
         return shared < SOME and self.still(a, b) < STILL and self.correlation(a, b) < 0.85
 
     def unlike(self, a: int, b: int) -> bool:

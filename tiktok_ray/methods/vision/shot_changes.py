@@ -155,10 +155,17 @@ SWITCH = 0.35  # e-folds of light by which it comes or goes
 SWITCHES = 3  # times that it does, one way and the other
 
 
+def _switches(p: Pictures, index: int) -> bool:
+    """Whether the light comes or goes at a change: two takes of one setting are lit alike."""
+    return bool(abs(np.diff(np.log(p.luma[index - 1 : index + 1] + 8))[0]) >= SWITCH)
+
+
 def _strobed(p: Pictures, instant: Instant) -> bool:
     """Whether a change is that of a light that comes and goes: in some light, either side shows the
-    same. What seems to leap in such a light is not told from what it hides."""
+    same. What seems to leap in such a light, or as it is switched, is not told from what it hides."""
     at = instant.index
+    if instant.kind == "jump" and _switches(p, at):
+        return True
     first, last = np.searchsorted(p.times, p.times[at] + np.array([-STROBE_S, STROBE_S])).tolist()
     light = np.log(p.luma[first:last] + 8)
     steps = np.diff(light)
@@ -250,8 +257,7 @@ def _jumps(p: Pictures, index: int) -> bool:
     last = len(p) - 1
     if index < 2 or index >= last:
         return False
-    steps = np.diff(p.times[max(0, index - SIDE) : index + SIDE])
-    late = bool(p.times[index] - p.times[index - 1] > 1.7 * np.median(steps))
+    late = _lateness(p, index) > 1.7
     back, spread = p.distance(index - 1, min(last, index + 3)), _spread(p, index)
     if back < 0.6 * p.change[index] or spread < 0.25:
         return False
@@ -265,10 +271,17 @@ def _jumps(p: Pictures, index: int) -> bool:
     return bool(clear and leap and (uneven >= 0.15 or not whole))
 
 
+def _lateness(p: Pictures, index: int) -> float:
+    """How many times as late a picture comes after the one before as its neighbours do, at least 1."""
+    spans = np.diff(p.times[index - 2 : index + 2])
+    return max(1.0, float(spans[1] / spans[[0, 2]].min()))
+
+
 LEAP = 3.5  # isolation from which a change beyond small motion may be a leap
 CLEAR = 7.0  # isolation from which on little of the picture may do
 MOST, FEW_CELLS, SOME_CELLS = 0.5, 0.1, 0.03  # shares of the picture: anew, little, too little
 FOUND = 0.35  # share of a change that must be explained by what leapt having been elsewhere
+NEAR, ONLY = 2, 0.05  # pixels about the place where a block is found, and how much better it fits
 PUNCH = 0.05  # e-folds by which a picture is enlarged, at least, when it is punched in
 
 
@@ -281,9 +294,11 @@ def leaps_apart(p: Pictures, index: int) -> bool:
     last = len(p) - 1
     if not 2 <= index < last or p.distance(index - 1, min(last, index + 3)) < 0.6 * p.change[index]:
         return False
-    steps = [_aligned(p, k - 1, k) for k in (index - 1, index, index + 1)]
-    spans = np.diff(p.times[index - 2 : index + 2])
-    late = float(np.clip(spans[1] / spans[[0, 2]].min(), 1, LATE))  # and moved as much further
+    late = _lateness(p, index)  # and moved as much further
+    steps = [
+        _aligned(p, k - 1, k, round(reach))
+        for k, reach in ((index - 1, 1), (index, late), (index + 1, 1))
+    ]
     growth = [abs(step.growth) for step in steps]
     if growth[1] >= PUNCH and growth[1] > 3 * late * max(growth[0], growth[2]):
         return True
@@ -297,8 +312,9 @@ def leaps_apart(p: Pictures, index: int) -> bool:
 
 @dataclass(frozen=True)
 class Aligned:
-    """Two thumbs [h, w], the first moved and lit like the second; what a move by one more pixel
-    leaves of their difference [h, w]; and by how many e-folds the first was enlarged."""
+    """Two thumbs [h, w], the first moved and lit like the second; what neither that, give or take
+    some pixels, nor its having stayed in its place leaves of their difference [h, w]; and by how
+    many e-folds the first was enlarged."""
 
     one: Picture
     two: Picture
@@ -306,27 +322,36 @@ class Aligned:
     growth: float
 
 
-def _aligned(p: Pictures, a: int, b: int) -> Aligned:
+def _aligned(p: Pictures, a: int, b: int, reach: int = 1) -> Aligned:
     import cv2
 
     one, two = (p.thumbs.gray(i).astype(np.float32) for i in (a, b))
-    move = alignment(p, a, b)
-    known, growth = np.ones(one.shape, bool), 0.0
-    if move is not None:
-        size = (one.shape[1], one.shape[0])
-        known = np.asarray(cv2.warpAffine(np.ones_like(one), move, size)) > 0.99
-        one = np.asarray(cv2.warpAffine(one, move, size))
-        growth = float(np.log(np.hypot(*move[:, 0])))
+    stayed, move = _beyond(one, two), alignment(p, a, b)
+    if move is None:
+        move = np.eye(2, 3)
+        if shifted(p, a, b):
+            move[:, 2] = np.array(p.shift(a, b)) * one.shape[1] / p.small(a).shape[1]
+    size = (one.shape[1], one.shape[0])
+    known = np.asarray(cv2.warpAffine(np.ones_like(one), move, size)) > 0.99
+    one = np.asarray(cv2.warpAffine(one, move, size))
+    growth = float(np.log(np.hypot(*move[:, 0])))
     level, spread = (np.array([f(x[known]) for x in (one, two)]) for f in (np.mean, np.std))
     lit = (one - level[0]) * (spread[1] / max(spread[0], 1.0)) + level[1]
-    near = np.ones((3, 3), np.uint8)
-    tries = [
-        (x, np.maximum(0, np.maximum(two - cv2.dilate(x, near), cv2.erode(x, near) - two)) * known)
-        for x in (one, lit)
-    ]
+    tries = [(x, _beyond(x, two, reach) * known) for x in (one, lit)]
     of_light = tries[1][1].mean() < 0.5 * tries[0][1].mean()
     one, rest = tries[bool(of_light)]
-    return Aligned(one, two, rest, growth)
+    return Aligned(one, two, np.minimum(rest, stayed), growth)
+
+
+def _beyond(one: Picture, two: Picture, reach: int = 1) -> Picture:
+    """By how much each pixel is off all those of another picture at most so far away [h, w]."""
+    import cv2
+
+    near = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    rest: Picture = np.maximum(
+        0, np.maximum(two - cv2.dilate(one, near), cv2.erode(one, near) - two)
+    )
+    return rest
 
 
 def _cells(picture: Picture) -> Picture:
@@ -337,8 +362,8 @@ def _cells(picture: Picture) -> Picture:
 
 
 def _elsewhere(step: Aligned, out: NDArray[np.bool_]) -> float:
-    """Share of the textured blocks within some cells that show what was elsewhere before, all of
-    them about as far away: straight edges are found anywhere."""
+    """Share of the textured blocks within some cells that show what was elsewhere before, in one
+    place only, all of them about as far away: straight edges and rows of text are found anywhere."""
     import cv2
 
     reach = round(0.15 * min(step.one.shape))
@@ -355,7 +380,10 @@ def _elsewhere(step: Aligned, out: NDArray[np.bool_]) -> float:
         scores = cv2.matchTemplate(there, block, cv2.TM_CCOEFF_NORMED)
         _, best, _, at = cv2.minMaxLoc(scores)
         if best >= ALIKE and best > scores[top - first, left - start] + 0.1:
-            moves.append((at[0] + start - left, at[1] + first - top))
+            here = slice(max(0, at[1] - NEAR), at[1] + NEAR + 1)
+            scores[here, max(0, at[0] - NEAR) : at[0] + NEAR + 1] = -1
+            if best > scores.max() + ONLY:
+                moves.append((at[0] + start - left, at[1] + first - top))
     if len(moves) < 3:
         return 0.0
     together = np.abs(moves - np.median(moves, 0)).max(1) <= 1.5

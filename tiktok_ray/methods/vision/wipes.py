@@ -13,7 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.methods.vision.picture_similarity import SOME, TEXTURE, Array, Picture, Pictures
+from tiktok_ray.methods.vision.picture_similarity import (
+    SOME,
+    STILL,
+    TEXTURE,
+    Array,
+    Picture,
+    Pictures,
+)
 from tiktok_ray.methods.vision.shot_changes import (
     HALVES_S,
     Insert,
@@ -261,6 +268,8 @@ def _fit(
         return None
     if any(_panned(p, ramp, to) for to in ([one.way] if one.way else WAYS)):
         return None
+    if _returns(p, ramp, (least, most)):
+        return None
     if one.way and (_swept(p, ramp, one.way, (least, most)) or not _seamed(p, one, seen, some)):
         return None
     residual = float(seen.rest[first : final + 1].mean())
@@ -274,9 +283,12 @@ def _likely(seen: Seen, inside: NDArray[np.intp], one: Candidate) -> bool:
 
 
 def _other(p: Pictures, before: int, after: int) -> bool:
-    """Whether two pictures may be of two shots: bars around both may be the same."""
+    """Whether two pictures may be of two shots: bars around both may be the same, but not most of
+    both, as where a page is scrolled or a menu closes over it."""
     shared = p.shared(before, after)
-    return p.differ(before, after, 12) if shared is None else shared < SOME
+    if shared is None:
+        return p.differ(before, after, 12)
+    return shared < SOME and p.still(before, after) < STILL
 
 
 def _rests(p: Pictures, ramp: Ramp, within: tuple[int, int], soft: bool) -> bool:
@@ -295,6 +307,18 @@ def _rests(p: Pictures, ramp: Ramp, within: tuple[int, int], soft: bool) -> bool
         ):
             return False
     return True
+
+
+def _returns(p: Pictures, ramp: Ramp, within: tuple[int, int]) -> bool:
+    """Whether the old shot is soon seen again, or the new one was just before: something passes
+    before the camera, which goes as quickly as it comes."""
+    length = ramp.end - ramp.start
+    early, late = np.searchsorted(p.times, (ramp.start - length, ramp.end + length)).tolist()
+    sides = (
+        (ramp.before, range(ramp.after + 1, min(within[1] + 1, late))),
+        (ramp.after, range(max(within[0], early), ramp.before)),
+    )
+    return any((p.shared(i, k) or 0) >= SOME for i, some in sides for k in some)
 
 
 def _swept(p: Pictures, ramp: Ramp, way: Way, within: tuple[int, int]) -> bool:
@@ -398,9 +422,21 @@ def _passes(seen: Seen, first: int, final: int, most: float) -> bool:
         and seen.rest.max() <= 2 * most
         and seen.back <= 0.2
         and seen.parted[first + 1 : final].mean() >= PARTED
+        and not _halts(seen.share[first : final + 1])
     )
 
 
+HALT = 0.4  # of its way in time, that a border stands still at most
+
+
+def _halts(share: Array) -> bool:
+    """Whether a border stands still on its way: two things changed, one after the other."""
+    on = np.flatnonzero((np.abs(np.diff(share)) > STEP) | (share[1:] > 0.9) | (share[1:] < 0.1))
+    longest = np.diff(on, prepend=-1, append=len(share) - 1).max(initial=0)
+    return bool(longest > HALT * len(share) + 1)
+
+
+STEP = 0.004  # least share of the picture that a border goes from one picture to the next
 PARTED = 0.6  # least part that pixels of either shot, and of no blend, have in a wipe
 
 
