@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ JOIN_S, LONGEST_S, SHORTEST_S = 0.3, 10.0, 1.0
 HEARD_S, SLOPE_S = 0.5, 0.3
 FRAME_S, FLOOR_DB = 0.05, -100.0
 CURVE_S, CURVE_MAX = 0.1, 1200
+NO_SPEECH = "no speech found"
 
 #: Why a model named no emotion.
 TOO_SHORT = f"all speech comes in pieces shorter than {HEARD_S:g} s, too short for the model"
@@ -192,6 +193,7 @@ class SpeechEmotion(Analyzer):
     name = NAME
     card_priority = 5
     needs = Needs(threads=1, timeout_s=240, cost=12.0)
+    idle_without: ClassVar = {"speech": NO_SPEECH}
     imports = ("scipy.fft", "scipy.special")
     variants = (
         Variant(
@@ -223,7 +225,7 @@ class SpeechEmotion(Analyzer):
     ) -> VoiceEmotion | Partial:
         spoken = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
         if not spoken:
-            raise Skip("no speech found")
+            raise Skip(NO_SPEECH)
         sentences = (speech_transcription.segments if speech_transcription else None) or []
         found = stretches(spoken, audio, [sentence.start for sentence in sentences])
         voice = Voice.of(audio, spoken)

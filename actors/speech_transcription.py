@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,7 @@ ENGLISH_ONLY = (
 )
 
 
+NO_SPEECH = "there is no speech in this video"
 #: Why voices are not told apart.
 NO_VOICES = "the package resemblyzer, which contains the speaker model, is not installed"
 
@@ -333,6 +334,7 @@ class SpeechTranscription(Analyzer):
         SPANS_ONLY,
     )
     options_type = TranscriptionOptions
+    idle_without: ClassVar = {"speech": NO_SPEECH}
     imports = ("ctranslate2", "faster_whisper", "scipy.cluster.hierarchy")
 
     def __init__(self, options: Options | None = None) -> None:
@@ -359,7 +361,7 @@ class SpeechTranscription(Analyzer):
     def analyze(self, audio: Audio, speech: Speech) -> Transcript | Partial:
         heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
         if not heard_spans and not speech.before:
-            raise Skip("there is no speech in this video")
+            raise Skip(NO_SPEECH)
         missing: list[Missing] = []
         reader = self.recogniser
         if reader is not None and reader.english_only and self.options.language != "en":

@@ -4,9 +4,10 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from tiktok_ray.analyzer import Analyzer, Needs, Options, Partial, Skip, Variant
-from tiktok_ray.media import Audio, Frames
+from tiktok_ray.media import Audio, Frames, Speech
 from tiktok_ray.report import Event, Missing, Output, derived, measured
 from tiktok_ray.weights import Asset
 
@@ -63,6 +64,16 @@ class Listener(Analyzer):
 
     def analyze(self, audio: Audio) -> Count:
         return Count(n=len(audio.samples))
+
+
+class Hearer(Analyzer):
+    """Needs speech."""
+
+    name = "hearer"
+    idle_without: ClassVar = {"speech": "nobody speaks"}
+
+    def analyze(self, speech: Speech) -> Count:
+        return Count(n=len(speech.spans))
 
 
 class Wanting(Analyzer):

@@ -1,13 +1,17 @@
 """Failure policy, over threads: no Ray, no model."""
 
 import asyncio
+import sys
 
 import pytest
 
 from tests import fakes
+from tests.conftest import scene
 from tiktok_ray.analyzer import Partial, Sees, Variant
 from tiktok_ray.graph import Graph
-from tiktok_ray.media import Frames, InputError
+from tiktok_ray.media import Frames, InputError, Speech
+from tiktok_ray.media.spans import Span
+from tiktok_ray.media.writer import write_clip
 from tiktok_ray.report import MemoryUse, Missing, VideoReport, readable
 from tiktok_ray.run.engine import Cores, Engine, Source, Tracks, WorkerDied
 from tiktok_ray.run.placement import Assignment, plan
@@ -192,13 +196,35 @@ async def test_selection(clip, settings):
 
 
 async def test_no_sound_is_skipped_with_its_reason(tmp_path, settings):
-    from tests.conftest import scene
-    from tiktok_ray.media.writer import write_clip
-
     mute = write_clip(tmp_path / "mute.mp4", [scene(1)] * 5)
     report = await analyze(mute, [fakes.Listener], settings)
     assert report.analyzers["listener"].status == "skipped"
     assert report.analyzers["listener"].reason == "no audio track"
+
+
+@pytest.mark.parametrize(
+    ("spoken", "loaded"), [((), False), ((Span(0.2, 0.8),), True)], ids=["silence", "speech"]
+)
+async def test_nothing_is_loaded_for_speech_where_nobody_speaks(
+    clip, settings, monkeypatch, spoken, loaded
+):
+    decoder = sys.modules["tiktok_ray.media.decode"]  # ``media`` itself names its function so
+    monkeypatch.setattr(decoder, "detect_speech", lambda audio: Speech(spoken))
+    engine = engine_for([fakes.Hearer, fakes.Listener], settings)
+    engine.workers = counting = Counting(engine.workers)
+    report = await engine.analyze(Source(clip, "a"))
+    assert (("load", "hearer") in counting.asked) == loaded
+    assert ("load", "listener") in counting.asked, "there is sound"
+    section = report.analyzers["hearer"]
+    assert section.status == ("ok" if loaded else "skipped")
+    assert section.reason == (None if loaded else "nobody speaks")
+
+
+async def test_nothing_is_loaded_for_sound_where_there_is_none(tmp_path, settings):
+    engine = engine_for([fakes.Plain, fakes.Listener], settings)
+    engine.workers = counting = Counting(engine.workers)
+    await engine.analyze(Source(write_clip(tmp_path / "mute.mp4", [scene(1)] * 5), "a"))
+    assert [name for call, name, *_ in counting.asked if call == "load"] == ["plain"]
 
 
 async def test_what_is_no_video_is_an_error_of_the_request(tmp_path, settings):

@@ -189,6 +189,8 @@ class Analyzer(ABC):
     ``biometric``: it identifies people, so it neither starts nor loads if biometrics are disabled.
     ``sees``: the smallest things it can detect, from which each section's ``limits`` follow
     (``sees_for``: with given options).
+    ``idle_without``: tracks in which there must be something for it, each with the reason to skip it
+    where there is nothing; its models are then not loaded.
     ``lane``: its lane on the viewer's timeline; by default the lane is named after the analyzer.
     """
 
@@ -201,6 +203,7 @@ class Analyzer(ABC):
     biometric: ClassVar[bool] = False
     lane: ClassVar[Lane | None] = None
     sees: ClassVar[tuple[Sees, ...]] = ()
+    idle_without: ClassVar[Mapping[str, str]] = {}
     batch: int = 8
 
     def __init__(self, options: Options | None = None) -> None:

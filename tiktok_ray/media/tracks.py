@@ -152,6 +152,9 @@ class Speech:
     spans: tuple[Span, ...]
     before: tuple[Span, ...] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.spans or self.before)
+
 
 #: Every media track by the name an analyzer's parameter has, with its type.
 TRACKS: dict[str, type] = {
@@ -175,3 +178,7 @@ class Decoded:
     def coverage(self) -> dict[str, Coverage]:
         """How densely each track covers the video, by name."""
         return {n: t.coverage() for n, t in self.tracks.items() if isinstance(t, Frames | Audio)}
+
+    def empty(self) -> frozenset[str]:
+        """The tracks that are there and have nothing in them: speech, where nobody speaks."""
+        return frozenset(n for n, t in self.tracks.items() if isinstance(t, Speech) and not t)

@@ -75,6 +75,8 @@ T = TypeVar("T")
 Value = TypeVar("Value", bound=BaseModel)
 Found = TypeVar("Found", bound=Output)
 DECODER, DECODE_URGENCY = "decoder", float("inf")
+#: Tracks that a video without sound does not have.
+SOUND = ("audio", "speech")
 
 
 class CapacityError(Exception):
@@ -87,13 +89,15 @@ class WorkerDied(Exception):
 
 @dataclass(frozen=True)
 class Tracks:
-    """A decoded video: its facts, a handle to each track, and each track's coverage."""
+    """A decoded video: its facts, a handle to each track, each track's coverage, and those of them
+    that are ``empty``."""
 
     video: Video
     handles: Mapping[str, Any]
     coverage: Mapping[str, Any]
     seconds: float
     pss_gib: float = 0.0
+    empty: Collection[str] = ()
 
 
 def tracks_of(done: Decoding, handles: Mapping[str, Any]) -> Tracks:
@@ -101,7 +105,8 @@ def tracks_of(done: Decoding, handles: Mapping[str, Any]) -> Tracks:
     if done.error is not None:
         raise done.error
     assert done.decoded is not None
-    return Tracks(done.decoded.video, handles, done.coverage, done.seconds, done.pss_gib)
+    facts = done.decoded.video, handles, done.coverage, done.seconds, done.pss_gib
+    return Tracks(*facts, empty=done.empty)
 
 
 Kind = Literal["ray", "threads", "processes"]
@@ -178,11 +183,13 @@ class Cache(Protocol):
 
 
 class KnownVideo(BaseModel):
-    """What an earlier decoding told of a video: its facts, which tracks it has, their coverage."""
+    """What an earlier decoding told of a video: its facts, which tracks it has, their coverage, and
+    which are empty."""
 
     video: Video
     tracks: list[str]
     coverage: dict[str, Coverage]
+    empty: list[str]
 
 
 class Known(BaseModel, Generic[Found]):
@@ -401,7 +408,8 @@ class Engine:
         known = self._from_cache(self._video_key(job, runnable), KnownVideo)
         if known is None:
             return list(runnable)
-        job.tracks = Tracks(known.video, dict.fromkeys(known.tracks), known.coverage, 0.0)
+        handles = dict.fromkeys(known.tracks)
+        job.tracks = Tracks(known.video, handles, known.coverage, 0.0, empty=known.empty)
         self._settle_the_rest(job)
         left: list[str] = []
         for name in runnable:
@@ -414,8 +422,9 @@ class Engine:
     def _ended_early(self, name: str, job: _Job, tracks: Tracks) -> bool:
         """End a section that needs no work: for want of an input, or since it is known. Whether it
         was one."""
-        lacking = self._lacking_input(name, job, tracks)
-        if lacking:
+        if self._idle(name, job, tracks):
+            return True
+        if lacking := self._lacking_output(name, job):
             job.end(name, self._section(name, Reply("skipped", reason=lacking), job, tracks))
             return True
         known = self._from_cache(self._cache_key(name, job), Known[self.graph.outputs[name]])  # type: ignore[name-defined]
@@ -435,12 +444,17 @@ class Engine:
         if job.tracks is None:
             self._settle_the_rest(job)
             known = KnownVideo(
-                video=tracks.video, tracks=list(tracks.handles), coverage=dict(tracks.coverage)
+                video=tracks.video,
+                tracks=list(tracks.handles),
+                coverage=dict(tracks.coverage),
+                empty=sorted(tracks.empty),
             )
             self._into_cache(self._video_key(job, runnable), known)
         else:
-            known_before = job.tracks
-            tracks = replace(tracks, video=known_before.video, coverage=known_before.coverage)
+            before = job.tracks
+            tracks = replace(
+                tracks, video=before.video, coverage=before.coverage, empty=before.empty
+            )
         job.tracks = tracks
         job.memory[DECODER] = MemoryUse(peak_gib=tracks.pss_gib)
         job.tell(Progress("phase", "decode", "done", tracks.seconds))
@@ -486,6 +500,10 @@ class Engine:
                 job.end(name, Section(status="failed", reason=f"internal: {said(error)}"))
 
     async def _analyze(self, name: str, job: _Job, decoding: asyncio.Task[Tracks]) -> None:
+        if self._hears(name):  # where there is no sound, or no speech, nothing is loaded
+            tracks = await asyncio.shield(decoding)
+            if self._idle(name, job, tracks):
+                return
         failed = await self._load(name, job)
         tracks = await asyncio.shield(decoding)
         for producer in self.graph.producers[name]:
@@ -589,16 +607,30 @@ class Engine:
         queued = max(0.0, job.elapsed() - ready - reply.seconds)
         return reply, queued, at
 
-    def _lacking_input(self, name: str, job: _Job, tracks: Tracks) -> str | None:
+    def _hears(self, name: str) -> bool:
+        """Whether an analyzer is nothing without sound."""
+        return any(edge.source in SOUND and not edge.soft for edge in self.graph.edges[name])
+
+    def _idle(self, name: str, job: _Job, tracks: Tracks) -> bool:
+        """End the section of an analyzer for which there is nothing in the video. Whether that is so."""
+        lacking = self._lacking_track(name, tracks)
+        if lacking is None:
+            return False
+        job.end(name, self._section(name, Reply("skipped", reason=lacking), job, tracks))
+        return True
+
+    def _lacking_track(self, name: str, tracks: Tracks) -> str | None:
         for edge in self.graph.edges[name]:
-            if edge.soft:
-                continue
-            if edge.is_track and edge.source not in tracks.handles:
-                if edge.source in ("audio", "speech"):
-                    return tracks.video.no_sound or "no audio track"
-                return "no pictures"
-            if not edge.is_track and job.sections[edge.source].output is None:
-                producer = job.sections[edge.source]
+            if edge.is_track and not edge.soft and edge.source not in tracks.handles:
+                sound = edge.source in SOUND
+                return tracks.video.no_sound or "no audio track" if sound else "no pictures"
+        nothing_in = self.graph.analyzers[name].idle_without.items()
+        return next((reason for track, reason in nothing_in if track in tracks.empty), None)
+
+    def _lacking_output(self, name: str, job: _Job) -> str | None:
+        for edge in self.graph.edges[name]:
+            producer = None if edge.is_track or edge.soft else job.sections[edge.source]
+            if producer is not None and producer.output is None:
                 return f"needs {edge.source}, which is {producer.status}: {producer.reason}"
         return None
 

@@ -191,10 +191,12 @@ def thread_limits(threads: int = 1) -> dict[str, str]:
     """Environment variables that keep numeric libraries to so many threads.
 
     One wherever analyzers run: the same sums in the same order, and so the same results, in every
-    mode. What works with more is told so itself, by ``limit_loaded`` or when its model is made.
+    mode. What works with more is told so itself, by ``limit_loaded`` or when its model is made; its
+    threads sleep where they wait for each other, and leave the core to another analyzer.
     """
     libraries = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
-    return {f"{name}_NUM_THREADS": str(threads) for name in libraries}
+    limits = {f"{name}_NUM_THREADS": str(threads) for name in libraries}
+    return {**limits, "OMP_WAIT_POLICY": "passive"}
 
 
 def limit_threads(threads: int = 1) -> None:
@@ -336,6 +338,7 @@ class Decoding:
     error: InputError | None = None
     decoded: media.Decoded | None = None
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
     seconds: float = 0.0
     pss_gib: float = 0.0
 
@@ -350,7 +353,7 @@ def decode(path: Path, want: Collection[str], settings: Settings) -> Decoding:
     begin = time.perf_counter()
     try:
         decoded = media.decode(path, want, settings)
-        coverage = decoded.coverage()
+        coverage, empty = decoded.coverage(), decoded.empty()
     except InputError as error:
         return Decoding(error)
     except MemoryError:
@@ -360,7 +363,8 @@ def decode(path: Path, want: Collection[str], settings: Settings) -> Decoding:
         log.error("decoding %s raised", path.name, exc_info=error)
         words = f"{path.name} cannot be decoded: {said(error)}"
         return Decoding(InputError("undecodable", words, "export it again in a common format"))
-    return Decoding(None, decoded, coverage, time.perf_counter() - begin, memory_now().pss_gib)
+    seconds = time.perf_counter() - begin
+    return Decoding(None, decoded, coverage, empty, seconds, memory_now().pss_gib)
 
 
 def limit_memory(gib: float) -> None:
