@@ -27,8 +27,9 @@ from tiktok_ray.settings import Settings
 log = logging.getLogger("tiktok_ray.run.worker")
 
 #: Least time between two looks at the memory, and the largest share of a core that looking takes:
-#: the kernel adds up all pages for each, which takes 20 ms where much is loaded.
-MEMORY_STEP_S, MEMORY_SHARE = 0.25, 0.01
+#: the kernel adds up all pages for each, which takes 20 ms where much is loaded. They are not added up
+#: again where resident memory has changed by less than ``MEMORY_CHANGE`` of itself.
+MEMORY_STEP_S, MEMORY_SHARE, MEMORY_CHANGE = 0.25, 0.01, 0.01
 #: How libraries say that memory ran out: CUDA and CTranslate2, torch and the system, C++, OpenCV,
 #: ONNX Runtime, Python's threads.
 OUT_OF_MEMORY = (
@@ -118,7 +119,6 @@ class Worker:
             "ok",
             seconds=time.perf_counter() - begin,
             started=started,
-            memory=self._memory(),
             runtime=self.runtime,
             model=model,
         )
@@ -233,15 +233,27 @@ def memory_now(*, on_card: bool = False, torch: bool = False) -> Memory:
     ``on_card``: whether it uses a card; ``torch``: whether it does so through torch. What cannot
     be told counts as 0: bookkeeping must not fail the work.
     """
-    import psutil
-
     try:
-        full = psutil.Process().memory_full_info()
-        pss = (getattr(full, "pss", 0) or full.rss) / 2**30
-        return Memory(pss_gib=pss, vram_gib=_vram_gib(torch) if on_card else 0.0)
+        return Memory(_pss_gib(), _vram_gib(torch) if on_card else 0.0)
     except Exception as error:
         log.warning("the memory of this process could not be determined", exc_info=error)
         return Memory()
+
+
+_added_up = {"resident": 0, "pss": 0}
+
+
+def _pss_gib() -> float:
+    """Proportional set size of this process, to ``MEMORY_CHANGE``: all that watch it share what the
+    kernel last added up."""
+    import psutil
+
+    process = psutil.Process()
+    resident = process.memory_info().rss
+    if abs(resident - _added_up["resident"]) > MEMORY_CHANGE * resident:
+        full = process.memory_full_info()
+        _added_up.update(resident=resident, pss=getattr(full, "pss", 0) or full.rss)
+    return _added_up["pss"] / 2**30
 
 
 def _vram_gib(by_torch: bool) -> float:
