@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from tiktok_ray.report import MemoryUse, Missing, VideoReport, readable
 from tiktok_ray.run.engine import Cores, Engine, Source, Tracks, WorkerDied
 from tiktok_ray.run.placement import Assignment, plan
 from tiktok_ray.run.threads import LocalWorkers
-from tiktok_ray.run.worker import Reply, Worker
+from tiktok_ray.run.worker import Reply, Worker, memory_now
 
 
 class Speechless(fakes.Count):
@@ -597,8 +598,28 @@ def test_bookkeeping_that_fails_fails_no_section(monkeypatch):
         monkeypatch.setattr(f"tiktok_ray.run.worker.{name}", broken)
     broken.__name__ = "limit"
     monkeypatch.setattr("psutil.Process.memory_full_info", broken)
+    monkeypatch.setattr("tiktok_ray.run.worker._added_up", {"resident": 0, "pss": 0})
     monkeypatch.setattr("threading.Thread.start", broken)
     worker = Worker(fakes.Softly, None, Assignment("softly", Variant("none"), "cpu", {}))
     assert worker.load().status == "ok"
     reply = worker.run({"plain": None})
     assert (reply.status, reply.memory.pss_gib) == ("ok", 0.0)
+
+
+def test_memory_is_added_up_again_only_where_it_has_changed(monkeypatch):
+    asked = []
+    resident = 100 * 2**20
+
+    def added_up(self):
+        asked.append(resident)
+        return SimpleNamespace(pss=resident // 2, rss=resident)
+
+    monkeypatch.setattr("psutil.Process.memory_info", lambda self: SimpleNamespace(rss=resident))
+    monkeypatch.setattr("psutil.Process.memory_full_info", added_up)
+    monkeypatch.setattr("tiktok_ray.run.worker._added_up", {"resident": 0, "pss": 0})
+    first = memory_now().pss_gib
+    resident += 2**19
+    assert memory_now().pss_gib == first == 50 / 1024
+    resident += 2**20
+    assert memory_now().pss_gib > first
+    assert len(asked) == 2
