@@ -610,7 +610,7 @@ def test_memory_is_added_up_again_only_where_it_has_changed(monkeypatch):
     asked = []
     resident = 100 * 2**20
 
-    def added_up(self):
+    def added_up(_):
         asked.append(resident)
         return SimpleNamespace(pss=resident // 2, rss=resident)
 
