@@ -271,7 +271,7 @@ UNREADABLE = (
     "this reader cannot read: its script is unsupported, or it is too small. It supports Latin, Chinese"
     " and Japanese best; neither reader supports Greek or Hebrew; for others:"
     " --set text_overlay.reader=easyocr and"
-    " text_overlay.languages (ar, ru, ko and so on), with `tiktok-ray models pull text_overlay`"
+    " text_overlay.languages (ar, ru, ko, th or hi), with `tiktok-ray models pull text_overlay`"
 )
 #: How long text must stand to be missed, and how much places, and boxes of one text, overlap.
 MISSED_S, SAME_PLACE, SAME_BOX = 1.0, 0.3, 0.85

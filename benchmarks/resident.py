@@ -86,7 +86,7 @@ def service(revision: Revision, home: Path) -> Iterator[tuple[str, str]]:
         port = free.getsockname()[1]
     mark = uuid.uuid4().hex
     environment = {**revision.environment(home), MARK: mark, "TIKTOK_RAY_PORT": str(port)}
-    command = "".join(f"import {name}; " for name in revision.imports) + COMMAND
+    command = revision.first + COMMAND
     with (home / "said").open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-c", command, "serve"],

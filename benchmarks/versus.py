@@ -160,6 +160,11 @@ class Revision:
         kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         return {**kept, "PYTHONPATH": path, "TIKTOK_RAY_HOME": str(home)}
 
+    @property
+    def first(self) -> str:
+        """What its scripts begin with."""
+        return "".join(f"import {name}; " for name in self.imports)
+
     def compile(self) -> None:
         """Compile its code, as that of an installed program is from its second start on."""
         words = [sys.executable, "-m", "compileall", "-q", "tiktok_ray", "actors"]
@@ -168,8 +173,16 @@ class Revision:
     def cold(self, clip: Path) -> tuple[Cost, dict[str, Any]]:
         """What the command costs in a fresh process, and its report."""
         with tempfile.TemporaryDirectory() as folder:
-            command = "".join(f"import {name}; " for name in self.imports) + COMMAND
-            words = ["-c", command, "analyze", str(clip), "--workers", "threads", "--out", folder]
+            words = [
+                "-c",
+                self.first + COMMAND,
+                "analyze",
+                str(clip),
+                "--workers",
+                "threads",
+                "--out",
+                folder,
+            ]
             cost, _ = tried(words, self.environment(Path(folder) / "home"), self.tree)
             report = json.loads(next(Path(folder).glob("*.json")).read_text(encoding="utf-8"))
         return cost, report
@@ -178,7 +191,8 @@ class Revision:
         """What the second video costs; the memory is that of the whole."""
         with tempfile.TemporaryDirectory() as folder:
             environment = self.environment(Path(folder))
-            whole, said = tried(["-c", WARM, str(clip)], environment, self.tree)
+            script = f"{self.first}{WARM}"
+            whole, said = tried(["-c", script, str(clip)], environment, self.tree)
         cpu_s, wall_s = map(float, said.splitlines()[-1].split())
         return Cost(cpu_s, wall_s, whole.gib)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +314,18 @@ def test_easyocr_is_whole_only_with_detector_and_recogniser(tmp_path):
 )  # fmt: skip
 def test_a_word_of_cyrillic_letters_mixes_case(text, mixed):
     assert mixes_case(text) == mixed
+
+
+def test_what_is_pulled_for_easyocr_are_the_files_that_it_would_fetch_itself():
+    spec = importlib.util.find_spec("easyocr")
+    assert spec
+    assert spec.origin
+    told = runpy.run_path(str(Path(spec.origin).with_name("config.py")))
+    models = [told["detection_models"]["craft"]]
+    models += [one for some in told["recognition_models"].values() for one in some.values()]
+    files = {one["url"]: one["filename"] for one in models}
+    weights = EASY_OCR["folder"]
+    pulled = {files[url] for url in (weights.url, *weights.urls)}
+    (detector,), readers = weights.needs
+    assert pulled - {detector} <= set(readers)
+    assert detector in pulled

@@ -34,11 +34,23 @@ PP_OCR = {
     ),
 }
 
+_RELEASES = "https://github.com/JaidedAI/EasyOCR/releases/download"
+#: The detector, and the scripts that PP-OCR does not read (of those that EasyOCR does, the most
+#: widely used) beside Latin.
 EASY_OCR = {
     "folder": Asset(
         "easyocr",
         "Apache-2.0",
-        0.09,
+        url=f"{_RELEASES}/pre-v1.1.6/craft_mlt_25k.zip",
+        urls=(
+            f"{_RELEASES}/v1.3/latin_g2.zip",
+            f"{_RELEASES}/v1.3/english_g2.zip",
+            f"{_RELEASES}/v1.6.1/cyrillic_g2.zip",
+            f"{_RELEASES}/v1.3/korean_g2.zip",
+            f"{_RELEASES}/pre-v1.1.6/arabic.zip",
+            f"{_RELEASES}/pre-v1.1.6/thai.zip",
+            f"{_RELEASES}/pre-v1.1.6/devanagari.zip",
+        ),
         elsewhere=("~/.EasyOCR/model",),
         needs=(
             ("craft_mlt_25k.pth",),
@@ -50,6 +62,8 @@ EASY_OCR = {
                 "korean_g2.pth",
                 "cyrillic_g2.pth",
                 "arabic.pth",
+                "thai.pth",
+                "devanagari.pth",
             ),
         ),
     )
