@@ -108,7 +108,7 @@ class BackgroundSegmentation(Analyzer):
     name = "background_segmentation"
     card_priority = 6
     needs = Needs(threads=1, timeout_s=300, cost=15)
-    imports = ("cv2", "PIL.Image")
+    imports = ("cv2", "PIL.ImageFile")
     variants = (
         Variant(
             "segformer-b2",

@@ -235,7 +235,7 @@ class ContentQuality(Analyzer):
             },
             ram_gib=0.8,
             vram=Vram(0.3, 0.2),
-            imports=("PIL.Image", "tokenizers"),
+            imports=("PIL.ImageFile", "tokenizers"),
             card_imports=("torch", "transformers"),
         ),
         Variant("signal", ram_gib=0.4, lacks=("aesthetic", "embeddings"), basis="measured"),

@@ -187,12 +187,14 @@ class Measured:
         self.inputs = inputs_of(kind)
 
     def load(self) -> dict[str, Any]:
+        from tiktok_ray.run.worker import memory_now
+
         reply = self.worker.load()
         if reply.status != "ok":
             raise RuntimeError(reply.reason)
         return {
             "load_s": reply.seconds,
-            "loaded_pss_gib": reply.memory.pss_gib,
+            "loaded_pss_gib": memory_now().pss_gib,
             **{f"loaded_{name}": value for name, value in self._card().items()},
         }
 

@@ -26,7 +26,7 @@ ORDER = (
     "scipy.signal",
     "scipy.special",
     "scipy.optimize",
-    "PIL.Image",
+    "PIL.ImageFile",  # which the first resizing imports
     "PIL.ImageColor",
     "skimage.color.colorconv",
     "skimage.color.delta_e",
