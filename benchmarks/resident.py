@@ -10,8 +10,6 @@ pages are the tracks' and go with them). Options as for ``benchmarks.versus``.
 
 from __future__ import annotations
 
-import argparse
-import os
 import signal
 import socket
 import statistics
@@ -28,7 +26,7 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
-from benchmarks.versus import CLIPS, COMMAND, REPOSITORY, Cost, Revision, checked_out, row
+from benchmarks.versus import COMMAND, Cost, Revision, both, chosen, options, row
 
 START_S, VIDEO_S, END_S = 300.0, 900.0, 60.0
 #: The environment variable by which the processes of one service are told from all others.
@@ -147,23 +145,9 @@ def measured(revision: Revision, clips: Sequence[Path], rounds: int) -> Kept:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("revision", metavar="OLD_REV")
-    parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--old-path", type=Path, action="append", default=[])
-    parser.add_argument("--old-import", action="append", default=[], metavar="MODULE")
-    given = parser.parse_args()
-    media = Path(os.environ.get("TIKTOK_RAY_TEST_MEDIA", "."))
-    clips = [clip.resolve() for clip in given.clips] or [media / clip for clip in CLIPS]
-    with checked_out(given.revision) as tree:
-        packages = tuple(path.resolve() for path in given.old_path)
-        revisions = (
-            Revision(given.revision, tree, packages, tuple(given.old_import)),
-            Revision("now", REPOSITORY),
-        )
-        for one in revisions:
-            one.compile()
+    given = options(__doc__).parse_args()
+    clips = chosen(given.clips)
+    with both(given) as revisions:
         old, new = (measured(one, clips, given.rounds) for one in revisions)
     print(f"now / {given.revision}, warm in the service\n")
     print("| clip | CPU s | wall s | held GiB |\n|---|---|---|---|")

@@ -173,16 +173,8 @@ class Revision:
     def cold(self, clip: Path) -> tuple[Cost, dict[str, Any]]:
         """What the command costs in a fresh process, and its report."""
         with tempfile.TemporaryDirectory() as folder:
-            words = [
-                "-c",
-                self.first + COMMAND,
-                "analyze",
-                str(clip),
-                "--workers",
-                "threads",
-                "--out",
-                folder,
-            ]
+            how = ("--workers", "threads", "--out", folder)
+            words = ["-c", self.first + COMMAND, "analyze", str(clip), *how]
             cost, _ = tried(words, self.environment(Path(folder) / "home"), self.tree)
             report = json.loads(next(Path(folder).glob("*.json")).read_text(encoding="utf-8"))
         return cost, report
@@ -374,24 +366,42 @@ def _filled(word: str, given: Mapping[str, Any]) -> str:
     return word
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The options of all that put an older revision beside this one."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("revision", metavar="OLD_REV")
     parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--old-path", type=Path, action="append", default=[])
     parser.add_argument("--old-import", action="append", default=[], metavar="MODULE")
-    parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--no-warm", action="store_true")
-    given = parser.parse_args()
+    return parser
+
+
+def chosen(clips: Sequence[Path]) -> list[Path]:
+    """The clips that are named, or the usual ones of ``TIKTOK_RAY_TEST_MEDIA``."""
     media = Path(os.environ.get("TIKTOK_RAY_TEST_MEDIA", "."))
-    clips = [clip.resolve() for clip in given.clips] or [media / clip for clip in CLIPS]
+    return [clip.resolve() for clip in clips] or [media / clip for clip in CLIPS]
+
+
+@contextmanager
+def both(given: argparse.Namespace) -> Iterator[tuple[Revision, Revision]]:
+    """The older revision and this one, compiled."""
     with checked_out(given.revision) as tree:
         packages = tuple(path.resolve() for path in given.old_path)
         old = Revision(given.revision, tree, packages, tuple(given.old_import))
         new = Revision("now", REPOSITORY)
         for one in (old, new):
             one.compile()
+        yield old, new
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--no-warm", action="store_true")
+    given = parser.parse_args()
+    clips = chosen(given.clips)
+    with both(given) as (old, new):
         compare(old, new, clips, given.rounds, not given.no_warm)
     if given.peers:
         print("\n| clip | tool | CPU s | wall s | GiB |\n|---|---|---|---|---|")

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Opset of the exports: the oldest that holds everything these networks are made of.
-OPSET = 17
 #: Weights of which training alone makes use.
 UNUSED = ("masked_spec_embed",)
 
@@ -109,35 +107,3 @@ def in_torch(kind: Any, folder: Path, device: str) -> Any:
     if lacking:
         raise ValueError(f"{folder.name} lacks {', '.join(lacking[:8])}")
     return model.eval().requires_grad_(False).to(device)
-
-
-def export(
-    function: Any,
-    target: Path,
-    inputs: Mapping[str, Any],
-    output: str,
-    dynamic: Mapping[str, Mapping[int, str]],
-    said: Mapping[str, str] = {},
-) -> None:
-    """Write a function of tensors as ONNX. ``inputs``: an example of each; ``dynamic``: which sides of
-    which input or output vary; ``said``: what the file is to say of itself."""
-    import onnx
-    import torch
-
-    class Whole(torch.nn.Module):  # type: ignore[misc]
-        forward = staticmethod(function)
-
-    torch.onnx.export(
-        Whole().eval(),
-        tuple(inputs.values()),
-        str(target),
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=list(inputs),
-        output_names=[output],
-        dynamic_axes={name: dict(sides) for name, sides in dynamic.items()},
-    )
-    if said:
-        made = onnx.load(target)
-        onnx.helper.set_model_props(made, dict(said))
-        onnx.save(made, target)

@@ -23,10 +23,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -37,6 +38,8 @@ from tiktok_ray.report import said
 log = logging.getLogger("tiktok_ray.methods.onnx_export")
 
 STAGING = ".exporting-"
+#: Opset of the files: the oldest that holds everything these networks are made of.
+OPSET = 17
 #: Digits of a SHA-256 in a file's name.
 DIGITS = 16
 #: What transformers calls the weights in a checkpoint's folder, in its own order.
@@ -156,6 +159,38 @@ def _run(checkpoint: Path, recipe: Recipe, staging: Path, name: str) -> Path:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise ExportFailed(f"{checkpoint.name} cannot be exported: {last[:500]}")
     return Path(done.stdout.splitlines()[-1])
+
+
+def write(
+    function: Callable[..., Any],
+    target: Path,
+    inputs: Mapping[str, Any],
+    output: str,
+    dynamic: Mapping[str, Mapping[int, str]],
+    properties: Mapping[str, str] = {},
+) -> None:
+    """Write a function of tensors as ONNX. ``inputs``: an example of each; ``dynamic``: which sides of
+    which input or output vary; ``properties``: what the file is to say of itself."""
+    import onnx
+    import torch
+
+    class Whole(torch.nn.Module):  # type: ignore[misc]
+        forward = staticmethod(function)
+
+    torch.onnx.export(
+        Whole().eval(),
+        tuple(inputs.values()),
+        str(target),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=list(inputs),
+        output_names=[output],
+        dynamic_axes={name: dict(sides) for name, sides in dynamic.items()},
+    )
+    if properties:
+        made = onnx.load(target)
+        onnx.helper.set_model_props(made, dict(properties))
+        onnx.save(made, target)
 
 
 def main() -> None:

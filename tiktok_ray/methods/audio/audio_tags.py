@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.media import AUDIO_RATE
+from tiktok_ray.methods import checkpoints
 from tiktok_ray.methods.audio.spectra import resampled
 from tiktok_ray.net.telemetry_block import block_native_telemetry
 
@@ -97,18 +98,11 @@ class Spectrogrammer:
     window_s, hop_s = 2.0, 1.0
 
     def __init__(self, path: Path, device: str) -> None:
-        import torch
         from transformers import ASTForAudioClassification, AutoFeatureExtractor
 
-        self.device = torch.device(device)
-        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
         self.extractor = AutoFeatureExtractor.from_pretrained(path, local_files_only=True)
-        model = ASTForAudioClassification.from_pretrained(
-            path, local_files_only=True, dtype=self.dtype
-        )
-        self.model = model.eval().to(self.device)
-        named: Mapping[Any, str] = model.config.id2label
-        self.names: Sequence[str] = [named[k] for k in sorted(named, key=int)]
+        self.model = checkpoints.in_torch(ASTForAudioClassification, path, device)
+        self.names: Sequence[str] = list(checkpoints.labels(path).values())
 
     def __call__(self, windows: Sequence[Array], batch: int) -> Array:
         import torch
@@ -119,7 +113,8 @@ class Spectrogrammer:
             pieces = [resampled(piece, rate) for piece in windows[first : first + batch]]
             features = self.extractor(pieces, sampling_rate=rate, return_tensors="pt")
             with torch.inference_mode():
-                logits = self.model(features["input_values"].to(self.device, self.dtype)).logits
+                given = features["input_values"].to(self.model.device, self.model.dtype)
+                logits = self.model(given).logits
                 found.append(logits.float().sigmoid().cpu().numpy())
         return np.concatenate(found)
 

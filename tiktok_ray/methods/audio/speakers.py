@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiktok_ray.media import Audio, spans
 from tiktok_ray.media.spans import Span
 from tiktok_ray.methods.inference import open_session
-from tiktok_ray.methods.onnx_export import Recipe, exported
+from tiktok_ray.methods.onnx_export import Recipe, exported, write
 from tiktok_ray.weights import Bundled
 
 RECIPE = Recipe("tiktok_ray.methods.audio.speakers:export", 1, beside=False)
@@ -266,13 +266,10 @@ def export(checkpoint: Path, target: Path) -> None:
     """Make an ONNX file of the encoder; see ``network``."""
     import torch
 
-    torch.onnx.export(
-        network(checkpoint),
-        (torch.zeros(2, 81, FFT // 2 + 1),),
-        str(target),
-        dynamo=False,
-        opset_version=17,
-        input_names=["power"],
-        output_names=["voices"],
-        dynamic_axes={"power": {0: "n", 1: "frames"}, "voices": {0: "n"}},
+    write(
+        network(checkpoint).eval(),
+        target,
+        {"power": torch.zeros(2, 81, FFT // 2 + 1)},
+        "voices",
+        {"power": {0: "n", 1: "frames"}, "voices": {0: "n"}},
     )

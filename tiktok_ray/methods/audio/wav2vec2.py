@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tiktok_ray.methods import checkpoints
 from tiktok_ray.methods.audio.spectra import resampled
 from tiktok_ray.methods.inference import note, open_session
-from tiktok_ray.methods.onnx_export import Recipe, exported
+from tiktok_ray.methods.onnx_export import Recipe, exported, write
 
 Array = NDArray[Any]
 
@@ -103,7 +103,7 @@ def export(folder: Path, target: Path) -> None:
 
     model = _loaded(folder, "cpu")
     model.set_attn_implementation("eager")
-    checkpoints.export(
+    write(
         lambda samples: model(samples).logits,
         target,
         {"samples": torch.zeros(1, 32_000)},

@@ -10,7 +10,7 @@ import numpy as np
 
 from tiktok_ray.methods import checkpoints
 from tiktok_ray.methods.inference import open_session
-from tiktok_ray.methods.onnx_export import Recipe, exported
+from tiktok_ray.methods.onnx_export import Recipe, exported, write
 from tiktok_ray.methods.vectors import Vectors, unit
 from tiktok_ray.weights import Hub
 
@@ -69,7 +69,7 @@ def export(folder: Path, target: Path) -> None:
     there = torch.ones_like(tokens)
     there[1, 5:] = 0
     sides = {0: "n", 1: "longest"}
-    checkpoints.export(
+    write(
         lambda tokens, there: means(model, tokens, there),
         target,
         {"tokens": tokens, "there": there},

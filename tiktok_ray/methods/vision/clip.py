@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tiktok_ray.methods import checkpoints
 from tiktok_ray.methods.inference import note, open_session
-from tiktok_ray.methods.onnx_export import Recipe, exported
+from tiktok_ray.methods.onnx_export import Recipe, exported, write
 from tiktok_ray.methods.vectors import Vectors
 
 #: What the model reads of a text, in tokens.
@@ -146,7 +146,7 @@ def export_pictures(folder: Path, target: Path) -> None:
 
     model = _loaded(folder, "cpu")
     side = model.config.vision_config.image_size
-    checkpoints.export(
+    write(
         lambda pixels: pooled_pictures(model, pixels),
         target,
         {"pixels": torch.zeros(1, 3, side, side)},
@@ -162,7 +162,7 @@ def export_texts(folder: Path, target: Path) -> None:
 
     model = _loaded(folder, "cpu")
     model.set_attn_implementation("eager")
-    checkpoints.export(
+    write(
         lambda tokens: pooled_texts(model, tokens),
         target,
         {"tokens": torch.zeros(1, 9, dtype=torch.int64)},

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tiktok_ray.methods import checkpoints
 from tiktok_ray.methods.inference import note, open_session
-from tiktok_ray.methods.onnx_export import Recipe, exported
+from tiktok_ray.methods.onnx_export import Recipe, exported, write
 
 Classes = NDArray[np.int64]
 
@@ -95,7 +95,7 @@ def export(folder: Path, target: Path) -> None:
     import torch
 
     model = _loaded(folder, "cpu")
-    checkpoints.export(
+    write(
         lambda pixels: model(pixels).logits.argmax(1),
         target,
         {"pixels": torch.zeros(1, 3, 512, 288)},

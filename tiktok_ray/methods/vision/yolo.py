@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.methods.inference import note, open_session
-from tiktok_ray.methods.onnx_export import Recipe, exported
+from tiktok_ray.methods.onnx_export import Recipe, exported, write
 from tiktok_ray.methods.vision.box_tracks import iou
 from tiktok_ray.weights import Asset
 
@@ -24,8 +24,6 @@ GREY = 114
 
 #: Most boxes kept of one picture, and most that suppression looks at, as in Ultralytics.
 MOST_KEPT, MOST_SEEN = 300, 30_000
-#: Opset of the ONNX file: the oldest that holds everything YOLOv8 is made of.
-OPSET = 17
 RECIPE = Recipe("tiktok_ray.methods.vision.yolo:export", 1, ("torch", "ultralytics"))
 #: What a variant that runs in torch on a card has to import.
 ON_A_CARD = ("torch", "ultralytics")
@@ -226,27 +224,16 @@ def _loaded(path: Path) -> tuple[Any, dict[int, str]]:
 def export(checkpoint: Path, target: Path) -> None:
     """Make an ONNX file of a checkpoint: pictures of any number and size as they are packed, uint8
     [n, height, width, 3], to raw rows [n, 4 + classes + 3k, boxes]."""
-    import onnx
     import torch
 
     model, names = _loaded(checkpoint)
     head = model.model[-1]
     head.export, head.format, head.dynamic = True, "onnx", True
-
-    class Whole(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, pictures: Any) -> Any:
-            return model(pictures.permute(0, 3, 1, 2).float() / 255)
-
-    torch.onnx.export(
-        Whole().eval(),
-        (torch.zeros(1, 64, 96, 3, dtype=torch.uint8),),
-        str(target),
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=["pictures"],
-        output_names=["rows"],
-        dynamic_axes={"pictures": {0: "n", 1: "height", 2: "width"}, "rows": {0: "n", 2: "boxes"}},
+    write(
+        lambda pictures: model(pictures.permute(0, 3, 1, 2).float() / 255),
+        target,
+        {"pictures": torch.zeros(1, 64, 96, 3, dtype=torch.uint8)},
+        "rows",
+        {"pictures": {0: "n", 1: "height", 2: "width"}, "rows": {0: "n", 2: "boxes"}},
+        {"names": json.dumps(names)},
     )
-    made = onnx.load(target)
-    onnx.helper.set_model_props(made, {"names": json.dumps(names)})
-    onnx.save(made, target)
