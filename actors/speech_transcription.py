@@ -31,6 +31,7 @@ from tiktok_ray.methods.audio.whisper import (
     stretches,
     windows,
 )
+from tiktok_ray.methods.onnx_export import ExportFailed
 from tiktok_ray.report import Event, Missing, Model, Output, Timed, derived, estimated, measured
 
 NAME = "speech_transcription"
@@ -341,6 +342,7 @@ class SpeechTranscription(Analyzer):
         super().__init__(options)
         self.recogniser: Recogniser | None = None
         self.encoder: Encoder | None = None
+        self.no_voices = NO_VOICES
 
     @classmethod
     def variants_for(cls, options: Options) -> tuple[Variant, ...]:
@@ -356,7 +358,10 @@ class SpeechTranscription(Analyzer):
             self.recogniser = Whisper(files["whisper"], device, self.needs.threads)
         place = VOICES.locate(Path())
         if place is not None:
-            self.encoder = VoiceEncoder(place)
+            try:
+                self.encoder = VoiceEncoder(place)
+            except ExportFailed as error:
+                self.no_voices = str(error)
 
     def analyze(self, audio: Audio, speech: Speech) -> Transcript | Partial:
         heard_spans = spans.intersect(speech.spans, [(0.0, audio.duration_s)])
@@ -372,7 +377,7 @@ class SpeechTranscription(Analyzer):
         if self.options.speakers and self.encoder is not None:
             told = turns(audio, heard_spans, self.encoder)
         elif self.options.speakers:
-            missing.append(Missing(part="speakers", reason=NO_VOICES))
+            missing.append(Missing(part="speakers", reason=self.no_voices))
         if told and len({turn.speaker for turn in told}) > 1:
             missing.append(Missing(part="overlap", reason=NO_OVERLAP))
         made = transcript(heard, audio, heard_spans, self.options.wordless_s, told)

@@ -7,10 +7,13 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 import pytest
+import torch
 
 from tiktok_ray.methods import onnx_export
+from tiktok_ray.methods.audio.speakers import VOICES, VoiceEncoder, network, spectrum
 from tiktok_ray.methods.onnx_export import ExportFailed, Recipe, at_hand, exported
 
 COPY = Recipe("tests.test_onnx_export:copy", 1, ("pytest",))
@@ -19,7 +22,7 @@ COPY = Recipe("tests.test_onnx_export:copy", 1, ("pytest",))
 def copy(checkpoint: Path, target: Path) -> None:
     """An export that takes no torch: the same bytes, and a mark that it was made."""
     if checkpoint.read_bytes() == b"bad":
-        raise ValueError("these are no weights")
+        raise ValueError("these are no weights\n0.1 0.2\n0.3 0.4")
     target.write_bytes(b"exported " + checkpoint.read_bytes())
     with (checkpoint.parent / "made").open("a") as file:
         file.write("x")
@@ -116,7 +119,9 @@ def test_exports_of_similar_names_leave_each_other_alone(checkpoint: Path):
 
 def test_what_cannot_be_exported_says_why_and_leaves_nothing(checkpoint: Path):
     checkpoint.write_bytes(b"bad")
-    with pytest.raises(ExportFailed, match=r"net\.pt cannot be exported: ValueError: these are no"):
+    with pytest.raises(
+        ExportFailed, match=r"net\.pt cannot be exported: ValueError: these are no weights$"
+    ):
         exported(checkpoint, COPY)
     assert [p.name for p in checkpoint.parent.iterdir()] == ["net.pt"]
 
@@ -179,6 +184,19 @@ def test_what_a_killed_export_left_is_removed(checkpoint: Path):
     exported(checkpoint, COPY)
     assert not left.exists()
     assert fresh.exists()
+
+
+def test_the_voices_in_the_package_are_exported_on_a_fresh_machine():
+    place = VOICES.locate(Path())
+    if place is None:
+        pytest.skip("the package resemblyzer is not installed")
+    rng = np.random.default_rng(0)
+    sounds = rng.normal(0, 0.1, (3, 12_800)).astype(np.float32)
+    told = VoiceEncoder(place).embed(list(sounds))
+    with torch.inference_mode():
+        truth = network(place)(torch.from_numpy(spectrum(sounds))).numpy()
+    assert told.shape == (3, 256)
+    assert np.allclose(told, truth, atol=1e-5)
 
 
 def test_an_absent_checkpoint_is_an_error(tmp_path: Path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors import speech_transcription
 from actors.cross_analyzer_intelligence.sources import Sources
 from actors.speech_flow import SpeechFlow
 from actors.speech_transcription import (
     CHECKPOINTS,
+    SPANS_ONLY,
     WORDLESS_S,
     SpeechTranscription,
     Transcript,
@@ -51,6 +54,7 @@ from tiktok_ray.methods.audio.whisper import (
     stretches,
     windows,
 )
+from tiktok_ray.methods.onnx_export import ExportFailed
 from tiktok_ray.report import undeclared
 
 
@@ -504,6 +508,27 @@ def test_without_the_model_of_voices_that_part_is_missing():
     off = SpeechTranscription(TranscriptionOptions(speakers=False)).analyze(audio, speech)
     assert isinstance(off, Transcript)
     assert off.turns is None
+
+
+def test_where_the_model_of_voices_cannot_be_made_ready_words_are_still_heard(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def broken(_: Path) -> None:
+        raise ExportFailed("pretrained.pt cannot be exported: no space left")
+
+    monkeypatch.setattr(speech_transcription, "VoiceEncoder", broken)
+    bundled = SimpleNamespace(locate=lambda _: Path("pretrained.pt"))
+    monkeypatch.setattr(speech_transcription, "VOICES", bundled)
+    analyzer = SpeechTranscription()
+    analyzer.load(SPANS_ONLY, "cpu", {})
+    analyzer.recogniser = Ear()
+    result = analyzer.analyze(audio_of(_bursts(1.0)), speech_of((1.0, 1.5)))
+    assert isinstance(result, Partial)
+    assert isinstance(result.output, Transcript)
+    assert [(one.part, one.reason) for one in result.missing] == [
+        ("speakers", "pretrained.pt cannot be exported: no space left")
+    ]
+    assert result.output.segments
 
 
 # --- pitch -------------------------------------------------------------------------------------

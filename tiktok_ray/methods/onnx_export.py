@@ -205,7 +205,7 @@ def main() -> None:
         getattr(importlib.import_module(module), attribute)(checkpoint, made)
     except Exception as error:
         log.error("the export raised", exc_info=error)
-        sys.exit(said(error, 4000))
+        sys.exit(said(error).splitlines()[0])
     place = staging.parent / f"{name}-{sha256_of(made)[:DIGITS]}.onnx"
     os.replace(made, place)
     for path in _outdated(staging.parent, name):

@@ -259,7 +259,7 @@ def network(file: Path) -> Any:
     state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
     own = made.state_dict()
     made.load_state_dict({name: state[name] for name in own})
-    return made
+    return made.requires_grad_(False)
 
 
 def export(checkpoint: Path, target: Path) -> None:
@@ -267,7 +267,7 @@ def export(checkpoint: Path, target: Path) -> None:
     import torch
 
     write(
-        network(checkpoint).eval(),
+        network(checkpoint),
         target,
         {"power": torch.zeros(2, 81, FFT // 2 + 1)},
         "voices",
