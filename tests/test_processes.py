@@ -178,10 +178,11 @@ DECODERS = {
 }
 
 
-def in_children(folder, code):
-    """Have our child processes run that before all else: Python imports this module as it starts."""
+def in_children(folder, code, module="tiktok_ray.run.child"):
+    """Have our child processes run that before all else: Python imports this module as it starts.
+    ``module``: who is to run it; of a command its forked children know it, too."""
     (folder / "sitecustomize.py").write_text(
-        f"import sys\nif 'tiktok_ray.run.child' in sys.orig_argv:\n{textwrap.indent(code, '    ')}\n"
+        f"import sys\nif {module!r} in sys.orig_argv:\n{textwrap.indent(code, '    ')}\n"
     )
 
 
@@ -283,9 +284,11 @@ async def test_a_command_that_is_told_to_end_leaves_nothing(clip, tmp_path, monk
     """
     in_children(
         tmp_path,
-        "import time\n"
+        "import functools, time\n"
         "from actors.cut_analysis import CutAnalysis\n"
-        "CutAnalysis.analyze = lambda self, thumbs: time.sleep(600)\n",
+        "wrapped = functools.wraps(CutAnalysis.analyze)\n"
+        "CutAnalysis.analyze = wrapped(lambda *_, **__: time.sleep(600))\n",
+        "tiktok_ray.cli",
     )
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("TIKTOK_RAY_HOME", str(tmp_path / "home"))

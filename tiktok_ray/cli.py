@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+# What the command itself computes is little, and a process without threads can be forked.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import contextlib
 import json
 import logging
-import os
 import sqlite3
 import sys
 import time
@@ -28,7 +32,7 @@ from tiktok_ray.commands import (
     options_of,
     run_tidily,
 )
-from tiktok_ray.compose import analyze_source, make_engine, make_graph
+from tiktok_ray.compose import analyze_source, fork_ahead, make_engine, make_graph
 from tiktok_ray.console import (
     Display,
     console,
@@ -162,6 +166,7 @@ def analyze(
         check_folder(folder)
         if pull:
             _pull(_wanted_weights(chosen, settings, False), settings)
+        fork_ahead(settings)
         display = Display(source, make_graph().order)
         pages: list[Path] = []
 
@@ -228,6 +233,7 @@ def demo(
         begin = time.perf_counter()
         clip = demo_clip(settings)
         console.print(f"clip: {clip} ({time.perf_counter() - begin:.1f} s)", soft_wrap=True)
+        fork_ahead(settings)
         display = Display("demo", make_graph().order)
         with logs.native_aside(settings.home), display:
             report = run_tidily(analyze_source(str(clip), settings, listen=display, cached=False))

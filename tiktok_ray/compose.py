@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,17 @@ from tiktok_ray.catalog import make_graph
 from tiktok_ray.graph import Graph
 from tiktok_ray.report import VideoReport
 from tiktok_ray.run.cache import open_cache
-from tiktok_ray.run.engine import Cache, Engine, Listener, Source, Workers
+from tiktok_ray.run.engine import Cache, Engine, Kind, Listener, Source, Workers
 from tiktok_ray.settings import Settings, ray_address
 
 if TYPE_CHECKING:
     from tiktok_ray.net.intake import Taken
+    from tiktok_ray.run.placement import Card
     from tiktok_ray.serve.service import Service
 
 __all__ = [
     "analyze_source",
+    "fork_ahead",
     "make_cache",
     "make_engine",
     "make_graph",
@@ -38,6 +40,8 @@ log = logging.getLogger("tiktok_ray.compose")
 
 #: How long a source may take to be refused before processes are started for it.
 REFUSED_S = 0.3
+#: Child processes of a single video: one that decodes, one with all analyzers.
+CHILDREN = 2
 
 
 def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> Workers:
@@ -46,8 +50,7 @@ def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> W
 
     graph.check_options(settings.options)
     made = plan(graph.analyzers.values(), settings)
-    auto = "threads" if single and not made.cards and not ray_address(settings) else "ray"
-    kind = auto if settings.workers == "auto" else settings.workers
+    kind = _kind(settings, made.cards, single)
     if kind != "ray":
         from tiktok_ray.run.processes import ProcessWorkers
 
@@ -55,6 +58,23 @@ def make_workers(graph: Graph, settings: Settings, *, single: bool = False) -> W
     from tiktok_ray.run.ray_actors import Fleet
 
     return Fleet(graph, made, settings)
+
+
+def fork_ahead(settings: Settings) -> None:
+    """Have the child processes of a single video ready, where it takes any. To be called before this
+    process has threads."""
+    from tiktok_ray.run import forking
+    from tiktok_ray.run.placement import cards_here
+
+    if _kind(settings, cards_here(settings), single=True) == "threads":
+        forking.fork_ahead(CHILDREN, settings)
+
+
+def _kind(settings: Settings, cards: Sequence[Card], single: bool) -> Kind:
+    """The kind of workers that the settings ask for."""
+    if settings.workers != "auto":
+        return settings.workers
+    return "threads" if single and not cards and not ray_address(settings) else "ray"
 
 
 def make_cache(settings: Settings) -> Cache | None:

@@ -1,6 +1,6 @@
 """A child process that decodes, or holds analyzers and runs each call in a thread.
 
-``python -m tiktok_ray.run.child FD`` answers calls that come over the socket with that number until it
+``python -m tiktok_ray.run.child FD LOG`` answers calls that come over the socket with that number until it
 is closed, which also happens when the parent dies. ``abandon`` is no call: it names one that is
 overdue, for which none other shall wait. Native code that crashes takes the child with it
 and nothing else.
@@ -119,15 +119,15 @@ def serve(child: Child, connection: Connection) -> None:
         thread.start()
 
 
-def main() -> None:
-    """Serve the parent. Ends without a look at threads that still run: their work is not wanted."""
+def main(channel: int, log_file: Path) -> None:
+    """Serve the parent at the other end of ``channel``. Ends without a look at threads that still run: their work is not wanted."""
     # What is meant for the command reaches its whole group; a child ends when the command has.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     block_telemetry()
-    connection = Connection(int(sys.argv[1]))
-    logs.write_to(Path(sys.argv[2]))
+    connection = Connection(channel)
+    logs.write_to(log_file)
     child = Child()
     try:
         serve(child, connection)
@@ -140,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), Path(sys.argv[2]))

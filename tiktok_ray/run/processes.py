@@ -41,6 +41,7 @@ from tiktok_ray.run.engine import (
     options_for,
     tracks_of,
 )
+from tiktok_ray.run.forking import Forked, taken
 from tiktok_ray.run.placement import Plan
 from tiktok_ray.run.worker import CallFailed, Reply, thread_limits
 from tiktok_ray.settings import Settings
@@ -65,10 +66,8 @@ class ChildProcess:
         self._count = 0
         self._loop = asyncio.get_running_loop()
         self._sending = threading.Lock()
-        here, there = Pipe()
-        with there:
-            self._connection: Any = here
-            self._process = _spawn(settings, there.fileno())
+        self._process: Forked | subprocess.Popen[bytes]
+        self._connection, self._process = taken() or _spawn(settings)
         threading.Thread(target=self._receive, daemon=True).start()
 
     @property
@@ -294,18 +293,20 @@ def how_it_ended(code: int) -> str:
     return f"ended with exit status {code}"
 
 
-def _spawn(settings: Settings, channel: int) -> subprocess.Popen[bytes]:
-    """A child process of ours; what its libraries print goes to ``logs/native.log``."""
+def _spawn(settings: Settings) -> tuple[Any, subprocess.Popen[bytes]]:
+    """Our end of a new child, and the child; what its libraries print goes to ``logs/native.log``."""
+    here, there = Pipe()
     path = os.pathsep.join(place or os.getcwd() for place in sys.path)
     environment = {**os.environ, **thread_limits(), "PYTHONPATH": path}
     log_file = logs.log_file(settings.home)
-    words = [sys.executable, "-m", "tiktok_ray.run.child", str(channel), str(log_file)]
-    with logs.native_log(settings.home) as sink:
-        return subprocess.Popen(
+    words = [sys.executable, "-m", "tiktok_ray.run.child", str(there.fileno()), str(log_file)]
+    with there, logs.native_log(settings.home) as sink:
+        process = subprocess.Popen(
             words,
-            pass_fds=(channel,),
+            pass_fds=(there.fileno(),),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
         )
+    return here, process
