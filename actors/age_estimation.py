@@ -182,7 +182,7 @@ class AgeEstimation(Analyzer):
     card_priority = 2
     biometric = True
     needs = Needs(threads=1, timeout_s=120, cost=3.0)
-    imports = ("cv2", "onnxruntime", "scipy.optimize", "insightface.model_zoo")
+    imports = ("cv2", "onnxruntime", "insightface.model_zoo")
     options_type = AgeOptions
     variants = (
         Variant(

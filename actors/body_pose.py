@@ -151,7 +151,7 @@ class BodyPose(Analyzer):
     name = "body_pose"
     card_priority = 7
     needs = Needs(threads=1, timeout_s=180, cost=16)
-    imports = ("cv2", "scipy.optimize")
+    imports = ("cv2",)
     variants = (
         Variant(
             "yolov8m-pose",

@@ -197,7 +197,7 @@ class TextOverlay(Analyzer):
     name = NAME
     card_priority = 1
     needs = Needs(threads=1, timeout_s=180, cost=12)
-    imports = ("cv2", "scipy.optimize")
+    imports = ("cv2",)
     sees = (
         Sees("text", "frames", pixels=CAPITAL_PX),
         Sees("text where other text stood before", "dense", pixels=CAPITAL_PX),

@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import linear_sum_assignment
 
-from tiktok_ray.methods.vision.box_tracks import area, believed, follow, iou, kept, track
+from tiktok_ray.methods.vision.box_tracks import (
+    area,
+    believed,
+    best_pairs,
+    follow,
+    iou,
+    kept,
+    track,
+)
 from tiktok_ray.methods.vision.sampling import STEADY
 
 
@@ -17,6 +29,22 @@ def test_iou_and_area():
     np.testing.assert_allclose(iou(a, b), [[1, 1 / 3, 0, 0]])
     np.testing.assert_allclose(area(b), [0.25, 0.25, 0.09, 0])
     assert iou(np.zeros((0, 4)), b).shape == (0, 4)
+
+
+@given(
+    st.integers(0, 5).flatmap(
+        lambda n: st.integers(0, 5).flatmap(
+            lambda m: arrays(np.float64, (n, m), elements=st.sampled_from([0, 0, 1, 2, 3, 5, 8]))
+        )
+    )
+)
+def test_pairs_gain_as_much_as_any(gain):
+    pairs = best_pairs(gain)
+    rows, columns = [i for i, _ in pairs], [j for _, j in pairs]
+    assert rows == sorted(set(rows))
+    assert len(set(columns)) == len(columns)
+    assert all(gain[pair] > 0 for pair in pairs)
+    assert sum(gain[pair] for pair in pairs) == gain[linear_sum_assignment(-gain)].sum()
 
 
 def test_two_things_that_swap_order_keep_their_tracks():

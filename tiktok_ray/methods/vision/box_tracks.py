@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.first_imports import import_first
 from tiktok_ray.methods.vision.sampling import STEADY, Kept
 
 Boxes = NDArray[np.float64]
@@ -32,24 +33,44 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
     return result
 
 
+def best_pairs(gain: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs of a row and a column, each in one at most, with the largest sum of ``gain`` [n, m], 0 or
+    more; pairs without gain are left out. Sorted by row.
+
+    Where every row can have its best column, or every column its best row, that is it; the Hungarian
+    method decides where several want the same.
+    """
+    if not gain.any():
+        return []
+    rows, columns = np.flatnonzero(gain.max(1) > 0), np.flatnonzero(gain.max(0) > 0)
+    by_row, by_column = gain[rows].argmax(1), gain[:, columns].argmax(0)
+    if len(np.unique(by_row)) == len(rows):
+        return list(zip(rows.tolist(), by_row.tolist(), strict=True))
+    if len(np.unique(by_column)) == len(columns):
+        return sorted(zip(by_column.tolist(), columns.tolist(), strict=True))
+    import_first(("scipy.optimize",))  # 0.2 CPU seconds, where seldom needed
+    from scipy.optimize import linear_sum_assignment
+
+    found = zip(*(side.tolist() for side in linear_sum_assignment(-gain)), strict=True)
+    return [(i, j) for i, j in found if gain[i, j] > 0]
+
+
 def kept(a: Boxes, b: Boxes, *, begin: float, sure: float) -> Kept | None:
     """The same things in two samples; None where they are not the same, or one is in doubt.
 
     Rows [n, 6 or more]: box, confidence, class. Things of less confidence than ``sure`` are in doubt;
     of less than ``begin`` they do not count, unless the others have moved.
     """
-    from scipy.optimize import linear_sum_assignment  # slow to import
-
     faint = bool((a[:, 4] < begin).any() or (b[:, 4] < begin).any())
     a, b = (rows[rows[:, 4] >= begin] for rows in (a, b))
     if len(a) != len(b) or min(a[:, 4].min(initial=1), b[:, 4].min(initial=1)) < sure:
         return None
     overlap = iou(a[:, :4], b[:, :4]) * (a[:, None, 5] == b[None, :, 5])
-    pairs = linear_sum_assignment(-overlap)
-    least = float(overlap[pairs].min(initial=1))
-    if least == 0 or (faint and least < STEADY):
+    pairs = best_pairs(overlap)
+    least = min((float(overlap[pair]) for pair in pairs), default=1.0)
+    if len(pairs) < len(a) or (faint and least < STEADY):
         return None
-    return Kept(least, np.stack([a[pairs[0], :4], b[pairs[1], :4]], axis=1))
+    return Kept(least, np.stack([a[:, :4], b[[j for _, j in pairs], :4]], axis=1))
 
 
 @dataclass
@@ -79,8 +100,6 @@ def follow(
     ``iou_min`` is the least sum that joins. A track lives on for ``gap_s`` seconds without a box,
     and ends at each time in ``breaks`` (cuts). Returned in order of first appearance.
     """
-    from scipy.optimize import linear_sum_assignment  # slow to import
-
     done: list[Followed] = []
     live: list[Followed] = []
     edges = sorted(breaks)
@@ -100,11 +119,11 @@ def follow(
                 for i, track in enumerate(live):
                     for j in range(len(found)):
                         score[i, j] += affinity((track.samples[-1], track.items[-1]), (sample, j))
-            for i, j in zip(*linear_sum_assignment(-score), strict=True):
+            for i, j in best_pairs(score):
                 if score[i, j] >= iou_min:
                     live[i].samples.append(sample)
-                    live[i].items.append(int(j))
-                    free.discard(int(j))
+                    live[i].items.append(j)
+                    free.discard(j)
         live += [Followed([sample], [j]) for j in sorted(free)]
     return sorted(done + live, key=lambda track: (track.samples[0], track.items[0]))
 
@@ -256,13 +275,10 @@ def assigned(
 ) -> list[tuple[Moving, int]]:
     """The cheapest assignment of some boxes to tracks (Hungarian method), without the pairs that
     cost as much as leaving both alone."""
-    from scipy.optimize import linear_sum_assignment  # slow to import
-
     if not live or not len(items):
         return []
     cost = np.array([k.motion.costs(t, measures[items]) for k in live])
-    pairs = zip(*linear_sum_assignment(cost), strict=True)
-    return [(live[i], int(items[j])) for i, j in pairs if cost[i, j] < ALONE]
+    return [(live[i], int(items[j])) for i, j in best_pairs(ALONE - cost)]
 
 
 def believed(

@@ -75,7 +75,7 @@ def edge_blur(gray: Gray) -> float | None:
     known = 1.0
     values = gray.astype(np.float32)
     steep, flat = (
-        np.hypot(cv2.Sobel(v, -1, 1, 0), cv2.Sobel(v, -1, 0, 1)) / 8
+        cv2.magnitude(cv2.Sobel(v, -1, 1, 0), cv2.Sobel(v, -1, 0, 1)) / 8
         for v in (values, cv2.GaussianBlur(values, (0, 0), known))
     )
     ridge = steep == cv2.dilate(steep, np.ones((3, 3), np.uint8))
@@ -98,16 +98,23 @@ def noise(gray: Gray) -> float | None:
 
     if min(gray.shape) < 8:
         return None
-    values = gray.astype(np.float32)
     kernel = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32)
     inner = (slice(1, -1), slice(1, -1))
-    response = np.abs(cv2.filter2D(values, -1, kernel))[inner]
-    slope = (np.abs(cv2.Sobel(values, -1, 1, 0)) + np.abs(cv2.Sobel(values, -1, 0, 1)))[inner]
+    whole = cv2.CV_16S  # all responses are whole numbers
+    response = np.abs(cv2.filter2D(gray, whole, kernel))[inner]
+    slope = (np.abs(cv2.Sobel(gray, whole, 1, 0)) + np.abs(cv2.Sobel(gray, whole, 0, 1)))[inner]
     open_ = (gray[inner] > BLACK + 1) & (gray[inner] < WHITE)
     if open_.sum() < 100:
         return None
-    calm = open_ & (slope <= np.median(slope[open_]))
+    calm = open_ & (slope <= _whole_median(slope[open_]))
     return FULL * math.sqrt(math.pi / 2) / 6 * float(response[calm].mean())
+
+
+def _whole_median(values: NDArray[np.int16]) -> float:
+    """The median of whole numbers from 0, by counting: sorting a large picture's takes ten times as long."""
+    running = np.cumsum(np.bincount(values))
+    middles = (len(values) - 1) // 2, len(values) // 2
+    return float(np.searchsorted(running, middles, side="right").mean())
 
 
 def blocking(gray: Gray, corner: tuple[int, int] = (0, 0)) -> float | None:
@@ -154,7 +161,8 @@ def _cutoff(tiles: NDArray[np.float32]) -> float | None:
     frequency = np.linspace(0, 1, side // 2 + 1)
     weight = np.where(frequency < 0.05, 0, frequency**2)
     level = tiles - tiles.mean(2, keepdims=True)
-    power = (np.abs(np.fft.rfft(level * window, axis=2)) ** 2).mean(1) / (window**2).sum()
+    waves = np.fft.rfft(level * window, axis=2)
+    power = (waves.real**2 + waves.imag**2).mean(1) / (window**2).sum()
     energy = power @ weight
     order = np.argsort(energy)
     calm = power[order[: max(1, round(0.1 * count))]].mean(0)
