@@ -100,6 +100,22 @@ def test_the_board_is_written_as_json(
     assert "Not measured: no table yet" in capsys.readouterr().out
 
 
+def test_measuring_that_fails_takes_no_other_analyzer_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def figures(_):
+        yield Figure("F1", "hard cuts", "plain", "factory", 40, 0.982, 0.96, 1.0)
+        raise ZeroDivisionError("no frame")
+
+    made = {"cut_analysis": Table(None, figures)}
+    monkeypatch.setattr(measuring, "tables", lambda: made)
+    monkeypatch.setenv("TIKTOK_RAY_TEST_MEDIA", str(tmp_path))
+    file = str(tmp_path / "b.json")
+    assert main(["cut_analysis", "color_analysis", "--workers", "1", "--json", file]) == 1
+    assert list(json.loads((tmp_path / "b.json").read_text())["analyzers"]) == ["color_analysis"]
+    assert "measuring failed: ZeroDivisionError: no frame" in capsys.readouterr().out
+
+
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A board in a folder of its own."""

@@ -70,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n## {name}\n", flush=True)
         found[name] = measured
         show(measured)
-        ordered = {name: found[name] for name in names if name in found}
+        whole = {name for name, one in found.items() if not one.failed}
+        ordered = {name: found[name] for name in names if name in whole}
         told = record(ordered, about, [*chosen.names, *["--figures"] * chosen.figures])
         if chosen.json:  # after each, so that a run cut short has not run in vain
             chosen.json.write_text(json.dumps(told, indent=1) + "\n")
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         _board.keep(told)
     took = sum(one.seconds for one in found.values())
     print(f"\n{(time.perf_counter() - start) / 60:.1f} minutes; one by one {took / 60:.1f}")
-    return 0
+    return int(any(one.failed for one in found.values()))
 
 
 def show(found: Measured) -> None:

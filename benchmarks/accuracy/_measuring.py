@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ from typing import Any, NamedTuple
 
 from benchmarks.accuracy import Absent, Bench, Figure, Row, _board, tables
 from benchmarks.accuracy._figures import NOTHING
+from tiktok_ray.report import said
 
 
 @dataclass
 class Measured:
-    """What was measured of one analyzer, and why not more."""
+    """What was measured of one analyzer, and why not more; ``failed``: the measuring itself raised."""
 
     figures: list[Figure] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -27,6 +29,7 @@ class Measured:
     weights: list[str] = field(default_factory=list)
     by_file: dict[str, float] = field(default_factory=dict)  # seconds of the analyzer
     seconds: float = 0.0  # all that it took: clips made, peers asked
+    failed: bool = False
 
     def told(self) -> list[bool]:
         """Each answer to whether something holds."""
@@ -57,9 +60,14 @@ class Asked(NamedTuple):
 
 
 def measure(name: str, bench: Bench, singly: bool = True) -> Measured:
-    """The figures of one analyzer, and where ``singly`` its rows; what is absent is named."""
+    """The figures of one analyzer, and where ``singly`` its rows; what is absent is named, and what is
+    raised, which takes no other analyzer along."""
     start = time.perf_counter()
-    out = _measured(name, bench, singly)
+    try:
+        out = _measured(name, bench, singly)
+    except Exception as error:  # noqa: BLE001 - told in its place, and by the exit status
+        traceback.print_exc()
+        out = Measured(missing=[f"measuring failed: {said(error)}"], failed=True)
     out.weights = bench.weights.get(name, [])
     out.by_file = {file: s for (who, file), s in bench.seconds.items() if who == name}
     out.seconds = time.perf_counter() - start

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tiktok_ray import media
 from tiktok_ray.analyzer import ASKED, Analyzer, Options, Partial, Skip
@@ -271,13 +271,18 @@ def _vram_gib(by_torch: bool) -> float:
 
 
 class _MemoryWatch:
-    """Samples the memory of this process while something runs."""
+    """Samples the memory of this process while something runs.
+
+    All that run at once are sampled by one thread: looking costs the same for one as for all.
+    """
+
+    _watching: ClassVar[list[_MemoryWatch]] = []
+    _changed: ClassVar = threading.Condition()
+    _thread: ClassVar[threading.Thread | None] = None
 
     def __init__(self, measure: Callable[[], Memory]) -> None:
         self.peak = Memory()
         self._measure = measure
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _sample(self) -> None:
         now = self._measure()
@@ -285,21 +290,39 @@ class _MemoryWatch:
             max(self.peak.pss_gib, now.pss_gib), max(self.peak.vram_gib, now.vram_gib)
         )
 
-    def _watch(self) -> None:
+    @classmethod
+    def _watch(cls) -> None:
+        """Runs in a thread while anything is watched."""
         pause = MEMORY_STEP_S
-        while not self._done.wait(pause):
+        while True:
+            with cls._changed:
+                cls._changed.wait_for(lambda: not cls._watching, pause)
+                if not cls._watching:
+                    cls._thread = None
+                    return
+                now = list(cls._watching)
             begin = time.thread_time()
-            self._sample()
+            for watch in now:
+                watch._sample()
             pause = max(MEMORY_STEP_S, (time.thread_time() - begin) / MEMORY_SHARE)
 
+    def _begin(self) -> None:
+        with self._changed:
+            self._watching.append(self)
+            if self._thread is None:
+                thread = threading.Thread(target=self._watch, daemon=True)
+                thread.start()
+                _MemoryWatch._thread = thread
+
     def __enter__(self) -> _MemoryWatch:
-        _kept(self._thread.start)
+        _kept(self._begin)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        with self._changed:
+            if self in self._watching:
+                self._watching.remove(self)
+            self._changed.notify()
         self._sample()
 
 
