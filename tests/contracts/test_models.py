@@ -133,3 +133,26 @@ def test_once_lowered_accelerates_batch_size_stays_low():
     work = find_executable_batch_size(attempt, starting_batch_size=4)
     assert (work(2), work(9)) == (2, 2)
     assert tried == [4, 3, 2, 2]
+
+
+def test_an_export_refuses_weights_that_ask_for_gradients_in_a_closure(tmp_path):
+    """The exporter takes a function; weights that it closes over become constants. The error has
+    every one of them in its message."""
+    import torch
+
+    inner = torch.nn.Linear(64, 3)
+
+    class Outer(torch.nn.Module):
+        forward = staticmethod(inner)
+
+    def export():
+        torch.onnx.export(
+            Outer(), (torch.zeros(1, 64),), str(tmp_path / "a.onnx"), dynamo=False, opset_version=17
+        )
+
+    with pytest.raises(RuntimeError, match="requires grad as a constant") as raised:
+        export()
+    assert str(raised.value).count("0.") >= 3 * 64  # the weights themselves
+    inner.requires_grad_(False)
+    export()
+    assert (tmp_path / "a.onnx").stat().st_size > 4 * 64 * 3
