@@ -7,6 +7,7 @@ of objects and of poses share.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +25,9 @@ GREY = 114
 
 #: Most boxes kept of one picture, and most that suppression looks at, as in Ultralytics.
 MOST_KEPT, MOST_SEEN = 300, 30_000
-RECIPE = Recipe("tiktok_ray.methods.vision.yolo:export", 1, ("torch", "ultralytics"))
+#: Boxes that are less sure are not worked out on the CPU.
+LEAST = 0.05
+RECIPE = Recipe("tiktok_ray.methods.vision.yolo:export", 2, ("torch", "ultralytics"))
 #: What a variant that runs in torch on a card has to import.
 ON_A_CARD = ("torch", "ultralytics")
 
@@ -144,7 +147,7 @@ class Network(Protocol):
 class Yolo:
     """A checkpoint ready to look at pictures; ``names`` maps class numbers to names.
 
-    ``floor`` is the least confidence kept, ``overlap`` the IoU above which the less sure of two
+    ``floor`` is the least confidence kept, at least ``LEAST``, ``overlap`` the IoU above which the less sure of two
     boxes of one class goes. On the CPU without torch, unless ``in_torch``.
     """
 
@@ -160,6 +163,8 @@ class Yolo:
     ) -> None:
         if not path.is_file():  # Ultralytics would make its folder and look for it online
             raise FileNotFoundError(f"no checkpoint at {path}")
+        if floor < LEAST:
+            raise ValueError(f"a confidence of less than {LEAST} is not looked for, not of {floor}")
         plain = device == "cpu" and not in_torch
         self.network: Network = Exported(path) if plain else InTorch(path, device)
         self.names = self.network.names
@@ -222,18 +227,31 @@ def _loaded(path: Path) -> tuple[Any, dict[int, str]]:
 
 
 def export(checkpoint: Path, target: Path) -> None:
-    """Make an ONNX file of a checkpoint: pictures of any number and size as they are packed, uint8
-    [n, height, width, 3], to raw rows [n, 4 + classes + 3k, boxes]."""
+    """Make an ONNX file of a checkpoint: a picture as it is packed, uint8 [1, height, width, 3], to raw
+    rows [1, 4 + classes + 3k, boxes] of what is at least as sure as ``LEAST``, or surest of all: nothing else
+    is worked out."""
     import torch
+    from ultralytics.utils.tal import make_anchors
 
     model, names = _loaded(checkpoint)
     head = model.model[-1]
-    head.export, head.format, head.dynamic = True, "onnx", True
+    head.training = True  # it gives its parts, and leaves the rest to us
+
+    def rows(pictures: Any) -> Any:
+        parts = model(pictures.permute(0, 3, 1, 2).float() / 255)
+        levels = parts.pop("feats")
+        sure = parts["scores"].amax(1)[0]
+        likely = sure >= sure.amax().clamp(max=math.log(LEAST / (1 - LEAST)))
+        grid = make_anchors(levels, head.stride, 0.5)
+        head.anchors, head.strides = (side.transpose(0, 1)[:, likely] for side in grid)
+        head.shape = levels[0].shape
+        return head._inference({k: v[:, :, likely] for k, v in parts.items()} | {"feats": levels})
+
     write(
-        lambda pictures: model(pictures.permute(0, 3, 1, 2).float() / 255),
+        rows,
         target,
         {"pictures": torch.zeros(1, 64, 96, 3, dtype=torch.uint8)},
         "rows",
-        {"pictures": {0: "n", 1: "height", 2: "width"}, "rows": {0: "n", 2: "boxes"}},
+        {"pictures": {1: "height", 2: "width"}, "rows": {2: "boxes"}},
         {"names": json.dumps(names)},
     )
