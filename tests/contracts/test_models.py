@@ -142,7 +142,7 @@ def test_an_export_refuses_weights_that_ask_for_gradients_in_a_closure(tmp_path)
 
     inner = torch.nn.Linear(64, 3)
 
-    class Outer(torch.nn.Module):
+    class Outer(torch.nn.Module):  # type: ignore[misc]
         forward = staticmethod(inner)
 
     def export():
