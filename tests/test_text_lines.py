@@ -258,6 +258,13 @@ def test_letters_with_a_rim_are_even_on_a_ground_as_bright_as_they_are(low, high
     assert evenness(bare) < DRAWN
 
 
+def test_what_is_filmed_in_the_dark_is_not_even_for_want_of_levels():
+    waves = 20 + 9 * np.sin(np.arange(150)[None] / 9) * np.cos(np.arange(50)[:, None] / 7)
+    noise = np.random.default_rng(0).normal(0, 1, waves.shape)
+    dark = np.dstack([(waves + noise).clip(0, 255).astype(np.uint8)] * 3)
+    assert evenness(dark) < DRAWN
+
+
 def test_lines_of_one_caption_are_a_block_in_reading_order():
     first = stay("first line here", 0, 2, at=(0.2, 0.6))
     second = stay("and a second", 0, 2, at=(0.25, 0.7))
