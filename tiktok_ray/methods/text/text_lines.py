@@ -210,11 +210,13 @@ def evenness(rgb: NDArray[np.uint8]) -> float:
         low, high = np.percentile(values, [1, 99.5])
         strokes = values >= high - 0.3 * (high - low)
         full = values >= high - min(8.0, 0.08 * (high - low))
-        _, parts = cv2.connectedComponents(strokes.astype(np.uint8), connectivity=4)
+        count, parts = cv2.connectedComponents(strokes.astype(np.uint8), connectivity=4)
         rim = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
         if (rim > 0).mean() < 0.3:
             shares.append(float(full.sum() / max(1, strokes.sum())))
-        inside = strokes & ~np.isin(parts, rim)
+        within = np.arange(count) > 0
+        within[rim] = False
+        inside = within[parts]
         if inside.mean() >= LEAST_STROKES:
             shares.append(float(full[inside].mean()))
     return max(shares)
