@@ -43,7 +43,14 @@ from tiktok_ray.methods.text.text_lines import (
     tilt,
     unread,
 )
-from tiktok_ray.methods.text.text_readers import EASY_OCR, PP_OCR, PPOCR, EasyOCR, Reader
+from tiktok_ray.methods.text.text_readers import (
+    EASY_OCR,
+    PP_OCR,
+    PPOCR,
+    EasyOCR,
+    Reader,
+    looks_cyrillic,
+)
 from tiktok_ray.methods.vision.sampling import unchanged
 from tiktok_ray.report import (
     Event,
@@ -257,7 +264,8 @@ class TextOverlay(Analyzer):
             kept_overlays = [overlay for overlay in overlays if overlay not in doubted]
             made = report(kept_overlays, frames.end, options.languages)
             misread = [Unread(start=o.start, end=o.end, box=o.box) for o in doubted]
-            unread = sorted([*unread, *misread], key=lambda one: one.start)
+            lost = unreadable(frames, detected, overlays, options.least_confidence, misread)
+            unread = sorted([*lost, *misread], key=lambda one: one.start)
         if not unread:
             return made
         where = f"in {len(unread)} places" if len(unread) > 1 else "in one place"
@@ -280,15 +288,21 @@ MISSED_S, SAME_PLACE, SAME_BOX = 1.0, 0.3, 0.85
 APPEARED, POPS, RIM = 16.0, 2.5, 0.4
 #: Most letters of a reading that is not trusted among text that cannot be read.
 SHORT = 5
-#: Among captions that follow one another, what stands for one sample is missed too; how far apart.
-AMONG_S = 1.0
+#: Among captions that follow one another, what stands for one sample is missed too; how far apart:
+#: two samples and what their times jitter by, for of words on end one or two may not be found.
+AMONG_S = 1.1
 
 
 def unreadable(
-    frames: Frames, detected: Sequence[Sequence[Line]], known: Sequence[Overlay], least: float
+    frames: Frames,
+    detected: Sequence[Sequence[Line]],
+    known: Sequence[Overlay],
+    least: float,
+    misread: Sequence[Unread] = (),
 ) -> list[Unread]:
     """Lines that stand in one place, drawn, and of which no reading is sure: for ``MISSED_S`` or
-    longer, between captions that were read, or right beside others that were not."""
+    longer, between captions that were read, or right beside others that were not, or of which
+    the reading is not trusted (``misread``)."""
     untold = [
         [line for line in lines if not any(_told(line, one) for one in known)] for lines in detected
     ]
@@ -318,7 +332,8 @@ def unreadable(
         if not any(sure_enough(line.text, line.confidence, least) for line in lines):
             missed = end - start >= MISSED_S or _among(start, end, box, known)
             (found if missed else brief).append(Unread(start=start, end=end, box=box.tolist()))
-    return found + [one for one in brief if any(_beside(one, other) for other in found)]
+    lost = [*found, *misread]
+    return found + [one for one in brief if any(_beside(one, other) for other in lost)]
 
 
 def _beside(one: Unread, other: Unread) -> bool:
@@ -385,24 +400,32 @@ def _pixels(box: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, sl
 def doubtful(overlays: Sequence[Overlay], unread: Sequence[Unread]) -> list[Overlay]:
     """Short readings in a place where mostly text is shown that cannot be read: a word or two in
     unknown letters look like Latin ones now and then, and are read as those with full confidence.
+
+    Words of any length whose letters all look like Cyrillic ones are taken for those where most
+    of what is ever shown in their place cannot be read; their shape tells nothing.
     """
     return [
         one
         for one in overlays
         if one.kind != "scene_text"
-        and len(plain(one.text)) <= SHORT
-        and _mostly_unread(one, overlays, unread)
+        and (
+            (len(plain(one.text)) <= SHORT and _mostly_unread(one, overlays, unread, AMONG_S))
+            or (looks_cyrillic(one.text) and _mostly_unread(one, overlays, unread, math.inf))
+        )
     ]
 
 
-def _mostly_unread(one: Overlay, overlays: Sequence[Overlay], unread: Sequence[Unread]) -> bool:
-    """Whether of what follows in the place of an overlay without long breaks most is unread."""
+def _mostly_unread(
+    one: Overlay, overlays: Sequence[Overlay], unread: Sequence[Unread], gap_s: float
+) -> bool:
+    """Whether of what follows in the place of an overlay, without breaks of more than ``gap_s``,
+    most is unread."""
     place = np.array(one.box)
     shown, lost = (
         [each.span for each in some if in_place(place, np.array(each.box))]
         for some in (overlays, unread)
     )
-    runs = spans.union([*shown, *lost], gap=AMONG_S)
+    runs = spans.union([*shown, *lost], gap=gap_s)
     run = next(run for run in runs if run.start <= one.start and one.end <= run.end)
     read = spans.intersect(spans.union(shown), [run])
     rest = spans.subtract(spans.intersect(spans.union(lost), [run]), read)

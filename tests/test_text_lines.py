@@ -243,6 +243,28 @@ def test_drawn_strokes_are_even_and_printed_ones_are_not():
     assert evenness(drawn) > DRAWN > evenness(printed)
 
 
+@pytest.mark.parametrize(("low", "high"), [(235, 255), (185, 235)])
+def test_letters_with_a_rim_are_even_on_a_ground_as_bright_as_they_are(low, high):
+    """Half of the ground is bright, as a plate or a coin behind a caption is."""
+    letters = picture("EVENLY", (0.3, 0.55), shade=0)[75:125, 80:230].max(2)
+    ground = np.full(letters.shape, 40, np.uint8)
+    bright = np.random.default_rng(0).integers(low, high, letters.shape, dtype=np.uint8)
+    ground[:, 40:115] = bright[:, 40:115]
+    rim = cv2.dilate(letters, np.ones((7, 7), np.uint8))
+    ground[rim > 128] = 0
+    drawn = np.dstack([np.maximum(ground, letters)] * 3)
+    assert evenness(drawn) > DRAWN
+    bare = np.dstack([cv2.GaussianBlur(ground, (0, 0), 2)] * 3)
+    assert evenness(bare) < DRAWN
+
+
+def test_what_is_filmed_in_the_dark_is_not_even_for_want_of_levels():
+    waves = 20 + 9 * np.sin(np.arange(150)[None] / 9) * np.cos(np.arange(50)[:, None] / 7)
+    noise = np.random.default_rng(0).normal(0, 1, waves.shape)
+    dark = np.dstack([(waves + noise).clip(0, 255).astype(np.uint8)] * 3)
+    assert evenness(dark) < DRAWN
+
+
 def test_lines_of_one_caption_are_a_block_in_reading_order():
     first = stay("first line here", 0, 2, at=(0.2, 0.6))
     second = stay("and a second", 0, 2, at=(0.25, 0.7))

@@ -24,6 +24,7 @@ from tiktok_ray.methods.text.text_readers import (
     assured,
     decode_ctc,
     doubt,
+    looks_cyrillic,
     mixes_case,
     mixes_greek,
     scripts_of,
@@ -314,6 +315,14 @@ def test_easyocr_is_whole_only_with_detector_and_recogniser(tmp_path):
 )  # fmt: skip
 def test_a_word_of_cyrillic_letters_mixes_case(text, mixed):
     assert mixes_case(text) == mixed
+
+
+@pytest.mark.parametrize(
+    ("text", "alike"),
+    [("Ha", True), ("MOCKBA", True), ("BCE, KTO 5!", True), ("Hand", False), ("12", False)],
+)
+def test_letters_that_all_look_cyrillic(text, alike):
+    assert looks_cyrillic(text) == alike
 
 
 def test_what_is_pulled_for_easyocr_are_the_files_that_it_would_fetch_itself():

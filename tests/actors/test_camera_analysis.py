@@ -197,6 +197,34 @@ def test_noise_alone_is_no_movement() -> None:
     assert made.shots[0].movements == []
 
 
+def in_the_dark(pictures: Any, grain: float) -> list[Any]:
+    """Pictures of a twelfth of the light, with grain of so many levels."""
+    rng = np.random.default_rng(0)
+    noise = (grain * rng.standard_normal((HEIGHT, WIDTH, 1)) for _ in pictures)
+    dark = (picture / 12 + 6 + one for picture, one in zip(pictures, noise, strict=True))
+    return [np.rint(picture).clip(0, 255).astype(np.uint8) for picture in dark]
+
+
+@pytest.mark.parametrize("grain", [0.5, 2.0])
+@pytest.mark.parametrize("title", ["pan right", "tilt down", "zoom in", "roll clockwise"])
+def test_a_camera_moves_in_the_dark_as_in_the_light(title: str, grain: float) -> None:
+    path, speed = MOVES[title]
+    sharp = lambda t: (path(t)[0] - X / 2, path(t)[1] - Y / 2, *path(t)[2:])  # noqa: E731
+    made = analyze(in_the_dark(filmed(sharp, of=photo(side=600)), grain))
+    (move,) = made.moves
+    assert move.kind == title
+    assert move.speed == pytest.approx(speed, rel=0.1)
+
+
+@pytest.mark.parametrize("grain", [0.5, 1.0, 2.0, 4.0, 8.0])
+def test_grain_in_the_dark_does_not_move_the_camera(grain: float) -> None:
+    flat = [np.full((HEIGHT, WIDTH, 3), 60, np.uint8)] * 20
+    for still in (filmed(lambda _: STILL), flat):
+        made = analyze(in_the_dark(still, grain))
+        assert made.moves == []
+        assert made.shots[0].movements in ([], ["static"])
+
+
 def test_camera_per_shot_and_never_across_a_cut() -> None:
     right = filmed(lambda t: (X - 60 + 0.3 * WIDTH * t, Y, 1.0, 0.0), 1.5)
     left = filmed(lambda t: (X + 60 - 0.3 * WIDTH * t, Y, 1.0, 0.0), 1.5, of=photo("coffee"))

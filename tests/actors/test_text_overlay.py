@@ -291,6 +291,17 @@ def test_a_brief_word_beside_others_that_cannot_be_read_is_named_too():
     assert unreadable(frames, [detected[0], [], [], []], [], 0.8) == []
 
 
+def test_a_brief_word_beside_one_whose_reading_is_not_trusted_is_named():
+    brief = lines_of("7712", 0.7, [0])
+    frames: Any = SimpleNamespace(times=np.arange(4) / 2, end=2.0)
+    detected = [[brief[0]], [], [], []]
+    told = [shown("210", 1.5, 2.0)]
+    misread = [Unread(start=1.5, end=2.0, box=[0.2, 0.4, 0.8, 0.5])]
+    (found,) = unreadable(frames, detected, told, 0.8, misread)
+    assert (found.start, found.end) == (0.0, 0.5), "two samples may lie between"
+    assert unreadable(frames, detected, told, 0.8) == []
+
+
 @pytest.mark.parametrize(("moves", "named"), [(0, True), (12, False)])
 def test_words_lit_in_turn_are_told_by_coming_and_going_where_all_around_stays(moves, named):
     """Unevenly filled as what is filmed is; that moves with its ground."""
@@ -326,6 +337,16 @@ def test_a_short_reading_among_text_that_cannot_be_read_is_not_trusted():
     mostly_read = [shown(word, k, k + 0.5) for k, word in ((0.0, "WAIT"), (0.5, "for"), (3, "you"),
                                                            (3.5, "in"), (4.0, "the"))]  # fmt: skip
     assert doubtful(mostly_read, lost) == []
+
+
+def test_a_word_of_letters_that_look_cyrillic_is_not_trusted_where_the_rest_cannot_be_read():
+    lost = [Unread(start=1.0, end=3.0, box=[0.2, 0.4, 0.8, 0.5])]
+    city, winter = shown("MOCKBA", 5.0, 6.5), shown("WINTER", 5.0, 6.5)
+    assert doubtful([city], lost) == [city]
+    assert doubtful([winter], lost) == []
+    assert doubtful([city], []) == []
+    read = [shown("Watch till the end", 3.0, 4.0), shown("Save this for later", 6.5, 8.0)]
+    assert doubtful([*read, city], lost) == []
 
 
 def test_digits_within_words_are_not_read_upside_down():

@@ -32,6 +32,8 @@ SIMILAR = 0.8
 STILL = 0.01
 #: Evenness from which on a text counts as drawn onto the picture.
 DRAWN = 0.35
+#: Share of a line that its strokes fill at least; what letters enclose fills less.
+LEAST_STROKES = 0.1
 #: A text counts as there when at least this much of the way from absent to present is gone.
 PRESENT = 0.65
 
@@ -193,10 +195,12 @@ def evenness(rgb: NDArray[np.uint8]) -> float:
     """How evenly the strokes of a straightened line are filled, 0..1.
 
     Of the pixels within 30 % of the contrast from the brightest (or the darkest), the share that
-    is within 8 levels of it; the largest of those that do not fill the line's rim, which makes
-    them its ground. In luma, and in the strongest channel: words that are lit one after the other
-    are white and yellow. What a program drew lies above 0.35 where strokes are wider than two
-    pixels; print in a photograph lies below.
+    is within 8 levels of it, or 8 % of the contrast where that is less: in the dark all levels
+    are near each other. The largest of those that do not fill the line's rim, which makes them its
+    ground. Ground as bright as the strokes that a rim of the letters parts from them reaches the
+    line's rim, and strokes do not: those alone are looked at too. In luma, and in the strongest
+    channel: words that are lit one after the other are white and yellow. What a program drew lies
+    above 0.35 where strokes are wider than two pixels; print in a photograph lies below.
     """
     import cv2
 
@@ -205,9 +209,16 @@ def evenness(rgb: NDArray[np.uint8]) -> float:
     for values in (gray, 255 - gray, rgb.max(2).astype(np.int16)):
         low, high = np.percentile(values, [1, 99.5])
         strokes = values >= high - 0.3 * (high - low)
-        rim = np.concatenate([strokes[0], strokes[-1], strokes[:, 0], strokes[:, -1]])
-        if rim.mean() < 0.3:
-            shares.append(float((values >= high - 8).sum() / max(1, strokes.sum())))
+        full = values >= high - min(8.0, 0.08 * (high - low))
+        count, parts = cv2.connectedComponents(strokes.astype(np.uint8), connectivity=4)
+        rim = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+        if (rim > 0).mean() < 0.3:
+            shares.append(float(full.sum() / max(1, strokes.sum())))
+        within = np.arange(count) > 0
+        within[rim] = False
+        inside = within[parts]
+        if inside.mean() >= LEAST_STROKES:
+            shares.append(float(full[inside].mean()))
     return max(shares)
 
 

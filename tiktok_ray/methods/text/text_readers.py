@@ -218,6 +218,12 @@ def mixes_greek(text: str) -> bool:
 CYRILLIC_TWINS = frozenset("ABCEHKMOPTXYaceopxy")
 
 
+def looks_cyrillic(text: str) -> bool:
+    """Whether a text of letters holds none but those that Cyrillic ones look like."""
+    letters = [c for c in text if c.isalpha()]
+    return bool(letters) and CYRILLIC_TWINS.issuperset(letters)
+
+
 def mixes_case(text: str) -> bool:
     """Whether a word of Latin letters that Cyrillic ones look like has capitals after small ones,
     or small ones after two capitals: Cyrillic letters look like capitals half as often."""
