@@ -3,10 +3,8 @@
 import threading
 import time
 
-import numpy as np
-
 from tiktok_ray.run import worker
-from tiktok_ray.run.worker import Memory, memory_now
+from tiktok_ray.run.worker import Memory
 
 
 def watchers():
@@ -14,17 +12,21 @@ def watchers():
 
 
 def test_each_call_knows_its_own_peak_and_one_thread_looks():
-    before = memory_now().pss_gib
-    with worker._MemoryWatch(memory_now) as early, worker._MemoryWatch(memory_now) as other:
-        held = np.ones(40 * 2**20 // 8 * 8)  # 0.31 GiB, gone before either call ends
-        time.sleep(4 * worker.MEMORY_STEP_S)
+    held = [1.0]
+
+    def measure():
+        return Memory(held[0])
+
+    with worker._MemoryWatch(measure) as early, worker._MemoryWatch(measure) as other:
+        held[0] = 3.0  # gone before either call ends
+        deadline = time.monotonic() + 10
+        while min(early.peak.pss_gib, other.peak.pss_gib) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert len(watchers()) == 1
-        del held
-    with worker._MemoryWatch(memory_now) as late:
-        time.sleep(2 * worker.MEMORY_STEP_S)
-    assert early.peak.pss_gib > before + 0.25
-    assert other.peak.pss_gib > before + 0.25
-    assert late.peak.pss_gib < before + 0.2
+        held[0] = 1.0
+    with worker._MemoryWatch(measure) as late:
+        pass
+    assert (early.peak, other.peak, late.peak) == (Memory(3.0), Memory(3.0), Memory(1.0))
     deadline = time.monotonic() + 10
     while watchers() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -32,11 +34,9 @@ def test_each_call_knows_its_own_peak_and_one_thread_looks():
 
 
 def test_what_is_watched_keeps_to_its_own_measure():
-    first, second = iter((1.0, 3.0, 2.0, *(2.0,) * 100)), iter((7.0, 5.0, *(5.0,) * 100))
     with (
-        worker._MemoryWatch(lambda: Memory(next(first))) as one,
-        worker._MemoryWatch(lambda: Memory(next(second))) as two,
+        worker._MemoryWatch(lambda: Memory(3.0)) as one,
+        worker._MemoryWatch(lambda: Memory(7.0, 2.0)) as two,
     ):
-        time.sleep(3.5 * worker.MEMORY_STEP_S)
-    assert one.peak == Memory(3.0)
-    assert two.peak == Memory(7.0)
+        pass
+    assert (one.peak, two.peak) == (Memory(3.0), Memory(7.0, 2.0))
