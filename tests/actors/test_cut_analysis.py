@@ -19,7 +19,7 @@ from tiktok_ray.demo import photo
 from tiktok_ray.media import Frames, InputError, decode
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.methods.vision.picture_similarity import Pictures, isolation, turns
-from tiktok_ray.methods.vision.shot_changes import blending, shape_of
+from tiktok_ray.methods.vision.shot_changes import blending, shape_of, swayed
 
 FPS = 30
 SIZE = (36, 64)
@@ -434,6 +434,17 @@ def test_a_flash_that_dies_away_is_no_cut():
     assert [f.start for f in out.flashes] == [pytest.approx(40 / FPS)]
 
 
+@pytest.mark.parametrize("seed", [0, slow(4), slow(5)])
+def test_a_flash_in_the_dark_that_dies_away_is_no_cut(seed):
+    """White is grey where there is but a tenth of the light."""
+    pictures = [0.1 * p + 3 for p in still(seed, 3.0)]
+    for k, share in enumerate(np.exp(-np.arange(20) / 3), 40):
+        pictures[k] = (1 - share) * pictures[k] + share * 25.5
+    out = analyze(pictures, noise=1.0)
+    assert out.transitions == []
+    assert [f.start for f in out.flashes] == [pytest.approx(40 / FPS)]
+
+
 def test_a_black_blink_is_no_cut():
     pictures = still(4, 3.0)
     pictures[40:43] = [np.zeros_like(pictures[0])] * 3
@@ -567,6 +578,35 @@ def test_a_wipe_is_told_with_its_way_and_extent(way, soft):
     assert found.unexplained < 0.1
 
 
+@pytest.mark.parametrize("seeds", [(4, 1), slow((2, 4))])
+def test_a_wipe_by_a_shaky_hand_is_found(seeds):
+    a, b = (moved(seed, 75, shake=0.08) for seed in seeds)
+    [found] = analyze(bordered(a, b, 0.8, wiped("left")), noise=1.0).transitions
+    assert (found.kind, found.direction) == ("wipe", "left")
+    assert found.start == pytest.approx(2.5 - 0.8, abs=0.15)
+    assert found.end == pytest.approx(2.5, abs=0.15)
+
+
+@pytest.mark.parametrize("seeds", [(4, 1), slow((0, 2)), slow((2, 4))])
+def test_a_dissolve_by_a_shaky_hand_is_found(seeds):
+    a, b = (moved(seed, 75, shake=0.11) for seed in seeds)
+    [found] = analyze(dissolve(a, b, 0.8), noise=1.0).transitions
+    assert found.kind == "dissolve"
+    assert found.start == pytest.approx(2.5 - 0.8, abs=0.15)
+    assert found.end == pytest.approx(2.5, abs=0.15)
+
+
+def test_how_a_shot_sways_is_seen_through_another():
+    """In small pictures, whose pixels are two of these."""
+    ways = np.array([(0, 0), (2, 0), (4, -2), (2, -4), (-2, -2)])
+    other = view(4)
+    mixed = [0.5 * np.roll(view(0), way[::-1], (0, 1)) + 0.5 * other for way in ways]
+    p = Pictures(frames([view(0), *mixed]))
+    moves = swayed(p, 0, np.arange(1, 6))
+    assert moves[:, :, 2] == pytest.approx(ways / 2, abs=0.3)
+    assert moves[:, :, :2] == pytest.approx(np.tile(np.eye(2), (5, 1, 1)))
+
+
 def test_a_wipe_that_opens_has_no_way():
     a, b = still(0, 2.0), still(2, 2.0)
     [found] = analyze(bordered(a, b, 0.8, wiped("iris")), noise=2.0).transitions
@@ -648,7 +688,7 @@ def test_a_page_scrolled_in_uneven_steps_under_a_bar_makes_no_cut():
     assert analyze(pictures, noise=1.0).transitions == []
 
 
-@pytest.mark.slow  # makes thirty clips
+@pytest.mark.slow  # makes forty clips
 @pytest.mark.parametrize(
     "seed",
     [
@@ -682,8 +722,16 @@ def test_a_page_scrolled_in_uneven_steps_under_a_bar_makes_no_cut():
         60139,
         60274,
         60283,
+        90193,
+        90328,
+        100201,
+        100214,
+        100277,
+        100374,
+        110182,
+        110379,
     ],
-)  # whip pans, a zoom, screen recordings; strobes; a flash and a zoom of variable rate; insets, occlusions
+)  # whip pans, zooms, screen recordings; strobes, flashes, switched lights; insets, occlusions
 def test_what_a_camera_or_a_light_goes_past_makes_no_cut(seed, tmp_path, settings):
     recipes = factory.recipes("transitions", seed // 10_000)
     [recipe] = [recipe for recipe in recipes if recipe.seed == seed]
