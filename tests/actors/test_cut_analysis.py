@@ -1,5 +1,6 @@
 """Cuts, dissolves, fades and flashes of made clips whose edits are known, and of real ones."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -19,7 +20,13 @@ from tiktok_ray.demo import photo
 from tiktok_ray.media import Frames, InputError, decode
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.methods.vision.picture_similarity import Pictures, isolation, turns
-from tiktok_ray.methods.vision.shot_changes import blending, shape_of, swayed
+from tiktok_ray.methods.vision.shot_changes import (
+    Aligned,
+    blending,
+    elsewhere,
+    shape_of,
+    swayed,
+)
 
 FPS = 30
 SIZE = (36, 64)
@@ -730,6 +737,10 @@ def test_a_page_scrolled_in_uneven_steps_under_a_bar_makes_no_cut():
         100374,
         110182,
         110379,
+        120290,
+        120372,
+        130277,
+        130373,
     ],
 )  # whip pans, zooms, screen recordings; strobes, flashes, switched lights; insets, occlusions
 def test_what_a_camera_or_a_light_goes_past_makes_no_cut(seed, tmp_path, settings):
@@ -846,6 +857,22 @@ def test_turns_are_where_a_fade_goes_through_a_blank_between_two_samples():
     assert np.argwhere(turns(off, times)).tolist() == [[0, 10]]
     off[0, 10] = 25.0
     assert not turns(off, times).any()
+
+
+def test_what_a_menu_uncovers_has_not_leapt():
+    """The word is found elsewhere before, and is still there."""
+    word = np.random.default_rng(0).integers(20, 236, (8, 24)).astype(np.float32)
+    one = np.full((96, 96), 200, np.float32)
+    one[48:56, 16:40] = word
+    two, gone = one.copy(), np.full_like(one, 200)
+    two[36:44, 16:40] = gone[36:44, 16:40] = word
+    out = np.zeros((24, 24), bool)
+    out[8:12, 3:11] = True
+    step = Aligned(one, two, np.abs(two - one), 0.0, np.zeros(2), 0.0)
+    assert elsewhere(step, out)[0] == 0
+    share, way = elsewhere(replace(step, two=gone), out)
+    assert share > 0.3
+    assert way.tolist() == [0, 12]
 
 
 def test_likeness_survives_motion_light_and_noise_but_not_another_thing():

@@ -329,28 +329,35 @@ def leaps_apart(p: Pictures, index: int) -> bool:
         return False  # a hand is as quick
     if _relit(steps[1], out):
         return False
-    found, way = _elsewhere(steps[1], out)
+    found, way = elsewhere(steps[1], out)
     if found >= FOUND:
-        return not any(_goes(step, out, way) for step in (steps[0], steps[2]))
+        whole = steps[1].way - way
+        return all(
+            np.hypot(*(_goes(step, out) - whole)) > 0.5 * min(np.hypot(*way), np.hypot(*whole))
+            for step in (steps[0], steps[2])
+        )  # what goes on, or went before, as it leapt is on its way
     return share >= MOST
 
 
-def _goes(step: Aligned, out: NDArray[np.bool_], way: Array) -> bool:
-    """Whether what leapt goes on, or went before, as it leapt: it is on its way."""
-    found, on = _elsewhere(step, out)
-    return found >= FOUND and bool(np.hypot(*(on - way)) <= 0.5 * np.hypot(*way))
+def _goes(step: Aligned, out: NDArray[np.bool_]) -> Array:
+    """How far (x, y) what is within some cells goes, with the camera and by itself."""
+    found, way = elsewhere(step, out)
+    gone: Array = step.way - way if found >= FOUND else step.way
+    return gone
 
 
 @dataclass(frozen=True)
 class Aligned:
     """Two thumbs [h, w], the first moved and lit like the second; what neither that, give or take
     some pixels, nor its having stayed in its place leaves of their difference [h, w]; by how many
-    e-folds the first was enlarged, and by how many levels brightened."""
+    e-folds the first was enlarged, how far (x, y) its middle was moved, and by how many levels it
+    was brightened."""
 
     one: Picture
     two: Picture
     rest: Picture
     growth: float
+    way: Array
     light: float
 
 
@@ -373,7 +380,9 @@ def _aligned(p: Pictures, a: int, b: int, reach: int = 1) -> Aligned:
     of_light = tries[1][1].mean() < 0.5 * tries[0][1].mean()
     one, rest = tries[bool(of_light)]
     light = float(level[1] - level[0]) if of_light else 0.0
-    return Aligned(one, two, np.minimum(rest, stayed), growth, light)
+    middle = np.array([size[0] / 2, size[1] / 2])
+    way = move[:, :2] @ middle + move[:, 2] - middle
+    return Aligned(one, two, np.minimum(rest, stayed), growth, way, light)
 
 
 def _beyond(one: Picture, two: Picture, reach: int = 1) -> Picture:
@@ -396,10 +405,11 @@ def _cells(picture: Picture) -> Picture:
 
 @dataclass(frozen=True)
 class Sought:
-    """A block of the second picture, looked for in what of the first is ``around`` its place:
-    correlations [y, x], the position among them of its own place, and whether it is within the
-    cells in question."""
+    """A block of the second picture, whose corner is at ``place`` (x, y), looked for in what of the
+    first is ``around`` there: correlations [y, x], the position among them of its own place, and
+    whether it is within the cells in question."""
 
+    place: tuple[int, int]
     block: Picture
     around: Picture
     scores: Picture
@@ -415,6 +425,14 @@ class Sought:
         """By how many levels than what is most like it."""
         y, x = np.unravel_index(int(self.scores.argmax()), self.scores.shape)
         return float(self.block.mean() - self.around[y : y + BLOCK, x : x + BLOCK].mean())
+
+    def remains(self, two: Picture, move: Array) -> bool:
+        """Whether the second picture shows it so far (x, y) from its place as well."""
+        import cv2
+
+        x, y = (int(a + b) for a, b in zip(self.place, move, strict=True))
+        there = two[y : y + BLOCK, x : x + BLOCK]
+        return bool(cv2.matchTemplate(there, self.block, cv2.TM_CCOEFF_NORMED)[0, 0] >= ALIKE)
 
     def near(self, way: Array, by: int) -> tuple[slice, slice]:
         """Positions at most ``by`` pixels from so far (x, y) from its place."""
@@ -439,13 +457,15 @@ def _sought(step: Aligned, out: NDArray[np.bool_], all_over: bool = False) -> It
         first, start = max(0, top - reach), max(0, left - reach)
         there = step.one[first : top + BLOCK + reach, start : left + BLOCK + reach]
         scores = np.asarray(cv2.matchTemplate(there, block, cv2.TM_CCOEFF_NORMED))
-        yield Sought(block, there, scores, (top - first, left - start), bool(inside[y, x]))
+        yield Sought(
+            (left, top), block, there, scores, (top - first, left - start), bool(inside[y, x])
+        )
 
 
-def _elsewhere(step: Aligned, out: NDArray[np.bool_]) -> tuple[float, Array]:
+def elsewhere(step: Aligned, out: NDArray[np.bool_]) -> tuple[float, Array]:
     """Share of the textured blocks within some cells that show what was elsewhere before, in one
-    place only, all of them about as far away, and how far (x, y): straight edges and rows of text
-    are found anywhere."""
+    place only, where it no longer is, all of them about as far away, and how far (x, y) that is: straight
+    edges and rows of text are found anywhere."""
     moves: list[Array] = []
     blocks = 0
     for sought in _sought(step, out):
@@ -453,7 +473,7 @@ def _elsewhere(step: Aligned, out: NDArray[np.bool_]) -> tuple[float, Array]:
         best, move = sought.best()
         if best >= ALIKE and best > sought.scores[sought.own] + 0.1:
             sought.scores[sought.near(move, NEAR)] = -1
-            if best > sought.scores.max() + ONLY:
+            if best > sought.scores.max() + ONLY and not sought.remains(step.two, move):
                 moves.append(move)
     if len(moves) < 3:
         return 0.0, np.zeros(2)
