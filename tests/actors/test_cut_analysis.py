@@ -527,6 +527,23 @@ def speaking(x, seed=1):
     return picture
 
 
+@pytest.mark.parametrize("leap", [14, slow(8)])
+def test_a_leap_across_a_wide_picture(leap):
+    """By an eighth of its width: half of what changes is what
+    the leap uncovers."""
+    wall = np.concatenate([view(4), view(4, 0.4)], 1)[:72]
+    head = Image.fromarray(photo("astronaut.png")[:300, 80:330]).resize((24, 36))
+
+    def at(left):
+        picture = wall[:, :112].copy()
+        picture[36:, left : left + 24] = np.asarray(head, float)
+        return picture
+
+    pictures = [at(40 if k < 40 else 40 + leap) for k in range(80)]
+    [jump] = analyze(pictures, noise=1.0).transitions
+    assert (jump.kind, jump.start) == ("jump", pytest.approx(40 / FPS))
+
+
 @pytest.mark.parametrize("noise", [1.0, 5.0])
 @pytest.mark.parametrize("leap", [4, 7])
 def test_what_was_said_in_between_is_cut_out(noise, leap):
@@ -749,6 +766,16 @@ def test_what_a_camera_or_a_light_goes_past_makes_no_cut(seed, tmp_path, setting
     clip = factory.made(recipe, tmp_path)
     tracks = decode(clip.path, frozenset({"thumbs"}), settings).tracks
     assert CutAnalysis().analyze(tracks["thumbs"]).transitions == []
+
+
+@pytest.mark.parametrize("scene_and_floor", [(3, 180), slow((6, 160)), slow((7, 180))])
+def test_a_light_so_bright_that_it_saturates_makes_no_cut(scene_and_floor):
+    """It comes and goes once; most of the picture is white at its height, and the rest is still seen."""
+    seed, floor = scene_and_floor
+    pictures = [floor + p * (255 - floor) / 255 * 0.8 for p in still(seed, 3.0)]
+    light = [0.75 + 0.5 * max(0, np.sin((k - 30) / 9)) * (k < 60) for k in range(90)]
+    lit = [np.clip(p * by, 0, 255) for p, by in zip(pictures, light, strict=True)]
+    assert analyze(lit, noise=1.0).transitions == []
 
 
 @pytest.mark.parametrize("rate", [5, 10])

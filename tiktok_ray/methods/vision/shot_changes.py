@@ -299,9 +299,10 @@ def _lateness(p: Pictures, index: int) -> float:
 LEAP = 3.5  # isolation from which a change beyond small motion may be a leap
 CLEAR = 7.0  # isolation from which on little of the picture may do
 MOST, FEW_CELLS, SOME_CELLS = 0.5, 0.1, 0.03  # shares of the picture: anew, little, too little
-FOUND = 0.35  # share of a change that must be explained by what leapt having been elsewhere
+FOUND = 0.6  # share of a change that must be explained by what leapt having been elsewhere
 RELIT = 3.0  # levels by which another light brightens or darkens most of what is seen, at least
 NEAR, ONLY = 2, 0.05  # pixels about the place where a block is found, and how much better it fits
+AWAY = 0.15  # share of the picture's width, and of its height, that something leaps at most
 PUNCH = 0.05  # e-folds by which a picture is enlarged, at least, when it is punched in
 
 
@@ -445,7 +446,7 @@ def _sought(step: Aligned, out: NDArray[np.bool_], all_over: bool = False) -> It
     """The textured blocks within some cells, or beside them those of all the picture."""
     import cv2
 
-    reach = round(0.15 * min(step.one.shape))
+    tall, wide = (round(AWAY * side) for side in step.one.shape)
     inside = out[:-1, :-1] & out[1:, 1:]
     lattice = np.zeros_like(inside)
     lattice[::2, ::2] = all_over
@@ -454,8 +455,8 @@ def _sought(step: Aligned, out: NDArray[np.bool_], all_over: bool = False) -> It
         block = step.two[top : top + BLOCK, left : left + BLOCK]
         if block.std() < TEXTURE:
             continue
-        first, start = max(0, top - reach), max(0, left - reach)
-        there = step.one[first : top + BLOCK + reach, start : left + BLOCK + reach]
+        first, start = max(0, top - tall), max(0, left - wide)
+        there = step.one[first : top + BLOCK + tall, start : left + BLOCK + wide]
         scores = np.asarray(cv2.matchTemplate(there, block, cv2.TM_CCOEFF_NORMED))
         yield Sought(
             (left, top), block, there, scores, (top - first, left - start), bool(inside[y, x])
@@ -464,22 +465,27 @@ def _sought(step: Aligned, out: NDArray[np.bool_], all_over: bool = False) -> It
 
 def elsewhere(step: Aligned, out: NDArray[np.bool_]) -> tuple[float, Array]:
     """Share of the textured blocks within some cells that show what was elsewhere before, in one
-    place only, where it no longer is, all of them about as far away, and how far (x, y) that is: straight
-    edges and rows of text are found anywhere."""
+    place only, where it no longer is, all of them about as far away, and how far (x, y) that is:
+    straight edges and rows of text are found anywhere. What it uncovers is left out."""
     moves: list[Array] = []
-    blocks = 0
+    places: list[Array] = []
+    blocks: list[Array] = []
     for sought in _sought(step, out):
-        blocks += 1
+        blocks.append(np.array(sought.place))
         best, move = sought.best()
         if best >= ALIKE and best > sought.scores[sought.own] + 0.1:
             sought.scores[sought.near(move, NEAR)] = -1
             if best > sought.scores.max() + ONLY and not sought.remains(step.two, move):
                 moves.append(move)
+                places.append(blocks[-1])
     if len(moves) < 3:
         return 0.0, np.zeros(2)
     middle: Array = np.median(moves, 0)
     together = np.abs(moves - middle).max(1) <= 1.5
-    return float(together.sum()) / blocks, middle
+    left = np.array(places)[together] + middle
+    apart = np.abs(np.array(blocks)[:, None] - left).max(2).min(1, initial=np.inf)
+    count = int(np.count_nonzero(together))
+    return count / max(1, count, int(np.count_nonzero(apart >= BLOCK))), middle
 
 
 def _relit(step: Aligned, out: NDArray[np.bool_]) -> bool:
