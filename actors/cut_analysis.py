@@ -243,6 +243,8 @@ def _gradual(p: Pictures, ramps: Sequence[Ramp], instants: Sequence[Instant]) ->
                 faded = rest[0]
         start, end = max(0.0, float(ramp.start)), min(float(p.end), float(last.end))
         whole = last is not ramp
+        if whole and _dazzled(p, ramp, last):
+            continue
         if (into or out) and not (whole or between) and ramp is not faded:
             far = _other_half(p, ramp, instants)
             if far is not None:
@@ -287,6 +289,14 @@ def _bordered(p: Pictures, one: Passage) -> Transition:
         direction=one.way,
         unexplained=min(1.0, one.residual),
     )
+
+
+def _dazzled(p: Pictures, ramp: Ramp, last: Ramp) -> bool:
+    """Whether it is but the light that came and went: what is nearest to a blank is none, and shows
+    the one shot that is on either side."""
+    if p.plain[:, ramp.after : last.before + 1].any():
+        return False
+    return not any(p.differ(ramp.before, index) for index in (ramp.after, last.after))
 
 
 STEEP = 20.0  # least distance from the blank, in levels, that the other half of a fade goes

@@ -1,5 +1,6 @@
 """Cuts, dissolves, fades and flashes of made clips whose edits are known, and of real ones."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -19,7 +20,13 @@ from tiktok_ray.demo import photo
 from tiktok_ray.media import Frames, InputError, decode
 from tiktok_ray.media.writer import write_clip
 from tiktok_ray.methods.vision.picture_similarity import Pictures, isolation, turns
-from tiktok_ray.methods.vision.shot_changes import blending, shape_of
+from tiktok_ray.methods.vision.shot_changes import (
+    Aligned,
+    blending,
+    elsewhere,
+    shape_of,
+    swayed,
+)
 
 FPS = 30
 SIZE = (36, 64)
@@ -434,6 +441,17 @@ def test_a_flash_that_dies_away_is_no_cut():
     assert [f.start for f in out.flashes] == [pytest.approx(40 / FPS)]
 
 
+@pytest.mark.parametrize("seed", [0, slow(4), slow(5)])
+def test_a_flash_in_the_dark_that_dies_away_is_no_cut(seed):
+    """White is grey where there is but a tenth of the light."""
+    pictures = [0.1 * p + 3 for p in still(seed, 3.0)]
+    for k, share in enumerate(np.exp(-np.arange(20) / 3), 40):
+        pictures[k] = (1 - share) * pictures[k] + share * 25.5
+    out = analyze(pictures, noise=1.0)
+    assert out.transitions == []
+    assert [f.start for f in out.flashes] == [pytest.approx(40 / FPS)]
+
+
 def test_a_black_blink_is_no_cut():
     pictures = still(4, 3.0)
     pictures[40:43] = [np.zeros_like(pictures[0])] * 3
@@ -509,6 +527,22 @@ def speaking(x, seed=1):
     return picture
 
 
+@pytest.mark.parametrize("leap", [14, slow(8)])
+def test_a_leap_across_a_wide_picture(leap):
+    """By an eighth of its width: half of what changes is what the leap uncovers."""
+    wall = np.concatenate([view(4), view(4, 0.4)], 1)[:72]
+    head = Image.fromarray(photo("astronaut.png")[:300, 80:330]).resize((24, 36))
+
+    def at(left):
+        picture = wall[:, :112].copy()
+        picture[36:, left : left + 24] = np.asarray(head, float)
+        return picture
+
+    pictures = [at(40 if k < 40 else 40 + leap) for k in range(80)]
+    [jump] = analyze(pictures, noise=1.0).transitions
+    assert (jump.kind, jump.start) == ("jump", pytest.approx(40 / FPS))
+
+
 @pytest.mark.parametrize("noise", [1.0, 5.0])
 @pytest.mark.parametrize("leap", [4, 7])
 def test_what_was_said_in_between_is_cut_out(noise, leap):
@@ -565,6 +599,35 @@ def test_a_wipe_is_told_with_its_way_and_extent(way, soft):
     assert found.new_shot == pytest.approx((found.start + found.end) / 2)
     assert found.unexplained is not None
     assert found.unexplained < 0.1
+
+
+@pytest.mark.parametrize("seeds", [(4, 1), slow((2, 4))])
+def test_a_wipe_by_a_shaky_hand_is_found(seeds):
+    a, b = (moved(seed, 75, shake=0.08) for seed in seeds)
+    [found] = analyze(bordered(a, b, 0.8, wiped("left")), noise=1.0).transitions
+    assert (found.kind, found.direction) == ("wipe", "left")
+    assert found.start == pytest.approx(2.5 - 0.8, abs=0.15)
+    assert found.end == pytest.approx(2.5, abs=0.15)
+
+
+@pytest.mark.parametrize("seeds", [(4, 1), slow((0, 2)), slow((2, 4))])
+def test_a_dissolve_by_a_shaky_hand_is_found(seeds):
+    a, b = (moved(seed, 75, shake=0.11) for seed in seeds)
+    [found] = analyze(dissolve(a, b, 0.8), noise=1.0).transitions
+    assert found.kind == "dissolve"
+    assert found.start == pytest.approx(2.5 - 0.8, abs=0.15)
+    assert found.end == pytest.approx(2.5, abs=0.15)
+
+
+def test_how_a_shot_sways_is_seen_through_another():
+    """In small pictures, whose pixels are two of these."""
+    ways = np.array([(0, 0), (2, 0), (4, -2), (2, -4), (-2, -2)])
+    other = view(4)
+    mixed = [0.5 * np.roll(view(0), way[::-1], (0, 1)) + 0.5 * other for way in ways]
+    p = Pictures(frames([view(0), *mixed]))
+    moves = swayed(p, 0, np.arange(1, 6))
+    assert moves[:, :, 2] == pytest.approx(ways / 2, abs=0.3)
+    assert moves[:, :, :2] == pytest.approx(np.tile(np.eye(2), (5, 1, 1)))
 
 
 def test_a_wipe_that_opens_has_no_way():
@@ -648,7 +711,7 @@ def test_a_page_scrolled_in_uneven_steps_under_a_bar_makes_no_cut():
     assert analyze(pictures, noise=1.0).transitions == []
 
 
-@pytest.mark.slow  # makes thirty clips
+@pytest.mark.slow  # makes forty clips
 @pytest.mark.parametrize(
     "seed",
     [
@@ -682,14 +745,35 @@ def test_a_page_scrolled_in_uneven_steps_under_a_bar_makes_no_cut():
         60139,
         60274,
         60283,
+        90193,
+        100201,
+        100214,
+        100277,
+        100374,
+        110182,
+        110379,
+        120290,
+        120372,
+        130277,
+        130373,
     ],
-)  # whip pans, a zoom, screen recordings; strobes; a flash and a zoom of variable rate; insets, occlusions
+)  # whip pans, zooms, screen recordings; strobes, flashes, switched lights; insets, occlusions
 def test_what_a_camera_or_a_light_goes_past_makes_no_cut(seed, tmp_path, settings):
     recipes = factory.recipes("transitions", seed // 10_000)
     [recipe] = [recipe for recipe in recipes if recipe.seed == seed]
     clip = factory.made(recipe, tmp_path)
     tracks = decode(clip.path, frozenset({"thumbs"}), settings).tracks
     assert CutAnalysis().analyze(tracks["thumbs"]).transitions == []
+
+
+@pytest.mark.parametrize("scene_and_floor", [(3, 180), slow((6, 160)), slow((7, 180))])
+def test_a_light_so_bright_that_it_saturates_makes_no_cut(scene_and_floor):
+    """It comes and goes once; most of the picture is white at its height, and the rest is still seen."""
+    seed, floor = scene_and_floor
+    pictures = [floor + p * (255 - floor) / 255 * 0.8 for p in still(seed, 3.0)]
+    light = [0.75 + 0.5 * max(0, np.sin((k - 30) / 9)) * (k < 60) for k in range(90)]
+    lit = [np.clip(p * by, 0, 255) for p, by in zip(pictures, light, strict=True)]
+    assert analyze(lit, noise=1.0).transitions == []
 
 
 @pytest.mark.parametrize("rate", [5, 10])
@@ -798,6 +882,22 @@ def test_turns_are_where_a_fade_goes_through_a_blank_between_two_samples():
     assert np.argwhere(turns(off, times)).tolist() == [[0, 10]]
     off[0, 10] = 25.0
     assert not turns(off, times).any()
+
+
+def test_what_a_menu_uncovers_has_not_leapt():
+    """The word is found elsewhere before, and is still there."""
+    word = np.random.default_rng(0).integers(20, 236, (8, 24)).astype(np.float32)
+    one = np.full((96, 96), 200, np.float32)
+    one[48:56, 16:40] = word
+    two, gone = one.copy(), np.full_like(one, 200)
+    two[36:44, 16:40] = gone[36:44, 16:40] = word
+    out = np.zeros((24, 24), bool)
+    out[8:12, 3:11] = True
+    step = Aligned(one, two, np.abs(two - one), 0.0, np.zeros(2), 0.0)
+    assert elsewhere(step, out)[0] == 0
+    share, way = elsewhere(replace(step, two=gone), out)
+    assert share > 0.3
+    assert way.tolist() == [0, 12]
 
 
 def test_likeness_survives_motion_light_and_noise_but_not_another_thing():

@@ -67,6 +67,8 @@ class Pictures:
         self.blank = self.plain | turns(self.off, self.times)
         self.small = lru_cache(256)(self._small)
         self.soft = lru_cache(256)(self._soft)
+        self.calm = lru_cache(256)(self._calm)
+        self.edges = lru_cache(256)(self._edges)
         self.shared = lru_cache(None)(self._shared)
 
     def __len__(self) -> int:
@@ -112,6 +114,21 @@ class Pictures:
         small = self.small(index)
         blurred: Any = cv2.GaussianBlur(small, (0, 0), min(small.shape[:2]) / SHAKE)
         return blurred  # type: ignore[no-any-return]
+
+    def _calm(self, index: int) -> Picture:
+        """A small picture so blurred that a pixel's part of a move no longer shows: [h, w, 3]."""
+        import cv2
+
+        blurred: Any = cv2.GaussianBlur(self.small(index), (0, 0), 1.0)
+        return blurred  # type: ignore[no-any-return]
+
+    def _edges(self, index: int) -> Picture:
+        """Luma of a small picture less that around it [h, w]: two shots have none in common."""
+        import cv2
+
+        luma = np.ascontiguousarray(self.small(index)[..., 0])
+        edges: Any = luma - cv2.GaussianBlur(luma, (0, 0), 2.0)
+        return edges  # type: ignore[no-any-return]
 
     def restless(self, start: float, end: float) -> bool:
         """Whether the camera shakes before the one time or after the other: pictures change much

@@ -5,7 +5,7 @@ Everything is found by comparing pictures; indices count them, times are theirs,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,6 +17,7 @@ from tiktok_ray.methods.vision.picture_similarity import (
     BLOCK,
     MOTION_S,
     SIDE,
+    SOME,
     SURE,
     TEXTURE,
     Array,
@@ -71,7 +72,7 @@ def find_flashes(p: Pictures) -> list[Insert]:
         peak = first + int(np.argmax(np.abs(p.luma[first:after] - p.luma[first - 1])))
         contrast = [float(p.small(i)[..., 0].std()) for i in (first - 1, peak, after)]
         faint = contrast[1] < min(8.0, 0.3 * contrast[0], 0.3 * contrast[2])
-        faint &= p.off[:, peak].min() < 50
+        faint &= p.gain > 1 or p.off[:, peak].min() < 50  # what is white in the dark is grey
         dazzled = length <= DAZZLE_S and p.luma[peak] > p.luma[first - 1]
         plain = faint or bool(p.plain[:, peak].any())
         if cut and plain and length <= FLASH_S:
@@ -139,7 +140,7 @@ def find_instants(p: Pictures, inserts: Sequence[Insert] = ()) -> list[Instant]:
             if p.differ(index - 1, index) and p.correlation(index - 1, index) < 0.3:
                 found.append(Instant(index, "hard", True))
             continue
-        if p.isolation[index] < 5 and _swept(p, index):
+        if (p.isolation[index] < 5 and _swept(p, index)) or _outrun(p, index):
             continue
         new = _hard(p, index, bool(p.isolation[index] >= APART * late[index]))
         if new is not None and not shifted(p, index - 1, new):
@@ -191,30 +192,48 @@ def _with_leaps(p: Pictures, found: Sequence[Instant], flashing: set[int]) -> li
 SMEARED = 0.5  # contrast along the way of a camera, over that across it, in what it is swept past
 DULLED = 0.6  # the same over that of what it was and will be held at
 SWEEP_S = 0.4  # longest half of a sweep
+QUICK, SURELY_QUICK = 0.25, 0.4  # shares of a change that those beside it have in a sweep
+LATER, RUNNING = 1.7, 5.0  # times as late, and change in levels, from which much may have passed
 
 
 def _swept(p: Pictures, index: int) -> bool:
     """Whether both pictures at a change, and what is around, are smeared by one quick sweep."""
-    beside = p.change[[index - 1, min(index + 1, len(p) - 1)]]
-    if beside.max() < 0.4 * p.change[index]:
+    beside = p.change[[index - 1, min(index + 1, len(p) - 1)]].max() / p.change[index]
+    if beside < QUICK:
         return False
     pair = np.stack([_contrast(p, i) for i in (index - 1, index)])
-    if (pair < SMEARED * pair[:, ::-1]).all(0).any() or _bursts(p, index):
-        return True
     first, last = np.searchsorted(p.times, p.times[index] + np.array([-SWEEP_S, SWEEP_S])).tolist()
     sides = [range(first, index - 1), range(index + 1, last)]
     held = [np.max([_contrast(p, i) for i in side], 0) for side in sides if side]
-    return len(held) == 2 and bool((pair.max(0) < DULLED * np.min(held, 0)).any())
+    if len(held) == 2 and bool((pair.max(0) < DULLED * np.min(held, 0)).any()):
+        return True
+    if beside < SURELY_QUICK:
+        return False
+    return bool((pair < SMEARED * pair[:, ::-1]).all(0).any()) or _bursts(p, index)
 
 
 def _bursts(p: Pictures, index: int) -> bool:
     """Whether a change is one of several as large, picture after picture, between two rests."""
-    still = np.flatnonzero(p.change < 0.25 * p.change[index])
+    still = np.flatnonzero(p.change < QUICK * p.change[index])
     k = int(np.searchsorted(still, index))
     if k in (0, len(still)):
         return False
     first, last = int(still[k - 1]), int(still[k])
     return last - first > 4 and bool(p.times[last] - p.times[first] <= 1.5 * SWEEP_S)
+
+
+def _outrun(p: Pictures, index: int) -> bool:
+    """Whether a picture comes so late that what goes as fast as before or after it has left the
+    picture meanwhile: where nothing can be shared, that nothing is shared says nothing."""
+    if not 2 <= index < len(p) - 1 or _lateness(p, index) < LATER:
+        return False
+    size = np.array(p.small(index).shape[1::-1])
+    for k in (index - 1, index + 1):
+        spans = np.diff(p.times[[k - 1, k, index - 1, index]])
+        gone = np.abs(p.shift(k - 1, k)) / size * spans[2] / spans[0]
+        if p.change[k] >= RUNNING and gone.max() >= 1:
+            return True
+    return False
 
 
 def _contrast(p: Pictures, index: int) -> Array:
@@ -257,7 +276,7 @@ def _jumps(p: Pictures, index: int) -> bool:
     last = len(p) - 1
     if index < 2 or index >= last:
         return False
-    late = _lateness(p, index) > 1.7
+    late = _lateness(p, index) > LATER
     back, spread = p.distance(index - 1, min(last, index + 3)), _spread(p, index)
     if back < 0.6 * p.change[index] or spread < 0.25:
         return False
@@ -280,8 +299,10 @@ def _lateness(p: Pictures, index: int) -> float:
 LEAP = 3.5  # isolation from which a change beyond small motion may be a leap
 CLEAR = 7.0  # isolation from which on little of the picture may do
 MOST, FEW_CELLS, SOME_CELLS = 0.5, 0.1, 0.03  # shares of the picture: anew, little, too little
-FOUND = 0.35  # share of a change that must be explained by what leapt having been elsewhere
+FOUND = 0.6  # share of a change that must be explained by what leapt having been elsewhere
+RELIT = 3.0  # levels by which another light brightens or darkens most of what is seen, at least
 NEAR, ONLY = 2, 0.05  # pixels about the place where a block is found, and how much better it fits
+AWAY = 0.15  # share of the picture's width, and of its height, that something leaps at most
 PUNCH = 0.05  # e-folds by which a picture is enlarged, at least, when it is punched in
 
 
@@ -307,19 +328,38 @@ def leaps_apart(p: Pictures, index: int) -> bool:
     share = float(out.mean())
     if share < SOME_CELLS or (share < FEW_CELLS and p.leap[index] < CLEAR):
         return False  # a hand is as quick
-    return share >= MOST or _elsewhere(steps[1], out) >= FOUND
+    if _relit(steps[1], out):
+        return False
+    found, way = elsewhere(steps[1], out)
+    if found >= FOUND:
+        whole = steps[1].way - way
+        return all(
+            np.hypot(*(_goes(step, out) - whole)) > 0.5 * min(np.hypot(*way), np.hypot(*whole))
+            for step in (steps[0], steps[2])
+        )  # what goes on, or went before, as it leapt is on its way
+    return share >= MOST
+
+
+def _goes(step: Aligned, out: NDArray[np.bool_]) -> Array:
+    """How far (x, y) what is within some cells goes, with the camera and by itself."""
+    found, way = elsewhere(step, out)
+    gone: Array = step.way - way if found >= FOUND else step.way
+    return gone
 
 
 @dataclass(frozen=True)
 class Aligned:
     """Two thumbs [h, w], the first moved and lit like the second; what neither that, give or take
-    some pixels, nor its having stayed in its place leaves of their difference [h, w]; and by how
-    many e-folds the first was enlarged."""
+    some pixels, nor its having stayed in its place leaves of their difference [h, w]; by how many
+    e-folds the first was enlarged, how far (x, y) its middle was moved, and by how many levels it
+    was brightened."""
 
     one: Picture
     two: Picture
     rest: Picture
     growth: float
+    way: Array
+    light: float
 
 
 def _aligned(p: Pictures, a: int, b: int, reach: int = 1) -> Aligned:
@@ -340,7 +380,10 @@ def _aligned(p: Pictures, a: int, b: int, reach: int = 1) -> Aligned:
     tries = [(x, _beyond(x, two, reach) * known) for x in (one, lit)]
     of_light = tries[1][1].mean() < 0.5 * tries[0][1].mean()
     one, rest = tries[bool(of_light)]
-    return Aligned(one, two, np.minimum(rest, stayed), growth)
+    light = float(level[1] - level[0]) if of_light else 0.0
+    middle = np.array([size[0] / 2, size[1] / 2])
+    way = move[:, :2] @ middle + move[:, 2] - middle
+    return Aligned(one, two, np.minimum(rest, stayed), growth, way, light)
 
 
 def _beyond(one: Picture, two: Picture, reach: int = 1) -> Picture:
@@ -361,33 +404,106 @@ def _cells(picture: Picture) -> Picture:
     return cells
 
 
-def _elsewhere(step: Aligned, out: NDArray[np.bool_]) -> float:
-    """Share of the textured blocks within some cells that show what was elsewhere before, in one
-    place only, all of them about as far away: straight edges and rows of text are found anywhere."""
+@dataclass(frozen=True)
+class Sought:
+    """A block of the second picture, whose corner is at ``place`` (x, y), looked for in what of the
+    first is ``around`` there: correlations [y, x], the position among them of its own place, and
+    whether it is within the cells in question."""
+
+    place: tuple[int, int]
+    block: Picture
+    around: Picture
+    scores: Picture
+    own: tuple[int, int]
+    inside: bool
+
+    def best(self) -> tuple[float, Array]:
+        """The best correlation, and how far (x, y) from its place."""
+        y, x = np.unravel_index(int(self.scores.argmax()), self.scores.shape)
+        return float(self.scores[y, x]), np.array([x - self.own[1], y - self.own[0]])
+
+    def brighter(self) -> float:
+        """By how many levels than what is most like it."""
+        y, x = np.unravel_index(int(self.scores.argmax()), self.scores.shape)
+        return float(self.block.mean() - self.around[y : y + BLOCK, x : x + BLOCK].mean())
+
+    def remains(self, two: Picture, move: Array) -> bool:
+        """Whether the second picture shows it so far (x, y) from its place as well."""
+        import cv2
+
+        x, y = (int(a + b) for a, b in zip(self.place, move, strict=True))
+        there = two[y : y + BLOCK, x : x + BLOCK]
+        return bool(cv2.matchTemplate(there, self.block, cv2.TM_CCOEFF_NORMED)[0, 0] >= ALIKE)
+
+    def near(self, way: Array, by: int) -> tuple[slice, slice]:
+        """Positions at most ``by`` pixels from so far (x, y) from its place."""
+        y, x = (round(float(a + b)) for a, b in zip(self.own, way[::-1], strict=True))
+        rows = slice(max(0, y - by), max(0, y + by + 1))
+        return rows, slice(max(0, x - by), max(0, x + by + 1))
+
+
+def _sought(step: Aligned, out: NDArray[np.bool_], all_over: bool = False) -> Iterator[Sought]:
+    """The textured blocks within some cells, or beside them those of all the picture."""
     import cv2
 
-    reach = round(0.15 * min(step.one.shape))
-    moves: list[tuple[int, int]] = []
-    blocks = 0
-    for y, x in np.argwhere(out[:-1, :-1] & out[1:, 1:]).tolist():
+    tall, wide = (round(AWAY * side) for side in step.one.shape)
+    inside = out[:-1, :-1] & out[1:, 1:]
+    lattice = np.zeros_like(inside)
+    lattice[::2, ::2] = all_over
+    for y, x in np.argwhere(inside | lattice).tolist():
         top, left = 4 * y, 4 * x
         block = step.two[top : top + BLOCK, left : left + BLOCK]
         if block.std() < TEXTURE:
             continue
-        blocks += 1
-        first, start = max(0, top - reach), max(0, left - reach)
-        there = step.one[first : top + BLOCK + reach, start : left + BLOCK + reach]
-        scores = cv2.matchTemplate(there, block, cv2.TM_CCOEFF_NORMED)
-        _, best, _, at = cv2.minMaxLoc(scores)
-        if best >= ALIKE and best > scores[top - first, left - start] + 0.1:
-            here = slice(max(0, at[1] - NEAR), at[1] + NEAR + 1)
-            scores[here, max(0, at[0] - NEAR) : at[0] + NEAR + 1] = -1
-            if best > scores.max() + ONLY:
-                moves.append((at[0] + start - left, at[1] + first - top))
+        first, start = max(0, top - tall), max(0, left - wide)
+        there = step.one[first : top + BLOCK + tall, start : left + BLOCK + wide]
+        scores = np.asarray(cv2.matchTemplate(there, block, cv2.TM_CCOEFF_NORMED))
+        yield Sought(
+            (left, top), block, there, scores, (top - first, left - start), bool(inside[y, x])
+        )
+
+
+def elsewhere(step: Aligned, out: NDArray[np.bool_]) -> tuple[float, Array]:
+    """Share of the textured blocks within some cells that show what was elsewhere before, in one
+    place only, where it no longer is, all of them about as far away, and how far (x, y) that is:
+    straight edges and rows of text are found anywhere. What it uncovers is left out."""
+    moves: list[Array] = []
+    places: list[Array] = []
+    blocks: list[Array] = []
+    for sought in _sought(step, out):
+        blocks.append(np.array(sought.place))
+        best, move = sought.best()
+        if best >= ALIKE and best > sought.scores[sought.own] + 0.1:
+            sought.scores[sought.near(move, NEAR)] = -1
+            if best > sought.scores.max() + ONLY and not sought.remains(step.two, move):
+                moves.append(move)
+                places.append(blocks[-1])
     if len(moves) < 3:
-        return 0.0
-    together = np.abs(moves - np.median(moves, 0)).max(1) <= 1.5
-    return float(together.sum()) / blocks
+        return 0.0, np.zeros(2)
+    middle: Array = np.median(moves, 0)
+    together = np.abs(moves - middle).max(1) <= 1.5
+    left = np.array(places)[together] + middle
+    apart = np.abs(np.array(blocks)[:, None] - left).max(2).min(1, initial=np.inf)
+    count = int(np.count_nonzero(together))
+    return count / max(1, count, int(np.count_nonzero(apart >= BLOCK))), middle
+
+
+def _relit(step: Aligned, out: NDArray[np.bool_]) -> bool:
+    """Whether the light changes, and what changes shows what it did: most of the textured blocks
+    within some cells are where all of the picture has gone."""
+    blocks = list(_sought(step, out, all_over=True))
+    known = [sought for sought in blocks if sought.best()[0] >= ALIKE]
+    inside = [sought for sought in blocks if sought.inside]
+    if not known or not inside:
+        return False
+    if abs(step.light + np.median([sought.brighter() for sought in known])) < RELIT:
+        return False
+    way: Array = np.median([sought.best()[1] for sought in known], 0)
+    there = [
+        sought.scores[sought.near(way, 1)].max(initial=0) >= max(ALIKE, sought.best()[0] - ONLY)
+        for sought in inside
+    ]
+    return float(np.mean(there)) >= SOME
 
 
 def _peak(around: list[float]) -> float:
@@ -606,8 +722,8 @@ def _fit(
 ) -> Ramp | None:
     """The blend near ``start`` .. ``end`` within pictures ``first`` .. ``last``, if there is one.
 
-    Fits in turn the shares of the pictures either side, and where these lie. ``soft``: of blurred
-    pictures, for a hand that shakes moves no picture the way it moved the last.
+    Fits in turn the shares of the pictures either side, and where these lie. ``soft``: both are looked
+    for in each picture, for a hand that shakes moves none the way it moved the last.
     """
     before, after = _around(p, start, end, first, last)
     faint = (p.off[:, [before, after]].min(1) < 0.35 * p.off[:, [before, after]].max(1)).any()
@@ -619,8 +735,8 @@ def _fit(
         low, high = np.searchsorted(p.times, (start - margin, end + margin)).tolist()
         low, high = max(first, low), min(last, high)
         some = np.arange(low, high + 1)[:: 1 + (high - low) // 40]
-        speeds = None if soft else motions(p, before, after, first, last)
-        blend = _mix(p, before, after, some, speeds)
+        ways = followed(p, (before, after), some, None if soft else (first, last))
+        blend = _mix(p.calm if soft else p.small, (before, after), some, ways)
         if len(some) < 5 or blend.residual.mean() > 0.6:
             return None
         times = p.times[some]
@@ -632,7 +748,7 @@ def _fit(
         inside = (some >= one) & (some <= two)
         bend = np.sqrt(np.mean((blend.share - shape.at(times))[inside] ** 2))
         rise, left = shape.high - shape.low, float(blend.residual[inside].mean())
-        good = left <= (0.16 if soft else 0.22) and bend <= 0.05 and rise > 0.6
+        good = left <= 0.22 and bend <= 0.05 and rise > 0.6
         good |= (
             not soft and left <= 0.32 and bend <= 0.025 and rise > 0.85
         )  # things move, evenly mixed
@@ -677,20 +793,15 @@ def _around(p: Pictures, start: float, end: float, first: int, last: int) -> tup
     return max(first, before), min(last, after)
 
 
-def _mix(
-    p: Pictures, before: int, after: int, some: NDArray[np.intp], speeds: Speeds | None
-) -> Blend:
-    """Pictures ``some`` as blends of two, each carried on with the motion of its own shot; all of
-    them blurred where none is given."""
+def _mix(view: View, ends: tuple[int, int], some: NDArray[np.intp], ways: Ways) -> Blend:
+    """Pictures ``some`` as blends of two, each carried on the way of its own shot."""
     rows: list[tuple[float, float, float, float]] = []
-    for index in some.tolist():
+    for k, index in enumerate(some.tolist()):
         (one, seen), (two, also) = (
-            carried(p, end, speed, index)
-            for end, speed in zip((before, after), speeds or (None, None), strict=True)
+            carried(view(end), way[k]) for end, way in zip(ends, ways, strict=True)
         )
-        picture = p.small(index) if speeds else p.soft(index)
         mask = (seen & also)[..., None]
-        way, gone = (two - one) * mask, (picture - one) * mask
+        way, gone = (two - one) * mask, (view(index) - one) * mask
         length = float(np.vdot(way, way)) + 1e-6
         share = float(np.vdot(gone, way)) / length
         rest = max(0.0, float(np.vdot(gone, gone)) - share**2 * length)
@@ -699,30 +810,75 @@ def _mix(
     return Blend(*np.array(rows, float).reshape(-1, 4).T)
 
 
-Speeds = tuple[Array, Array]  # of two shots, as ``motion`` gives them
+View = Callable[[int], Picture]  # of the index of a picture
+Ways = tuple[Array, Array]  # of two shots: where each was or will be in other pictures [k, 2, 3]
 
 
-def motions(p: Pictures, before: int, after: int, first: int, last: int) -> Speeds:
+def followed(
+    p: Pictures, ends: tuple[int, int], some: NDArray[np.intp], within: tuple[int, int] | None
+) -> Ways:
+    """Where the shots of two pictures are in some others, as 2 x 3 maps of positions: their motion
+    within some pictures is carried on, or, where a hand shakes, they are looked for."""
+    if within is None:
+        return swayed(p, ends[0], some), swayed(p, ends[1], some)
+    one, two = (
+        np.eye(2, 3) + speed * (p.times[some] - p.times[end])[:, None, None]
+        for end, speed in zip(ends, motions(p, *ends, *within), strict=True)
+    )
+    return one, two
+
+
+SWAY = 6  # pixels of the small picture that a shaking hand moves it at most
+TETHER = 0.01  # correlation that a pixel more away from where it was last must gain
+
+
+def swayed(p: Pictures, end: int, some: NDArray[np.intp]) -> Array:
+    """Shifts [k, 2, 3] of what one picture shows in others that may show but a part of it, or mix it
+    with something else: the best correlation of their edges, near to that of the picture before."""
+    import cv2
+
+    moves = np.tile(np.eye(2, 3), (len(some), 1, 1))
+    reach = min(SWAY, min(p.small(end).shape[:2]) // 5)
+    if reach < 1:
+        return moves
+    template = p.edges(end)[reach:-reach, reach:-reach]
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    for side in (np.flatnonzero(some < end)[::-1], np.flatnonzero(some > end)):
+        last = np.zeros(2)
+        for k in side.tolist():
+            found = cv2.matchTemplate(p.edges(int(some[k])), template, cv2.TM_CCOEFF_NORMED)
+            near = found - TETHER * np.hypot(x - last[0], y - last[1])
+            row, column = divmod(int(near.argmax()), 2 * reach + 1)
+            last = np.array([column - reach, row - reach], float)
+            moves[k, :, 2] = last + _between(found, row, column)
+    return moves
+
+
+def _between(scores: Picture, row: int, column: int) -> Array:
+    """How far (x, y) from its peak's pixel a parabola through scores [y, x] has its own."""
+    out = np.zeros(2)
+    for axis, (line, k) in enumerate(((scores[row], column), (scores[:, column], row))):
+        if 0 < k < len(line) - 1:
+            left, here, right = line[k - 1 : k + 2].tolist()
+            bend = 2 * here - left - right
+            out[axis] = np.clip((right - left) / (2 * bend), -0.5, 0.5) if bend > 1e-6 else 0.0
+    return out
+
+
+def motions(p: Pictures, before: int, after: int, first: int, last: int) -> tuple[Array, Array]:
     """Motion of the shot that ends with ``before``, and of that which begins with ``after``."""
     edges = (p.times[before] - MOTION_S, p.times[after] + MOTION_S)
     start, stop = np.searchsorted(p.times, edges).tolist()
     return motion(p, max(first, start), before), motion(p, after, min(last, stop))
 
 
-def carried(
-    p: Pictures, index: int, speed: Array | None, to: int
-) -> tuple[Picture, NDArray[np.bool_]]:
-    """A small picture as it would look at another's time, and where that is known [h, w].
-
-    Blurred and in its place where no speed is given.
-    """
+def carried(picture: Picture, move: Array) -> tuple[Picture, NDArray[np.bool_]]:
+    """A picture moved by a 2 x 3 map of positions, and where that is known [h, w]."""
     import cv2
 
-    picture = p.small(index) if speed is not None else p.soft(index)
     height, width = picture.shape[:2]
-    if speed is None or not speed.any():
+    if (move == np.eye(2, 3)).all():
         return picture, np.ones((height, width), bool)
-    move = np.eye(2, 3) + speed * (p.times[to] - p.times[index])
     known = cv2.warpAffine(np.ones((height, width), np.float32), move, (width, height))
     return np.asarray(cv2.warpAffine(picture, move, (width, height))), known > 0.99
 
@@ -730,9 +886,9 @@ def carried(
 def same_thing(p: Pictures, ramp: Ramp, first: int, last: int) -> bool:
     """Whether one side of a ramp, moved on, shows the other in another light."""
     ends = (ramp.before, ramp.after)
-    speeds = motions(p, *ends, first, last)
-    for end, to, speed in zip(ends, ends[::-1], speeds, strict=True):
-        picture, known = carried(p, end, speed, to)
+    ways = followed(p, ends, np.array(ends), (first, last))
+    for end, to, move in zip(ends, ends[::-1], (ways[0][1], ways[1][0]), strict=True):
+        picture, known = carried(p.small(end), move)
         one, two = picture[..., 0][known], p.small(to)[..., 0][known]
         enough = known.mean() > 0.3 and min(one.std(), two.std()) > 1
         if enough and np.corrcoef(one, two)[0, 1] > 0.6:

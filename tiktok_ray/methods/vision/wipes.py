@@ -26,8 +26,10 @@ from tiktok_ray.methods.vision.shot_changes import (
     Insert,
     Instant,
     Ramp,
-    Speeds,
+    View,
+    Ways,
     carried,
+    followed,
     motions,
     same_thing,
 )
@@ -226,12 +228,13 @@ def _fit(
 ) -> Passage | None:
     """The passage around a candidate, if picture after picture it is one.
 
-    Widens or narrows the time looked at until either shot is seen alone for a moment. ``soft``: in
-    blurred pictures, which shaking leaves alike.
+    Widens or narrows the time looked at until either shot is seen alone for a moment. ``soft``: by a
+    hand that shakes.
     """
     least = int(stops[stops <= one.centre].max(initial=0))
     most = int(stops[stops > one.centre].min(initial=len(p))) - 1
     start, end = float(p.times[one.centre]) - one.half, float(p.times[one.centre]) + one.half
+    view = p.small if not soft else p.soft if one.way else p.calm
     for turn in range(6):
         before = max(least, int(np.searchsorted(p.times, start + 1e-6, side="right")) - 1)
         after = min(most, int(np.searchsorted(p.times, end - 1e-6)))
@@ -239,10 +242,8 @@ def _fit(
             return None
         count = FEW if turn == 0 else MANY
         some = np.unique(np.append(np.arange(before, after, 1 + (after - before) // count), after))
-        ends = (int(some[0]), int(some[-1]))
-        still = (np.zeros((2, 3)), np.zeros((2, 3)))
-        speeds = None if soft else motions(p, *ends, least, most) if turn else still
-        seen = _seen(p, one, some, speeds)
+        ways = _ways(p, one, some, None if soft else (least, most), turn == 0)
+        seen = _seen(view, one, some, ways)
         inside = np.flatnonzero((seen.share > EDGE) & (seen.share < 1 - EDGE))
         if len(inside) < 2 - (turn == 0) or not _likely(seen, inside, one):
             return None
@@ -274,6 +275,19 @@ def _fit(
         return None
     residual = float(seen.rest[first : final + 1].mean())
     return Passage(ramp.start, ramp.end, ramp.before, ramp.after, way, one.style, residual)
+
+
+def _ways(
+    p: Pictures, one: Candidate, some: NDArray[np.intp], within: tuple[int, int] | None, first: bool
+) -> Ways:
+    """Where the shots of the first and the last picture are in all of them: their motion ``within``
+    some pictures is carried on, though at first both are taken to rest; or, where a hand shakes,
+    they are looked for, or in a slide, which moves them too, blurred instead."""
+    rest = one.way if within is None else first
+    if rest:
+        still = np.tile(np.eye(2, 3), (len(some), 1, 1))
+        return still, still
+    return followed(p, (int(some[0]), int(some[-1])), some, within)
 
 
 def _likely(seen: Seen, inside: NDArray[np.intp], one: Candidate) -> bool:
@@ -354,7 +368,8 @@ def _panned(p: Pictures, ramp: Ramp, way: Way) -> bool:
     return False
 
 
-SEAM = 1.5  # by how much the step at a border exceeds that within either shot, at least
+SEAM = 1.6  # by how much the step at a border exceeds that within either shot, at least
+THROUGH = 60  # percentage of its length that shows it: an edge of a thing does not go right through
 SHARP = 0.5  # share of the difference about a border that lies at it, at least
 
 
@@ -367,11 +382,11 @@ def _seamed(p: Pictures, one: Candidate, seen: Seen, some: NDArray[np.intp]) -> 
             continue
         picture = turned(p.small(index)[None], one.way)[0]
         by, side = round(share * len(picture)), len(picture)
-        steps = np.abs(picture[2:] - picture[:-2]).mean((1, 2))
+        steps = np.percentile(np.abs(picture[2:] - picture[:-2]).mean(2), 100 - THROUGH, axis=1)
         first, last = max(0, by - 3), min(side - 2, by + 1)
         near = float(steps[first:last].max(initial=0))
         wide = np.abs(picture[8:] - picture[:-8]).mean((1, 2))
-        about = steps[3:-3] / (wide + 0.5)
+        about = np.abs(picture[5:-3] - picture[3:-5]).mean((1, 2)) / (wide + 0.5)
         sharp = float(about[max(0, first - 3) : last - 3].max(initial=0))
         found.append((near / (float(np.median(steps)) + 0.5), sharp))
     if not found:
@@ -440,18 +455,16 @@ STEP = 0.004  # least share of the picture that a border goes from one picture t
 PARTED = 0.6  # least part that pixels of either shot, and of no blend, have in a wipe
 
 
-def _seen(p: Pictures, one: Candidate, some: NDArray[np.intp], speeds: Speeds | None) -> Seen:
-    """Pictures as parts of the first and the last of them, these carried on with the motion of
-    their shots; all of them blurred where none is given."""
-    before, after = int(some[0]), int(some[-1])
+def _seen(view: View, one: Candidate, some: NDArray[np.intp], ways: Ways) -> Seen:
+    """Pictures as parts of the first and the last of them, these carried on the ways of their shots."""
+    ends = (int(some[0]), int(some[-1]))
     rows: list[tuple[float, float, float]] = []
     masks: list[Array] = []
-    for index in some.tolist():
+    for k, index in enumerate(some.tolist()):
         (old, known), (new, also) = (
-            carried(p, end, speed, index)
-            for end, speed in zip((before, after), speeds or (None, None), strict=True)
+            carried(view(end), way[k]) for end, way in zip(ends, ways, strict=True)
         )
-        picture = p.small(index) if speeds else p.soft(index)
+        picture = view(index)
         if one.way is None:
             row, mask = _parts(picture, old, new, known & also)
             masks.append(mask)
@@ -484,7 +497,8 @@ def _parts(
     share = float((weight * is_new).sum()) / total
     rest = float((np.minimum(to_old, to_new) * known).sum()) / (float((apart * known).sum()) + 1e-6)
     way = new - old
-    mix = ((picture - old) * way).sum(2) / ((way**2).sum(2) + 1e-6)
+    gone, length = (np.einsum("ijk,ijk->ij", x, way) for x in (picture - old, way))
+    mix = gone / (length + 1e-6)
     mix = np.clip(mix, 0, 1)
     mean = float((weight * mix).sum()) / total
     spread = float((weight * (mix - mean) ** 2).sum()) / total
@@ -499,7 +513,7 @@ def off(one: Picture, two: Picture) -> Picture:
 
     near = np.ones((3, 3), np.uint8)
     apart = np.maximum(one - cv2.dilate(two, near), cv2.erode(two, near) - one)
-    out: Picture = np.maximum(apart, 0).sum(2)
+    out: Picture = np.maximum(apart, 0) @ np.ones(3, np.float32)
     return out
 
 
@@ -507,7 +521,7 @@ def _offset(
     picture: Picture, old: Picture, new: Picture, way: Way, style: Style
 ) -> tuple[float, float]:
     """How far one shot has slid over or after another, and what that leaves unexplained."""
-    seen, one, two = (turned(x[None], way) for x in (picture, old, new))
+    seen, one, two = (np.ascontiguousarray(turned(x[None], way)) for x in (picture, old, new))
     side = seen.shape[1]
     apart = float(np.abs(one - two).mean()) + 1e-6
     left: dict[int, float] = {}
