@@ -90,6 +90,8 @@ limit_threads(1)
 asyncio.run(run())
 """
 
+#: Of the tools below, those that raise an error where there is no sound.
+NEED_SOUND = ("faster-whisper",)
 #: What a user would run instead. ``{clip}`` and ``{out}`` are filled in, and ``{models}``.
 PEERS: Mapping[str, Sequence[str]] = {
     "PySceneDetect": ("-m", "scenedetect", "-i", "{clip}", "-o", "{out}", "detect-adaptive", "list-scenes"),
@@ -340,13 +342,15 @@ def row(what: str, old: Sequence[Cost], new: Sequence[Cost]) -> str:
 
 
 def peers(clip: Path) -> dict[str, Cost]:
-    """What each of the tools' own commands costs on a clip."""
+    """What each of the tools' own commands costs on a clip that has something for it."""
     import av
 
     with av.open(str(clip)) as film:
-        rate = float(film.streams.video[0].average_rate or 30)
+        rate, silent = float(film.streams.video[0].average_rate or 30), not film.streams.audio
     found = {}
     for name, words in PEERS.items():
+        if silent and name in NEED_SOUND:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             given = {
                 "clip": clip,
