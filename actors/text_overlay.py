@@ -438,11 +438,20 @@ def _told(line: Line, one: Overlay) -> bool:
 
 
 def _among(start: float, end: float, box: NDArray[np.float64], known: Sequence[Overlay]) -> bool:
-    """Whether captions were read in one place right before and right after."""
+    """Whether captions were read in one place right before and right after, or two on end on one
+    side: it is one of them, or the last or first."""
     there = [o for o in known if o.kind == "caption" and in_place(box, np.array(o.box))]
-    before = any(0 <= start - o.end + AMONG_S <= 2 * AMONG_S for o in there if o.start < start)
-    after = any(0 <= o.start - end + AMONG_S <= 2 * AMONG_S for o in there if o.end > end)
-    return before and after
+    before = [o for o in there if o.start < start and abs(start - o.end) <= AMONG_S]
+    after = [o for o in there if o.end > end and abs(o.start - end) <= AMONG_S]
+    if before and after:
+        return True
+    beside = before or after
+    return any(
+        abs(o.end - one.start) <= AMONG_S or abs(o.start - one.end) <= AMONG_S
+        for one in beside
+        for o in there
+        if o is not one
+    )
 
 
 def apart(

@@ -282,6 +282,17 @@ def test_a_brief_word_among_captions_that_cannot_be_read_is_named():
     assert unreadable(frames, detected[:2], told[:1], 0.8) == []
 
 
+@pytest.mark.parametrize("begins", [(0.0, 0.5), (1.5, 2.0)])
+def test_a_brief_word_that_ends_or_begins_captions_is_named(begins):
+    told = [shown("THE", start, start + 0.5) for start in begins]
+    there = lines_of("EI", 0.9, range(5))
+    frames: Any = SimpleNamespace(times=np.arange(5) / 2, end=2.5)
+    detected = [[], [], [there[2]], [], []]
+    (found,) = unreadable(frames, detected, told, 0.8)
+    assert (found.start, found.end) == (1.0, 1.5)
+    assert unreadable(frames, detected, told[-1:] if begins[0] else told[:1], 0.8) == []
+
+
 def test_a_brief_word_beside_others_that_cannot_be_read_is_named_too():
     brief, long_ = lines_of("?", 0.3, [0], left=0.45), lines_of("?", 0.3, range(1, 4))
     frames: Any = SimpleNamespace(times=np.arange(4) / 2, end=2.0)
