@@ -2,41 +2,47 @@
 
 import threading
 import time
+from typing import ClassVar
 
 from tiktok_ray.run import worker
 from tiktok_ray.run.worker import Memory
 
 
-def watchers():
-    return [t for t in threading.enumerate() if "_watch" in t.name]
+class Watch(worker._MemoryWatch):
+    """One that shares its thread with none of other tests, whose calls may hang."""
+
+    _watching: ClassVar = []
+    _changed: ClassVar = threading.Condition()
+    _thread: ClassVar = None
 
 
 def test_each_call_knows_its_own_peak_and_one_thread_looks():
-    held = [1.0]
+    held, looking = [1.0], set()
 
     def measure():
+        looking.add(threading.current_thread())
         return Memory(held[0])
 
-    with worker._MemoryWatch(measure) as early, worker._MemoryWatch(measure) as other:
+    deadline = time.monotonic() + 20
+    with Watch(measure) as early, Watch(measure) as other:
         held[0] = 3.0  # gone before either call ends
-        deadline = time.monotonic() + 10
         while min(early.peak.pss_gib, other.peak.pss_gib) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert len(watchers()) == 1
+        (looker,) = looking
         held[0] = 1.0
-    with worker._MemoryWatch(measure) as late:
+    with Watch(measure) as late:
         pass
     assert (early.peak, other.peak, late.peak) == (Memory(3.0), Memory(3.0), Memory(1.0))
-    deadline = time.monotonic() + 10
-    while watchers() and time.monotonic() < deadline:
+    while (looker.is_alive() or Watch._thread) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert watchers() == []
+    assert not looker.is_alive()
+    assert Watch._thread is None
 
 
 def test_what_is_watched_keeps_to_its_own_measure():
     with (
-        worker._MemoryWatch(lambda: Memory(3.0)) as one,
-        worker._MemoryWatch(lambda: Memory(7.0, 2.0)) as two,
+        Watch(lambda: Memory(3.0)) as one,
+        Watch(lambda: Memory(7.0, 2.0)) as two,
     ):
         pass
     assert (one.peak, two.peak) == (Memory(3.0), Memory(7.0, 2.0))

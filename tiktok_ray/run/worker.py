@@ -312,7 +312,7 @@ class _MemoryWatch:
             if self._thread is None:
                 thread = threading.Thread(target=self._watch, daemon=True)
                 thread.start()
-                _MemoryWatch._thread = thread
+                type(self)._thread = thread
 
     def __enter__(self) -> _MemoryWatch:
         _kept(self._begin)
