@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,20 +80,31 @@ def test_figures_say_what_was_measured_what_must_hold_and_what_was_not():
     assert "not measured: no weights: tiny.en" in second
 
 
-def test_the_board_is_written_as_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+Ran = Callable[[Callable[[Bench], Iterator[Figure]]], tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+    """Measures cuts by given figures, and colours, which have no table: exit status and JSON."""
+
+    def run(figures: Callable[[Bench], Iterator[Figure]]) -> tuple[int, dict[str, Any]]:
+        monkeypatch.setattr(measuring, "tables", lambda: {"cut_analysis": Table(None, figures)})
+        monkeypatch.setenv("TIKTOK_RAY_TEST_MEDIA", str(tmp_path))
+        file = tmp_path / "b.json"
+        code = main(["cut_analysis", "color_analysis", "--workers", "1", "--json", str(file)])
+        return code, json.loads(file.read_text())
+
+    return run
+
+
+def test_the_board_is_written_as_json(ran: Ran, capsys: pytest.CaptureFixture[str]):
     def figures(bench):
         assert bench.share == 1.0
         yield Figure("F1", "hard cuts", "plain", "factory", 40, 0.982, 0.96, 1.0, least=0.97)
         raise Absent("no more clips")
 
-    made = {"cut_analysis": Table(None, figures)}
-    monkeypatch.setattr(measuring, "tables", lambda: made)
-    monkeypatch.setenv("TIKTOK_RAY_TEST_MEDIA", str(tmp_path))
-    file = str(tmp_path / "b.json")
-    assert main(["cut_analysis", "color_analysis", "--workers", "1", "--json", file]) == 0
-    told = json.loads((tmp_path / "b.json").read_text())
+    code, told = ran(figures)
+    assert code == 0
     assert told["analyzers"]["cut_analysis"]["figures"][0]["holds"] is True
     assert told["analyzers"]["cut_analysis"]["not_measured"] == ["no more clips"]
     assert told["analyzers"]["color_analysis"]["not_measured"] == ["no table yet"]
@@ -101,18 +113,15 @@ def test_the_board_is_written_as_json(
 
 
 def test_measuring_that_fails_takes_no_other_analyzer_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ran: Ran, capsys: pytest.CaptureFixture[str]
 ):
     def figures(_):
         yield Figure("F1", "hard cuts", "plain", "factory", 40, 0.982, 0.96, 1.0)
         raise ZeroDivisionError("no frame")
 
-    made = {"cut_analysis": Table(None, figures)}
-    monkeypatch.setattr(measuring, "tables", lambda: made)
-    monkeypatch.setenv("TIKTOK_RAY_TEST_MEDIA", str(tmp_path))
-    file = str(tmp_path / "b.json")
-    assert main(["cut_analysis", "color_analysis", "--workers", "1", "--json", file]) == 1
-    assert list(json.loads((tmp_path / "b.json").read_text())["analyzers"]) == ["color_analysis"]
+    code, told = ran(figures)
+    assert code == 1
+    assert list(told["analyzers"]) == ["color_analysis"]
     assert "measuring failed: ZeroDivisionError: no frame" in capsys.readouterr().out
 
 

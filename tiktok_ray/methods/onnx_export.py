@@ -170,7 +170,10 @@ def write(
     properties: Mapping[str, str] = {},
 ) -> None:
     """Write a function of tensors as ONNX. ``inputs``: an example of each; ``dynamic``: which sides of
-    which input or output vary; ``properties``: what the file is to say of itself."""
+    which input or output vary; ``properties``: what the file is to say of itself.
+
+    Weights that the function closes over must ask for no gradients; those of a module may.
+    """
     import onnx
     import torch
 
@@ -178,7 +181,7 @@ def write(
         forward = staticmethod(function)
 
     torch.onnx.export(
-        Whole().eval(),
+        (function if isinstance(function, torch.nn.Module) else Whole()).eval(),
         tuple(inputs.values()),
         str(target),
         dynamo=False,

@@ -120,7 +120,10 @@ def serve(child: Child, connection: Connection) -> None:
 
 
 def main(channel: int, log_file: Path) -> None:
-    """Serve the parent at the other end of ``channel``. Ends without a look at threads that still run: their work is not wanted."""
+    """Serve the parent at the other end of ``channel``.
+
+    Ends without a look at threads that still run: their work is not wanted.
+    """
     # What is meant for the command reaches its whole group; a child ends when the command has.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

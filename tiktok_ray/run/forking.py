@@ -32,21 +32,20 @@ class Forked:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._ended = threading.Lock()
-        self._code: int | None = None
+        self._over = False
 
     def kill(self) -> None:
         """Kill it, unless ``wait`` has told that it ended: its number may be another's by then."""
         with self._ended, contextlib.suppress(ProcessLookupError):
-            if self._code is None:
+            if not self._over:
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        """Its exit status when it has ended; negative for a signal."""
+        """Its exit status when it has ended, told once; negative for a signal."""
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         with self._ended:
-            if self._code is None:
-                self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            return self._code
+            self._over = True
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 _ahead: list[tuple[Any, Forked]] = []
@@ -75,7 +74,7 @@ def taken() -> tuple[Any, Forked] | None:
 
 
 def _has_one_thread() -> bool:
-    return sys.platform == "linux" and threading.active_count() == 1 and len(os.listdir(TASKS)) == 1
+    return sys.platform == "linux" and len(os.listdir(TASKS)) == 1
 
 
 def _become(there: Any, settings: Settings) -> None:

@@ -259,7 +259,7 @@ def network(file: Path) -> Any:
     state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
     own = made.state_dict()
     made.load_state_dict({name: state[name] for name in own})
-    return made.requires_grad_(False)
+    return made
 
 
 def export(checkpoint: Path, target: Path) -> None:

@@ -109,26 +109,17 @@ class Pictures:
 
     def _soft(self, index: int) -> Picture:
         """A small picture so blurred that the shaking of a hand no longer shows: [h, w, 3]."""
-        import cv2
-
         small = self.small(index)
-        blurred: Any = cv2.GaussianBlur(small, (0, 0), min(small.shape[:2]) / SHAKE)
-        return blurred  # type: ignore[no-any-return]
+        return _blurred(small, min(small.shape[:2]) / SHAKE)
 
     def _calm(self, index: int) -> Picture:
         """A small picture so blurred that a pixel's part of a move no longer shows: [h, w, 3]."""
-        import cv2
-
-        blurred: Any = cv2.GaussianBlur(self.small(index), (0, 0), 1.0)
-        return blurred  # type: ignore[no-any-return]
+        return _blurred(self.small(index), 1.0)
 
     def _edges(self, index: int) -> Picture:
         """Luma of a small picture less that around it [h, w]: two shots have none in common."""
-        import cv2
-
         luma = np.ascontiguousarray(self.small(index)[..., 0])
-        edges: Any = luma - cv2.GaussianBlur(luma, (0, 0), 2.0)
-        return edges  # type: ignore[no-any-return]
+        return luma - _blurred(luma, 2.0)
 
     def restless(self, start: float, end: float) -> bool:
         """Whether the camera shakes before the one time or after the other: pictures change much
@@ -303,6 +294,13 @@ def turns(off: Array, times: Array) -> NDArray[np.bool_]:
     left, right = padded[:, near - 1 : near - 1 + count], padded[:, near + 1 : near + 1 + count]
     turned: NDArray[np.bool_] = (off <= 20) & (off <= 0.2 * sides) & (off <= left) & (off <= right)
     return turned
+
+
+def _blurred(picture: Picture, deviation: float) -> Picture:
+    """A picture blurred by a Gaussian of that standard deviation in pixels."""
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), deviation))
 
 
 def _texture(luma: Picture) -> Picture:

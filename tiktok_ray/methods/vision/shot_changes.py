@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -417,14 +418,20 @@ class Sought:
     own: tuple[int, int]
     inside: bool
 
+    @cached_property
+    def peak(self) -> tuple[int, int]:
+        """Where (y, x) the correlation is best."""
+        y, x = divmod(int(self.scores.argmax()), self.scores.shape[1])
+        return y, x
+
     def best(self) -> tuple[float, Array]:
         """The best correlation, and how far (x, y) from its place."""
-        y, x = np.unravel_index(int(self.scores.argmax()), self.scores.shape)
+        y, x = self.peak
         return float(self.scores[y, x]), np.array([x - self.own[1], y - self.own[0]])
 
     def brighter(self) -> float:
         """By how many levels than what is most like it."""
-        y, x = np.unravel_index(int(self.scores.argmax()), self.scores.shape)
+        y, x = self.peak
         return float(self.block.mean() - self.around[y : y + BLOCK, x : x + BLOCK].mean())
 
     def remains(self, two: Picture, move: Array) -> bool:

@@ -147,8 +147,8 @@ class Network(Protocol):
 class Yolo:
     """A checkpoint ready to look at pictures; ``names`` maps class numbers to names.
 
-    ``floor`` is the least confidence kept, at least ``LEAST``, ``overlap`` the IoU above which the less sure of two
-    boxes of one class goes. On the CPU without torch, unless ``in_torch``.
+    ``floor`` is the least confidence kept, at least ``LEAST``, ``overlap`` the IoU above which the
+    less sure of two boxes of one class goes. On the CPU without torch, unless ``in_torch``.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Yolo:
         if not path.is_file():  # Ultralytics would make its folder and look for it online
             raise FileNotFoundError(f"no checkpoint at {path}")
         if floor < LEAST:
-            raise ValueError(f"a confidence of less than {LEAST} is not looked for, not of {floor}")
+            raise ValueError(f"boxes of less than {LEAST} are not looked for: floor is {floor}")
         plain = device == "cpu" and not in_torch
         self.network: Network = Exported(path) if plain else InTorch(path, device)
         self.names = self.network.names
@@ -227,9 +227,9 @@ def _loaded(path: Path) -> tuple[Any, dict[int, str]]:
 
 
 def export(checkpoint: Path, target: Path) -> None:
-    """Make an ONNX file of a checkpoint: a picture as it is packed, uint8 [1, height, width, 3], to raw
-    rows [1, 4 + classes + 3k, boxes] of what is at least as sure as ``LEAST``, or surest of all: nothing else
-    is worked out."""
+    """Make an ONNX file of a checkpoint: a picture as it is packed, uint8 [1, height, width, 3], to
+    raw rows [1, 4 + classes + 3k, boxes] of what is at least as sure as ``LEAST``, or surest of
+    all: nothing else is worked out."""
     import torch
     from ultralytics.utils.tal import make_anchors
 
