@@ -181,7 +181,7 @@ class AgeEstimation(Analyzer):
     name = "age_estimation"
     card_priority = 2
     biometric = True
-    needs = Needs(threads=1, timeout_s=120, cost=3.0)
+    needs = Needs(threads=1, timeout_s=120, cost=2)
     imports = ("cv2", "onnxruntime", "insightface.model_zoo")
     options_type = AgeOptions
     variants = (

@@ -246,7 +246,7 @@ class AudioAnalysis(Analyzer):
     """Loudness, silence, tempo, beats, onsets, key, spectrum and sections of the sound."""
 
     name = NAME
-    needs = Needs(threads=1, timeout_s=120, cost=0.3)
+    needs = Needs(threads=1, timeout_s=120, cost=0.1)
     imports = ("scipy.fft", "scipy.ndimage")
     variants = (Variant("cpu", ram_gib=0.2, basis="measured"),)
     options_type = AudioOptions

@@ -159,7 +159,7 @@ class AudioEnvironment(Analyzer):
 
     name = NAME
     card_priority = 4
-    needs = Needs(threads=1, timeout_s=180, cost=0.5)
+    needs = Needs(threads=1, timeout_s=180, cost=0.3)
     imports = ("scipy.fft", "scipy.ndimage")
     sees = (Sees("silences", "audio", samples=0, seconds=SILENCE_MIN_S),)
     variants = (

@@ -150,7 +150,7 @@ class BodyPose(Analyzer):
 
     name = "body_pose"
     card_priority = 7
-    needs = Needs(threads=1, timeout_s=180, cost=16)
+    needs = Needs(threads=1, timeout_s=180, cost=4.5)
     imports = ("cv2",)
     variants = (
         Variant(

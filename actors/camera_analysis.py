@@ -366,7 +366,7 @@ class CameraAnalysis(Analyzer):
     """Camera motion, shot by shot and over time."""
 
     name = "camera_analysis"
-    needs = Needs(threads=1, timeout_s=90, cost=1.5)
+    needs = Needs(threads=1, timeout_s=90, cost=1.2)
     imports = ("cv2",)
     sees = (Sees("camera motion", "thumbs", samples=1, seconds=LEAST_S),)
 

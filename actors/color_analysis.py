@@ -139,7 +139,7 @@ class ColorAnalysis(Analyzer):
     """Palette, brightness, contrast, colour temperature, filters, and colour over time."""
 
     name = "color_analysis"
-    needs = Needs(threads=1, timeout_s=60, cost=0.5)
+    needs = Needs(threads=1, timeout_s=60, cost=1.2)
     imports = ("cv2", "PIL.ImageColor", "skimage.color.colorconv", "skimage.color.delta_e")
 
     def analyze(

@@ -218,7 +218,7 @@ class ContentQuality(Analyzer):
 
     name = NAME
     card_priority = 3
-    needs = Needs(threads=1, timeout_s=180, cost=9)
+    needs = Needs(threads=1, timeout_s=180, cost=5)
     imports = ("cv2",)
     variants = (
         Variant(

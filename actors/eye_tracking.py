@@ -196,7 +196,7 @@ class EyeTracking(Analyzer):
 
     name = "eye_tracking"
     biometric = True
-    needs = Needs(threads=1, timeout_s=180, cost=5.0)
+    needs = Needs(threads=1, timeout_s=180, cost=5)
     imports = ("cv2", "numpy.ctypeslib", "mediapipe")
     sees = (Sees("blinks", "dense"), Sees("faces with their eyes", "dense", pixels=LEAST_PX))
     options_type = EyeOptions

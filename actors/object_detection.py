@@ -198,7 +198,7 @@ class ObjectDetection(Analyzer):
 
     name = "object_detection"
     card_priority = 8
-    needs = Needs(threads=1, timeout_s=180, cost=15)
+    needs = Needs(threads=1, timeout_s=180, cost=4.5)
     imports = ("cv2",)
     variants = tuple(variant for family in DETECTORS.values() for variant in family)
     options_type = ObjectOptions

@@ -130,7 +130,7 @@ class SpeechFlow(Analyzer):
     """Rates, pauses, emphasis and fillers."""
 
     name = NAME
-    needs = Needs(cost=1)
+    needs = Needs(cost=0.1)
     #: Levels are taken over 30 ms, so that a pause seems that much shorter.
     sees = (Sees("pauses of a speaker", "audio", samples=0, seconds=PAUSE_S + 3 * STEP_S),)
     variants = (Variant("cpu"),)

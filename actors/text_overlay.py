@@ -203,7 +203,7 @@ class TextOverlay(Analyzer):
 
     name = NAME
     card_priority = 1
-    needs = Needs(threads=1, timeout_s=180, cost=12)
+    needs = Needs(threads=1, timeout_s=180, cost=7)
     imports = ("cv2",)
     sees = (
         Sees("text", "frames", pixels=CAPITAL_PX),

@@ -218,7 +218,6 @@ class Solo:
     """Every analyzer in this process, one thread, inputs prepared once."""
 
     def __init__(self, settings: Settings) -> None:
-        limit_threads(1)
         self.settings = settings
         self.graph = make_graph()
         self.plan: Plan = plan(self.graph.analyzers.values(), settings)
@@ -532,6 +531,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("which", nargs="*", default=list("abcdefgh"))
     which = "".join(parser.parse_args().which)
+    limit_threads(1)
     settings = Settings()
     print(
         f"{settings.cores} cores, {memory_now().pss_gib:.2f} GiB in this process, clip {clip(settings).name}"

@@ -91,6 +91,18 @@ async def test_a_report_through_actors(engine, clip):
     assert report.run.memory["plain"].peak_gib > 0.01
 
 
+async def test_what_is_loaded_is_not_asked_to_load_again(engine, clip, monkeypatch):
+    await engine.analyze(Source(clip, "clip"), only=GOOD)
+
+    async def asked(name):
+        raise AssertionError(f"{name} was asked to load")
+
+    monkeypatch.setattr(engine.workers, "_load", asked)
+    report = await engine.analyze(Source(clip, "again"), only=GOOD)
+    assert set(statuses(report, GOOD).values()) == {"ok"}
+    assert report.run.load_s == dict.fromkeys(GOOD, 0.0)
+
+
 async def test_cpu_actors_see_no_card_and_close_their_doors(engine):
     await engine.workers.start(["plain"])
     seen = await engine.workers.facts()

@@ -1,7 +1,5 @@
 """Running networks: both runtimes give the same, single-threaded, and say who they are."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,38 +107,3 @@ def test_what_is_no_network_is_an_error(tmp_path: Path, choice: Choice):
     (tmp_path / "not.onnx").write_bytes(b"not a network")
     with pytest.raises(Exception, match="not"):
         open_session(tmp_path / "not.onnx")
-
-
-HELD = """
-import sys
-from pathlib import Path
-import numpy as np, psutil, rapidocr
-from tiktok_ray.methods import inference
-from tiktok_ray.run.worker import release_freed_memory
-
-inference.choose("onnxruntime")
-if sys.argv[1] == "give back":
-    inference.give_back_after_runs()
-network = next(Path(rapidocr.__file__).parent.glob("models/*det*.onnx"))
-session = inference.open_session(network)
-pictures = np.zeros((1, 3, 576, 320), np.float32)
-held = lambda: psutil.Process().memory_full_info().uss / 2**20
-for _ in range(2):
-    session(pictures)
-release_freed_memory()
-before = held()
-del session
-release_freed_memory()
-print(before - held())
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="tells how much the C library keeps")
-def test_networks_hold_little_between_runs_where_they_wait_for_long():
-    def held(how: str) -> float:
-        words = [sys.executable, "-c", HELD, how]
-        return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-
-    kept, given_back = held("keep"), held("give back")
-    assert given_back < 30 < kept

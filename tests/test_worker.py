@@ -1,5 +1,9 @@
 """Watching memory: the peak of each call, by one thread for all."""
 
+import ast
+import os
+import subprocess
+import sys
 import threading
 import time
 from typing import ClassVar
@@ -46,3 +50,19 @@ def test_what_is_watched_keeps_to_its_own_measure():
     ):
         pass
     assert (one.peak, two.peak) == (Memory(3.0), Memory(7.0, 2.0))
+
+
+LIMITED = """
+import numpy, threadpoolctl
+from tiktok_ray.run.worker import limit_threads
+
+limit_threads(1)
+print([pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"])
+"""
+
+
+def test_numpy_has_one_thread_even_if_it_was_imported_before():
+    kept = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    words = [sys.executable, "-c", LIMITED]
+    said = subprocess.run(words, env=kept, check=True, capture_output=True, text=True).stdout
+    assert set(ast.literal_eval(said)) == {1}

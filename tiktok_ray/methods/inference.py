@@ -34,7 +34,6 @@ RUNTIMES = ("torch", "ctranslate2", "mediapipe")
 INTEL = "GenuineIntel"
 
 _choice: Choice = "auto"
-_keeps_arena = True
 _noted: ContextVar[dict[str, None] | None] = ContextVar("runtimes", default=None)
 
 
@@ -74,14 +73,6 @@ def choose(choice: Choice) -> None:
     """Choose the runtime for networks opened by this process from now on; ``auto``: by the processor."""
     global _choice
     _choice = choice
-
-
-def give_back_after_runs() -> None:
-    """Have networks opened from now on hold only their weights between runs, in ONNX Runtime, for processes that
-    wait more than they work. A run takes 2 % longer in a thread; PP-OCR's detector holds 17 MiB, not 71.
-    """
-    global _keeps_arena
-    _keeps_arena = False
 
 
 def runtime() -> Runtime:
@@ -149,6 +140,7 @@ def note(library: str) -> None:
         found[named(library)] = None
 
 
+@functools.cache
 def named(library: str) -> str:
     """A library with its version."""
     try:
@@ -165,7 +157,6 @@ class _OnnxRuntime:
         options = SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = _keeps_arena
         options.log_severity_level = 3
         self._session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import functools
 import hashlib
 import inspect
 import itertools
@@ -200,6 +201,12 @@ class Known(BaseModel, Generic[Found]):
     missing: tuple[Missing, ...]
     model: ModelUsed | None
     output: Found | None
+
+
+@functools.cache
+def _known_kind(output: type[Output]) -> type[Known[Any]]:
+    """``Known`` with an output of this type, made once: pydantic forgets what nobody holds."""
+    return Known[output]  # type: ignore[valid-type]
 
 
 #: How an analyzer ends where another run would end in the same way.
@@ -427,7 +434,7 @@ class Engine:
         if lacking := self._lacking_output(name, job):
             job.end(name, self._section(name, Reply("skipped", reason=lacking), job, tracks))
             return True
-        known = self._from_cache(self._cache_key(name, job), Known[self.graph.outputs[name]])  # type: ignore[name-defined]
+        known = self._from_cache(self._cache_key(name, job), _known_kind(self.graph.outputs[name]))
         if known is None:
             return False
         reply = Reply(known.status, known.output, known.reason, known.missing)
@@ -571,7 +578,8 @@ class Engine:
         except WorkerDied as death:
             return Section(status="failed", reason=f"load: its process died twice: {death}")
         job.loads[name] = reply.seconds
-        job.loaded_at = job.elapsed()
+        if reply.seconds:
+            job.loaded_at = job.elapsed()
         if reply.status != "ok":
             return Section(status=reply.status, reason=reply.reason, seconds=reply.seconds)
         if reply.runtime:

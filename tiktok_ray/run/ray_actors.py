@@ -24,6 +24,7 @@ import re
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from ray import exceptions
 from tiktok_ray import logs
 from tiktok_ray.analyzer import Analyzer, Options
 from tiktok_ray.graph import Graph, code_digest
-from tiktok_ray.methods import inference
 from tiktok_ray.net.telemetry_block import block_telemetry, telemetry_blocked, tighten_token
 from tiktok_ray.run.engine import (
     DECODER,
@@ -82,7 +82,6 @@ class AnalyzerActor:
         block_telemetry(ray.util.get_node_ip_address())
         if log_file is not None:
             logs.write_to(log_file)
-        inference.give_back_after_runs()
         self.worker = Worker(analyzer, options, assignment)
 
     def __repr__(self) -> str:
@@ -106,7 +105,8 @@ class AnalyzerActor:
         if what == "loaded" and reply.status == "ok" and reply.seconds < LOADED_S:
             level = logging.DEBUG
         log.log(level, "%s %s: %s", name, what, reply.status, extra={**facts, **more})
-        release_freed_memory()
+        if level > logging.DEBUG:
+            release_freed_memory()
         return reply
 
     def facts(self) -> dict[str, Any]:
@@ -210,7 +210,8 @@ class Fleet:
         self._actors: dict[str, Any] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._ready: set[str] = set()
-        self._loaded: set[str] = set()
+        #: By analyzer that was loaded, what it replied; None if it replied to another owner.
+        self._loaded: dict[str, Reply | None] = {}
         self._opening = asyncio.Lock()
 
     async def start(self, names: Collection[str]) -> None:
@@ -306,6 +307,12 @@ class Fleet:
         return name in self._loaded
 
     async def load(self, name: str) -> Reply:
+        """What was replied when it was loaded; it is not asked again unless another machine runs its model.
+        A process that has died since is met by ``run``."""
+        elsewhere = self.plan.assignments[name].variant.elsewhere
+        known = None if elsewhere else self._loaded.get(name)
+        if known is not None:
+            return replace(known, seconds=0.0)
         async with self._locks[name]:
             return await self._load(name)
 
@@ -315,7 +322,7 @@ class Fleet:
         limit = self.settings.load_timeout_s
         reply = await self._answer(name, ref, limit, wanted_by_others=True)
         if reply.status == "ok":
-            self._loaded.add(name)
+            self._loaded[name] = reply
         elif reply.exhausted:
             self._restart(name)
         return reply
@@ -358,7 +365,7 @@ class Fleet:
             self._died(name, error)
         else:
             if facts.get("loaded"):
-                self._loaded.add(name)
+                self._loaded[name] = None
 
     async def run(self, name: str, inputs: Mapping[str, Any], timeout_s: float) -> Reply:
         async with self._locks[name]:
@@ -417,7 +424,7 @@ class Fleet:
 
     def _forget(self, name: str) -> None:
         self._ready.discard(name)
-        self._loaded.discard(name)
+        self._loaded.pop(name, None)
 
     async def facts(self) -> dict[str, dict[str, Any]]:
         """What each actor's process is and sees, by name."""

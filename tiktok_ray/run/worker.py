@@ -200,8 +200,12 @@ def thread_limits(threads: int = 1) -> dict[str, str]:
 
 
 def limit_threads(threads: int = 1) -> None:
-    """Limit the numeric libraries of this process to so many threads. Call before they are imported."""
+    """Limit the numeric libraries of this process to so many threads, NumPy's also if it is imported already."""
     os.environ.update(thread_limits(threads))
+    if "numpy" in sys.modules:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(threads)
 
 
 def limit_loaded(imports: Collection[str], threads: int) -> None:
