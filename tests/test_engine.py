@@ -391,21 +391,39 @@ async def test_why_something_was_skipped_is_known_too(clip, settings):
 async def test_cores_are_never_exceeded_and_go_to_the_most_urgent():
     cores, running, most, order = Cores(2), 0, 0, []
 
-    async def work(threads, urgency):
+    async def work(urgency):
         nonlocal running, most
-        async with cores.hold(f"w{urgency}", threads, urgency):
-            running += threads
+        async with cores.hold(f"w{urgency}", 1, urgency):
+            running += 1
             most = max(most, running)
             order.append(urgency)
             await asyncio.sleep(0.01)
-            running -= threads
+            running -= 1
 
-    first = asyncio.create_task(work(2, 0.0))
+    first = asyncio.create_task(work(0.0))
     await asyncio.sleep(0)
-    await asyncio.gather(first, *(work(1 + k % 2, float(k)) for k in range(1, 7)))
+    await asyncio.gather(first, *(work(float(k)) for k in range(1, 7)))
     assert most == 2
-    assert order[1:] == sorted(order[1:], reverse=True)
+    assert order == [0.0, 1.0, 6.0, 5.0, 4.0, 3.0, 2.0]
     assert cores.free == 2
+
+
+async def test_who_wants_several_cores_takes_those_that_are_free_and_lets_none_idle():
+    cores, free = Cores(3), {}
+
+    async def work(name, threads, urgency, seconds):
+        async with cores.hold(name, threads, urgency):
+            free[name] = cores.free
+            await asyncio.sleep(seconds)
+
+    long = asyncio.create_task(work("long", 1, 9.0, 0.2))
+    await asyncio.sleep(0)
+    others = (("wide", 3, 8.0, 0.05), ("narrow", 1, 1.0, 0.01))
+    await asyncio.gather(*(work(*one) for one in others))
+    assert free == {"long": 2, "wide": 0, "narrow": 1}
+    assert not long.done()
+    await long
+    assert cores.free == 3
 
 
 async def test_cancelled_waiters_give_their_turn_back():

@@ -221,12 +221,15 @@ class _Waiter:
     worker: str = field(compare=False)
     threads: int = field(compare=False)
     turn: asyncio.Future[None] = field(compare=False)
+    held: int = field(default=0, compare=False)
 
 
 class Cores:
     """The CPU cores shared by the workers. The most urgent call with a free worker goes first.
 
-    ``copies`` says how many calls of a worker may run at once: who waits for it holds no core.
+    A call of several threads takes as many cores as are free, at least one: would it wait for all, the
+    free ones would idle for as long. ``copies`` says how many calls of a worker may run at once: who
+    waits for it holds no core.
     """
 
     def __init__(self, count: int, copies: Callable[[str], int] = lambda _: 1) -> None:
@@ -238,8 +241,7 @@ class Cores:
 
     @asynccontextmanager
     async def hold(self, worker: str, threads: int, urgency: float) -> AsyncIterator[None]:
-        """Hold a worker and so many cores (at most all of them) while the block runs."""
-        threads = min(threads, self.count)
+        """Hold a worker and up to so many cores while the block runs."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = _Waiter((-urgency, next(self._order)), worker, threads, turn)
         bisect.insort(self._waiting, waiter)
@@ -260,17 +262,18 @@ class Cores:
             self._grant()
 
     def _give_back(self, waiter: _Waiter) -> None:
-        self.free += waiter.threads
+        self.free += waiter.held
         self._busy[waiter.worker] -= 1
 
     def _grant(self) -> None:
         for waiter in list(self._waiting):
+            if not self.free:
+                return
             if waiter.turn.cancelled() or self._busy[waiter.worker] >= self._copies(waiter.worker):
                 continue
-            if waiter.threads > self.free:
-                return  # or who wants several cores would wait for ever
             self._waiting.remove(waiter)
-            self.free -= waiter.threads
+            waiter.held = min(waiter.threads, self.free)
+            self.free -= waiter.held
             self._busy[waiter.worker] += 1
             waiter.turn.set_result(None)
 
