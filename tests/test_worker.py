@@ -66,3 +66,15 @@ def test_numpy_has_one_thread_even_if_it_was_imported_before():
     words = [sys.executable, "-c", LIMITED]
     said = subprocess.run(words, env=kept, check=True, capture_output=True, text=True).stdout
     assert set(ast.literal_eval(said)) == {1}
+
+
+def test_freed_memory_is_given_back_once_nothing_has_run_for_a_while(monkeypatch):
+    monkeypatch.setattr(worker, "REST_S", 0.2)
+    given_back = threading.Event()
+    rest = worker.GivesBackAtRest()
+    rest._trim = lambda _: given_back.set()
+    for _ in range(5):
+        with rest:
+            assert not given_back.wait(0.05)
+    assert not given_back.wait(0.05)
+    assert given_back.wait(5)

@@ -47,13 +47,13 @@ from tiktok_ray.run.engine import (
 from tiktok_ray.run.placement import Assignment, Card, Plan, cards_here
 from tiktok_ray.run.worker import (
     CallFailed,
+    GivesBackAtRest,
     Reply,
     Worker,
     decode,
     failure,
     limit_memory,
     limit_threads,
-    release_freed_memory,
 )
 from tiktok_ray.settings import Settings, ray_address
 
@@ -83,21 +83,22 @@ class AnalyzerActor:
         if log_file is not None:
             logs.write_to(log_file)
         self.worker = Worker(analyzer, options, assignment)
+        self._at_work = GivesBackAtRest()
 
     def __repr__(self) -> str:
         """How Ray's dashboard and logs call it."""
         return self.worker.assignment.name
 
     def load(self, correlation: str = "") -> Reply:
-        with logs.correlated(correlation):
+        with self._at_work, logs.correlated(correlation):
             return self._told("loaded", self.worker.load())
 
     def run(self, names: Sequence[str], *values: Any, correlation: str = "") -> Reply:
-        with logs.correlated(correlation):
+        with self._at_work, logs.correlated(correlation):
             return self._told("ran", self.worker.run(dict(zip(names, values, strict=True))))
 
     def _told(self, what: str, reply: Reply) -> Reply:
-        """Log a reply, and pass it on once nothing more is held for it."""
+        """Log a reply, and pass it on."""
         name = self.worker.assignment.name
         facts = {"analyzer": name, "status": reply.status, "seconds": round(reply.seconds, 3)}
         more = {key: v for key in ("reason", "trace") if (v := getattr(reply, key))}
@@ -105,8 +106,6 @@ class AnalyzerActor:
         if what == "loaded" and reply.status == "ok" and reply.seconds < LOADED_S:
             level = logging.DEBUG
         log.log(level, "%s %s: %s", name, what, reply.status, extra={**facts, **more})
-        if level > logging.DEBUG:
-            release_freed_memory()
         return reply
 
     def facts(self) -> dict[str, Any]:
@@ -127,14 +126,15 @@ class DecoderActor:
         limit_threads()
         block_telemetry(ray.util.get_node_ip_address())
         limit_memory(memory_gib)
+        self._at_work = GivesBackAtRest()
 
     def decode(self, path: str, want: Sequence[str], settings: Settings) -> tuple[Any, ...]:
         """What came of it, then one value for each track in ``want`` (None where there is none)."""
-        done = decode(Path(path), want, settings)
+        with self._at_work:
+            done = decode(Path(path), want, settings)
         tracks = done.decoded.tracks if done.decoded else {}
         present = [name for name in want if name in tracks]
         told = done.without_tracks() if done.decoded else done
-        release_freed_memory()
         return ((told, present), *[tracks.get(name) for name in want])
 
     def __repr__(self) -> str:

@@ -30,6 +30,8 @@ log = logging.getLogger("tiktok_ray.run.worker")
 #: the kernel adds up all pages for each, which takes 20 ms where much is loaded. They are not added up
 #: again where resident memory has changed by less than ``MEMORY_CHANGE`` of itself.
 MEMORY_STEP_S, MEMORY_SHARE, MEMORY_CHANGE = 0.25, 0.01, 0.01
+#: How long a process has nothing to do before it gives freed memory back.
+REST_S = 2.0
 #: How libraries say that memory ran out: CUDA and CTranslate2, torch and the system, C++, OpenCV,
 #: ONNX Runtime, Python's threads.
 OUT_OF_MEMORY = (
@@ -330,14 +332,26 @@ class _MemoryWatch:
         self._sample()
 
 
-def release_freed_memory() -> None:
-    """Give the system what was freed and the C library keeps, where it can be told to (glibc).
+class GivesBackAtRest:
+    """Gives the system what was freed and the C library keeps, once no block has run for ``REST_S``.
 
-    It keeps it for the next call; a process that waits more than it works holds it in vain.
+    At once would be too soon: who is asked again takes the same pages anew, which is a tenth of a
+    decoding. Only where the library can be told to (glibc).
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+
+    def __init__(self) -> None:
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        self._later: threading.Timer | None = None
+
+    def __enter__(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+
+    def __exit__(self, *_: object) -> None:
+        if self._trim is not None:
+            self._later = threading.Timer(REST_S, self._trim, (0,))
+            self._later.daemon = True
+            self._later.start()
 
 
 def failure(
