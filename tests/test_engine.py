@@ -401,11 +401,28 @@ async def test_cores_are_never_exceeded_and_go_to_the_most_urgent():
             running -= 1
 
     first = asyncio.create_task(work(0.0))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.002)
     await asyncio.gather(first, *(work(float(k)) for k in range(1, 7)))
     assert most == 2
-    assert order == [0.0, 1.0, 6.0, 5.0, 4.0, 3.0, 2.0]
+    assert order == [0.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
     assert cores.free == 2
+
+
+async def test_who_waited_for_what_ends_comes_before_the_less_urgent():
+    cores, done, order = Cores(1), asyncio.Event(), []
+
+    async def work(name, urgency, after=None):
+        if after:
+            await after.wait()
+        async with cores.hold(name, 1, urgency):
+            order.append(name)
+            await asyncio.sleep(0.01)
+        if name == "first":
+            done.set()
+
+    waiting = (("first", 9.0), ("less", 1.0), ("late", 2.0, done), ("urgent", 5.0, done))
+    await asyncio.gather(*(work(*one) for one in waiting))
+    assert order == ["first", "urgent", "late", "less"]
 
 
 async def test_who_wants_several_cores_takes_those_that_are_free_and_lets_none_idle():
@@ -417,7 +434,7 @@ async def test_who_wants_several_cores_takes_those_that_are_free_and_lets_none_i
             await asyncio.sleep(seconds)
 
     long = asyncio.create_task(work("long", 1, 9.0, 0.2))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.002)
     others = (("wide", 3, 8.0, 0.05), ("narrow", 1, 1.0, 0.01))
     await asyncio.gather(*(work(*one) for one in others))
     assert free == {"long": 2, "wide": 0, "narrow": 1}

@@ -229,7 +229,8 @@ class Cores:
 
     A call of several threads takes as many cores as are free, at least one: would it wait for all, the
     free ones would idle for as long. ``copies`` says how many calls of a worker may run at once: who
-    waits for it holds no core.
+    waits for it holds no core. A core that falls free is given away once those have come who waited for
+    what was done on it.
     """
 
     def __init__(self, count: int, copies: Callable[[str], int] = lambda _: 1) -> None:
@@ -238,6 +239,7 @@ class Cores:
         self._busy: Counter[str] = Counter()
         self._waiting: list[_Waiter] = []
         self._order = itertools.count()
+        self._granting = False
 
     @asynccontextmanager
     async def hold(self, worker: str, threads: int, urgency: float) -> AsyncIterator[None]:
@@ -245,7 +247,7 @@ class Cores:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = _Waiter((-urgency, next(self._order)), worker, threads, turn)
         bisect.insort(self._waiting, waiter)
-        self._grant()
+        self._grant_soon()
         try:
             await turn
         except asyncio.CancelledError:
@@ -253,19 +255,27 @@ class Cores:
                 self._waiting = [other for other in self._waiting if other is not waiter]
             else:
                 self._give_back(waiter)
-            self._grant()
+            self._grant_soon()
             raise
         try:
             yield
         finally:
             self._give_back(waiter)
-            self._grant()
+            self._grant_soon()
+
+    def _grant_soon(self) -> None:
+        """Grant after two turns of the loop: in the first those wake who waited for what has just ended."""
+        if not self._granting:
+            self._granting = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._grant)
 
     def _give_back(self, waiter: _Waiter) -> None:
         self.free += waiter.held
         self._busy[waiter.worker] -= 1
 
     def _grant(self) -> None:
+        self._granting = False
         for waiter in list(self._waiting):
             if not self.free:
                 return
