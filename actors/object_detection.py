@@ -168,17 +168,21 @@ DETECTORS: dict[Detector, tuple[Variant, ...]] = {
     "rt-detr": (
         Variant(
             "rtdetr-v2-r50",
-            weights={"detector": detr.checkpoint("PekingU/rtdetr_v2_r50vd", 0.16)},
+            weights={
+                "detector": detr.checkpoint("PekingU/rtdetr_v2_r50vd", 0.16, on_the_cpu=False)
+            },
             vram=Vram(0.17, 0.8),
             cpu=False,
-            imports=("torch", "transformers"),
+            imports=("PIL.ImageFile",),
+            card_imports=("torch", "transformers"),
         ),
         Variant(
             "rtdetr-v2-r18",
             weights={"detector": detr.checkpoint("PekingU/rtdetr_v2_r18vd", 0.08)},
             vram=Vram(0.08, 0.5),
             ram_gib=1.2,
-            imports=("torch", "transformers"),
+            imports=("PIL.ImageFile",),
+            card_imports=("torch", "transformers"),
         ),
     ),
     "d-fine": (
@@ -187,7 +191,8 @@ DETECTORS: dict[Detector, tuple[Variant, ...]] = {
             weights={"detector": detr.checkpoint("ustc-community/dfine-small-coco", 0.04)},
             vram=Vram(0.04, 0.5),
             ram_gib=1.2,
-            imports=("torch", "transformers"),
+            imports=("PIL.ImageFile",),
+            card_imports=("torch", "transformers"),
         ),
     ),
 }

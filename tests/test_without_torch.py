@@ -10,7 +10,7 @@ import pytest
 
 from actors.body_pose import BodyPose
 from actors.object_detection import ObjectDetection
-from tests import tiny_clip, tiny_sentences
+from tests import test_detr, tiny_clip, tiny_sentences
 from tests.actors.test_background_segmentation import tiny as tiny_segformer
 from tests.actors.test_speech_emotion import tiny_wav2vec2
 from tiktok_ray.analyzer import Variant
@@ -18,7 +18,7 @@ from tiktok_ray.methods.audio import wav2vec2
 from tiktok_ray.methods.audio.speakers import VOICES
 from tiktok_ray.methods.onnx_export import at_hand, exported
 from tiktok_ray.methods.text import sentences
-from tiktok_ray.methods.vision import clip, segformer
+from tiktok_ray.methods.vision import clip, detr, segformer
 
 #: What Python runs first in each process of the command: torch is noted and refused.
 REFUSED = """
@@ -96,14 +96,17 @@ import numpy as np
 from tiktok_ray.methods.audio.wav2vec2 import Classifier
 from tiktok_ray.methods.text.sentences import SentenceEncoder
 from tiktok_ray.methods.vision.clip import Clip
+from tiktok_ray.methods.vision.detr import Detr
 from tiktok_ray.methods.vision.segformer import Segmenter
 
-segformer, wav2vec2, clip, sentences = map(Path, sys.argv[1:])
+segformer, wav2vec2, clip, sentences, *detectors = map(Path, sys.argv[1:])
 picture = np.zeros((64, 64, 3), np.uint8)
 print(Segmenter(segformer, "cpu")([picture]).shape)
 print(Classifier(wav2vec2, "cpu")([np.ones(16_000, np.float32)], 1).shape)
 print(Clip(clip, "cpu", ["a", "b"]).embed([picture]).shape)
 print(SentenceEncoder(sentences)(["a"], "query", 1).shape)
+for folder in detectors:
+    print(Detr(folder, "cpu", floor=2.0)([picture])[0].shape)
 print(*sorted({"torch", "transformers"} & set(sys.modules)))
 """
 
@@ -115,6 +118,8 @@ def test_exported_checkpoints_run_without_torch(tmp_path: Path):
         tiny_wav2vec2(tmp_path / "wav2vec2", ["neu", "hap"]): (wav2vec2.RECIPE,),
         tiny_clip.clip(tmp_path / "clip"): (clip.PICTURES, clip.TEXTS),
         tiny_sentences.encoder(tmp_path / "sentences"): (sentences.RECIPE,),
+        test_detr.rt_detr(tmp_path / "rt-detr"): (detr.RECIPE,),
+        test_detr.d_fine(tmp_path / "d-fine"): (detr.RECIPE,),
     }
     for folder, recipes in folders.items():
         for recipe in recipes:
@@ -122,4 +127,5 @@ def test_exported_checkpoints_run_without_torch(tmp_path: Path):
             assert at_hand(folder, recipe)
     words = [sys.executable, "-c", NETWORKS, *map(str, folders)]
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
-    assert said == ["(1, 128, 128)", "(1, 2)", "(1, 24)", "(1, 32)", ""]
+    shapes = ["(1, 128, 128)", "(1, 2)", "(1, 24)", "(1, 32)", "(0, 6)", "(0, 6)"]
+    assert said == [*shapes, ""]

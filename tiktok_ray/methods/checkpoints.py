@@ -46,6 +46,8 @@ class Preparation:
         found = told(folder, "preprocessor_config.json", "processor_config.json")
         self.settings: Mapping[str, Any] = found.get("image_processor", found)
         means, deviations = self.settings["image_mean"], self.settings["image_std"]
+        if not self.settings.get("do_normalize", True):
+            means, deviations = (0, 0, 0), (1, 1, 1)
         self._means = np.array(means, np.float32)
         self._deviations = np.array(deviations, np.float32)
 
@@ -90,16 +92,16 @@ class Tokens:
         return tokens, there.astype(np.int64)
 
 
-def in_torch(kind: Any, folder: Path, device: str) -> Any:
+def in_torch(kind: Any, folder: Path, device: str, *, half: bool = True) -> Any:
     """A network ready to run in torch; ``kind`` is the class of transformers that loads it. In half
-    precision on a card.
+    precision on a card, unless ``half`` is false.
 
     Raises ``OSError`` for a folder that is not whole, and ``ValueError`` where it lacks weights:
     transformers would make them up.
     """
     import torch
 
-    precision = torch.float16 if device == "cuda" else torch.float32
+    precision = torch.float16 if half and device == "cuda" else torch.float32
     model, found = kind.from_pretrained(
         folder, local_files_only=True, dtype=precision, output_loading_info=True
     )
