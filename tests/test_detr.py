@@ -23,7 +23,7 @@ def spread(model: Any) -> Any:
 
     with torch.no_grad():
         for name, weights in model.named_parameters():
-            if weights.dim() > 1 and "embed_positions" not in name:
+            if weights.dim() > 1:
                 weights.normal_(0, (2 / weights[0].numel()) ** 0.5)
             elif name.endswith("bias") and "sampling_offsets" not in name:
                 weights.normal_(0, 0.1)

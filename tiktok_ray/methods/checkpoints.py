@@ -40,14 +40,14 @@ def labels(folder: Path) -> dict[int, str]:
 
 
 class Preparation:
-    """How a checkpoint wants its pictures: the means and deviations of their channels."""
+    """How a checkpoint wants its pictures: the means and deviations of their channels, if any."""
 
     def __init__(self, folder: Path) -> None:
         found = told(folder, "preprocessor_config.json", "processor_config.json")
         self.settings: Mapping[str, Any] = found.get("image_processor", found)
-        means, deviations = self.settings["image_mean"], self.settings["image_std"]
-        if not self.settings.get("do_normalize", True):
-            means, deviations = (0, 0, 0), (1, 1, 1)
+        means, deviations = [0.0] * 3, [1.0] * 3
+        if self.settings.get("do_normalize", True):
+            means, deviations = self.settings["image_mean"], self.settings["image_std"]
         self._means = np.array(means, np.float32)
         self._deviations = np.array(deviations, np.float32)
 
