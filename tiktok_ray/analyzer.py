@@ -86,8 +86,8 @@ class Lane(NamedTuple):
 class Needs:
     """What one call costs.
 
-    ``threads`` are its CPU threads (its share of the engine's cores); ``timeout_s`` limits one call
-    from the moment it gets its worker; ``cost`` is roughly the CPU seconds per minute of video on
+    ``threads`` are its CPU threads: it holds so many of the engine's cores, or as many as are free;
+    ``timeout_s`` limits one call from the moment it gets its worker; ``cost`` is roughly the CPU seconds per minute of video on
     one core: the longest is started first.
     """
 

@@ -179,7 +179,7 @@ def mixed(sides: Samples, rate: int) -> Mixed:
             inverted = float((polarity < 0).mean())
             if inverted:
                 how += f"; right has inverted polarity in {inverted:.0%} of it, which was corrected"
-    peak = float(np.abs(mono).max(initial=0.0))
+    peak = max(float(mono.max(initial=0.0)), -float(mono.min(initial=0.0)))
     if peak <= 1.0:
         return Mixed(np.asarray(mono, np.float32), how, None)
     return Mixed(np.asarray(mono / peak, np.float32), how, -20 * math.log10(peak))
@@ -366,6 +366,7 @@ class Sound:
         if self._pending:
             self._flush()
         whole = np.concatenate([early, *self._sides, *self._down(None)], axis=1)
+        self._sides.clear()
         mono = mixed(whole, AUDIO_RATE)
         if before_that := folded(self.names):
             more = "" if len(self._fold) == 1 else f"; then {mono.how}"
@@ -451,9 +452,9 @@ class _Converter:
 def lasting(audio: Audio, end: float) -> Audio:
     """The same audio, zero-padded or trimmed to last exactly until ``end``."""
     size = round(end * audio.rate)
-    samples = np.zeros(size, np.float32)
-    kept = min(size, len(audio.samples))
-    samples[:kept] = audio.samples[:kept]
+    samples = audio.samples[:size]
+    if len(samples) < size:
+        samples = np.pad(samples, (0, size - len(samples)))
     steps = math.ceil(end / LEVEL_STEP_S - 1e-6)
     levels = replace(
         audio.levels,
