@@ -72,7 +72,7 @@ def test_checkpoints_that_wait_for_their_export_are_named(settings, monkeypatch)
     monkeypatch.setattr(inference, "_installed", lambda _: False)
     asked = settings.model_copy(update={"runtime": "openvino"})
     assert found("networks", doctor._networks(graph, asked)).state == "bad"
-    inference.choose("auto")
+    inference.choose(inference.DEFAULT)
 
 
 def test_disk_and_shared_memory_are_measured_against_the_settings(settings):

@@ -1,5 +1,7 @@
 """Running networks: both runtimes give the same, single-threaded, and say who they are."""
 
+import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +10,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from tiktok_ray.methods import inference
-from tiktok_ray.methods.inference import Choice, choose, noted, open_session
+from tiktok_ray.methods.denormals import denormals_as_zero
+from tiktok_ray.methods.inference import DEFAULT, Runtime, choose, noted, open_session
 
 
 @pytest.fixture(autouse=True)
-def _by_the_processor():
+def _by_default():
     yield
-    choose("auto")
+    choose(DEFAULT)
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def network(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("choice", ["onnxruntime", "openvino"])
-def test_sessions_answer_alike_in_every_runtime(network: Path, choice: Choice):
+def test_sessions_answer_alike_in_every_runtime(network: Path, choice: Runtime):
     choose(choice)
     session = open_session(network)
     a, b = np.array([1, 2, 3], np.float32), np.array([4, 5, 6], np.float32)
@@ -45,7 +48,7 @@ def test_sessions_answer_alike_in_every_runtime(network: Path, choice: Choice):
 
 
 @pytest.mark.parametrize("choice", ["onnxruntime", "openvino"])
-def test_pictures_turned_about_are_read_as_they_stand(network: Path, choice: Choice):
+def test_pictures_turned_about_are_read_as_they_stand(network: Path, choice: Runtime):
     choose(choice)
     session = open_session(network)
     a = np.arange(6, dtype=np.float32)
@@ -55,7 +58,7 @@ def test_pictures_turned_about_are_read_as_they_stand(network: Path, choice: Cho
 
 
 @pytest.mark.parametrize("choice", ["onnxruntime", "openvino"])
-def test_an_answer_stays_what_it_was(network: Path, choice: Choice):
+def test_an_answer_stays_what_it_was(network: Path, choice: Runtime):
     choose(choice)
     session = open_session(network)
     first = session(np.ones(2, np.float32), np.ones(2, np.float32))[0]
@@ -75,23 +78,6 @@ def test_what_was_opened_is_noted_with_its_version(network: Path):
     assert len(opened) == 1
 
 
-@pytest.mark.parametrize(
-    ("maker", "installed", "expected"),
-    [
-        ("GenuineIntel", True, "openvino"),
-        ("GenuineIntel", False, "onnxruntime"),
-        ("AuthenticAMD", True, "onnxruntime"),
-        ("", True, "onnxruntime"),
-    ],
-)
-def test_the_processor_decides(
-    maker: str, installed: bool, expected: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(inference, "processor", lambda: maker)
-    monkeypatch.setattr(inference, "_installed", lambda _: installed)
-    assert inference.runtime() == expected
-
-
 def test_a_runtime_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inference, "_installed", lambda _: False)
     choose("openvino")
@@ -100,10 +86,35 @@ def test_a_runtime_that_is_not_there_is_refused_by_name(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("choice", ["onnxruntime", "openvino"])
-def test_what_is_no_network_is_an_error(tmp_path: Path, choice: Choice):
+def test_what_is_no_network_is_an_error(tmp_path: Path, choice: Runtime):
     choose(choice)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         open_session(tmp_path / "nowhere.onnx")
     (tmp_path / "not.onnx").write_bytes(b"not a network")
     with pytest.raises(Exception, match="not"):
         open_session(tmp_path / "not.onnx")
+
+
+def _survives(value: float) -> bool:
+    return bool((np.full(64, value, np.float32) * np.ones(64, np.float32)).any())
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="set on x86-64 only")
+def test_denormals_count_as_zero_inside_and_nowhere_else():
+    assert _survives(1e-40)
+    with denormals_as_zero():
+        assert not _survives(1e-40)
+        assert _survives(1.2e-38)
+    assert _survives(1e-40)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="set on x86-64 only")
+def test_every_session_counts_denormals_as_zero_in_every_thread(network: Path):
+    small, one = np.full(64, 1e-40, np.float32), np.ones(64, np.float32)
+    sessions = [open_session(network), open_session(network)]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(_survives, 1e-40).result()
+        for session in sessions:
+            assert not pool.submit(session.run, ["d"], {"a": small, "b": one}).result()[0].any()
+            assert not session(small, one)[1].any()
+        assert pool.submit(_survives, 1e-40).result()

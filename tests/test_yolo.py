@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktok_ray.methods.inference import Choice, choose
+from tiktok_ray.methods.inference import DEFAULT, Runtime, choose
 from tiktok_ray.methods.onnx_export import ExportFailed
 from tiktok_ray.methods.vision.yolo import (
     GREY,
@@ -150,7 +150,7 @@ def test_half_precision_agrees_with_full(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["detect", "pose"])
 @pytest.mark.parametrize("choice", ["onnxruntime", "openvino"])
-def test_an_export_sees_what_the_checkpoint_sees(tmp_path: Path, task: str, choice: Choice):
+def test_an_export_sees_what_the_checkpoint_sees(tmp_path: Path, task: str, choice: Runtime):
     path = tiny_checkpoint(tmp_path / "tiny.pt", task)
     noise = np.random.default_rng(1).integers(0, 255, (2, 160, 96, 3), np.uint8)
     in_torch = Yolo(path, "cpu", floor=LEAST, in_torch=True)
@@ -158,7 +158,7 @@ def test_an_export_sees_what_the_checkpoint_sees(tmp_path: Path, task: str, choi
     try:
         exported = Yolo(path, "cpu", floor=LEAST)
     finally:
-        choose("auto")
+        choose(DEFAULT)
     assert exported.names == in_torch.names
     packed = pack(list(noise), 640)[0]
     classes = slice(4, 4 + len(exported.names))

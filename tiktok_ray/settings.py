@@ -77,10 +77,8 @@ class Settings(BaseSettings):
         description="Address of the Ray cluster; None: `RAY_ADDRESS`, or else a local one is started",
     )
     decoder: Literal["pyav", "decord"] = Field("pyav", description="Video decoder")
-    runtime: Literal["auto", "openvino", "onnxruntime"] = Field(
-        "auto",
-        description="Inference runtime for exported networks on the CPU; auto: OpenVINO on Intel "
-        "processors, otherwise ONNX Runtime",
+    runtime: Literal["onnxruntime", "openvino"] = Field(
+        "onnxruntime", description="Inference runtime for exported networks on the CPU"
     )
     video_stream: int | None = Field(
         None, description="Index of the video stream to analyze; None: the main one"

@@ -1,10 +1,10 @@
 """The one way networks run on the CPU: sessions for ONNX files.
 
-OpenVINO runs them on Intel's processors, ONNX Runtime on all others. On a Xeon with AVX-512
-PP-OCR's detector takes 75 ms in OpenVINO and 250 ms in ONNX Runtime; on an AMD EPYC both take the
-same, and ONNX Runtime is ready in a quarter of the time. Both compute in 32 bits, on as many
-threads as they are told, and give the same numbers to 1e-5 of their range. What is no ONNX file is
-made one by ``onnx_export``.
+ONNX Runtime runs them, or OpenVINO where it is chosen. On a Xeon with AVX-512 as on an AMD EPYC both
+take the same (``docs/speed.md``), and ONNX Runtime is ready in a quarter of the time and holds less
+memory. Both compute in 32 bits, on as many threads as they are told, count denormal numbers as zero,
+and give the same numbers to 1e-5 of their range. What is no ONNX file is made one by
+``onnx_export``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiktok_ray.first_imports import import_first
+from tiktok_ray.methods.denormals import denormals_as_zero
 
 Array = NDArray[Any]
-Runtime = Literal["openvino", "onnxruntime"]
-Choice = Literal["auto", "openvino", "onnxruntime"]
+Runtime = Literal["onnxruntime", "openvino"]
 
 #: Libraries that run networks, as reports name them; which of them an analyzer imports tells what
 #: it runs on where it does not open a session here.
 RUNTIMES = ("torch", "ctranslate2", "mediapipe")
-INTEL = "GenuineIntel"
+DEFAULT: Runtime = "onnxruntime"
 
-_choice: Choice = "auto"
+_choice: Runtime = DEFAULT
 _noted: ContextVar[dict[str, None] | None] = ContextVar("runtimes", default=None)
 
 
@@ -69,41 +69,28 @@ class RuntimeMissing(Exception):
     """The requested runtime is not installed."""
 
 
-def choose(choice: Choice) -> None:
-    """Choose the runtime for networks opened by this process from now on; ``auto``: by the processor."""
+def choose(choice: Runtime) -> None:
+    """Choose the runtime for networks opened by this process from now on."""
     global _choice
     _choice = choice
 
 
 def runtime() -> Runtime:
     """The runtime for networks in this process. Raises ``RuntimeMissing``."""
-    if _choice == "auto":
-        return "openvino" if processor() == INTEL and _installed("openvino") else "onnxruntime"
     if not _installed(_choice):
-        raise RuntimeMissing(f"{_choice} is not installed: uv sync, or set TIKTOK_RAY_RUNTIME=auto")
+        raise RuntimeMissing(f"{_choice} is not installed: uv sync, or unset TIKTOK_RAY_RUNTIME")
     return _choice
 
 
-def decisive(choice: Choice, libraries: Collection[str]) -> list[str]:
+def decisive(choice: Runtime, libraries: Collection[str]) -> list[str]:
     """All that decides what networks run on here, opened in this way or by these libraries: for
     who must know before any is opened whether another would have run them."""
     able = [name for name in RUNTIMES if name in libraries]
-    return [choice, processor(), *map(named, (*able, "openvino", "onnxruntime"))]
+    return [*map(named, (*able, choice))]
 
 
 def _installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
-
-
-@functools.cache
-def processor() -> str:
-    """The processor's maker as it names itself, ``GenuineIntel`` or other; empty if unknown."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
-    return next(found, "")
 
 
 def open_session(path: Path, *, threads: int = 1) -> Session:
@@ -158,16 +145,20 @@ class _OnnxRuntime:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with denormals_as_zero():
+            self._session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.get_inputs = self._session.get_inputs
         self.get_outputs = self._session.get_outputs
-        self.run = self._session.run
         self._names = [node.name for node in self.get_inputs()]
 
-    def __call__(self, *inputs: Array) -> list[Array]:
-        found: list[Array] = self.run(None, dict(zip(self._names, inputs, strict=True)))
+    def run(self, names: Sequence[str] | None, feed: Mapping[str, Array]) -> list[Array]:
+        with denormals_as_zero():
+            found: list[Array] = self._session.run(names, feed)
         return found
+
+    def __call__(self, *inputs: Array) -> list[Array]:
+        return self.run(None, dict(zip(self._names, inputs, strict=True)))
 
 
 class _OpenVino:

@@ -65,7 +65,7 @@ class Assignment:
     card: int | None = None
     vram_gib: float = 0.0
     missing: tuple[tuple[str, str], ...] = ()
-    runtime: inference.Choice = "auto"
+    runtime: inference.Runtime = inference.DEFAULT
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _assignment(
     card: int | None,
     cards: Sequence[Card],
     reason: str,
-    runtime: inference.Choice,
+    runtime: inference.Runtime,
 ) -> Assignment:
     share = 0.0
     if card is not None:
