@@ -1,5 +1,6 @@
 """First imports of libraries, and what they need not bring along."""
 
+import subprocess
 import sys
 
 import pytest
@@ -38,3 +39,27 @@ def test_what_is_already_there_stays():
     first_imports.import_first(["a_library"])
     assert sys.modules["a_library"].drawing is a_toolkit.drawing
     assert sys.modules["a_toolkit.drawing"].pen == 1
+
+
+@pytest.mark.usefixtures("library")
+def test_what_is_touched_late_is_loaded_then_and_whole(monkeypatch):
+    monkeypatch.setattr(first_imports, "UNUSED", {})
+    monkeypatch.setattr(first_imports, "LATER", {"a_toolkit.drawing"})
+    first_imports.import_first(["a_library"])
+    drawing = sys.modules["a_toolkit.drawing"]
+    assert "pen" not in object.__getattribute__(drawing, "__dict__")
+    assert sys.modules["a_library"].drawing is drawing
+    assert drawing.pen == 1
+
+
+@pytest.mark.slow
+def test_libraries_bring_nothing_along_that_nobody_touches():
+    script = (
+        "import sys; from tiktok_ray.first_imports import LATER, import_first\n"
+        "import_first(['skimage.color.colorconv', 'insightface.model_zoo', 'mediapipe'])\n"
+        "loaded = {n for n in LATER if type(sys.modules.get(n)) is type(sys)}\n"
+        "assert not loaded, loaded\n"
+        "from insightface.app import FaceAnalysis\n"
+        "import numpy; numpy.testing.assert_equal(FaceAnalysis.__name__, 'FaceAnalysis')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tiktok_ray.first_imports import import_first
 from tiktok_ray.methods import inference
 from tiktok_ray.methods.vision.box_tracks import iou
 from tiktok_ray.net.telemetry_block import block_native_telemetry
@@ -110,10 +111,9 @@ class InsightFace:
         )
 
     def guess(self, picture: Picture, box: Array, landmarks: Array) -> Guess:
-        from insightface.app.common import Face as Record
-
+        import_first(("skimage.transform",))
         bgr = np.ascontiguousarray(picture[..., ::-1])
-        record = Record(bbox=box, kps=landmarks.astype(np.float32), det_score=1.0)
+        record = _Record(bbox=box, kps=landmarks.astype(np.float32), det_score=1.0)
         sex, age = self._age.get(bgr, record)
         embedding = self._recognizer.get(bgr, record) if self._recognizer else None
         return Guess(
@@ -135,6 +135,14 @@ def input_size(width: int, height: int, most: int = DETECTOR_SIDES[1]) -> tuple[
 def present(folder: Path, names: Iterable[str]) -> Path | None:
     """The first of these files that lies in the folder."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+class _Record(dict[str, Any]):
+    """What InsightFace's models read of a face and write to it, as its ``app.common.Face``, whose
+    package imports all of its applications."""
+
+    __getattr__ = dict.__getitem__
+    __setattr__ = dict.__setitem__  # type: ignore[assignment]
 
 
 def model_of(task: Task, path: Path, device: str) -> Any:
