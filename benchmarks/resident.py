@@ -145,7 +145,7 @@ def measured(revision: Revision, clips: Sequence[Path], rounds: int) -> Kept:
 
 
 def main() -> None:
-    given = options(__doc__).parse_args()
+    given = options(__doc__).parse_intermixed_args()
     clips = chosen(given.clips)
     with both(given) as revisions:
         old, new = (measured(one, clips, given.rounds) for one in revisions)

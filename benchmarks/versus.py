@@ -403,7 +403,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--no-warm", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     clips = chosen(given.clips)
     with both(given) as (old, new):
         compare(old, new, clips, given.rounds, not given.no_warm)
