@@ -182,7 +182,8 @@ class AgeEstimation(Analyzer):
     card_priority = 2
     biometric = True
     needs = Needs(threads=1, timeout_s=120, cost=2)
-    imports = ("cv2", "onnxruntime", "insightface.model_zoo")
+    # InsightFace's alignment takes it from skimage.transform, which loads it at first use.
+    imports = ("cv2", "onnxruntime", "skimage.transform._geometric", "insightface.model_zoo")
     options_type = AgeOptions
     variants = (
         Variant(

@@ -33,6 +33,7 @@ ORDER = (
     "PIL.ImageColor",
     "skimage.color.colorconv",
     "skimage.color.delta_e",
+    "skimage.transform._geometric",
     "tokenizers",
     "onnxruntime",
     "openvino",

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tiktok_ray.first_imports import import_first
 from tiktok_ray.methods import inference
 from tiktok_ray.methods.vision.box_tracks import iou
 from tiktok_ray.net.telemetry_block import block_native_telemetry
@@ -111,7 +110,6 @@ class InsightFace:
         )
 
     def guess(self, picture: Picture, box: Array, landmarks: Array) -> Guess:
-        import_first(("skimage.transform",))
         bgr = np.ascontiguousarray(picture[..., ::-1])
         record = _Record(bbox=box, kps=landmarks.astype(np.float32), det_score=1.0)
         sex, age = self._age.get(bgr, record)
