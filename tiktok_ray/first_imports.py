@@ -56,7 +56,7 @@ UNUSED = {
 }
 
 #: What libraries import on their way and hardly anybody touches: loaded once somebody does. SciPy lists
-#: all of NumPy, InsightFace its applications; that was 0.1 of 0.48 CPU seconds of a command's imports.
+#: all of NumPy, InsightFace its applications; that was a sixth of what a command spends on imports.
 LATER = frozenset(
     {
         "numpy.f2py",
