@@ -268,7 +268,8 @@ def _fit(
 
 
 def _pack(needs: Mapping[str, float], cards: Sequence[Card]) -> dict[str, int] | None:
-    """First-fit decreasing over the cards, in shares as Ray will count them; None if it fails."""
+    """First-fit decreasing over the cards, in shares as Ray will count them, equals by name; None
+    if it fails. The fleet starts them in this order."""
     free = {c.index: 1.0 for c in cards}
     size = {c.index: c for c in cards}
     where: dict[str, int] = {}

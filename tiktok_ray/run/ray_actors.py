@@ -226,9 +226,13 @@ class Fleet:
                     self._locks[name] = asyncio.Lock()
                     self._actors[name] = self._create(name)
 
-    def _precedence(self, name: str) -> tuple[float, float]:
-        """Large shares first, so that Ray packs cards as the plan did; then the most urgent."""
-        return -self.plan.assignments[name].gpu_share, -self.graph.urgency[name]
+    def _precedence(self, name: str) -> tuple[float, float, str]:
+        """Those on cards in the order in which the plan packed them, so that Ray packs them alike;
+        then the most urgent."""
+        assignment = self.plan.assignments[name]
+        if assignment.card is not None:
+            return -assignment.vram_gib, 0.0, name
+        return 0.0, -self.graph.urgency[name], name
 
     def _check_shares(self, names: Collection[str]) -> None:
         """Raise ``CapacityError`` before any actor is made if the shares exceed the cards."""
