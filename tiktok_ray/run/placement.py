@@ -267,13 +267,18 @@ def _fit(
     return {name: chosen[name][k] for name, k in level.items()}, where
 
 
+def packing_order(name: str, gib: float) -> tuple[float, str]:
+    """Sort key of analyzers on cards: largest first, equals by name. Ray packs them as the plan did
+    only if they start in the order of the plan."""
+    return -gib, name
+
+
 def _pack(needs: Mapping[str, float], cards: Sequence[Card]) -> dict[str, int] | None:
-    """First-fit decreasing over the cards, in shares as Ray will count them, equals by name; None
-    if it fails. The fleet starts them in this order."""
+    """First-fit decreasing over the cards, in shares as Ray will count them; None if it fails."""
     free = {c.index: 1.0 for c in cards}
     size = {c.index: c for c in cards}
     where: dict[str, int] = {}
-    for name, gib in sorted(needs.items(), key=lambda item: (-item[1], item[0])):
+    for name, gib in sorted(needs.items(), key=lambda need: packing_order(*need)):
         if gib == 0:
             continue
         fitting = [i for i in free if gpu_share(gib, size[i]) <= free[i] + 1e-9]

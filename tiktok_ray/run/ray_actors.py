@@ -44,7 +44,7 @@ from tiktok_ray.run.engine import (
     options_for,
     tracks_of,
 )
-from tiktok_ray.run.placement import Assignment, Card, Plan, cards_here
+from tiktok_ray.run.placement import Assignment, Card, Plan, cards_here, packing_order
 from tiktok_ray.run.worker import (
     CallFailed,
     GivesBackAtRest,
@@ -226,13 +226,12 @@ class Fleet:
                     self._locks[name] = asyncio.Lock()
                     self._actors[name] = self._create(name)
 
-    def _precedence(self, name: str) -> tuple[float, float, str]:
-        """Those on cards in the order in which the plan packed them, so that Ray packs them alike;
-        then the most urgent."""
+    def _precedence(self, name: str) -> tuple[int, float, str]:
+        """Those on cards first, as the plan packed them; then the most urgent."""
         assignment = self.plan.assignments[name]
         if assignment.card is not None:
-            return -assignment.vram_gib, 0.0, name
-        return 0.0, -self.graph.urgency[name], name
+            return 0, *packing_order(name, assignment.vram_gib)
+        return 1, -self.graph.urgency[name], name
 
     def _check_shares(self, names: Collection[str]) -> None:
         """Raise ``CapacityError`` before any actor is made if the shares exceed the cards."""
